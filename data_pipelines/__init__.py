@@ -1,0 +1,1 @@
+"""Everything from a folder of audio to a batch."""

@@ -1,0 +1,1 @@
+"""Thin training programs: a docstring, a config, a call."""

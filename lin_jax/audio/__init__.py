@@ -1,0 +1,1 @@
+"""Audio files, the front end, and augmentation."""

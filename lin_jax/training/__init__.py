@@ -1,0 +1,1 @@
+"""The training spine: state, steps, devices, optimisers, checkpoints, loop and writers."""

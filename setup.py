@@ -1,0 +1,49 @@
+"""Packaging of lin_jax; every lower bound is the oldest version that was tried."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "lin_jax/__init__.py").read_text()).group(1)
+
+REQUIRES = [
+    "jax>=0.10.2",  # AxisType meshes, jax_num_cpu_devices
+    "flax>=0.12.8",  # Linen RNN and BatchNorm as used here
+    "optax>=0.2.8",  # reduce_on_plateau inside jit
+    "orbax-checkpoint>=0.12.8",  # Composite items beside a Grain iterator
+    "safetensors>=0.8",  # bundles without pickle
+    "numpy>=2.0",
+    "scipy>=1.14",  # DCT and statistics on the host
+    "soundfile>=0.14",  # MP3 and Opus decoding in the wheel
+    "soxr>=1.0",  # high-quality resampling
+    "librosa>=0.11",  # reference signal processing, plots of spectrograms
+    "grain>=0.2.18",  # grain.checkpoint beside Orbax
+    "tensorflow-datasets>=4.9.10",  # ArrayRecord without TensorFlow
+    "clu>=0.0.12",  # parameter overview
+    "ml-collections>=1.0",  # typed overrides of dataclass configs
+    "tensorboardX>=2.6.5",  # event files without TensorFlow
+    "matplotlib>=3.9",
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "tts": ["espeakng-loader>=0.2.4"],  # GPL-3 voice for the synthetic corpus: optional, never bundled
+    "eval": ["scikit-learn>=1.5"],  # independent baselines
+}
+EXTRAS["demo"] = EXTRAS["tts"]
+EXTRAS["dev"] = EXTRAS["tts"] + EXTRAS["eval"] + ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"]
+
+setup(
+    name="lin_jax",
+    version=VERSION,
+    description="A JAX/Flax speech toolkit",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
+    package_data={"lin_jax": ["pretrained/*/*"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["lin = lin_jax.apps.cli:main"]},
+)
