@@ -1,0 +1,292 @@
+"""Audio files on the host: find, read, stream, write, and bring to one rate, level and length.
+
+Shape letters: N samples. Samples are float32 with full scale ±1. soundfile and soxr are imported where they are used,
+so that importing the library stays light.
+"""
+
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import AudioError
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
+
+SILENCE = 1e-5  # peak below which a clip holds no sound: -100 dB, under the noise of 16-bit samples
+
+
+def find(folder) -> list[Path]:
+    """Audio files under a folder and its subfolders, sorted by path.
+
+    Args:
+      folder: path; hidden files, such as the `._` companions of some archives, are passed over.
+
+    Returns:
+      Paths with a suffix in `SUFFIXES`; AudioError if the folder is missing or holds none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder}: no such folder; check the path")
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not found:
+        raise AudioError(f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another folder")
+    return sorted(found)
+
+
+def load(source, config: FrontendConfig, *, sample_rate: int | None = None) -> np.ndarray:
+    """The waveform that the front end hears: mono, at its rate, checked, trimmed and levelled as `config` says.
+
+    Args:
+      source: path of an audio file, or samples [N] or [N, channels], float in ±1 or signed integers.
+      config: the front end.
+      sample_rate: of `source` in Hz; required for samples, not used for a path.
+
+    Returns:
+      float32 [N]; AudioError if there is no usable sound.
+    """
+    config.validate()
+    if isinstance(source, str | os.PathLike):
+        name = str(source)
+        samples, _ = read(source, config.sample_rate)
+    else:
+        name = "samples"
+        if sample_rate is None:
+            raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
+        samples = resample(_mono(_as_float32(source)), sample_rate, config.sample_rate)
+    check(samples, name, min_samples=config.win_length)
+    if config.trim_db is not None:
+        samples = trim_silence(samples, config.trim_db)
+    if config.level != "none":
+        samples = level(samples, target_db=config.level_db, kind=config.level)
+    return samples
+
+
+def read(path, sample_rate: int | None = None, *, mono: bool = True, start: float = 0.0, duration: float | None = None):
+    """Samples of an audio file.
+
+    Args:
+      path: file in any format of `SUFFIXES`.
+      sample_rate: rate to resample to in Hz; None keeps the file's own.
+      mono: average the channels.
+      start: where to begin, in seconds.
+      duration: how much to read, in seconds; None reads to the end.
+
+    Returns:
+      float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz. AudioError if the file is missing,
+      truncated, empty, not audio, or holds samples that are not finite.
+    """
+    with _open(path) as file:
+        source_rate = file.samplerate
+        first = min(round(start * source_rate), file.frames)
+        wanted = file.frames - first if duration is None else min(round(duration * source_rate), file.frames - first)
+        if wanted <= 0:
+            raise AudioError(f"{path}: no samples at {start:g} s; the file is {file.frames / source_rate:g} s long")
+        try:
+            file.seek(first)
+            samples = file.read(wanted, dtype="float32", always_2d=not mono)
+        except RuntimeError as error:  # soundfile's LibsndfileError
+            raise AudioError(f"{path}: damaged ({_reason(error)}); copy or convert it again") from None
+    if len(samples) < wanted:
+        raise _truncated(path, (first + len(samples)) / source_rate, (first + wanted) / source_rate)
+    _check_finite(samples, path)
+    samples = _mono(samples) if mono else samples
+    return resample(samples, source_rate, sample_rate or source_rate), sample_rate or source_rate
+
+
+def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarray]:
+    """Samples of an audio file of any length in blocks, in constant memory.
+
+    Args:
+      path: audio file, as for `read`.
+      sample_rate: rate to resample to in Hz.
+      block_seconds: length of a block in seconds.
+
+    Yields:
+      float32 [round(block_seconds * sample_rate)], mono; the last one may be shorter. Together they are what `read`
+      returns. AudioError as for `read`, at the block where the fault is met.
+    """
+    import soxr
+
+    size = max(1, round(block_seconds * sample_rate))
+    with _open(path) as file:
+        resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
+        source_size = max(1, round(block_seconds * file.samplerate))
+        pending, done = [], 0
+        while done < file.frames:
+            try:
+                samples = file.read(min(source_size, file.frames - done), dtype="float32")
+            except RuntimeError as error:
+                raise AudioError(f"{path}: damaged ({_reason(error)}); copy or convert it again") from None
+            if not len(samples):
+                raise _truncated(path, done / file.samplerate, file.frames / file.samplerate)
+            _check_finite(samples, path)
+            done += len(samples)
+            pending.append(resampler.resample_chunk(_mono(samples), last=done >= file.frames))
+            if sum(map(len, pending)) >= size:
+                joined = np.concatenate(pending)
+                whole = len(joined) // size * size
+                yield from joined[:whole].reshape(-1, size)
+                pending = [joined[whole:]]
+    rest = np.concatenate(pending)
+    if len(rest):
+        yield rest
+
+
+def duration(path) -> float:
+    """Length of an audio file in seconds, from its header; AudioError as for `read`."""
+    with _open(path) as file:
+        return file.frames / file.samplerate
+
+
+def write(path, samples, sample_rate: int):
+    """Writes an audio file whole or not at all.
+
+    Args:
+      path: where to, with a suffix in `SUFFIXES` that names the format; an existing file is replaced at the end.
+      samples: float [N] or [N, channels], full scale ±1; what goes beyond is clipped by integer formats.
+      sample_rate: in Hz.
+
+    Raises:
+      AudioError if the samples are not finite, the format cannot hold them, or the disk does not take them.
+    """
+    import soundfile
+
+    path = Path(path)
+    samples = _as_float32(samples)
+    _check_finite(samples, path)
+    encoded = io.BytesIO()
+    kinds = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}
+    suffix = path.suffix.lower()
+    try:
+        file_format, subtype = kinds.get(suffix, suffix[1:].upper()), "OPUS" if suffix == ".opus" else None
+        soundfile.write(encoded, samples, sample_rate, format=file_format, subtype=subtype)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise AudioError(
+            f"{path}: cannot encode {samples.shape} samples at {sample_rate} Hz ({_reason(error)}); use .wav"
+        ) from None
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(encoded.getbuffer())
+        os.chmod(temporary, 0o644)  # temporary files are private, recordings need not be
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        raise AudioError(f"{path}: not written ({error.strerror}); free space or choose another folder") from None
+
+
+def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
+    """Samples [N] or [N, channels] at another rate, by soxr in high quality: [about N * target / source, ...]."""
+    import soxr
+
+    if source_rate == target_rate:
+        return samples
+    return soxr.resample(samples, source_rate, target_rate)
+
+
+def level(samples: np.ndarray, *, target_db: float, kind: str = "peak") -> np.ndarray:
+    """Samples scaled so that their peak or their RMS lies at `target_db` dB of full scale; silence stays silence.
+
+    A clip levelled by "rms" may peak beyond ±1: nothing is clipped here.
+    """
+    if kind == "peak":
+        now = np.abs(samples).max()
+    elif kind == "rms":
+        now = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
+    else:
+        raise ValueError(f'kind is "peak" or "rms", not {kind!r}')
+    return samples if now == 0 else (samples * (10 ** (target_db / 20) / now)).astype(np.float32)
+
+
+def trim_silence(samples: np.ndarray, top_db: float, *, frame_length: int = 2048, hop_length: int = 512) -> np.ndarray:
+    """Samples without the quiet at both ends, as `librosa.effects.trim`.
+
+    Args:
+      samples: [N].
+      top_db: a frame is quiet when its RMS lies more than this many dB below the loudest frame's.
+      frame_length: samples over which the RMS is taken.
+      hop_length: samples between frames, the grain of the cut.
+
+    Returns:
+      A view [at most N].
+    """
+    # Differences of a running sum give every frame's energy in one pass, whatever the overlap.
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    centres = np.arange(0, len(samples) + 1, hop_length)
+    first = np.clip(centres - frame_length // 2, 0, len(samples))
+    last = np.clip(centres - frame_length // 2 + frame_length, 0, len(samples))
+    power = np.maximum((energy[last] - energy[first]) / frame_length, 1e-10)
+    (loud,) = np.nonzero(10 * np.log10(power / power.max()) > -top_db)
+    return samples[loud[0] * hop_length : (loud[-1] + 1) * hop_length]
+
+
+def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
+    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least `min_samples`."""
+    if len(samples) < max(1, min_samples):
+        raise AudioError(f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip")
+    _check_finite(samples, name)
+    if np.abs(samples).max() < SILENCE:
+        raise AudioError(f"{name}: silent throughout; record it again or leave it out")
+
+
+def _open(path):
+    """The file opened by soundfile, or AudioError if it cannot be, or is seen from its header to be cut short."""
+    import soundfile
+
+    if not os.path.isfile(path):
+        raise AudioError(f"{path}: no such file; check the path")
+    if not os.path.getsize(path):
+        raise AudioError(f"{path}: empty file; copy or record it again")
+    try:
+        file = soundfile.SoundFile(path)
+    except RuntimeError as error:
+        raise AudioError(f"{path}: not readable as audio ({_reason(error)}); convert it to WAV or FLAC") from None
+    # libsndfile mends the size of a truncated WAV in silence and only logs it; programs that write to a pipe put a
+    # huge size there, which is no fault.
+    sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if sizes and int(sizes[2]) < int(sizes[1]) < 0x7FFF0000:
+        bytes_per_second = int(sizes[2]) * file.samplerate / max(file.frames, 1)
+        file.close()
+        raise _truncated(path, file.frames / file.samplerate, int(sizes[1]) / max(bytes_per_second, 1))
+    if not file.frames:
+        file.close()
+        raise AudioError(f"{path}: no samples; record it again or leave it out")
+    return file
+
+
+def _truncated(path, seconds, declared_seconds):
+    return AudioError(f"{path}: truncated at {seconds:.2f} of {declared_seconds:.2f} s; copy it again")
+
+
+def _reason(error: Exception) -> str:
+    """The library's own words, on one line, without the path that the message names already."""
+    return re.sub(r"^Error opening .*?: ", "", " ".join(str(error).split())).rstrip(".")
+
+
+def _check_finite(samples, name):
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{name}: holds NaN or infinite samples; export it again as 16-bit WAV")
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """The mean of the channels: [N] or [N, channels] to [N]."""
+    return samples if samples.ndim == 1 else samples.mean(axis=1)
+
+
+def _as_float32(samples) -> np.ndarray:
+    """Samples as float32 in ±1 from floats or signed integers [N] or [N, channels]."""
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "if":
+        raise AudioError(
+            f"samples: {samples.dtype} of shape {samples.shape} is not audio; pass [N] or [N, channels] float or int16"
+        )
+    full_scale = np.iinfo(samples.dtype).max + 1 if samples.dtype.kind == "i" else 1
+    return (samples / full_scale).astype(np.float32)
