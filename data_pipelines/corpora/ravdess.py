@@ -1,0 +1,78 @@
+"""RAVDESS: 24 actors speak and sing two sentences in eight emotions (Livingstone & Russo 2018, Zenodo 1188976).
+
+A file name holds seven two-digit codes: modality-channel-emotion-intensity-statement-repetition-actor.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_pipelines.archive import Archive, fetch
+from data_pipelines.corpora import Utterance
+from lin_jax.audio import files
+from lin_jax.errors import CorpusError
+
+EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
+CHANNELS = ("speech", "song")
+
+FIELDS = {
+    "channel": CHANNELS,
+    "emotion": EMOTIONS,
+    "intensity": ("normal", "strong"),
+    "statement": ("kids", "dogs"),
+    "repetition": ("1", "2"),
+}
+NAME = re.compile(r"03-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
+LAYOUT = "03-CHANNEL-EMOTION-INTENSITY-STATEMENT-REPETITION-ACTOR, each of two digits"
+
+SPEECH = Archive("Audio_Speech_Actors_01-24.zip", md5="bc696df654c87fed845eb13823edef8a")
+BASE_URL = "https://zenodo.org/records/1188976/files"
+
+
+def load(audio_dir: Path, channel: str = "speech") -> Iterator[Utterance]:
+    """List RAVDESS from its release layout, `Actor_NN/03-….wav`, in any audio format.
+
+    Args:
+      audio_dir: folder searched at any depth.
+      channel: "speech", "song" or "all".
+
+    Yields:
+      Utterances with the labels emotion, intensity, statement, repetition, sex and channel.
+
+    Raises:
+      CorpusError: a name that is not of RAVDESS, or that holds a code RAVDESS does not have.
+      AudioError: a folder that is missing or empty.
+    """
+    if channel not in (*CHANNELS, "all"):
+        raise CorpusError(f"unknown channel {channel!r}: choose speech, song or all")
+    for path in files.find(audio_dir):
+        utterance = parse(path)
+        if channel in ("all", utterance.labels["channel"]):
+            yield utterance
+
+
+def parse(path: Path) -> Utterance:
+    """Read what the name of one RAVDESS file says."""
+    match = NAME.fullmatch(path.stem)
+    if not match:
+        raise CorpusError(f"{path}: not a RAVDESS name ({LAYOUT}): rename it, or move it out of the corpus folder")
+    *codes, actor = map(int, match.groups())
+    labels = {}
+    for (field, values), code in zip(FIELDS.items(), codes, strict=True):
+        if not 1 <= code <= len(values):
+            raise CorpusError(
+                f"{path}: unknown {field} code {code:02d} (RAVDESS has 01 to {len(values):02d}): "
+                "rename it, or move it out of the corpus folder"
+            )
+        labels[field] = values[code - 1]
+    if not 1 <= actor <= 24:
+        raise CorpusError(f"{path}: unknown actor {actor:02d} (RAVDESS has 01 to 24): rename it, or move it away")
+    labels["sex"] = "male" if actor % 2 else "female"
+    text = STATEMENTS[FIELDS["statement"].index(labels["statement"])]
+    return Utterance(path.stem, path, f"Actor_{actor:02d}", text, labels)
+
+
+def download(audio_dir: Path, base_url: str = BASE_URL, archive: Archive = SPEECH) -> None:
+    """Fetch the speech recordings (208 MB, CC BY-NC-SA 4.0) into `audio_dir` unless they are there already."""
+    fetch(archive, base_url, audio_dir)

@@ -1,0 +1,141 @@
+"""Splits: which clips are learnt from, which are chosen by, and which are judged on; no speaker on two sides."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lin_jax.errors import CorpusError
+
+SPEAKER_DEPENDENT = "speaker-dependent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Indices of the clips on each side, sorted, and the protocol to quote with every figure."""
+
+    protocol: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def by_speaker(speakers: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> Split:
+    """Divide the speakers, each with all their clips, among train, validation and test.
+
+    Args:
+      speakers: speaker of each clip.
+      fractions: shares of the speakers for train, validation and test, summing to 1; a share above 0 gets a speaker.
+      seed: of the shuffle of speakers.
+
+    Raises:
+      CorpusError: fractions that do not sum to 1, or fewer speakers than sides.
+    """
+    shares = np.asarray(fractions, float)
+    if shares.shape != (3,) or (shares < 0).any() or not np.isclose(shares.sum(), 1):
+        raise CorpusError(f"split fractions {tuple(fractions)}: give three shares that sum to 1")
+    names = _shuffled(speakers, seed)
+    sides = int((shares > 0).sum())
+    if len(names) < sides:
+        raise CorpusError(
+            f"{len(names)} speakers cannot fill {sides} sides of a split: add speakers or set a share to 0"
+        )
+    sizes = np.maximum(np.round(shares * len(names)).astype(int), shares > 0)
+    sizes[np.argmax(sizes)] += len(names) - sizes.sum()
+    groups = np.split(names, np.cumsum(sizes)[:2])
+    split = Split("speaker-disjoint", *(_of(speakers, group) for group in groups))
+    check(split, speakers)
+    return split
+
+
+def k_fold(speakers: Sequence[str], k: int, seed: int = 0, *, validation: bool = False) -> list[Split]:
+    """Divide the speakers into k groups, each the test side of one fold.
+
+    Args:
+      speakers: speaker of each clip.
+      k: number of folds.
+      seed: of the shuffle of speakers.
+      validation: hold the next fold's speakers out of training to choose by; without it that side is empty and nothing
+        may be chosen by looking at results.
+
+    Raises:
+      CorpusError: fewer speakers than folds (or than three when a validation side is asked for).
+    """
+    names = _shuffled(speakers, seed)
+    least = 3 if validation else 2
+    if k < least or len(names) < k:
+        raise CorpusError(f"{k} folds of {len(names)} speakers: give {least} or more folds and a speaker for each")
+    return _folds(speakers, np.array_split(names, k), f"speaker-disjoint {k}-fold", validation)
+
+
+def leave_one_speaker_out(speakers: Sequence[str], *, validation: bool = False) -> list[Split]:
+    """One fold for each speaker, in sorted order, tested on that speaker alone; `validation` as in `k_fold`."""
+    names = np.unique(speakers)
+    if len(names) < (3 if validation else 2):
+        raise CorpusError(f"{len(names)} speakers: leaving one out needs more")
+    return _folds(speakers, np.split(names, len(names)), "leave-one-speaker-out", validation)
+
+
+def random_k_fold(labels: Sequence, k: int, seed: int = 0) -> list[Split]:
+    """Divide the clips themselves into k folds with equal shares of every label.
+
+    The same speakers are learnt from and judged on, so figures are far above those for a new speaker: the protocol says
+    "speaker-dependent", and so must whoever quotes them.
+    """
+    labels = np.asarray(labels)
+    if not 2 <= k <= len(labels):
+        raise CorpusError(f"{k} folds of {len(labels)} clips: give 2 or more folds and a clip for each")
+    rng = np.random.default_rng(seed)
+    by_label = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    fold = np.empty(len(labels), int)
+    fold[by_label] = np.arange(len(labels)) % k
+    none = np.empty(0, int)
+    return [
+        Split(f"{SPEAKER_DEPENDENT} {k}-fold", np.flatnonzero(fold != i), none, np.flatnonzero(fold == i))
+        for i in range(k)
+    ]
+
+
+def check(split: Split, speakers: Sequence[str]) -> None:
+    """Refuse a split with a clip or a speaker on two sides.
+
+    Raises:
+      CorpusError: names the sides and who is on both, unless the protocol says "speaker-dependent"; a clip on two sides
+        is refused always.
+    """
+    speakers = np.asarray(speakers)
+    sides = {"train": split.train, "validation": split.validation, "test": split.test}
+    names = list(sides)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            clips = np.intersect1d(sides[one], sides[other])
+            if clips.size:
+                raise CorpusError(f"clips {_few(clips)} are in both {one} and {other}: take them out of one")
+            both = np.intersect1d(speakers[sides[one]], speakers[sides[other]])
+            if both.size and not split.protocol.startswith(SPEAKER_DEPENDENT):
+                raise CorpusError(
+                    f"speakers {_few(both)} are in both {one} and {other}: "
+                    "split by speaker, or use random_k_fold, which says that it is speaker-dependent"
+                )
+
+
+def _shuffled(speakers: Sequence[str], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(np.unique(speakers))
+
+
+def _of(speakers: Sequence[str], names: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.isin(speakers, names))
+
+
+def _folds(speakers: Sequence[str], groups: list[np.ndarray], protocol: str, validation: bool) -> list[Split]:
+    splits = []
+    for i, test in enumerate(groups):
+        held = groups[(i + 1) % len(groups)] if validation else test[:0]
+        train = np.setdiff1d(np.unique(speakers), np.concatenate([test, held]))
+        splits.append(Split(protocol, *(_of(speakers, names) for names in (train, held, test))))
+        check(splits[-1], speakers)
+    return splits
+
+
+def _few(names: np.ndarray) -> str:
+    return ", ".join(map(str, names[:5])) + ("…" if len(names) > 5 else "")
