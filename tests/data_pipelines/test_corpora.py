@@ -112,7 +112,7 @@ def server(tmp_path):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=record)) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
         thread.start()
         md5 = hashlib.md5((record / "speech.zip").read_bytes()).hexdigest()
         yield f"http://127.0.0.1:{httpd.server_port}", archive.Archive("speech.zip", md5)

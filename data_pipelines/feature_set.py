@@ -1,0 +1,180 @@
+"""Feature sets: a corpus seen through one front end, stored so that training reads any clip at once.
+
+T frames, D features, N samples. A feature set is a folder:
+
+  records/       a TFDS dataset (ArrayRecord): per clip features [T, D] float32, or waveform [N] as int16 and a scale
+  rows.jsonl     what is known of each clip, in the order of the records
+  moments.npy    [clips, 2, D] float64, sum and sum of squares over a clip's frames
+  frontend.json  the front end, its fingerprint and what is stored
+  stats.json     mean and deviation per feature, durations, labels, speakers
+  report.json    what was written, and what was skipped for which reason
+
+`data_pipelines.features.prepare` writes it; `open_features` reads it.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import FeatureError
+
+REMAKE = "delete the folder and prepare it again"
+
+
+class FeatureSet:
+    """The clips of a prepared corpus, by index.
+
+    Attributes:
+      folder: where it lies.
+      frontend: the front end it was made with.
+      store: "features" or "waveform", which is also the key of each item.
+      rows: per clip a dict of id, path, speaker, text, labels, length and seconds.
+      stats: the content of stats.json.
+      lengths: [clips] int, frames or samples of each clip.
+      speakers: speaker of each clip.
+    """
+
+    def __init__(self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict):
+        self.folder, self.frontend, self.store, self.rows, self.stats = folder, frontend, store, rows, stats
+        self.lengths = np.array([row["length"] for row in rows], np.int32)
+        self.speakers = [row["speaker"] for row in rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """One clip: {"features": [T, D] float32} or {"waveform": [N] float32}; FeatureError if corrupt."""
+        row = self.rows[index]
+        try:
+            record = self._source[range(len(self))[index]]
+            value = record[self.store]
+            if len(value) != row["length"] or record["id"].decode() != row["id"]:
+                raise ValueError("another clip's record")
+        except FeatureError:
+            raise
+        except Exception as error:  # each layer below (Riegeli, ArrayRecord, protobuf, TFDS) has its own
+            raise FeatureError(f"{self.folder}: record {index} ({row['id']}) is corrupt: {REMAKE}") from error
+        if self.store == "waveform":
+            value = value.astype(np.float32) * record["scale"]
+        return {self.store: value}
+
+    def labels(self, name: str, names: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Number the values of a label.
+
+        Args:
+          name: a label of the corpus, such as "emotion", or "speaker".
+          names: the classes in order; the values found, sorted, when None.
+
+        Returns:
+          [clips] int32 class of each clip, and the classes.
+
+        Raises:
+          FeatureError: a label or a value that is not there.
+        """
+        known = ["speaker", *self.rows[0]["labels"]]
+        if name not in known:
+            raise FeatureError(f"{self.folder}: no label {name!r}: choose one of {', '.join(known)}")
+        values = self.speakers if name == "speaker" else [row["labels"][name] for row in self.rows]
+        names = tuple(sorted(set(values)) if names is None else names)
+        if extra := sorted(set(values) - set(names)):
+            raise FeatureError(
+                f"{self.folder}: {name} {extra[0]!r} is not among {', '.join(names)}: add it to the classes"
+            )
+        number = {value: i for i, value in enumerate(names)}
+        return np.array([number[value] for value in values], np.int32), names
+
+    def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays unseen."""
+        chosen = slice(None) if indices is None else np.asarray(indices)
+        frames = np.array([row["frames"] for row in self.rows])[chosen].sum()
+        total, squares = np.load(self.folder / "moments.npy")[chosen].sum(0)
+        return mean_std(frames, total, squares)
+
+    @functools.cached_property
+    def _source(self):
+        from data_pipelines import records
+
+        try:
+            return records.read(self.folder / "records")
+        except Exception as error:
+            raise FeatureError(f"{self.folder}: its records cannot be opened ({_line(error)}): {REMAKE}") from error
+
+    def __getstate__(self) -> dict:
+        """Leave the open files behind when it is sent to another process."""
+        return {key: value for key, value in self.__dict__.items() if key != "_source"}
+
+
+def open_features(folder: str | Path, frontend: FrontendConfig | None = None) -> FeatureSet:
+    """Open a prepared feature set.
+
+    Args:
+      folder: what `prepare` wrote.
+      frontend: the front end the features must have been made with; any when None.
+
+    Raises:
+      FeatureError: not a feature set, broken, or made with another front end (says which fields differ).
+    """
+    folder = Path(folder)
+    head = read_head(folder)
+    if head is None:
+        raise FeatureError(f"{folder}: no feature set: make one with `python -m data_pipelines CORPUS --out {folder}`")
+    found = FrontendConfig.from_dict(head["frontend"])
+    if frontend is not None:
+        check_frontend(folder, found, frontend)
+    try:
+        rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+        stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FeatureError(f"{folder}: broken feature set ({_line(error)}): {REMAKE}") from error
+    return FeatureSet(folder, found, head["store"], rows, stats)
+
+
+def read_head(folder: Path) -> dict | None:
+    """The content of frontend.json, or None where there is none."""
+    try:
+        return json.loads((folder / "frontend.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise FeatureError(f"{folder}: broken feature set ({_line(error)}): {REMAKE}") from error
+
+
+def check_frontend(folder: Path, found: FrontendConfig, asked: FrontendConfig) -> None:
+    """Refuse features of another front end, naming the fields that differ."""
+    if found.fingerprint() == asked.fingerprint():
+        return
+    here, there = found.to_dict(), asked.to_dict()
+    fields = ", ".join(f"{key} {here[key]} (asked: {there[key]})" for key in here if here[key] != there[key])
+    raise FeatureError(
+        f"{folder}: made with another front end, {fields}: prepare the corpus again into another folder, "
+        "or ask for this front end"
+    )
+
+
+def check_head(folder: Path, wanted: dict) -> bool:
+    """Whether a folder already is the wanted feature set; FeatureError if it is something that must not be replaced."""
+    head = read_head(folder)
+    if head is None:
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise FeatureError(f"{folder}: exists and is no feature set: choose another folder")
+        return False
+    check_frontend(folder, FrontendConfig.from_dict(head["frontend"]), FrontendConfig.from_dict(wanted["frontend"]))
+    if head["store"] != wanted["store"]:
+        raise FeatureError(f"{folder}: holds the {head['store']} store, not {wanted['store']}: choose another folder")
+    return head["corpus"] == wanted["corpus"]
+
+
+def mean_std(frames: int, total: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation per feature from sum and sum of squares over frames; of a constant feature, deviation 1."""
+    mean = total / frames
+    variance = np.maximum(squares / frames - mean**2, 0)
+    std = np.sqrt(np.where(variance > 1e-10, variance, 1))
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

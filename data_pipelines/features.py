@@ -1,0 +1,317 @@
+"""From utterances to a feature set: extracted on all cores, resumed where it was stopped, what was skipped reported.
+
+N samples, T frames, D features. While it runs, `<out>.partial` holds shards of finished utterances, each written whole
+or not at all; `<out>` itself appears in one rename when everything is in it. Reading, resampling and the compiled front
+end release Python's lock, so threads use every core without the seconds that new processes would take to start.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.corpora import Utterance
+from data_pipelines.feature_set import check_head, mean_std, open_features
+from lin_jax.audio import files
+from lin_jax.audio.frontend import FrontendConfig, extract
+from lin_jax.errors import AudioError, ConfigError, FeatureError
+
+__all__ = ["Report", "open_features", "prepare"]
+
+STORES = ("features", "waveform")
+SHARD = 64  # utterances: the most that a kill can lose
+LONGEST = 600  # seconds: a recording beyond it is no utterance, and as one array would not fit in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `prepare` did: clips written, [path, reason] of each one skipped, seconds of audio, seconds it took."""
+
+    written: int
+    skipped: list[list[str]]
+    audio_seconds: float
+    seconds: float
+
+
+def prepare(
+    utterances: list[Utterance],
+    out: str | Path,
+    frontend: FrontendConfig,
+    *,
+    store: str = "features",
+    workers: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Extract the features of a corpus into a feature set.
+
+    Run again after a stop, even a kill, it goes on from the last finished shard; run again when all is done, it returns
+    at once; run again when recordings came or changed, it makes the set anew. Recordings that cannot be used are
+    skipped and reported.
+
+    Args:
+      utterances: what to extract, with distinct ids.
+      out: folder of the feature set, laid out as `data_pipelines.feature_set` says.
+      frontend: the front end.
+      store: "features", or "waveform" to keep what the front end hears, so that training can augment it: 16 bits a
+        sample relative to the clip's peak, which rounds at -98 dB of it.
+      workers: threads; as many as there are cores when None.
+      progress: show a progress bar on a terminal.
+
+    Returns:
+      The report, which is also in report.json.
+
+    Raises:
+      FeatureError: `out` holds something else or features of another front end, no recording was usable, or the disk is
+        full (what was finished is kept).
+      ConfigError: an unknown store or a front end that cannot work.
+    """
+    started, out = time.perf_counter(), Path(out)
+    if store not in STORES:
+        raise ConfigError(f"unknown store {store!r}: choose {' or '.join(STORES)}")
+    sources = {utterance.id: _source(utterance) for utterance in utterances}
+    head = {
+        "fingerprint": frontend.fingerprint(),
+        "store": store,
+        "corpus": _digest([dataclasses.asdict(utterance) for utterance in utterances] + list(sources.values())),
+        "frontend": frontend.to_dict(),
+    }
+    if check_head(out, head):
+        return Report(**json.loads((out / "report.json").read_text(encoding="utf-8")))
+
+    partial = out.with_name(out.name + ".partial")
+    try:
+        shards = _open_partial(partial, head)
+        entries = _current(shards, sources)
+        waiting = [utterance for utterance in utterances if utterance.id not in entries]
+        work = functools.partial(_extract, frontend, store, compiled(frontend))
+        with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+            results = _bar(_imap(pool, work, waiting), len(utterances), len(entries), progress)
+            numbers = itertools.count(int(shards[-1].stem) + 1 if shards else 0)
+            for number, group in zip(numbers, iter(lambda: list(itertools.islice(results, SHARD)), []), strict=False):
+                shards.append(_write_shard(partial / f"{number:06d}.npz", group, sources))
+        report = _write_set(partial / "set", shards, utterances, sources, head, started)
+        _put_in_place(partial, out)
+    except OSError as error:
+        raise FeatureError(
+            f"cannot write {out} ({error.strerror or error}): free space or permissions, then run again: "
+            "what is finished is kept"
+        ) from error
+    return report
+
+
+def compiled(frontend: FrontendConfig) -> Callable[[np.ndarray], np.ndarray]:
+    """The front end for clips of any length, [N] to [T, D], compiled once for each power of two of a quarter second."""
+    import jax
+
+    run = jax.jit(functools.partial(extract, frontend))
+    unit = frontend.sample_rate // 4
+
+    def features(waveform: np.ndarray) -> np.ndarray:
+        N = len(waveform)
+        padded = np.zeros(unit << max(0, -(-N // unit) - 1).bit_length(), np.float32)
+        padded[:N] = waveform
+        values, num_frames = run(padded, N)
+        return np.asarray(values)[: int(num_frames)]
+
+    return features
+
+
+def _extract(frontend: FrontendConfig, store: str, features_of: Callable, utterance: Utterance) -> dict:
+    """One utterance's array and sums, or the reason why there are none."""
+    try:
+        seconds = files.duration(utterance.path)
+        if seconds > LONGEST:
+            raise AudioError(f"{utterance.path}: {seconds:.0f} s long, more than {LONGEST}: cut it into utterances")
+        waveform = files.load(utterance.path, frontend)
+    except AudioError as error:
+        return {"id": utterance.id, "reason": str(error)}
+    features = features_of(waveform).astype(np.float64)  # [T, D]
+    result = {"id": utterance.id, "samples": len(waveform), "frames": len(features)}
+    result["moments"] = np.stack([features.sum(0), (features**2).sum(0)])
+    if store == "waveform":
+        result["scale"] = float(np.abs(waveform).max() / 32767)
+        return result | {"data": np.round(waveform / result["scale"]).astype(np.int16)}
+    return result | {"data": features.astype(np.float32)}
+
+
+def _imap(pool: ThreadPoolExecutor, function: Callable, items: Iterable, ahead: int = SHARD) -> Iterator:
+    """`pool.map` in order that holds at most `ahead` results, however large the corpus."""
+    pending = collections.deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _bar(results: Iterable, total: int, done: int, progress: bool) -> Iterator:
+    from tqdm import tqdm
+
+    with tqdm(results, "features", total, unit="clip", initial=done, disable=None if progress else True) as bar:
+        yield from bar
+
+
+# Shards: what is finished, until the set is written
+
+
+def _open_partial(partial: Path, head: dict) -> list[Path]:
+    """Shards that a stopped run with the same front end left, oldest first."""
+    mark = partial / "head.json"
+    wanted = {key: head[key] for key in ("fingerprint", "store")}
+    if partial.exists() and not (mark.exists() and mark.read_text() == json.dumps(wanted)):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(wanted))
+    for leftover in partial.glob("set*"):
+        shutil.rmtree(leftover)
+    shards = []
+    for shard in sorted(partial.glob("*.npz")):
+        try:
+            _entries(shard)
+            shards.append(shard)
+        except (ValueError, KeyError, EOFError, OSError):  # cut short by a power failure
+            shard.unlink()
+    return shards
+
+
+def _write_shard(path: Path, results: list[dict], sources: dict) -> Path:
+    arrays = {}
+    entries = [{key: value for key, value in result.items() if key not in ("data", "moments")} for result in results]
+    for position, (result, entry) in enumerate(zip(results, entries, strict=True)):
+        entry["source"] = sources[result["id"]]
+        if "data" in result:
+            arrays[f"data{position}"], arrays[f"moments{position}"] = result["data"], result["moments"]
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, entries=np.array(json.dumps(entries)), **arrays)
+    os.replace(temporary, path)
+    return path
+
+
+def _entries(shard: Path) -> list[dict]:
+    import zipfile
+
+    try:
+        with np.load(shard) as file:
+            return json.loads(str(file["entries"]))
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
+
+
+def _current(shards: list[Path], sources: dict) -> dict[str, tuple[Path, int, dict]]:
+    """By id, where each utterance's result lies; results of recordings that changed since do not count."""
+    current = {}
+    for shard in shards:
+        for position, entry in enumerate(_entries(shard)):
+            if sources.get(entry["id"]) == entry["source"]:
+                current[entry["id"]] = shard, position, entry
+    return current
+
+
+def _source(utterance: Utterance) -> list:
+    """What tells that a recording was replaced: path, size and time."""
+    try:
+        stat = os.stat(utterance.path)
+    except OSError:
+        return [str(utterance.path), -1, -1]
+    return [str(utterance.path), stat.st_size, stat.st_mtime_ns]
+
+
+def _digest(value) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+# The set: rows, records, statistics
+
+
+def _write_set(folder: Path, shards: list[Path], utterances, sources: dict, head: dict, started: float) -> Report:
+    """Write the set from the finished shards."""
+    from data_pipelines import records
+
+    entries = _current(shards, sources)
+    rate, store = head["frontend"]["sample_rate"], head["store"]
+    rows, skipped = [], []
+    for utterance in utterances:
+        *_, entry = entries[utterance.id]
+        if "reason" in entry:
+            skipped.append([str(utterance.path), entry["reason"]])
+            continue
+        length = entry["samples" if store == "waveform" else "frames"]
+        facts = {"length": length, "frames": entry["frames"], "seconds": round(entry["samples"] / rate, 4)}
+        rows.append(dataclasses.asdict(utterance) | {"path": str(utterance.path)} | facts)
+    if not rows:
+        reason = f"the first: {skipped[0][1]}" if skipped else "there were none"
+        raise FeatureError(f"no recording of {len(skipped)} could be used, so nothing is written; {reason}")
+
+    moments = []
+
+    def examples() -> Iterator[dict]:
+        opened, file = None, None
+        for row in rows:
+            shard, position, entry = entries[row["id"]]
+            if shard != opened:
+                opened, file = shard, np.load(shard)
+            moments.append(file[f"moments{position}"])
+            scale = {"scale": entry["scale"]} if store == "waveform" else {}
+            yield (
+                {key: row[key] for key in ("id", "speaker", "text", "labels")}
+                | {store: file[f"data{position}"]}
+                | scale
+            )
+
+    folder.mkdir()
+    array = records.array_spec(store, FrontendConfig.from_dict(head["frontend"]).num_features)
+    records.write(folder / "records", examples(), array, rows[0]["labels"])
+    np.save(folder / "moments.npy", np.stack(moments))
+    audio_seconds = round(sum(row["seconds"] for row in rows), 3)
+    report = Report(len(rows), skipped, audio_seconds, round(time.perf_counter() - started, 2))
+    _write_json(folder / "stats.json", _stats(rows, np.stack(moments)))
+    _write_json(folder / "report.json", dataclasses.asdict(report))
+    _write_json(folder / "frontend.json", head)
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return report
+
+
+def _stats(rows: list[dict], moments: np.ndarray) -> dict:
+    mean, std = mean_std(sum(row["frames"] for row in rows), *moments.sum(0))
+    seconds = np.array([row["seconds"] for row in rows])
+    return {
+        "clips": len(rows),
+        "seconds": {name: round(float(getattr(seconds, name)()), 3) for name in ("sum", "min", "mean", "max")},
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "labels": {name: _counts(row["labels"][name] for row in rows) for name in rows[0]["labels"]},
+        "speakers": _counts(row["speaker"] for row in rows),
+    }
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(collections.Counter(values).items()))
+
+
+def _write_json(path: Path, value) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    """Rename the finished set to its place; an older one goes only then."""
+    if out.exists():
+        os.replace(out, partial / "set.old")
+    os.replace(partial / "set", out)
+    shutil.rmtree(partial)

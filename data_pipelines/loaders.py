@@ -1,0 +1,151 @@
+"""Loaders: some clips of a feature set become batches of static shape. B batch, T frames, N samples, D features."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import grain
+import numpy as np
+
+from data_pipelines import transforms
+from data_pipelines.feature_set import FeatureSet
+from lin_jax.errors import ConfigError
+
+GRAIN = 16  # frames: bucket lengths are its multiples, so that nearly equal feature sets share compiled shapes
+
+
+@dataclasses.dataclass
+class LoaderConfig:
+    """How clips become batches.
+
+    Attributes:
+      batch_size: clips in a batch over all processes together.
+      crop_seconds: training clips are cut (at random) or padded to this length.
+      buckets: evaluation clips are padded to one of this many lengths, quantiles of the feature set's.
+      seed: of the order and the crops.
+      read_threads: more than two only pays where reading is slow.
+    """
+
+    batch_size: int = 32
+    crop_seconds: float = 3.0
+    buckets: int = 4
+    seed: int = 0
+    read_threads: int = 2
+
+
+def make_loader(
+    feature_set: FeatureSet,
+    indices: Sequence[int],
+    labels: Sequence[int] | None,
+    config: LoaderConfig,
+    *,
+    train: bool,
+    epochs: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """Iterate over batches of the chosen clips.
+
+    Training: shuffled anew each epoch, cropped at random, batches always full (the last clips of the last epoch, too
+    few for a batch, are left out). Evaluation: each clip once, whole, in batches of nearly equal length; the last batch
+    of a length is filled up with repeated clips of weight 0. All of it depends on the seed alone, not on threads, and
+    the clips of a step not on the number of processes.
+
+    Args:
+      feature_set: where the clips are.
+      indices: which of them.
+      labels: [len(feature_set)] class of every clip; None gives -1.
+      config: the rest.
+      train: training or evaluation.
+      epochs: passes over the clips when training; None never ends.
+      process_index: this process among `process_count`, each of which gets its share of every batch.
+      process_count: number of processes.
+
+    Returns:
+      A Grain iterator with `get_state`, `set_state` and `close`, for `grain.checkpoint`, over dicts of NumPy arrays:
+      "features" [B, T, D] float32 and "num_frames" [B], or "waveform" [B, N] float32 and "length" [B]; "label",
+      "speaker" (as `feature_set.labels("speaker")` numbers them) and "index" [B] int32; "weight" [B] float32.
+
+    Raises:
+      ConfigError: no clips, or sizes that do not go together.
+    """
+    indices = np.asarray(indices, np.int64)
+    if not len(indices):
+        raise ConfigError("a loader of no clips: check the split")
+    if config.batch_size < 1 or config.batch_size % process_count:
+        raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {process_count} processes: change it")
+    clips = _Clips(feature_set, indices, labels)
+    local = config.batch_size // process_count
+    if train:
+        samples = round(config.crop_seconds * feature_set.frontend.sample_rate)
+        size = samples if feature_set.store == "waveform" else feature_set.frontend.num_frames(samples)
+        crop = transforms.RandomCrop(feature_set.store, size)
+        dataset = grain.MapDataset.source(clips).seed(config.seed).shuffle().repeat(epochs)
+        steps = len(dataset) // config.batch_size
+        if not steps:
+            raise ConfigError(f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower batch_size")
+        dataset = dataset.random_map(crop)[: steps * config.batch_size]
+        dataset = dataset[process_index::process_count].batch(local, drop_remainder=True)
+    else:
+        share = slice(process_index, None, process_count)
+        plan = _plan(feature_set.lengths[indices], _buckets(feature_set, config.buckets), config.batch_size)
+        plan = [(positions[share], weights[share], size) for positions, weights, size in plan]
+        dataset = grain.MapDataset.source(_Batches(clips, plan, feature_set.store))
+    options = grain.ReadOptions(num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads)
+    return iter(dataset.to_iter_dataset(options))
+
+
+class _Clips:
+    """Single examples at their own length."""
+
+    def __init__(self, feature_set: FeatureSet, indices: np.ndarray, labels: Sequence[int] | None):
+        self._set, self._indices = feature_set, indices
+        self._labels = np.full(len(feature_set), -1) if labels is None else np.asarray(labels)
+        self._speakers, _ = feature_set.labels("speaker")
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+        index = int(self._indices[position])
+        return self._set[index] | {
+            "label": np.int32(self._labels[index]),
+            "speaker": np.int32(self._speakers[index]),
+            "index": np.int32(index),
+            "weight": np.float32(1),
+        }
+
+
+class _Batches:
+    """Whole batches as planned, each read by one thread."""
+
+    def __init__(self, clips: _Clips, plan: list[tuple[np.ndarray, np.ndarray, int]], key: str):
+        self._clips, self._plan, self._key = clips, plan, key
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        positions, weights, size = self._plan[number]
+        examples = [transforms.fit(self._clips[position], self._key, size) for position in positions]
+        batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        return batch | {"weight": weights}
+
+
+def _plan(lengths: np.ndarray, sizes: np.ndarray, B: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Batches of clips by length: positions [B], weights [B] and the length that all are padded to."""
+    plan = []
+    bucket = np.searchsorted(sizes, lengths)
+    for number, size in enumerate(sizes):
+        members = np.flatnonzero(bucket == number)
+        for start in range(0, len(members), B):
+            positions = members[start : start + B]
+            weights = (np.arange(B) < len(positions)).astype(np.float32)
+            plan.append((np.resize(positions, B), weights, int(size)))
+    return plan
+
+
+def _buckets(feature_set: FeatureSet, count: int) -> np.ndarray:
+    """Sorted lengths, the last one that of the longest clip of the set, that share its clips out evenly."""
+    unit = GRAIN * (feature_set.frontend.hop_length if feature_set.store == "waveform" else 1)
+    edges = np.quantile(feature_set.lengths, np.arange(1, count + 1) / count)
+    return np.unique(np.ceil(edges / unit).astype(int) * unit)

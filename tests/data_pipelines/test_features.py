@@ -1,0 +1,244 @@
+"""Feature sets: the values are the front end's, bad recordings are reported, and nothing finished is ever lost."""
+
+import dataclasses
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from noise_corpus import FRONTEND, make_corpus, reference, write_clip
+
+from data_pipelines import features
+from data_pipelines.corpora import Utterance
+from lin_jax.audio import files
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import ConfigError, FeatureError
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Counts the recordings that are read."""
+    read = []
+    load = files.load
+    monkeypatch.setattr(files, "load", lambda path, config: read.append(path) or load(path, config))
+    return read
+
+
+def prepare(corpus, out, frontend=FRONTEND, **options):
+    return features.prepare(corpus, out, frontend, progress=False, **options)
+
+
+def test_values_are_the_front_ends(feature_set, corpus):
+    for index in (0, 7, 21, -1):
+        waveform = files.load(corpus[index].path, FRONTEND)
+        item = feature_set[index]
+        if feature_set.store == "waveform":
+            np.testing.assert_allclose(item["waveform"], waveform, atol=np.abs(waveform).max() / 60000)
+        else:
+            np.testing.assert_allclose(item["features"], reference(waveform), rtol=1e-5, atol=1e-3)
+            assert len(item["features"]) == feature_set.lengths[index]
+    with pytest.raises(IndexError):
+        feature_set[len(feature_set)]
+
+
+def test_rows_labels_and_statistics(feature_set, corpus):
+    assert [row["id"] for row in feature_set.rows] == [utterance.id for utterance in corpus]
+    assert feature_set.speakers == [utterance.speaker for utterance in corpus]
+    classes, names = feature_set.labels("emotion")
+    assert names == ("happy", "sad")
+    assert [names[i] for i in classes] == [utterance.labels["emotion"] for utterance in corpus]
+    assert feature_set.labels("emotion", ("sad", "happy", "calm"))[0].tolist() == [0, 1] * 11
+    for wrong in (("age",), ("emotion", ("sad",))):
+        with pytest.raises(FeatureError, match=r"choose one of speaker, emotion|add it to the classes"):
+            feature_set.labels(*wrong)
+
+    arrays = [reference(files.load(u.path, FRONTEND)) for u in corpus]
+    mean, std = feature_set.mean_std()
+    np.testing.assert_allclose(mean, np.concatenate(arrays).mean(0), rtol=1e-4)
+    np.testing.assert_allclose(std, np.concatenate(arrays).std(0), rtol=1e-3)
+    two = np.concatenate([arrays[3], arrays[5]])
+    np.testing.assert_allclose(feature_set.mean_std([3, 5])[0], two.mean(0), rtol=1e-4)
+    stats = feature_set.stats
+    np.testing.assert_allclose(stats["mean"], mean, rtol=1e-6)
+    assert stats["clips"] == 22
+    assert stats["labels"] == {"emotion": {"happy": 11, "sad": 11}}
+    assert stats["speakers"] == {"s0": 5, "s1": 5, "s2": 4, "s3": 4, "s4": 4}
+    assert stats["seconds"]["sum"] == pytest.approx(sum(files.duration(u.path) for u in corpus), abs=0.01)
+
+
+def spoil(path, how):
+    write_clip(path, 0.5, 0)
+    content = path.read_bytes()
+    if how == "not readable":
+        path.write_bytes(b"This is not sound." * 100)
+    elif how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "empty file":
+        path.write_bytes(b"")
+    elif how == "no samples":
+        soundfile.write(path, np.zeros(0), 16000)
+    elif how == "too few":
+        soundfile.write(path, np.ones(1), 16000)
+    elif how == "silent":
+        soundfile.write(path, np.zeros(8000), 16000)
+    elif how == "NaN":
+        soundfile.write(path, np.full(8000, np.nan, np.float32), 16000, subtype="FLOAT")
+    elif how == "no such file":
+        path.unlink()
+    elif how == "cut it":
+        write_clip(path, 601, 0, sample_rate=100)
+
+
+BAD = ["not readable", "truncated", "empty file", "no samples", "too few", "silent", "NaN", "no such file", "cut it"]
+
+
+def test_bad_recordings_are_skipped_and_reported(tmp_path):
+    corpus = make_corpus(tmp_path / "good", 3)
+    for how in BAD:
+        path = tmp_path / f"{how}.wav"
+        spoil(path, how)
+        corpus.append(Utterance(how, path, "s0", "", {"emotion": "sad"}))
+    report = prepare(corpus, tmp_path / "out")
+    assert report.written == 3
+    assert [path for path, _ in report.skipped] == [str(tmp_path / f"{how}.wav") for how in BAD]
+    for how, (path, reason) in zip(BAD, report.skipped, strict=True):
+        assert how in reason.removeprefix(path), reason
+        assert "\n" not in reason
+    assert json.loads((tmp_path / "out/report.json").read_text()) == dataclasses.asdict(report)
+    assert len(features.open_features(tmp_path / "out")) == 3
+
+
+def test_nothing_usable(tmp_path):
+    spoil(tmp_path / "a.wav", "silent")
+    with pytest.raises(FeatureError, match=r"no recording of 1 could be used.*silent"):
+        prepare([Utterance("a", tmp_path / "a.wav", "s")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_again(tmp_path, loads):
+    corpus = make_corpus(tmp_path / "audio", 4)
+    report = prepare(corpus, tmp_path / "out")
+    assert prepare(corpus, tmp_path / "out") == report
+    assert len(loads) == 4
+    write_clip(corpus[1].path, 0.8, 9)
+    prepare(corpus, tmp_path / "out")
+    assert features.open_features(tmp_path / "out").rows[1]["seconds"] == pytest.approx(0.8)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audio", "out"]
+
+
+def test_another_front_end_is_refused(tmp_path, feature_set, corpus):
+    other = FrontendConfig(n_mels=40, trim_db=None)
+    for call in (
+        lambda: features.open_features(feature_set.folder, other),
+        lambda: prepare(corpus, feature_set.folder, other, store=feature_set.store),
+    ):
+        with pytest.raises(FeatureError, match=r"another front end, n_mels 20 \(asked: 40\): .* another folder"):
+            call()
+
+
+def test_a_folder_that_is_something_else(tmp_path, feature_set, corpus):
+    other = {"features": "waveform", "waveform": "features"}[feature_set.store]
+    with pytest.raises(FeatureError, match="choose another folder"):
+        prepare(corpus, feature_set.folder, store=other)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/a.txt").touch()
+    with pytest.raises(FeatureError, match="is no feature set: choose another folder"):
+        prepare(corpus, tmp_path / "letters")
+    with pytest.raises(FeatureError, match="no feature set: make one with"):
+        features.open_features(tmp_path / "letters")
+    with pytest.raises(ConfigError, match="unknown store"):
+        prepare(corpus, tmp_path / "new", store="mp3")
+
+
+def same(one, other):
+    assert one.rows == other.rows
+    for index in range(len(one)):
+        np.testing.assert_array_equal(one[index][one.store], other[index][other.store])
+
+
+@pytest.mark.parametrize("limit", [10_000, 60_000])  # in a shard; in the records
+def test_full_disk_loses_nothing(tmp_path, corpus, feature_set, monkeypatch, loads, limit):
+    monkeypatch.setattr(features, "SHARD", 2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit * (1 + (feature_set.store == "waveform")), hard))
+    try:
+        with pytest.raises(FeatureError, match=r"cannot write .*out .*too large.*: free space .* is kept"):
+            prepare(corpus, tmp_path / "out", store=feature_set.store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "out").exists()
+    kept = 2 * len(list((tmp_path / "out.partial").glob("*.npz")))
+    loads.clear()
+    prepare(corpus, tmp_path / "out", store=feature_set.store)
+    assert len(loads) == len(corpus) - kept
+    same(features.open_features(tmp_path / "out"), feature_set)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from data_pipelines import features
+from data_pipelines.corpora import table
+from lin_jax.audio import files
+from noise_corpus import FRONTEND
+load = files.load
+files.load = lambda *args: time.sleep(0.05) or load(*args)
+features.SHARD = 2
+features.prepare(list(table.load(Path(sys.argv[1]))), sys.argv[2], FRONTEND, progress=False)
+"""
+
+
+def test_killed_and_resumed_equals_never_killed(tmp_path, corpus, feature_set, monkeypatch, loads):
+    if feature_set.store == "waveform":
+        pytest.skip("one store is enough")
+    rows = [f"{u.path},{u.speaker},{u.text},{u.labels['emotion']}" for u in corpus]
+    (tmp_path / "table.csv").write_text("\n".join(["path,speaker,text,emotion", *rows]))
+    out = tmp_path / "out"
+    paths = os.pathsep.join([os.getcwd(), os.path.dirname(__file__)])
+    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path, out], env=os.environ | {"PYTHONPATH": paths})
+    while len(list(tmp_path.glob("out.partial/*.npz"))) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    (tmp_path / "out.partial/000001.npz").write_bytes(b"cut by a power failure")
+    kept = 2 * (len(list(tmp_path.glob("out.partial/*.npz"))) - 1)
+
+    monkeypatch.setattr(features, "SHARD", 2)
+    utterances = [dataclasses.replace(u, id=os.path.splitext(u.path)[0]) for u in corpus]
+    prepare(utterances, out)
+    assert len(loads) == len(corpus) - kept
+    resumed = features.open_features(out)
+    assert [row["text"] for row in resumed.rows] == [row["text"] for row in feature_set.rows]
+    for index in range(len(corpus)):
+        np.testing.assert_array_equal(resumed[index]["features"], feature_set[index]["features"])
+
+
+def test_corrupt_record_is_named_and_the_others_read(tmp_path, corpus):
+    prepare(corpus[:6], tmp_path / "out")
+    (path,) = (tmp_path / "out/records").glob("*array_record*")
+    content = bytearray(path.read_bytes())
+    content[5000:5040] = bytes(40)
+    path.write_bytes(content)
+    broken, messages = features.open_features(tmp_path / "out"), []
+    for index in range(6):
+        try:
+            assert np.isfinite(broken[index]["features"]).all()
+        except FeatureError as error:
+            messages.append(str(error))
+    assert len(messages) == 1
+    assert "is corrupt: delete the folder and prepare it again" in messages[0]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "stats.json", "frontend.json", "records/dataset_info.json"])
+def test_broken_set(tmp_path, corpus, name):
+    prepare(corpus[:2], tmp_path / "out")
+    (tmp_path / "out" / name).write_text("{")
+    with pytest.raises(FeatureError, match=": delete the folder and prepare it again") as caught:
+        features.open_features(tmp_path / "out")[0]
+    assert "\n" not in str(caught.value)

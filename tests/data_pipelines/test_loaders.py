@@ -1,0 +1,126 @@
+"""Loaders: every clip as often as promised, whole or rightly cropped, whatever the threads, processes and stops."""
+
+import numpy as np
+import pytest
+from noise_corpus import FRONTEND
+
+from data_pipelines import features
+from data_pipelines.loaders import LoaderConfig, make_loader
+from lin_jax.errors import ConfigError, FeatureError
+
+CROP = LoaderConfig(batch_size=4, crop_seconds=0.5, seed=3)
+SIZE = {"features": "num_frames", "waveform": "length"}
+
+
+def batches(feature_set, config=CROP, indices=None, **options):
+    labels, _ = feature_set.labels("emotion")
+    indices = np.arange(len(feature_set)) if indices is None else indices
+    iterator = make_loader(feature_set, indices, labels, config, **options)
+    try:
+        yield from iterator
+    finally:
+        iterator.close()
+
+
+def assert_equal(one, other):
+    assert len(one) == len(other)
+    for first, second in zip(one, other, strict=True):
+        assert first.keys() == second.keys()
+        for key in first:
+            np.testing.assert_array_equal(first[key], second[key])
+
+
+def test_training_batches(feature_set):
+    key, T = feature_set.store, FRONTEND.num_frames(8000) if feature_set.store == "features" else 8000
+    labels, _ = feature_set.labels("emotion")
+    speakers, _ = feature_set.labels("speaker")
+    seen = []
+    for batch in batches(feature_set, train=True, epochs=2):
+        assert batch[key].shape[:2] == (4, T)
+        assert batch[key].dtype == np.float32
+        for row, index in enumerate(batch["index"]):
+            whole, valid = feature_set[index][key], batch[SIZE[key]][row]
+            assert valid == min(len(whole), T)
+            starts = [s for s in range(len(whole) - valid + 1) if np.array_equal(whole[s], batch[key][row, 0])]
+            assert any(np.array_equal(whole[s : s + valid], batch[key][row, :valid]) for s in starts)
+            assert not batch[key][row, valid:].any()
+        np.testing.assert_array_equal(batch["label"], labels[batch["index"]])
+        np.testing.assert_array_equal(batch["speaker"], speakers[batch["index"]])
+        np.testing.assert_array_equal(batch["weight"], 1)
+        seen.append(batch["index"])
+    seen = np.concatenate(seen)
+    assert sorted(seen[:22]) == sorted(seen[22:]) == list(range(22))
+    assert seen[:22].tolist() != seen[22:].tolist()
+
+
+def test_depends_on_the_seed_alone(feature_set):
+    first = list(batches(feature_set, train=True, epochs=2))
+    one_thread = LoaderConfig(batch_size=4, crop_seconds=0.5, seed=3, read_threads=1)
+    assert_equal(first, list(batches(feature_set, one_thread, train=True, epochs=2)))
+    other = next(batches(feature_set, LoaderConfig(batch_size=4, crop_seconds=0.5, seed=4), train=True))
+    assert other["index"].tolist() != first[0]["index"].tolist()
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_processes_share_each_batch(feature_set, train):
+    alone = list(batches(feature_set, train=train, epochs=1))
+    shares = [list(batches(feature_set, train=train, epochs=1, process_index=i, process_count=2)) for i in range(2)]
+    merged = [
+        {key: np.stack([one[key], other[key]], 1).reshape(4, *one[key].shape[1:]) for key in one}
+        for one, other in zip(*shares, strict=True)
+    ]
+    assert_equal(alone, merged)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_goes_on_from_a_saved_position(feature_set, train):
+    iterator = make_loader(feature_set, np.arange(22), None, CROP, train=train, epochs=3 if train else None)
+    next(iterator), next(iterator)
+    state = iterator.get_state()
+    rest = list(iterator)
+    iterator.close()
+    again = make_loader(feature_set, np.arange(22), None, CROP, train=train, epochs=3 if train else None)
+    again.set_state(state)
+    assert_equal(rest, list(again))
+    again.close()
+    np.testing.assert_array_equal(rest[0]["label"], -1)
+
+
+def test_evaluation_gives_each_clip_whole_and_once(feature_set):
+    key, chosen, seen, shapes = feature_set.store, np.arange(3, 20), [], set()
+    for batch in batches(feature_set, indices=chosen, train=False):
+        shapes.add(batch[key].shape)
+        for row, index in enumerate(batch["index"]):
+            whole, valid = feature_set[index][key], batch[SIZE[key]][row]
+            np.testing.assert_array_equal(batch[key][row, :valid], whole)
+            assert not batch[key][row, valid:].any()
+            if batch["weight"][row]:
+                seen.append(index)
+    assert sorted(seen) == chosen.tolist()
+    assert len(shapes) <= CROP.buckets
+
+
+def test_sizes_that_cannot_work(feature_set):
+    wrong = [
+        ([], LoaderConfig(), {"train": True}),
+        (np.arange(3), CROP, {"train": True, "epochs": 1}),
+        (np.arange(9), CROP, {"train": True, "process_count": 3}),
+        (np.arange(9), LoaderConfig(batch_size=0), {"train": False}),
+    ]
+    for indices, config, options in wrong:
+        with pytest.raises(ConfigError, match=": "):
+            make_loader(feature_set, indices, None, config, **options)
+
+
+def test_few_clips_train_without_end(feature_set):
+    stream = batches(feature_set, indices=[1, 2, 5], train=True)
+    assert set(np.concatenate([next(stream)["index"] for _ in range(5)])) == {1, 2, 5}
+    stream.close()
+
+
+def test_corrupt_record_reaches_the_caller(tmp_path, corpus):
+    features.prepare(corpus[:6], tmp_path / "out", FRONTEND, progress=False)
+    (path,) = (tmp_path / "out/records").glob("*array_record*")
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(FeatureError, match=r"is corrupt|cannot be opened"):
+        list(batches(features.open_features(tmp_path / "out"), train=False))
