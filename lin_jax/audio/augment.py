@@ -1,0 +1,274 @@
+"""Keyed augmentation of waveforms and features, on device, inside the train step.
+
+Shape letters: B batch, N samples, T frames, F frequency bins, D features. Shapes are static: what grows past N is cut,
+what shrinks is followed by zeros and a smaller length. Every example of a batch draws its own randomness.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lin_jax.audio.frontend import istft, stft
+from lin_jax.errors import ConfigError
+
+# Noise power falls as 1 / frequency ** slope: 0 is white, 1 pink, 2 brown; room and street noise lie between.
+NOISE_SLOPES = (0.0, 2.0)
+
+# Pitch is shifted in frames of 1024 samples, long enough at 16 kHz to tell the harmonics of a deep voice apart.
+PITCH_FFT = 1024
+PITCH_HOP = 256
+
+
+@dataclasses.dataclass
+class AugmentConfig:
+    """How training examples are varied; the defaults leave them as they are.
+
+    Attributes:
+      noise_prob: probability that an example gets noise.
+      noise_snr_db: range of signal-to-noise ratios, in dB.
+      speed: range of playback speeds, which change tempo and pitch together.
+      pitch_semitones: pitch is shifted by up to this many semitones, up or down.
+      shift_seconds: the clip is moved by up to this many seconds, earlier or later.
+      gain_db: loudness is changed by up to this many dB, up or down.
+      freq_masks: how many bands of features are masked.
+      freq_mask_width: widest band masked, in features.
+      time_masks: how many stretches of time are masked.
+      time_mask_width: longest stretch masked, in frames; never more than half the clip.
+    """
+
+    noise_prob: float = 0.0
+    noise_snr_db: tuple[float, float] = (5.0, 25.0)
+    speed: tuple[float, float] = (1.0, 1.0)
+    pitch_semitones: float = 0.0
+    shift_seconds: float = 0.0
+    gain_db: float = 0.0
+    freq_masks: int = 0
+    freq_mask_width: int = 8
+    time_masks: int = 0
+    time_mask_width: int = 20
+
+    def validate(self):
+        """Raises ConfigError unless the values can work together."""
+        rules = {
+            "noise_prob must be from 0 to 1": 0 <= self.noise_prob <= 1,
+            "noise_snr_db must be (low, high)": self.noise_snr_db[0] <= self.noise_snr_db[1],
+            "speed must be (low, high), above 0": 0 < self.speed[0] <= self.speed[1],
+            "ranges, counts and widths must not be negative": min(
+                self.pitch_semitones,
+                self.shift_seconds,
+                self.gain_db,
+                self.freq_masks,
+                self.freq_mask_width,
+                self.time_masks,
+                self.time_mask_width,
+            )
+            >= 0,
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise ConfigError(f"augmentation cannot work as configured: {'; '.join(broken)}")
+
+
+def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: int):
+    """Waveforms varied by speed, pitch, time shift, noise and gain, in this order.
+
+    Args:
+      key: PRNG key; the same key gives the same result.
+      config: what is varied and how far; static under `jax.jit`.
+      waveform: [B, N].
+      length: valid samples, [B] int.
+      sample_rate: in Hz.
+
+    Returns:
+      waveform [B, N] and length [B]; samples at or past the length are zero.
+    """
+    config.validate()
+    keys = iter(jax.random.split(key, 7))
+
+    def draw(low, high):
+        return jax.random.uniform(next(keys), length.shape, minval=low, maxval=high)
+
+    if config.speed != (1.0, 1.0):
+        waveform, length = change_speed(waveform, length, draw(*config.speed))
+    if config.pitch_semitones:
+        waveform = shift_pitch(waveform, length, draw(-config.pitch_semitones, config.pitch_semitones))
+    if config.shift_seconds:
+        seconds = draw(-config.shift_seconds, config.shift_seconds)
+        waveform = shift_time(waveform, length, jnp.round(seconds * sample_rate).astype(jnp.int32))
+    if config.noise_prob:
+        noisy = add_noise(next(keys), waveform, draw(*config.noise_snr_db), length)
+        chosen = draw(0.0, 1.0) < config.noise_prob
+        waveform = jnp.where(chosen[:, None], noisy, waveform)
+    if config.gain_db:
+        waveform = apply_gain(waveform, draw(-config.gain_db, config.gain_db))
+    return waveform, length
+
+
+def add_noise(key, x, snr_db, length):
+    """Speech in steady noise, of a colour drawn for each example between white and brown.
+
+    Args:
+      key: PRNG key.
+      x: waveforms [B, N].
+      snr_db: ratio of signal to noise power over the valid samples in dB, [B].
+      length: valid samples, [B] int; beyond them no noise is added.
+
+    Returns:
+      [B, N].
+    """
+    B, N = x.shape
+    slope_key, noise_key = jax.random.split(key)
+    slope = jax.random.uniform(slope_key, (B, 1), minval=NOISE_SLOPES[0], maxval=NOISE_SLOPES[1])
+    # Each sample sums thousands of bins, so uniform parts sound as Gaussian, and 16 bits of randomness are plenty:
+    # drawing bits is what costs time here.
+    bits = jax.random.bits(noise_key, (B, N // 2 + 1))
+    real, imaginary = jnp.moveaxis(jax.lax.bitcast_convert_type(bits, jnp.int16), -1, 0).astype(jnp.float32)
+    log_frequency = np.log(np.maximum(np.arange(N // 2 + 1), 1))
+    noise = jnp.fft.irfft(jax.lax.complex(real, imaginary) * jnp.exp(-slope / 2 * log_frequency), n=N)
+
+    noise = jnp.where(_valid(x, length), noise, 0.0)
+    signal_power, noise_power = jnp.vecdot(x, x), jnp.maximum(jnp.vecdot(noise, noise), 1e-20)
+    return x + noise * jnp.sqrt(signal_power / noise_power * 10 ** (-snr_db / 10))[:, None]
+
+
+def change_speed(x, length, rate):
+    """Recordings played faster or slower, pitch and tempo together.
+
+    Samples are read between the grid by cubic interpolation (R. Keys, "Cubic convolution interpolation for digital
+    image processing", IEEE TASSP 29(6), 1981): cheap on every device, and within 1 % up to a quarter of the sample
+    rate.
+
+    Args:
+      x: waveforms [B, N].
+      length: valid samples, [B] int.
+      rate: speed of each, [B]; 1.1 is 10 % faster and shorter.
+
+    Returns:
+      waveforms [B, N], cut at N where slowed past it, and their lengths [B].
+    """
+    N = x.shape[-1]
+    position = jnp.arange(N) * rate[:, None]  # [B, N]
+    before = jnp.floor(position).astype(jnp.int32)
+    t = position - before
+
+    def neighbour(offset):
+        index = before + offset
+        inside = (index >= 0) & (index < length[:, None])
+        return jnp.where(inside, jnp.take_along_axis(x, jnp.clip(index, 0, N - 1), axis=-1), 0.0)
+
+    a, b, c, d = (neighbour(offset) for offset in (-1, 0, 1, 2))
+    y = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    length = jnp.clip(jnp.ceil(length / rate), 0, N).astype(length.dtype)
+    return jnp.where(_valid(x, length), y, 0.0), length
+
+
+def shift_pitch(x, length, semitones):
+    """Voices raised or lowered at unchanged tempo; the formants move along, as if the speaker were smaller or larger.
+
+    A phase vocoder in the manner of J. Laroche and M. Dolson, "New phase-vocoder techniques for pitch-shifting,
+    harmonizing and other exotic effects", WASPAA 1999: every bin is moved to its new place, and turned from frame to
+    frame by the difference between its new and its old frequency, which its phase gives away.
+
+    Args:
+      x: waveforms [B, N].
+      length: valid samples, [B] int.
+      semitones: shift of each, [B]; 12 is an octave up.
+
+    Returns:
+      [B, N].
+    """
+    bins = jnp.arange(PITCH_FFT // 2 + 1)
+    # Seen from the middle of the frame, not its start, the bins around a tone are in phase and stay so when moved.
+    from_middle = (-1.0) ** bins
+    spectrum = stft(x, PITCH_FFT, PITCH_HOP, PITCH_FFT) * from_middle  # [B, T, F]
+    ratio = 2.0 ** (semitones / 12)[:, None, None]
+    source = bins / ratio  # [B, 1, F], where each bin comes from, between bins
+    below = jnp.minimum(jnp.floor(source), bins[-2]).astype(jnp.int32)
+    low, high = (jnp.take_along_axis(spectrum, index, axis=-1) for index in (below, below + 1))
+    moved = jnp.where(source <= bins[-1], low + (source - below) * (high - low), 0.0)
+
+    turn_of_centre = 2 * np.pi * PITCH_HOP / PITCH_FFT * source[:, 0]  # per hop, of a tone in the middle of the bin
+
+    def turn_on(carry, frame):  # frame [B, F]
+        previous, phase = carry
+        off_centre = _angle(frame * previous.conj() * jnp.exp(-1j * turn_of_centre))
+        phase = phase + (turn_of_centre + off_centre) * (ratio[:, 0] - 1)
+        phase -= 2 * np.pi * jnp.round(phase / (2 * np.pi))
+        return (frame, phase), frame * jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
+
+    frames = jnp.moveaxis(moved, 1, 0)
+    _, turned = jax.lax.scan(turn_on, (frames[0], jnp.zeros(frames.shape[1:])), frames)
+    shifted = istft(jnp.moveaxis(turned, 0, 1) * from_middle, PITCH_HOP, PITCH_FFT, x.shape[-1])
+    return jnp.where(_valid(x, length), shifted, 0.0)
+
+
+def _angle(z):
+    """Phase of complex z to 1e-5 rad, fifteen times as fast as `jnp.angle` on CPU.
+
+    M. Abramowitz and I. A. Stegun, "Handbook of Mathematical Functions", 1964, 4.4.47.
+    """
+    x, y = jnp.abs(z.real), jnp.abs(z.imag)
+    t = jnp.minimum(x, y) / jnp.maximum(jnp.maximum(x, y), 1e-30)
+    angle = t * jnp.polyval(jnp.array([0.0208351, -0.0851330, 0.1801410, -0.3302995, 0.9998660]), t**2)
+    angle = jnp.where(y > x, np.pi / 2 - angle, angle)
+    angle = jnp.where(z.real < 0, np.pi - angle, angle)
+    return jnp.where(z.imag < 0, -angle, angle)
+
+
+def shift_time(x, length, samples):
+    """Clips moved later by `samples` [B], or earlier if negative; what leaves is lost and what enters is silence."""
+    N = x.shape[-1]
+    source = jnp.arange(N) - samples[:, None]
+    inside = (source >= 0) & (source < length[:, None]) & _valid(x, length)
+    return jnp.where(inside, jnp.take_along_axis(x, jnp.clip(source, 0, N - 1), axis=-1), 0.0)
+
+
+def apply_gain(x, gain_db):
+    """Waveforms [B, N] made louder by `gain_db` [B] dB."""
+    return x * 10 ** (gain_db[:, None] / 20)
+
+
+def augment_features(key, config: AugmentConfig, features, num_frames):
+    """Features with bands and stretches of time replaced by the clip's mean (SpecAugment).
+
+    D. S. Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition",
+    Interspeech 2019, without the time warp.
+
+    Args:
+      key: PRNG key.
+      config: number and width of the masks; static under `jax.jit`.
+      features: [B, T, D].
+      num_frames: valid frames, [B] int.
+
+    Returns:
+      [B, T, D]; frames at or past `num_frames` are returned as they came.
+    """
+    config.validate()
+    B, T, D = features.shape
+    freq_key, time_key = jax.random.split(key)
+    valid = jnp.arange(T) < num_frames[:, None]  # [B, T]
+    bands = _masks(freq_key, config.freq_masks, config.freq_mask_width, jnp.full((B,), D), D)  # [B, D]
+    width = jnp.minimum(config.time_mask_width, num_frames // 2)
+    stretches = _masks(time_key, config.time_masks, width, num_frames, T)  # [B, T]
+    masked = (bands[:, None, :] | stretches[:, :, None]) & valid[:, :, None]
+    total = jnp.sum(jnp.where(valid[:, :, None], features, 0.0), axis=1, keepdims=True)
+    mean = total / jnp.maximum(num_frames, 1)[:, None, None]  # [B, 1, D]
+    return jnp.where(masked, mean, features)
+
+
+def _masks(key, count: int, width, size, N: int):
+    """Union of `count` intervals of up to `width` within [0, `size` [B]): bool [B, N]."""
+    width_key, start_key = jax.random.split(key)
+    shape = (*size.shape, count)
+    widths = jnp.floor(jax.random.uniform(width_key, shape) * (jnp.broadcast_to(width, size.shape)[:, None] + 1))
+    starts = jnp.floor(jax.random.uniform(start_key, shape) * (size[:, None] - widths + 1))
+    position = jnp.arange(N)[:, None]  # [N, 1]
+    inside = (position >= starts[:, None]) & (position < (starts + widths)[:, None])  # [B, N, count]
+    return inside.any(axis=-1)
+
+
+def _valid(x, length):
+    """Which samples of x [B, N] lie before `length` [B]: bool [B, N]."""
+    return jnp.arange(x.shape[-1]) < length[:, None]
