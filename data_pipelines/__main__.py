@@ -1,0 +1,127 @@
+"""Prepare a corpus for training: `python -m data_pipelines ravdess --audio-dir RAVDESS --out features/ravdess`."""
+
+import argparse
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+
+from data_pipelines import corpora, features
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import LinError
+
+EPILOG = """Run the same command again to go on after a stop. What could not be used is listed in OUT/report.json.
+Exit code: 0 all clips written, 1 some were skipped, 2 nothing could be done."""
+
+SHOWN = 10  # skipped recordings named on the terminal; the report has them all
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parse(arguments)
+    try:
+        return run(args)
+    except LinError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line, teaching on a mistake."""
+    parser = argparse.ArgumentParser("python -m data_pipelines", description=__doc__)
+    commands = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
+
+    ravdess = _command(commands, "ravdess", "RAVDESS: emotional speech and song of 24 actors")
+    ravdess.add_argument(
+        "--download", action="store_true", help="fetch the speech recordings (208 MB) to --audio-dir first"
+    )
+    ravdess.add_argument("--channel", choices=("speech", "song", "all"), default="speech")
+
+    table = _command(commands, "table", "recordings listed in a CSV or TSV table: path, speaker, text and labels")
+    table.add_argument("--table", type=Path, metavar="FILE", help="the table, if not AUDIO_DIR/table.csv or table.tsv")
+
+    synthetic = _command(
+        commands, "synthetic", "sentences spoken by espeak-ng, made in --audio-dir unless they are there"
+    )
+    synthetic.add_argument(
+        "--speakers", type=int, default=8, metavar="N", help="voices, half of them female (default 8)"
+    )
+    synthetic.add_argument(
+        "--clips", type=int, default=6, metavar="N", help="clips for each voice and style (default 6)"
+    )
+    synthetic.add_argument("--seed", type=int, default=0, metavar="N")
+    return parser.parse_args(arguments)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare what the command line asks for; returns the exit code."""
+    options = vars(args)
+    chosen = {field.name: options[f"frontend.{field.name}"] for field in dataclasses.fields(FrontendConfig)}
+    frontend = FrontendConfig(**chosen)
+    audio_options = {}
+    if args.corpus == "ravdess":
+        audio_options["channel"] = args.channel
+        if args.download:
+            from data_pipelines.corpora import ravdess
+
+            ravdess.download(args.audio_dir)
+    elif args.corpus == "table":
+        audio_options["table"] = args.table
+    elif args.corpus == "synthetic":
+        from data_pipelines.corpora import synthetic
+
+        synthetic.generate(args.audio_dir, speakers=args.speakers, clips=args.clips, seed=args.seed)
+    utterances = corpora.load(args.corpus, args.audio_dir, **audio_options)
+    report = features.prepare(utterances, args.out, frontend, store=args.store, workers=args.workers)
+    speakers = len({utterance.speaker for utterance in utterances})
+    print(
+        f"{report.written} clips ({report.audio_seconds / 60:.1f} min, {speakers} speakers) are in {args.out}, "
+        f"made in {report.seconds:.1f} s; {len(report.skipped)} skipped"
+    )
+    for _, reason in report.skipped[:SHOWN]:
+        print(f"skipped {reason}", file=sys.stderr)
+    if len(report.skipped) > SHOWN:
+        print(f"… and {len(report.skipped) - SHOWN} more: see {args.out / 'report.json'}", file=sys.stderr)
+    return 1 if report.skipped else 0
+
+
+def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=what, description=what, epilog=EPILOG)
+    parser.add_argument("--audio-dir", type=Path, required=True, metavar="FOLDER", help="the corpus")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the feature set goes")
+    parser.add_argument(
+        "--store",
+        choices=features.STORES,
+        default="features",
+        help="features (default), or the waveform they are made of, so that training can augment it",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each core)")
+    group = parser.add_argument_group("front end")
+    hints = typing.get_type_hints(FrontendConfig)
+    for field in dataclasses.fields(FrontendConfig):
+        group.add_argument(
+            f"--frontend.{field.name}",
+            type=_reader(hints[field.name]),
+            default=field.default,
+            metavar=field.name.upper(),
+            help=f"(default {field.default})",
+        )
+    return parser
+
+
+def _reader(hint):
+    """How to read a value of a field's type from the command line; `none` where the type allows it."""
+    kinds = typing.get_args(hint) or (hint,)
+
+    def read(text: str):
+        return None if type(None) in kinds and text.lower() == "none" else kinds[0](text)
+
+    read.__name__ = kinds[0].__name__  # argparse says "invalid float value"
+    return read
+
+
+if __name__ == "__main__":
+    sys.exit(main())

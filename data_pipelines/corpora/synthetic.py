@@ -1,0 +1,136 @@
+"""A corpus spoken by espeak-ng: many voices of known sex, known sentences, and speaking styles that can be told apart.
+
+It stands in for real speech in the demo and the tests; what is learnt from it says nothing about people. It needs the
+`tts` extra. Folder: `SPEAKER/STYLE-NN.wav` and a `table.csv`, read by `data_pipelines.corpora.table`.
+"""
+
+import csv
+import dataclasses
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.corpora import Utterance, table
+from lin_jax.errors import CorpusError
+
+FEMALE = ("f1", "f2", "f3", "f4", "f5", "Annie", "Andrea", "linda", "steph", "anika", "belinda", "aunty")
+MALE = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "Denis", "antonio", "travis", "sandro")
+ACCENTS = ("en-us", "en-gb", "en-gb-scotland")
+SPEAKERS = [
+    (f"{accent}+{voice}", sex)
+    for accent in ACCENTS
+    for pair in zip(FEMALE, MALE, strict=True)
+    for voice, sex in zip(pair, ("female", "male"), strict=True)
+]
+
+SENTENCES = (
+    "The kettle is on and the bread is still warm.",
+    "We left the garden gate open all night.",
+    "Seven boats came back before the storm.",
+    "Her letter arrived on a rainy Tuesday.",
+    "Please put the yellow box under the stairs.",
+    "The old clock stopped a minute before noon.",
+    "He walked along the river to the market.",
+    "Two children were painting a wooden fence.",
+    "I heard the train before I could see it.",
+    "The library closes early on Fridays.",
+    "A small dog followed them up the hill.",
+    "Nobody remembered where the key was kept.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """A way to speak: words a minute, pitch and its range on espeak-ng's scale of 0 to 99, loudness in dB."""
+
+    rate: int
+    pitch: int
+    range: int
+    gain_db: float
+
+
+STYLES = {
+    "calm": Style(rate=140, pitch=45, range=35, gain_db=-12),
+    "happy": Style(rate=185, pitch=70, range=80, gain_db=-6),
+    "sad": Style(rate=115, pitch=30, range=15, gain_db=-16),
+    "angry": Style(rate=205, pitch=50, range=65, gain_db=-1),
+}
+SPREAD = Style(rate=12, pitch=7, range=9, gain_db=2)  # deviations within a style, so that no single number tells it
+
+
+def load(audio_dir: Path) -> Iterator[Utterance]:
+    """List the utterances that `generate` made, with the labels style and sex."""
+    return table.load(audio_dir)
+
+
+def generate(out_dir: str | Path, speakers: int = 8, clips: int = 6, seed: int = 0) -> None:
+    """Speak a corpus, the same one for the same arguments and espeak-ng; what is there already is left alone.
+
+    Args:
+      out_dir: folder to make it in.
+      speakers: voices, female and male in turn, at most `len(SPEAKERS)`.
+      clips: clips for each voice in each style; clip i of every voice and style says the same sentence.
+      seed: of the spread of rate, pitch and loudness.
+
+    Raises:
+      CorpusError: espeak-ng is not installed or fails, or the folder holds a corpus made with other arguments.
+    """
+    out_dir, made = Path(out_dir), {"speakers": speakers, "clips": clips, "seed": seed}
+    if not 1 <= speakers <= len(SPEAKERS) or clips < 1:
+        raise CorpusError(
+            f"{speakers} speakers with {clips} clips: choose 1 to {len(SPEAKERS)} speakers and 1 or more clips"
+        )
+    note = out_dir / "synthetic.json"
+    if (out_dir / "table.csv").exists():
+        if not note.exists() or note.read_text() != json.dumps(made):
+            raise CorpusError(f"{out_dir}: holds a corpus that was not made with {made}: choose another folder")
+        return
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise CorpusError("espeak-ng is not installed: pip install 'lin_jax[tts]'")
+    rows = [_rows(number, clips, seed) for number in range(speakers)]
+    try:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(_speak, itertools.repeat(out_dir), rows))
+        note.write_text(json.dumps(made))
+        temporary = out_dir / "table.csv.tmp"
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["path", "speaker", "text", "style", "sex"], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(itertools.chain(*rows))
+        os.replace(temporary, out_dir / "table.csv")
+    except OSError as error:
+        raise CorpusError(f"cannot write {out_dir} ({error.strerror}): free space or permissions") from error
+
+
+def _rows(number: int, clips: int, seed: int) -> list[dict]:
+    """What one speaker says, and how."""
+    voice, sex = SPEAKERS[number]
+    speaker = f"{number:02d}_{voice.replace('+', '_')}"
+    rows = []
+    for (kind, (style, mean)), clip in itertools.product(enumerate(STYLES.items()), range(clips)):
+        rng = np.random.default_rng([seed, number, kind, clip])
+        drawn = rng.normal(dataclasses.astuple(mean), dataclasses.astuple(SPREAD))
+        rate, pitch, pitch_range = np.clip(np.round(drawn[:3]), (80, 0, 0), (450, 99, 99)).astype(int).tolist()
+        row = {"path": f"{speaker}/{style}-{clip:02d}.wav", "speaker": speaker, "style": style, "sex": sex}
+        row |= {"text": SENTENCES[clip % len(SENTENCES)], "voice": voice}
+        rows.append(row | {"rate": rate, "pitch": pitch, "range": pitch_range, "gain_db": min(0.0, float(drawn[3]))})
+    return rows
+
+
+def _speak(out_dir: Path, rows: list[dict]) -> None:
+    """Speak one speaker's rows in a process of their own."""
+    (out_dir / rows[0]["speaker"]).mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(row | {"path": str(out_dir / row["path"])}) + "\n" for row in rows)
+    script = importlib.util.find_spec("data_pipelines.espeak").origin
+    done = subprocess.run([sys.executable, script], input=lines, text=True, capture_output=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise CorpusError(f"espeak-ng failed for {rows[0]['voice']} ({last}): reinstall it, pip install 'lin_jax[tts]'")

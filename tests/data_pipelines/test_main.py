@@ -1,0 +1,82 @@
+"""The command line: what it prepares, what it says, and its exit code."""
+
+import subprocess
+import sys
+
+import pytest
+from noise_corpus import write_clip
+
+from data_pipelines import __main__ as command
+from data_pipelines import features
+
+
+def arguments(tmp_path, *more, corpus="table"):
+    return [corpus, "--audio-dir", str(tmp_path / "audio"), "--out", str(tmp_path / "out"), *more]
+
+
+@pytest.fixture
+def audio(tmp_path):
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    for name in ("a", "b"):
+        write_clip(folder / f"{name}.wav", 0.4, 0)
+    (folder / "table.csv").write_text("path,speaker\na.wav,s1\nb.wav,s2\n")
+    return folder
+
+
+def test_prepares_with_the_front_end_asked_for(tmp_path, audio, capsys):
+    options = ["--frontend.feature=mfcc", "--frontend.n_mfcc=13", "--frontend.f_max=6e3", "--frontend.trim_db=none"]
+    assert command.main(arguments(tmp_path, *options, "--workers=1")) == 0
+    assert capsys.readouterr().out.startswith("2 clips (0.0 min, 2 speakers) are in ")
+    made = features.open_features(tmp_path / "out")
+    assert (made.frontend.n_mfcc, made.frontend.f_max, made.frontend.trim_db) == (13, 6000.0, None)
+    assert made[0]["features"].shape == (41, 13)
+
+
+def test_skips_are_named_and_counted_in_the_exit_code(tmp_path, audio):
+    (audio / "b.wav").write_text("no sound")
+    line = [sys.executable, "-m", "data_pipelines", *arguments(tmp_path, "--store=waveform")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0].endswith("; 1 skipped")
+    assert f"skipped {audio / 'b.wav'}: not readable as audio" in done.stderr
+    assert len(features.open_features(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--audio-dir=nowhere"], "nowhere: no such folder: check --audio-dir"),
+        (["--table=no.csv"], "no.csv: No such file or directory: check --table"),
+        (["--frontend.n_mels=0"], "n_mels must be positive"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, audio, capsys, more, says):
+    assert command.main(arguments(tmp_path, *more)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert says in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_not_ravdess_stops_before_anything_is_written(tmp_path, audio, capsys):
+    (audio / "03-01-09-01-01-01-01.wav").touch()  # sorts before a.wav
+    assert command.main(arguments(tmp_path, corpus="ravdess")) == 2
+    assert "unknown emotion code 09" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupted(tmp_path, audio, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(features, "prepare", interrupt)
+    assert command.main(arguments(tmp_path)) == 130
+    assert capsys.readouterr().err == "stopped: run the same command again to go on\n"
+
+
+@pytest.mark.parametrize("wrong", [["--frontend.n_mels=many"], ["--store=mp3"], ["--frontend.mels=3"]])
+def test_a_mistyped_option_is_refused(tmp_path, wrong):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(arguments(tmp_path, *wrong))

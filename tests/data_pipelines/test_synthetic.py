@@ -1,0 +1,56 @@
+"""The synthetic corpus: the same on every run, with the sexes and styles that it claims."""
+
+import pytest
+
+from data_pipelines import corpora
+from data_pipelines.corpora import synthetic
+from lin_jax.audio import files
+from lin_jax.errors import CorpusError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    pytest.importorskip("espeakng_loader")
+    folder = tmp_path_factory.mktemp("synthetic")
+    synthetic.generate(folder, speakers=3, clips=2, seed=5)
+    return folder
+
+
+def test_speakers_styles_and_text(folder):
+    utterances = corpora.load("synthetic", folder)
+    assert len(utterances) == 3 * 2 * len(synthetic.STYLES)
+    assert {u.speaker: u.labels["sex"] for u in utterances} == {
+        "00_en-us_f1": "female",
+        "01_en-us_m1": "male",
+        "02_en-us_f2": "female",
+    }
+    assert {u.text for u in utterances} == set(synthetic.SENTENCES[:2])
+    loudness = {}
+    for utterance in utterances:
+        samples, rate = files.read(utterance.path)
+        assert 0.8 < len(samples) / rate < 8
+        loudness.setdefault(utterance.labels["style"], []).append(samples.std())
+    assert min(loudness["angry"]) > max(loudness["sad"])
+
+
+def test_the_same_on_every_run(folder, tmp_path):
+    synthetic.generate(tmp_path, speakers=3, clips=2, seed=5)
+    for path in sorted(folder.rglob("*.*")):
+        assert path.read_bytes() == (tmp_path / path.relative_to(folder)).read_bytes(), path
+
+
+def test_left_alone_when_there_and_refused_when_other(folder):
+    before = (folder / "table.csv").stat().st_mtime_ns
+    synthetic.generate(folder, speakers=3, clips=2, seed=5)
+    assert (folder / "table.csv").stat().st_mtime_ns == before
+    with pytest.raises(CorpusError, match="choose another folder"):
+        synthetic.generate(folder, speakers=3, clips=2, seed=6)
+
+
+def test_arguments_and_installation_are_checked(tmp_path, monkeypatch):
+    with pytest.raises(CorpusError, match="choose 1 to 72 speakers"):
+        synthetic.generate(tmp_path, speakers=73)
+    monkeypatch.setattr(synthetic.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CorpusError, match=r"pip install 'lin_jax\[tts\]'"):
+        synthetic.generate(tmp_path)
+    assert list(tmp_path.iterdir()) == []
