@@ -7,7 +7,6 @@ so that importing the library stays light.
 import io
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def load(source, config: FrontendConfig, *, sample_rate: int | None = None) -> n
     """The waveform that the front end hears: mono, at its rate, checked, trimmed and levelled as `config` says.
 
     Args:
-      source: path of an audio file, or samples [N] or [N, channels], float in ±1 or signed integers.
+      source: path of an audio file, or samples [N] or [N, channels], floats in ±1 or 16- or 32-bit integers.
       config: the front end.
       sample_rate: of `source` in Hz; required for samples, not used for a path.
 
@@ -88,10 +87,11 @@ def read(path, sample_rate: int | None = None, *, mono: bool = True, start: floa
         if wanted <= 0:
             raise AudioError(f"{path}: no samples at {start:g} s; the file is {file.frames / source_rate:g} s long")
         try:
-            file.seek(first)
+            if first:
+                file.seek(first)
             samples = file.read(wanted, dtype="float32", always_2d=not mono)
-        except RuntimeError as error:  # soundfile's LibsndfileError
-            raise AudioError(f"{path}: damaged ({_reason(error)}); copy or convert it again") from None
+        except RuntimeError:  # soundfile's LibsndfileError
+            raise _damaged(path) from None
     if len(samples) < wanted:
         raise _truncated(path, (first + len(samples)) / source_rate, (first + wanted) / source_rate)
     _check_finite(samples, path)
@@ -117,12 +117,14 @@ def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarr
     with _open(path) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
         source_size = max(1, round(block_seconds * file.samplerate))
+        # soundfile seeks after every read where it can, and in MP3 each seek is heard: some samples are lost.
+        file.seekable = lambda: False
         pending, done = [], 0
         while done < file.frames:
             try:
                 samples = file.read(min(source_size, file.frames - done), dtype="float32")
-            except RuntimeError as error:
-                raise AudioError(f"{path}: damaged ({_reason(error)}); copy or convert it again") from None
+            except RuntimeError:
+                raise _damaged(path) from None
             if not len(samples):
                 raise _truncated(path, done / file.samplerate, file.frames / file.samplerate)
             _check_finite(samples, path)
@@ -161,25 +163,20 @@ def write(path, samples, sample_rate: int):
     samples = _as_float32(samples)
     _check_finite(samples, path)
     encoded = io.BytesIO()
-    kinds = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}
     suffix = path.suffix.lower()
+    file_format = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}.get(suffix, suffix[1:].upper())
     try:
-        file_format, subtype = kinds.get(suffix, suffix[1:].upper()), "OPUS" if suffix == ".opus" else None
-        soundfile.write(encoded, samples, sample_rate, format=file_format, subtype=subtype)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise AudioError(
-            f"{path}: cannot encode {samples.shape} samples at {sample_rate} Hz ({_reason(error)}); use .wav"
-        ) from None
-    temporary = None
+        soundfile.write(
+            encoded, samples, sample_rate, format=file_format, subtype="OPUS" if suffix == ".opus" else None
+        )
+    except (RuntimeError, ValueError, TypeError):
+        raise AudioError(f"{path}: no such format for samples {samples.shape} at {sample_rate} Hz; use .wav") from None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(encoded.getbuffer())
-        os.chmod(temporary, 0o644)  # temporary files are private, recordings need not be
+        temporary.write_bytes(encoded.getbuffer())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise AudioError(f"{path}: not written ({error.strerror}); free space or choose another folder") from None
 
 
@@ -247,8 +244,8 @@ def _open(path):
         raise AudioError(f"{path}: empty file; copy or record it again")
     try:
         file = soundfile.SoundFile(path)
-    except RuntimeError as error:
-        raise AudioError(f"{path}: not readable as audio ({_reason(error)}); convert it to WAV or FLAC") from None
+    except RuntimeError:
+        raise AudioError(f"{path}: not readable as audio; copy it again, or convert it to WAV or FLAC") from None
     # libsndfile mends the size of a truncated WAV in silence and only logs it; programs that write to a pipe put a
     # huge size there, which is no fault.
     sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
@@ -266,9 +263,8 @@ def _truncated(path, seconds, declared_seconds):
     return AudioError(f"{path}: truncated at {seconds:.2f} of {declared_seconds:.2f} s; copy it again")
 
 
-def _reason(error: Exception) -> str:
-    """The library's own words, on one line, without the path that the message names already."""
-    return re.sub(r"^Error opening .*?: ", "", " ".join(str(error).split())).rstrip(".")
+def _damaged(path):
+    return AudioError(f"{path}: damaged or truncated, cannot be decoded to its end; copy it again")
 
 
 def _check_finite(samples, name):
@@ -282,11 +278,11 @@ def _mono(samples: np.ndarray) -> np.ndarray:
 
 
 def _as_float32(samples) -> np.ndarray:
-    """Samples as float32 in ±1 from floats or signed integers [N] or [N, channels]."""
+    """Samples [N] or [N, channels], floats in ±1 or 16- or 32-bit integers, as float32 in ±1."""
     samples = np.asarray(samples)
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "if":
+    integer = samples.dtype in (np.int16, np.int32)
+    if samples.ndim not in (1, 2) or not (integer or samples.dtype.kind == "f"):
         raise AudioError(
-            f"samples: {samples.dtype} of shape {samples.shape} is not audio; pass [N] or [N, channels] float or int16"
+            f"samples: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or [N, channels]"
         )
-    full_scale = np.iinfo(samples.dtype).max + 1 if samples.dtype.kind == "i" else 1
-    return (samples / full_scale).astype(np.float32)
+    return np.asarray(samples / (np.iinfo(samples.dtype).max + 1) if integer else samples, np.float32)

@@ -1,0 +1,228 @@
+"""Audio files: what is read is what was written, and everything else is one clear line."""
+
+import resource
+import struct
+import tracemalloc
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from lin_jax.audio import files
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import AudioError
+
+RATE = 16000
+
+
+def tone(seconds=1.0, rate=RATE, hz=440.0, amplitude=0.5):
+    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "tolerance"),
+    [(".wav", 1e-4), (".flac", 1e-4), (".ogg", 0.05), (".opus", 0.05), (".mp3", 0.05), (".aif", 1e-4)],
+)
+def test_every_format_comes_back(tmp_path, suffix, tolerance):
+    path = tmp_path / f"a{suffix}"
+    files.write(path, tone(), RATE)
+    samples, rate = files.read(path)
+    assert rate == RATE
+    assert samples.dtype == np.float32
+    assert samples.shape == (RATE,)
+    assert files.duration(path) == pytest.approx(1.0)
+    np.testing.assert_allclose(samples[2000:-2000], tone()[2000:-2000], atol=tolerance)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"), [(192000, 8, "PCM_24"), (48000, 2, "FLOAT"), (8000, 1, "PCM_U8")]
+)
+def test_any_rate_and_channels_become_the_same_tone(tmp_path, rate, channels, subtype):
+    path = tmp_path / "a.wav"
+    # Channels of different loudness: their mean is the tone at half amplitude.
+    weights = np.linspace(0, 2, channels) if channels > 1 else np.ones(1)
+    soundfile.write(path, tone(rate=rate, amplitude=0.25)[:, None] * weights, rate, subtype=subtype)
+    samples, _ = files.read(path, RATE)
+    assert abs(len(samples) - RATE) <= 1
+    np.testing.assert_allclose(samples[500:15500], tone(amplitude=0.25)[500:15500], atol=0.01)
+    assert files.read(path, mono=False)[0].shape == (rate, channels)
+
+
+def test_read_a_part(tmp_path):
+    path = tmp_path / "a.flac"
+    files.write(path, tone(2.0), RATE)
+    whole, _ = files.read(path)
+    part, _ = files.read(path, start=0.5, duration=0.25)
+    np.testing.assert_array_equal(part, whole[8000:12000])
+    with pytest.raises(AudioError, match=r"no samples at 3 s; the file is 2 s long"):
+        files.read(path, start=3.0)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_stream_equals_read(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    files.write(path, np.stack([tone(3.0, 44100), 0.1 * tone(3.0, 44100, 1000)], axis=1), 44100)
+    blocks = list(files.stream(path, RATE, block_seconds=0.4))
+    assert {len(block) for block in blocks[:-1]} == {6400}
+    np.testing.assert_allclose(np.concatenate(blocks), files.read(path, RATE)[0], atol=1e-6)
+
+
+def test_two_hours_stream_in_constant_memory(tmp_path):
+    """A sparse file of two hours whose last sample alone is not zero."""
+    path, count = tmp_path / "long.wav", 2 * 3600 * RATE
+    files.write(path, np.zeros(1), RATE)
+    with open(path, "r+b") as file:
+        file.seek(4)
+        file.write(struct.pack("<I", 36 + 2 * count))
+        file.seek(40)
+        file.write(struct.pack("<I", 2 * count))
+        file.seek(44 + 2 * (count - 1))
+        file.write(struct.pack("<h", 16384))
+    tracemalloc.start()
+    total = 0
+    for block in files.stream(path, RATE, block_seconds=10):
+        total += len(block)
+        last = block[-1]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (total, last) == (count, 0.5)
+    assert peak < 8 * 2**20
+
+
+def cut(suffix, share):
+    def make(path):
+        files.write(path.with_suffix(suffix), np.random.default_rng(0).normal(0, 0.1, 2 * RATE), RATE)
+        whole = path.with_suffix(suffix).read_bytes()
+        path.with_suffix(suffix).unlink()
+        path.write_bytes(whole[: int(share * len(whole))])
+
+    return make
+
+
+def holds(samples, rate=RATE, subtype="FLOAT"):
+    return lambda path: soundfile.write(path, np.asarray(samples, np.float32), rate, format="WAV", subtype=subtype)
+
+
+def spoilt(value):
+    samples = tone()
+    samples[7777] = value
+    return holds(samples)
+
+
+BAD_FILES = {
+    "missing": (lambda path: None, "no such file"),
+    "folder": (lambda path: path.mkdir(), "no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "empty file"),
+    "not audio": (lambda path: path.write_text("just some text, " * 500), "not readable as audio"),
+    "truncated wav": (cut(".wav", 0.6), "truncated at 1.20 of 2.00 s"),
+    "truncated flac": (cut(".flac", 0.6), "truncated"),
+    "truncated mp3": (cut(".mp3", 0.6), "truncated at"),
+    "wav header only": (cut(".wav", 0.0005), "not readable as audio"),
+    "zero samples": (holds([]), "no samples"),
+    "one sample": (holds([0.5]), "too few"),
+    "all zeros": (holds(np.zeros(RATE)), "silent"),
+    "nan": (spoilt(np.nan), "NaN or infinite"),
+    "infinite": (spoilt(-np.inf), "NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file_is_one_line_with_the_mend(tmp_path, name):
+    make, message = BAD_FILES[name]
+    path = tmp_path / "clip.audio"
+    make(path)
+    with pytest.raises(AudioError, match=message) as caught:
+        files.load(path, FrontendConfig())
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
+    assert "; " in line
+    if name not in ("one sample", "all zeros"):  # these are wrong for the front end, not as files
+        with pytest.raises(AudioError, match=message):
+            list(files.stream(path, RATE, block_seconds=0.1))
+
+
+def test_wav_of_unknown_length_is_read_to_its_end(tmp_path):
+    """Programs that write WAV to a pipe leave the largest number as its size."""
+    path = tmp_path / "piped.wav"
+    files.write(path, tone(), RATE)
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff" * 4
+    path.write_bytes(data)
+    assert len(files.read(path)[0]) == RATE
+
+
+def test_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.wav"
+    files.write(path, tone(), RATE)
+    before = path.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with pytest.raises(AudioError, match=r"a\.wav: not written .*free space"):
+            files.write(path, tone(2.0), RATE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "message"),
+    [
+        ("a.xyz", tone(), "no such format"),
+        ("a.wav", tone() * np.nan, "NaN"),
+        ("missing/a.wav", tone(), "not written"),
+        ("a.wav", np.zeros((2, 3, 4)), "is not audio"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path, name, samples, message):
+    with pytest.raises(AudioError, match=message):
+        files.write(tmp_path / name, samples, RATE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_find(tmp_path):
+    with pytest.raises(AudioError, match="no such folder"):
+        files.find(tmp_path / "missing")
+    with pytest.raises(AudioError, match="no audio files"):
+        files.find(tmp_path)
+    for name in ("b/2.WAV", "b/1.flac", "a.mp3", "notes.txt", "b/._1.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert files.find(tmp_path) == [tmp_path / name for name in ("a.mp3", "b/1.flac", "b/2.WAV")]
+
+
+def test_trim_silence_is_librosas():
+    noise = np.random.default_rng(0).normal(0, 1, 40000)
+    for start, stop, top_db in ((9000, 30000, 30.0), (0, 12345, 20.0), (39000, 40000, 60.0)):
+        samples = (noise * np.where((np.arange(40000) >= start) & (np.arange(40000) < stop), 0.1, 1e-5)).astype("f4")
+        expected, _ = librosa.effects.trim(samples, top_db=top_db)
+        np.testing.assert_array_equal(files.trim_silence(samples, top_db), expected)
+        assert len(expected) < 40000
+    np.testing.assert_array_equal(files.trim_silence(np.zeros(5000, "f4"), 30.0), np.zeros(5000))
+
+
+def test_level():
+    peak = files.level(tone(amplitude=0.01), target_db=-6.0, kind="peak")
+    assert 20 * np.log10(np.abs(peak).max()) == pytest.approx(-6.0, abs=1e-3)
+    rms = files.level(tone(amplitude=0.01), target_db=-20.0, kind="rms")
+    assert 20 * np.log10(np.sqrt(np.mean(rms**2))) == pytest.approx(-20.0, abs=1e-3)
+    assert not files.level(np.zeros(9, np.float32), target_db=0.0).any()
+
+
+def test_load_is_the_same_from_file_and_from_samples(tmp_path):
+    config = FrontendConfig(level="peak", level_db=-3.0)
+    samples = np.concatenate([np.zeros(48000), tone(1.0, 48000), np.zeros(24000)]).astype(np.float32)
+    stereo = np.round(np.stack([samples, samples], axis=1) * 32767).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", stereo, 48000)
+    heard = files.load(tmp_path / "a.wav", config)
+    np.testing.assert_array_equal(heard, files.load(stereo, config, sample_rate=48000))
+    assert RATE <= len(heard) < 1.3 * RATE  # the silence is gone, but for the grain of the frames
+    assert np.abs(heard).max() == pytest.approx(10 ** (-3 / 20), rel=1e-3)
+    with pytest.raises(AudioError, match="pass sample_rate="):
+        files.load(stereo, config)
+    with pytest.raises(AudioError, match="too few"):
+        files.load(tone()[:100], config, sample_rate=RATE)
