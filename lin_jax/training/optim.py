@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from lin_jax.errors import ConfigError
@@ -80,9 +81,12 @@ def build(config: OptimConfig, num_steps: int) -> optax.GradientTransformationEx
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array:
-    """The learning rate [] of the latest update, plateau reductions included."""
-    rate = optax.tree.get(opt_state, "learning_rate", filtering=lambda path, value: isinstance(value, jax.Array))
-    return rate * optax.tree.get(opt_state, "scale", 1.0)
+    """The learning rate [] of the latest update, plateau reductions included; NaN for an optimiser not built here."""
+    # By the names of the states: "scale" alone is also what norm layers call a parameter.
+    injected = optax.tree.get(opt_state, "InjectStatefulHyperparamsState")
+    plateau = optax.tree.get(opt_state, "ReduceLROnPlateauState")
+    rate = jnp.nan if injected is None else injected.hyperparams["learning_rate"]
+    return rate * (1.0 if plateau is None else plateau.scale)
 
 
 def _schedule(config, num_steps):

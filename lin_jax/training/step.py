@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from lin_jax.tasks.base import Task
+from lin_jax.training.optim import learning_rate
 
 
 def make_train_step(
@@ -24,7 +25,7 @@ def make_train_step(
 
     Returns:
       (state, batch, key) → (state, sums): `key` is the key of the run, the same in every step; `sums` are the task's,
-      with "grad_norm" and "steps" (one), which add up likewise.
+      with "grad_norm", "learning_rate" and "steps" (one), which add up likewise.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -45,7 +46,12 @@ def make_train_step(
             decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
             ema = optax.incremental_update({"params": params, **model_state}, ema, 1.0 - decay)
 
-        sums = {**sums, "grad_norm": optax.tree.norm(grads), "steps": jnp.ones(())}
+        sums = {
+            **sums,
+            "grad_norm": optax.tree.norm(grads),
+            "learning_rate": learning_rate(opt_state),
+            "steps": jnp.ones(()),
+        }
         return state.replace(
             step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, ema=ema
         ), sums

@@ -1,0 +1,156 @@
+"""Clip classification: which of C classes a recording belongs to, such as its emotion or the speaker's gender.
+
+Shapes: B batch, N samples, T frames, D features, C classes.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from lin_jax import losses, metrics
+from lin_jax.audio import augment as augmentation
+from lin_jax.audio import frontend as front_end
+
+
+@dataclasses.dataclass
+class ClassificationConfig:
+    """How a classifier is trained.
+
+    Attributes:
+      label_smoothing: share of each target spread over all classes.
+      mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
+      class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
+    """
+
+    label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
+    class_weights: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Classification:
+    """The task of classifying clips.
+
+    A batch holds either "features" [B, T, D] and "num_frames" [B], or "waveform" [B, N] and "length" [B], from which
+    the same features are made inside the step; and "label" [B] int32 and "weight" [B] float32.
+
+    Attributes:
+      model: `model.apply(variables, features, num_frames, train=…)` → logits [B, C].
+      labels: name of each class (C).
+      frontend: how a waveform becomes features.
+      mean: of each feature over the training frames [D].
+      std: its standard deviation [D].
+      config: see `ClassificationConfig`.
+      augment: what is done to training clips; the waveform part needs waveforms in the batch.
+      class_weights: weight of each class in the training loss [C], or None for equal weights.
+    """
+
+    model: nn.Module
+    labels: tuple[str, ...]
+    frontend: front_end.FrontendConfig
+    mean: jax.Array
+    std: jax.Array
+    config: ClassificationConfig = dataclasses.field(default_factory=ClassificationConfig)
+    augment: augmentation.AugmentConfig = dataclasses.field(default_factory=augmentation.AugmentConfig)
+    class_weights: Any = None
+
+    monitor: ClassVar[str] = "uar"
+    monitor_mode: ClassVar[str] = "max"
+
+    def init(self, key):
+        """Draw the network's variables; only the number of features matters to their shapes."""
+        features = jnp.zeros((1, 64, self.frontend.num_features))
+        return self.model.init(key, features, jnp.full((1,), 64), train=False)
+
+    def loss(self, params, model_state, batch, key):
+        """Mean training loss, the new model state and the sums of a batch; see `Task.loss`."""
+        augment_key, mixup_key, dropout_key = jax.random.split(key, 3)
+        features, num_frames = self._features(batch, augment_key)
+        targets = jax.nn.one_hot(batch["label"], len(self.labels))  # [B, C]
+        if self.config.mixup_alpha:
+            features, num_frames, targets = mixup(mixup_key, self.config.mixup_alpha, features, num_frames, targets)
+        logits, model_state = self.model.apply(
+            {"params": params, **model_state},
+            features,
+            num_frames,
+            train=True,
+            rngs={"dropout": dropout_key},
+            mutable=list(model_state),
+        )
+        per_example = losses.cross_entropy(
+            logits, targets, label_smoothing=self.config.label_smoothing, class_weights=self.class_weights
+        )
+        sums = self._sums(per_example, logits, targets.argmax(-1), batch["weight"])
+        return sums["loss"] / jnp.maximum(sums["weight"], 1.0), (model_state, sums)
+
+    def evaluate(self, variables, batch):
+        """Sums of an evaluation batch: plain cross entropy, without smoothing or class weights."""
+        logits = self.predict(variables, batch)["logits"]
+        return self._sums(losses.cross_entropy(logits, batch["label"]), logits, batch["label"], batch["weight"])
+
+    def summarise(self, sums):
+        """Loss, accuracy, unweighted average recall and macro F1 of merged sums."""
+        return {
+            "loss": float(sums["loss"] / sums["weight"]),
+            "accuracy": metrics.accuracy(sums["confusion"]),
+            "uar": metrics.uar(sums["confusion"]),
+            "macro_f1": metrics.macro_f1(sums["confusion"]),
+        }
+
+    def predict(self, variables, batch):
+        """Logits and probabilities [B, C] of each clip."""
+        features, num_frames = self._features(batch)
+        logits = self.model.apply(variables, features, num_frames, train=False)
+        return {"logits": logits, "probabilities": jax.nn.softmax(logits)}
+
+    def _features(self, batch, key=None):
+        """Normalised features [B, T, D] and their frames [B], augmented where a key is given."""
+        wave_key, feature_key = (None, None) if key is None else jax.random.split(key)
+        if "waveform" in batch:
+            waveform, length = batch["waveform"], batch["length"]
+            if key is not None:
+                waveform, length = augmentation.augment_waveform(
+                    wave_key, self.augment, waveform, length, self.frontend.sample_rate
+                )
+            features, num_frames = front_end.extract(self.frontend, waveform, length)
+        else:
+            features, num_frames = batch["features"], batch["num_frames"]
+        valid = jnp.arange(features.shape[1]) < num_frames[:, None]  # [B, T]
+        features = jnp.where(valid[..., None], (features - self.mean) / self.std, 0.0)
+        if key is not None:
+            features = augmentation.augment_features(feature_key, self.augment, features, num_frames)
+        return features, num_frames
+
+    def _sums(self, per_example, logits, labels, weight):
+        return {
+            "loss": jnp.sum(per_example * weight),
+            "weight": jnp.sum(weight),
+            "confusion": metrics.confusion_matrix(labels, logits.argmax(-1), len(self.labels), weight),
+        }
+
+
+def mixup(key, alpha, features, num_frames, targets):
+    """Mix each clip with another one of the batch, in a share of its own (Zhang et al., 2018).
+
+    Args:
+      key: of the shares and partners.
+      alpha: both parameters of the Beta distribution the shares are drawn from.
+      features: normalised features [B, T, D], zero past num_frames.
+      num_frames: [B] int.
+      targets: probabilities [B, C].
+
+    Returns:
+      (features, num_frames, targets) of the mixtures; a mixture is as long as its longer part.
+    """
+    share_key, partner_key = jax.random.split(key)
+    B = features.shape[0]
+    share = jax.random.beta(share_key, alpha, alpha, (B, 1))
+    partner = jax.random.permutation(partner_key, B)
+    return (
+        share[..., None] * features + (1.0 - share[..., None]) * features[partner],
+        jnp.maximum(num_frames, num_frames[partner]),
+        share * targets + (1.0 - share) * targets[partner],
+    )

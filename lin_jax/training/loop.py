@@ -1,0 +1,299 @@
+"""The training loop: steps, evaluations, checkpoints and logs, in an order that makes a resumed run an unbroken one."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import numpy as np
+
+from lin_jax.errors import ConfigError, TrainingError
+from lin_jax.tasks.base import Task, Variables
+from lin_jax.training import optim, parallel, writers
+from lin_jax.training.checkpoints import Checkpoints
+from lin_jax.training.state import TrainState, create_state
+from lin_jax.training.step import make_train_step
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """How long to train, and what to do on the way.
+
+    Attributes:
+      num_steps: updates in the whole run.
+      log_every: steps between two reports of the training figures.
+      eval_every: steps between two evaluations; there is one after the last step too.
+      checkpoint_every: steps between two checkpoints; the best evaluation and the last step save one too.
+      early_stopping_patience: evaluations without a better `task.monitor` after which to stop; 0 never stops early.
+      seed: of the initial parameters and of everything drawn in the steps.
+      parallel: "jit" or "pmap", see `parallel`.
+    """
+
+    num_steps: int = 1000
+    log_every: int = 10
+    eval_every: int = 100
+    checkpoint_every: int = 100
+    early_stopping_patience: int = 0
+    seed: int = 0
+    parallel: str = "jit"
+
+
+@dataclasses.dataclass
+class Progress:
+    """What the loop itself remembers: plain values, saved with every checkpoint.
+
+    Attributes:
+      step: updates made.
+      best: figures of the best evaluation so far.
+      best_step: its step.
+      stale: evaluations since then.
+      history: all reports, each {"step": …, "train/loss": …} or {"step": …, "eval/loss": …}.
+    """
+
+    step: int = 0
+    best: dict[str, float] = dataclasses.field(default_factory=dict)
+    best_step: int = 0
+    stale: int = 0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Result:
+    """What a run gives.
+
+    Attributes:
+      state: after the last step.
+      variables: those of the best evaluation (without evaluations, of the last step): the ones to use.
+      best: figures of that evaluation.
+      best_step: its step.
+      history: see `Progress`.
+      compile_seconds: until the first step was done, nearly all of it compilation; None if no step was left to do.
+    """
+
+    state: TrainState
+    variables: Variables
+    best: dict[str, float]
+    best_step: int
+    history: list[dict[str, float]]
+    compile_seconds: float | None
+
+
+def fit(
+    task: Task,
+    config: TrainConfig,
+    optim_config: optim.OptimConfig,
+    train_loader: Iterator,
+    eval_loader: Callable[[], Iterable] | None,
+    workdir: str | pathlib.Path,
+    writer: writers.Writer | None = None,
+) -> Result:
+    """Train a task, or go on where an earlier call with the same `workdir` was stopped.
+
+    Randomness comes from the seed and the step, and a checkpoint holds all that changes, so on CPU a run that was
+    killed and called again ends with the same parameters, bit for bit, as one that was left alone.
+
+    Args:
+      task: what to train.
+      config: how long.
+      optim_config: how parameters are updated.
+      train_loader: endless Grain iterator of training batches.
+      eval_loader: makes an iterator over the validation batches, once through; None trains without evaluations.
+      workdir: folder of the checkpoints and logs.
+      writer: of the logs; None writes event files and metrics.jsonl into `workdir`, and to the terminal.
+
+    Returns:
+      Result.
+
+    Raises:
+      TrainingError: the loss or gradient is not finite, or the training data ended.
+      ConfigError: settings that cannot work.
+      CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
+      SystemExit: with code 128 + number of the signal, once a checkpoint is saved after Ctrl-C or SIGTERM.
+    """
+    _validate(config)
+    workdir = pathlib.Path(workdir)
+    mesh = parallel.make_mesh()
+    optimizer = optim.build(optim_config, config.num_steps)
+    create = functools.partial(create_state, task, optimizer, ema_decay=optim_config.ema_decay)
+    init_key, run_key = jax.random.split(jax.random.key(config.seed))
+    axis_name = parallel.AXIS if config.parallel == "pmap" else None
+    train_step = make_train_step(task, optimizer, ema_decay=optim_config.ema_decay, axis_name=axis_name)
+    train_step = parallel.compile_step(train_step, mesh, config.parallel)
+    feed = parallel.DeviceFeed(train_loader, mesh)
+
+    with contextlib.ExitStack() as stack:
+        if writer is None:
+            writer = stack.enter_context(contextlib.closing(writers.create(workdir, config.num_steps)))
+        checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints"))
+        received = stack.enter_context(_catch_signals())
+        target = parallel.abstract_state(create, init_key, mesh)
+        if checkpoints.latest_step is None:
+            state, progress = parallel.init_state(create, init_key, mesh), Progress()
+        else:
+            state, position, saved = checkpoints.restore(target)
+            feed.seek(position)
+            progress = Progress(**saved)
+            writer.write_texts(progress.step, {"resumed": f"resumed from {checkpoints.directory}"})
+
+        meter = _Meter(task, writer, progress, checkpoints)
+        while progress.step < config.num_steps and not _stopped_early(progress, config):
+            batch = next(feed)
+            state, sums = train_step(state, batch, run_key)
+            # The next step is already on its way: reading the figures of those before does not keep the devices idle.
+            if progress.step % config.log_every == 0:
+                meter.report()
+            progress.step += 1
+            meter.add(sums, batch)
+
+            last = progress.step == config.num_steps
+            improved = False
+            if eval_loader is not None and (last or progress.step % config.eval_every == 0):
+                meter.report()
+                figures = evaluate(task, state.variables, eval_loader())
+                improved = _update_progress(progress, figures, task)
+                writer.write_scalars(progress.step, {f"eval/{name}": value for name, value in figures.items()})
+            stopping = last or bool(received) or _stopped_early(progress, config)
+            if improved or stopping or progress.step % config.checkpoint_every == 0:
+                meter.report()  # which refuses to go on, and to save, if anything is not finite
+                writer.flush()
+                checkpoints.save(progress.step, state, feed.position, dataclasses.asdict(progress), progress.best_step)
+                meter.restart_clock()
+            if received:
+                writer.write_texts(progress.step, {"stopped": "stopped; the same command goes on from here"})
+                raise SystemExit(128 + received[0])
+
+        variables = state.variables
+        if progress.best and progress.best_step != progress.step:
+            checkpoints.wait()
+            variables = checkpoints.restore(target, progress.best_step)[0].variables
+        return Result(state, variables, progress.best, progress.best_step, progress.history, meter.compile_seconds)
+
+
+def evaluate(task: Task, variables: Variables, loader: Iterable) -> dict[str, float]:
+    """Figures of a task over all batches of a loader.
+
+    Args:
+      task: what to evaluate.
+      variables: of the network, as in `Result.variables`.
+      loader: batches, once through.
+
+    Returns:
+      What `task.summarise` says.
+    """
+    mesh = parallel.make_mesh()
+    step = parallel.compile_evaluate(task.evaluate, mesh)
+    sums = jax.device_get([step(variables, parallel.shard_batch(batch, mesh)) for batch in loader])
+    if not sums:
+        raise ConfigError("the evaluation data is empty: check the split")
+    return task.summarise(_add(sums))
+
+
+class _Meter:
+    """Collects the sums of the steps and reports them together, since reading each one would stall the devices."""
+
+    def __init__(self, task, writer, progress, checkpoints):
+        self._task, self._writer, self._progress, self._checkpoints = task, writer, progress, checkpoints
+        self._held, self._clips = [], 0
+        self._clock = time.perf_counter()
+        self.compile_seconds = None
+
+    def add(self, sums, batch):
+        """Keep the sums of a step just started; the first one is waited for, since it compiles."""
+        self._held.append(sums)
+        self._clips += len(batch["weight"])
+        if self.compile_seconds is None:
+            jax.block_until_ready(sums)
+            self.compile_seconds = time.perf_counter() - self._clock
+            self._writer.write_scalars(self._progress.step, {"compile_seconds": self.compile_seconds})
+            self.restart_clock()
+
+    def report(self):
+        """Write the figures of the steps kept, and forget them; raise TrainingError if any is not finite."""
+        if not self._held:
+            return
+        held, self._held = jax.device_get(self._held), []
+        step = self._progress.step
+        for past, sums in reversed(list(enumerate(reversed(held)))):
+            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(sums)):
+                self._refuse(step - past)
+        sums = _add(held)
+        figures = self._task.summarise(sums)
+        figures |= {name: float(sums[name] / sums["steps"]) for name in ("grad_norm", "learning_rate")}
+        row = {f"train/{name}": value for name, value in figures.items()}
+        self._progress.history.append({"step": step, **row})
+        speed = self._clips / (time.perf_counter() - self._clock)
+        self._writer.write_scalars(step, row | {"train/clips_per_second": speed})
+        self.restart_clock()
+
+    def restart_clock(self):
+        """Measure the speed from here on."""
+        self._clips, self._clock = 0, time.perf_counter()
+
+    def _refuse(self, step):
+        self._checkpoints.wait()
+        latest = self._checkpoints.latest_step
+        last_good = (
+            "there is no checkpoint" if latest is None else f"last good checkpoint: {self._checkpoints.path(latest)}"
+        )
+        raise TrainingError(
+            f"loss or gradient not finite at step {step}; {last_good}: lower learning_rate or set clip_norm and go on"
+        )
+
+
+def _add(sums):
+    return jax.tree.map(lambda *parts: np.sum(parts, axis=0), *sums)
+
+
+def _update_progress(progress, figures, task):
+    """Record an evaluation; True if it is the best so far."""
+    progress.history.append({"step": progress.step} | {f"eval/{name}": value for name, value in figures.items()})
+    sign = 1.0 if task.monitor_mode == "max" else -1.0
+    best = sign * progress.best.get(task.monitor, math.nan)
+    improved = math.isnan(best) or sign * figures[task.monitor] > best
+    if improved:
+        progress.best, progress.best_step, progress.stale = figures, progress.step, 0
+    else:
+        progress.stale += 1
+    return improved
+
+
+def _stopped_early(progress, config):
+    return 0 < config.early_stopping_patience <= progress.stale
+
+
+@contextlib.contextmanager
+def _catch_signals():
+    """Collect Ctrl-C and SIGTERM instead of dying of them; the second one has its usual effect."""
+    received = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # Python delivers signals to the main thread only
+        return
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore():
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    def receive(number, frame):
+        del frame
+        received.append(number)
+        restore()
+
+    for number in usual:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        restore()
+
+
+def _validate(config):
+    for name in ("num_steps", "log_every", "eval_every", "checkpoint_every"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} is {getattr(config, name)}: choose at least 1")

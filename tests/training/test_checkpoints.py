@@ -1,0 +1,74 @@
+"""Checkpoints: what is saved comes back, and what cannot be written or read is told."""
+
+import resource
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lin_jax.errors import CheckpointError
+from lin_jax.training.checkpoints import Checkpoints
+
+STATE = {"w": jnp.arange(6.0).reshape(2, 3), "step": jnp.array(3)}
+TARGET = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), STATE)
+
+
+def test_save_is_a_snapshot_and_the_latest_and_best_are_kept(tmp_path):
+    """Steps that reuse the state's memory right after a save do not reach the checkpoint."""
+    advance = jax.jit(lambda x: x + 1.0, donate_argnums=0)
+    w = jnp.zeros(200_000)
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in range(1, 6):
+            w = advance(w)
+            checkpoints.save(step, {"w": w}, {"next": step}, {"best": step / 2}, best_step=2)
+            for _ in range(3):
+                w = advance(w)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "5"]
+    target = {"w": jax.ShapeDtypeStruct(w.shape, w.dtype, sharding=w.sharding)}
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (2, 5):
+            state, position, progress = checkpoints.restore(target, step)
+            np.testing.assert_array_equal(state["w"], np.full(200_000, 4 * step - 3, np.float32))
+            assert (position, progress) == ({"next": step}, {"best": step / 2})
+        assert checkpoints.latest_step == 5
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_broken_checkpoint(tmp_path, damage):
+    """It is named, with the mend."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, STATE, {}, {}, best_step=3)
+    for path in (tmp_path / "3" / "state").rglob("*"):
+        if path.is_file() and (damage == "missing" or path.stat().st_size > 100):
+            path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:20])
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=r"3 is broken .*: remove it"):
+        checkpoints.restore(TARGET)
+
+
+def test_no_checkpoint(tmp_path):
+    """Nothing to restore is an error with the mend."""
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(CheckpointError, match=r"no checkpoint in .*: train first"),
+    ):
+        checkpoints.restore(TARGET)
+
+
+def test_full_disk(tmp_path):
+    """A checkpoint that cannot be written is told, and the one before it stays good."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, STATE, {}, {}, best_step=3)
+    checkpoints.wait()
+    large = {"w": jax.random.normal(jax.random.key(0), (100_000,)), "step": jnp.array(4)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:  # A limit on the size of files fails a write as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        checkpoints.save(4, large, {}, {}, best_step=3)
+        with pytest.raises(CheckpointError, match=r"cannot write to .*too large.*: free some space"):
+            checkpoints.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step == 3
+        jax.tree.map(np.testing.assert_array_equal, checkpoints.restore(TARGET)[0], STATE)

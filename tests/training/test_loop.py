@@ -1,0 +1,154 @@
+"""The loop: resuming is exact, whatever ended the run; and a run that cannot go on says why."""
+
+import pathlib
+import signal
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from lin_jax.errors import CheckpointError, ConfigError, TrainingError
+from lin_jax.training import writers
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A run left alone."""
+    return tiny.fit(tmp_path_factory.mktemp("unbroken"))
+
+
+def assert_same_run(result, expected):
+    """Every array of the state, the best variables and the history are equal bit for bit."""
+    for ours, theirs in ((result.state, expected.state), (result.variables, expected.variables)):
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert (result.best, result.best_step) == (expected.best, expected.best_step)
+    assert result.history == expected.history
+
+
+def test_killed_again_and_again_ends_the_same(unbroken, tmp_path):
+    """SIGKILL before the first checkpoint, while one is being written, and late; then left to finish."""
+    for batch, latest in ((3, {None}), (10, {4, 6, 8}), (14, {12, 16, 18, 20})):
+        run = tiny.run_alone(tmp_path, batch)
+        assert run.returncode == -signal.SIGKILL, run.stderr
+        complete = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+        assert max(complete, default=None) in latest
+    assert_same_run(tiny.fit(tmp_path), unbroken)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_exit(unbroken, tmp_path, number):
+    """The exit code is the shell's, the checkpoint is of the very step, and the next call goes on from it."""
+    usual = signal.getsignal(number)
+    with pytest.raises(SystemExit) as stopped:
+        tiny.fit(tmp_path, loader=tiny.Interrupting(tiny.train_loader(), number, 15))
+    assert stopped.value.code == 128 + number
+    assert signal.getsignal(number) is usual
+    assert (tmp_path / "checkpoints" / "14").is_dir()
+    result = tiny.fit(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, result.state, unbroken.state)
+    assert result.best == unbroken.best
+
+
+def test_finished_run_is_returned_as_it_was(unbroken, tmp_path):
+    """Calling again after the end trains no further."""
+    assert_same_run(tiny.fit(tmp_path), unbroken)
+    again = tiny.fit(tmp_path)
+    assert_same_run(again, unbroken)
+    assert again.compile_seconds is None
+
+
+def test_history_and_best(unbroken):
+    """Reports come when asked for, and the best evaluation is the one whose variables are given."""
+    evaluations = {row["step"]: row["eval/uar"] for row in unbroken.history if "eval/uar" in row}
+    assert list(evaluations) == [6, 12, 18, 24]
+    assert unbroken.best["uar"] == max(evaluations.values()) == evaluations[unbroken.best_step] > 0.8
+    reports = [row["step"] for row in unbroken.history if "train/loss" in row]
+    assert reports == [3, 4, 6, 8, 9, 12, 15, 16, 18, 20, 21, 24]
+    assert {"train/accuracy", "train/learning_rate", "train/grad_norm"} <= unbroken.history[0].keys()
+    assert unbroken.compile_seconds > 0.0
+
+
+class Poisoned(tiny.Interrupting):
+    """A loader whose n-th batch holds a NaN."""
+
+    def __next__(self):
+        batch = next(self.loader)
+        self.left -= 1
+        if self.left == 0:
+            batch["features"][0, 0, 0] = np.nan
+        return batch
+
+
+@pytest.mark.parametrize(("at_batch", "last_good"), [(2, "no checkpoint"), (11, r"checkpoints/8:")])
+def test_nan_stops_the_run(tmp_path, at_batch, last_good):
+    """The error names the step and the last good checkpoint, which is still there."""
+    with pytest.raises(TrainingError, match=f"not finite at step {at_batch}; .*{last_good}.*lower learning_rate"):
+        tiny.fit(tmp_path, loader=Poisoned(tiny.train_loader(), None, at_batch), eval_every=100)
+    saved = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert saved == ([] if at_batch == 2 else ["8"])
+
+
+def test_early_stopping(tmp_path):
+    """The run ends after `patience` evaluations without a better one, for good."""
+    options = {"num_steps": 200, "eval_every": 2, "early_stopping_patience": 3}
+    result = tiny.fit(tmp_path, **options)
+    assert int(result.state.step) == result.best_step + 3 * 2 < 200
+    assert int(tiny.fit(tmp_path, **options).state.step) == result.state.step
+
+
+def test_without_evaluation(tmp_path):
+    """The last variables are given where there is nothing to choose by."""
+    result = tiny.fit(tmp_path, evaluation=None, num_steps=3)
+    assert result.best == {}
+    jax.tree.map(np.testing.assert_array_equal, result.variables, result.state.variables)
+
+
+def test_checkpoint_of_another_model(tmp_path):
+    """The first array that differs is named, and nothing is overwritten."""
+    tiny.fit(tmp_path, num_steps=3, evaluation=None)
+    with pytest.raises(CheckpointError, match=r"another model .*ema.* is .* in it, .*: use another workdir"):
+        tiny.fit(tmp_path, task=tiny.make_task(num_units=8))
+    assert (tmp_path / "checkpoints" / "3").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"log_every": 0}, ConfigError, "log_every is 0: choose at least 1"),
+        ({"parallel": "pmapp"}, ConfigError, "choose one of jit, pmap"),
+        ({"evaluation": lambda: iter([])}, ConfigError, "evaluation data is empty: check the split"),
+        ({"loader": "one pass"}, TrainingError, "ended before the last step: make the loader with epochs=None"),
+    ],
+)
+def test_bad_settings(tmp_path, options, error, message):
+    """Each is told in one line, with the mend."""
+    if "loader" in options:
+        loader = iter(tiny.grain.MapDataset.source(tiny.make_clips()).batch(16).to_iter_dataset())
+        options = {"loader": loader}
+    with pytest.raises(error, match=message):
+        tiny.fit(tmp_path, **options)
+
+
+def test_writers(tmp_path, capsys):
+    """Scalars reach the JSON lines, the event files and the terminal; NaN becomes null."""
+    writer = writers.create(tmp_path, num_steps=20)
+    writer.write_hparams({"seed": 1})
+    writer.write_scalars(10, {"train/loss": 0.5, "train/clips_per_second": 1234.0})
+    writer.write_scalars(10, {"eval/uar": float("nan")})
+    writer.write_images(10, {"confusion": np.zeros((4, 4, 3), np.uint8)})
+    writer.write_audios(10, {"clip": np.zeros(100, np.float32)}, sample_rate=16000)
+    writer.write_histograms(10, {"weights": np.arange(9.0)})
+    writer.write_texts(10, {"note": "halfway"})
+    writer.flush()
+    writer.close()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert lines == [
+        '{"hparams": {"seed": 1}}',
+        '{"step": 10, "train/loss": 0.5, "train/clips_per_second": 1234.0}',
+        '{"step": 10, "eval/uar": null}',
+        '{"step": 10, "note": "halfway"}',
+    ]
+    events = b"".join(p.read_bytes() for p in pathlib.Path(tmp_path / "tensorboard").iterdir())
+    assert all(tag in events for tag in (b"train/loss", b"confusion", b"clip", b"weights", b"hparams"))
+    assert capsys.readouterr().err.splitlines() == ["step 10/20  eval uar nan", "step 10: halfway"]
