@@ -136,8 +136,11 @@ def open_features(folder: str | Path, frontend: FrontendConfig | None = None) ->
 def read_head(folder: Path) -> dict | None:
     """The content of frontend.json, or None where there is none."""
     try:
-        return json.loads((folder / "frontend.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        head = json.loads((folder / "frontend.json").read_text(encoding="utf-8"))
+        if missing := {"store", "corpus", "frontend"} - set(head):
+            raise ValueError(f"frontend.json has no {missing.pop()}")
+        return head
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise FeatureError(f"{folder}: broken feature set ({_line(error)}): {REMAKE}") from error

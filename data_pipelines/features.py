@@ -24,7 +24,7 @@ from data_pipelines.corpora import Utterance
 from data_pipelines.feature_set import check_head, mean_std, open_features
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig, extract
-from lin_jax.errors import AudioError, ConfigError, FeatureError
+from lin_jax.errors import AudioError, ConfigError, CorpusError, FeatureError
 
 __all__ = ["Report", "open_features", "prepare"]
 
@@ -74,10 +74,13 @@ def prepare(
       FeatureError: `out` holds something else or features of another front end, no recording was usable, or the disk is
         full (what was finished is kept).
       ConfigError: an unknown store or a front end that cannot work.
+      CorpusError: utterances that do not all have the same labels.
     """
     started, out = time.perf_counter(), Path(out)
     if store not in STORES:
         raise ConfigError(f"unknown store {store!r}: choose {' or '.join(STORES)}")
+    if len({tuple(utterance.labels) for utterance in utterances}) > 1:
+        raise CorpusError("utterances with different labels: give each the same ones")
     sources = {utterance.id: _source(utterance) for utterance in utterances}
     head = {
         "fingerprint": frontend.fingerprint(),

@@ -18,7 +18,7 @@ from data_pipelines import features
 from data_pipelines.corpora import Utterance
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import ConfigError, FeatureError
+from lin_jax.errors import ConfigError, CorpusError, FeatureError
 
 
 @pytest.fixture
@@ -148,12 +148,15 @@ def test_a_folder_that_is_something_else(tmp_path, feature_set, corpus):
         prepare(corpus, feature_set.folder, store=other)
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/a.txt").touch()
-    with pytest.raises(FeatureError, match="is no feature set: choose another folder"):
-        prepare(corpus, tmp_path / "letters")
+    for there in ("letters", "letters/a.txt"):
+        with pytest.raises(FeatureError, match="is no feature set: choose another folder"):
+            prepare(corpus, tmp_path / there)
     with pytest.raises(FeatureError, match="no feature set: make one with"):
         features.open_features(tmp_path / "letters")
     with pytest.raises(ConfigError, match="unknown store"):
         prepare(corpus, tmp_path / "new", store="mp3")
+    with pytest.raises(CorpusError, match="different labels"):
+        prepare([corpus[0], dataclasses.replace(corpus[1], labels={})], tmp_path / "new")
 
 
 def same(one, other):
@@ -194,9 +197,8 @@ features.prepare(list(table.load(Path(sys.argv[1]))), sys.argv[2], FRONTEND, pro
 """
 
 
+@pytest.mark.parametrize("feature_set", ["features"], indirect=True)
 def test_killed_and_resumed_equals_never_killed(tmp_path, corpus, feature_set, monkeypatch, loads):
-    if feature_set.store == "waveform":
-        pytest.skip("one store is enough")
     rows = [f"{u.path},{u.speaker},{u.text},{u.labels['emotion']}" for u in corpus]
     (tmp_path / "table.csv").write_text("\n".join(["path,speaker,text,emotion", *rows]))
     out = tmp_path / "out"
@@ -238,7 +240,7 @@ def test_corrupt_record_is_named_and_the_others_read(tmp_path, corpus):
 @pytest.mark.parametrize("name", ["rows.jsonl", "stats.json", "frontend.json", "records/dataset_info.json"])
 def test_broken_set(tmp_path, corpus, name):
     prepare(corpus[:2], tmp_path / "out")
-    (tmp_path / "out" / name).write_text("{")
+    (tmp_path / "out" / name).write_text("{}" if name == "frontend.json" else "{")
     with pytest.raises(FeatureError, match=": delete the folder and prepare it again") as caught:
         features.open_features(tmp_path / "out")[0]
     assert "\n" not in str(caught.value)

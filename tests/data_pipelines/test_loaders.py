@@ -53,6 +53,13 @@ def test_training_batches(feature_set):
     assert seen[:22].tolist() != seen[22:].tolist()
 
 
+def test_crops_differ_from_epoch_to_epoch(feature_set):
+    longest = [int(feature_set.lengths.argmax())]
+    config = LoaderConfig(batch_size=1, crop_seconds=0.2)
+    crops = [batch[feature_set.store] for batch in batches(feature_set, config, longest, train=True, epochs=8)]
+    assert len({crop.tobytes() for crop in crops}) > 4
+
+
 def test_depends_on_the_seed_alone(feature_set):
     first = list(batches(feature_set, train=True, epochs=2))
     one_thread = LoaderConfig(batch_size=4, crop_seconds=0.5, seed=3, read_threads=1)
