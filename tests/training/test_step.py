@@ -73,7 +73,7 @@ def test_moving_average_holds_batch_statistics():
 
 def test_step_vmaps_over_seeds():
     """Several runs trained side by side equal the runs trained one by one."""
-    task, optimizer = tiny.make_task(mixup_alpha=0.4), optax.sgd(0.1)
+    task, optimizer = tiny.make_task(label_smoothing=0.1), optax.sgd(0.1)
     step, batch = make_train_step(task, optimizer), tiny.make_batch()
     keys = jax.random.split(KEY, 2)
     states = jax.vmap(lambda key: create_state(task, optimizer, key))(keys)

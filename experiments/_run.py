@@ -1,0 +1,87 @@
+"""The shared main of all experiments: flags in; a config beside the results; one line for an error.
+
+An experiment is a docstring (command, time, expected result), a dataclass of configs, one function a mode, and
+
+    if __name__ == "__main__":
+        _run.main(Config(), {"train": train, "loso": loso})
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Mapping
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from lin_jax.errors import LinError
+
+Mode = Callable[..., None]  # (config, features: Path, workdir: Path)
+
+
+def main(config, modes: Mapping[str, Mode]):
+    """Parse the command line and run the mode it names; the first mode is the default.
+
+    The flags are --features, --workdir, --mode, and --config.NAME=VALUE for every field of the config, nested ones
+    included. The process exits with 1 for a wrong flag, 2 for an input that is at fault, and 128 + the number of the
+    signal that stopped it.
+
+    Args:
+      config: a dataclass, not frozen, with the defaults.
+      modes: what the experiment can do, by name.
+    """
+    names = list(modes)
+    features = flags.DEFINE_string("features", None, "folder made by python -m data_pipelines", required=True)
+    workdir = flags.DEFINE_string("workdir", None, "folder of results; a run stopped there goes on", required=True)
+    mode = flags.DEFINE_enum("mode", names[0], names, "what to do")
+    try:
+        settings = f"settings, each as --config.NAME=VALUE: {', '.join(f'{n}={v}' for n, v in flatten(config).items())}"
+        chosen = config_flags.DEFINE_config_dataclass("config", config, settings)
+    except KeyError as error:  # ml_collections reads the overrides here already
+        sys.exit(f"error: {error.args[0]}: see --help")
+    for name in ("features", "workdir", "mode", "config"):  # shown by --help
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+
+    def run(arguments):
+        if len(arguments) > 1:
+            raise app.UsageError(f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE")
+        folder = pathlib.Path(workdir.value)
+        try:
+            save_config(chosen.value, folder)
+            modes[mode.value](chosen.value, pathlib.Path(features.value), folder)
+        except LinError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+        return 0
+
+    app.run(run)
+
+
+def save_config(config, workdir: pathlib.Path):
+    """Write config.json into the workdir; say which settings an earlier run there did not have."""
+    path = workdir / "config.json"
+    settings = flatten(config)
+    if path.exists():
+        earlier = json.loads(path.read_text())
+        changed = [
+            f"{name} {earlier.get(name)} → {value}" for name, value in settings.items() if earlier.get(name) != value
+        ]
+        if changed:
+            print(f"settings changed since the last run in {workdir}: {', '.join(changed)}", file=sys.stderr)
+    workdir.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def flatten(config) -> dict:
+    """The settings of a config under dotted names, such as "train.seed", for config.json and `write_hparams`."""
+    settings = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            settings |= {f"{field.name}.{name}": inner for name, inner in flatten(value).items()}
+        else:
+            settings[field.name] = list(value) if isinstance(value, tuple) else value
+    return settings
