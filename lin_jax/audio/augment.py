@@ -15,6 +15,7 @@ from lin_jax.errors import ConfigError
 
 # Noise power falls as 1 / frequency ** slope: 0 is white, 1 pink, 2 brown; room and street noise lie between.
 NOISE_SLOPES = (0.0, 2.0)
+NOISE_LOWEST = 1 / 160  # of the Nyquist frequency, 50 Hz at 16 kHz: below, brown noise would be all power and no sound
 
 # Pitch is shifted in frames of 1024 samples, long enough at 16 kHz to tell the harmonics of a deep voice apart.
 PITCH_FFT = 1024
@@ -125,8 +126,9 @@ def add_noise(key, x, snr_db, length):
     # drawing bits is what costs time here.
     bits = jax.random.bits(noise_key, (B, N // 2 + 1))
     real, imaginary = jnp.moveaxis(jax.lax.bitcast_convert_type(bits, jnp.int16), -1, 0).astype(jnp.float32)
-    log_frequency = np.log(np.maximum(np.arange(N // 2 + 1), 1))
-    noise = jnp.fft.irfft(jax.lax.complex(real, imaginary) * jnp.exp(-slope / 2 * log_frequency), n=N)
+    frequency = np.linspace(0, 1, N // 2 + 1)  # of Nyquist
+    colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, NOISE_LOWEST))) * (frequency >= NOISE_LOWEST)
+    noise = jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
 
     noise = jnp.where(_valid(x, length), noise, 0.0)
     signal_power, noise_power = jnp.vecdot(x, x), jnp.maximum(jnp.vecdot(noise, noise), 1e-20)

@@ -1,0 +1,165 @@
+"""Augmentation: each change is what it says, keyed, and different for every example."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lin_jax.audio import augment
+from lin_jax.audio.augment import AugmentConfig, augment_features, augment_waveform
+from lin_jax.errors import ConfigError
+
+RATE, N = 16000, 16000
+KEY = jax.random.key(0)
+EVERYTHING = AugmentConfig(
+    noise_prob=0.5,
+    speed=(0.9, 1.1),
+    pitch_semitones=2.0,
+    shift_seconds=0.1,
+    gain_db=6.0,
+    freq_masks=2,
+    time_masks=2,
+)
+
+
+def tone(*hz, n=N, amplitude=0.3):
+    """One row for each frequency: [len(hz), n]."""
+    return (amplitude * np.sin(2 * np.pi * np.array(hz)[:, None] * np.arange(n) / RATE)).astype(np.float32)
+
+
+def full(B, value=N):
+    return jnp.full((B,), value)
+
+
+def db(ratio):
+    return 10 * np.log10(ratio)
+
+
+def test_default_changes_nothing():
+    x, features = tone(200, 300), np.random.default_rng(0).normal(size=(2, 50, 8)).astype(np.float32)
+    waveform, length = augment_waveform(KEY, AugmentConfig(), x, full(2, 9000), RATE)
+    assert waveform is x
+    np.testing.assert_array_equal(length, [9000, 9000])
+    np.testing.assert_array_equal(augment_features(KEY, AugmentConfig(), features, full(2, 40)), features)
+
+
+def test_everything_is_keyed_and_per_example():
+    x = np.repeat(tone(300), 4, axis=0)
+    x[:, 12000:] = 0
+    run = jax.jit(
+        functools.partial(augment_waveform, config=EVERYTHING, waveform=x, length=full(4, 12000), sample_rate=RATE)
+    )
+    (waveform, length), (again, _), (other, _) = run(KEY), run(KEY), run(jax.random.key(1))
+    assert waveform.shape == x.shape
+    np.testing.assert_array_equal(waveform, again)
+    assert not np.allclose(waveform, other)
+    assert len(set(np.asarray(length).tolist())) == 4
+    assert len({row.tobytes() for row in np.asarray(waveform)}) == 4
+    assert np.isfinite(waveform).all()
+    assert not waveform[np.arange(N) >= length[:, None]].any()
+
+
+def test_noise_has_the_ratio_asked_for_and_its_own_colour():
+    B, length = 8, 12000
+    x = np.repeat(tone(300), B, axis=0)
+    x[:, length:] = 0
+    snr = jnp.linspace(-5, 30, B)
+    noise = np.asarray(jax.jit(augment.add_noise)(KEY, x, snr, full(B, length)) - x)
+    np.testing.assert_allclose(db((x**2).sum(1) / (noise**2).sum(1)), snr, atol=0.01)
+    assert not noise[:, length:].any()
+    power = np.abs(np.fft.rfft(noise[:, :length])) ** 2
+    bands = np.geomspace(60, 5000, 10).astype(int)
+    levels = np.stack([power[:, low:high].mean(1) for low, high in itertools.pairwise(bands)], axis=1)
+    slopes = -np.polyfit(np.log(np.sqrt(bands[:-1] * bands[1:])), np.log(levels).T, 1)[0]
+    assert slopes.min() > -0.3
+    assert slopes.max() < 2.3
+    assert np.ptp(slopes) > 0.5
+    kurtosis = np.mean(noise[:, :length] ** 4, axis=1) / np.mean(noise[:, :length] ** 2, axis=1) ** 2
+    np.testing.assert_allclose(kurtosis, 3, atol=0.5)  # as of a Gaussian
+
+
+def test_silence_gets_no_noise():
+    assert not augment.add_noise(KEY, jnp.zeros((1, N)), full(1, 10.0), full(1)).any()
+
+
+def test_noise_probability():
+    config = AugmentConfig(noise_prob=0.25)
+    x = np.repeat(tone(300, n=400), 400, axis=0)
+    waveform, _ = jax.jit(functools.partial(augment_waveform, config=config, sample_rate=RATE))(
+        KEY, waveform=x, length=full(400, 400)
+    )
+    assert (waveform != x).any(axis=1).mean() == pytest.approx(0.25, abs=0.08)
+
+
+@pytest.mark.parametrize("rate", [0.9, 1.0, 1.1, 1.37])
+def test_speed_moves_tempo_and_pitch(rate):
+    x = tone(300, 1000)
+    y, length = jax.jit(augment.change_speed)(x, full(2, 12000), full(2, rate))
+    expected_length = min(N, int(np.ceil(12000 / rate)))
+    np.testing.assert_array_equal(length, [expected_length] * 2)
+    inside = slice(2, expected_length - 3)
+    np.testing.assert_allclose(y[:, inside], tone(300 * rate, 1000 * rate)[:, inside], atol=0.003)
+    assert not y[:, expected_length:].any()
+
+
+@pytest.mark.parametrize("semitones", [-4.0, 0.0, 3.0])
+def test_pitch_moves_and_tempo_stays(semitones):
+    harmonics = tone(*(130 * k for k in range(1, 12)), amplitude=0.05).sum(0)
+    envelope = np.exp(-(((np.arange(N) - 8000) / 2500) ** 2))
+    x = (harmonics * envelope).astype(np.float32)[None]
+    y = np.asarray(jax.jit(augment.shift_pitch)(x, full(1), full(1, semitones)))[0]
+    if not semitones:
+        np.testing.assert_allclose(y, x[0], atol=1e-5)
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(N), 8 * N))
+    expected = 130 * 2 ** (semitones / 12)
+    near = slice(round(8 * 0.8 * expected), round(8 * 1.2 * expected))  # eight points a hertz
+    assert (near.start + spectrum[near].argmax()) / 8 == pytest.approx(expected, rel=0.005)
+    assert np.sum(np.arange(N) * y**2) / np.sum(y**2) == pytest.approx(8000, abs=100)
+    assert abs(db(np.sum(y**2) / np.sum(x**2))) < 3
+
+
+def test_angle_is_the_phase():
+    z = np.exp(1j * np.linspace(-np.pi, np.pi, 1001)[1:-1]).astype(np.complex64) * 3
+    np.testing.assert_allclose(jax.jit(augment._angle)(z), np.angle(z), atol=2e-5)
+
+
+def test_shift_is_exact():
+    x = np.arange(1, 11, dtype=np.float32)[None].repeat(3, axis=0)
+    y = augment.shift_time(x, jnp.array([10, 8, 8]), jnp.array([3, 2, -2]))
+    np.testing.assert_array_equal(
+        y, [[0, 0, 0, 1, 2, 3, 4, 5, 6, 7], [0, 0, 1, 2, 3, 4, 5, 6, 0, 0], [3, 4, 5, 6, 7, 8, 0, 0, 0, 0]]
+    )
+
+
+def test_gain_is_exact():
+    np.testing.assert_allclose(augment.apply_gain(jnp.ones((2, 3)), jnp.array([20.0, -20.0])), [[10] * 3, [0.1] * 3])
+
+
+def test_masks_take_the_mean_of_the_clip():
+    B, T, D, valid = 256, 60, 20, 50
+    features = np.random.default_rng(0).normal(5, 1, (B, T, D)).astype(np.float32)
+    config = AugmentConfig(freq_masks=1, freq_mask_width=6, time_masks=1, time_mask_width=20)
+    mask = jax.jit(functools.partial(augment_features, config=config))
+    masked = np.asarray(mask(KEY, features=features, num_frames=full(B, valid)))
+    changed = masked != features
+    assert not changed[:, valid:].any()
+    means = np.broadcast_to(features[:, :valid].mean(1, keepdims=True), features.shape)
+    np.testing.assert_allclose(masked[changed], means[changed], rtol=1e-5)
+    bands, stretches = changed[:, :valid].all(1).sum(1), changed[:, :valid].all(2).sum(1)
+    assert (bands.min(), bands.max()) == (0, 6)
+    assert (stretches.min(), stretches.max()) == (0, 20)
+    rest = ~changed[:, :valid].all(1)[:, None, :] & ~changed[:, :valid].all(2)[:, :, None]
+    assert not changed[:, :valid][rest].any()
+    # Every place is masked sometimes, the edges included.
+    assert changed[:, :valid].all(1).any(0)[[0, D - 1]].all()
+    short = augment_features(KEY, AugmentConfig(time_masks=1, time_mask_width=99), features, full(B, 10)) != features
+    assert short.all(2).sum(1).max() == 5
+
+
+@pytest.mark.parametrize("change", [{"noise_prob": 1.1}, {"speed": (1.1, 0.9)}, {"gain_db": -1.0}])
+def test_config_that_cannot_work(change):
+    with pytest.raises(ConfigError, match="augmentation cannot work"):
+        augment_waveform(KEY, AugmentConfig(**change), tone(300), full(1), RATE)
