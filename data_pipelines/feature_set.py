@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines import records  # at the top: importing TFDS while other threads import can break theirs
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import FeatureError
 
@@ -96,10 +97,11 @@ class FeatureSet:
 
     @functools.cached_property
     def _source(self):
-        from data_pipelines import records
-
         try:
-            return records.read(self.folder / "records")
+            source = records.read(self.folder / "records")
+            if len(source) != len(self):
+                raise ValueError(f"{len(source)} records for {len(self)} clips")
+            return source
         except Exception as error:
             raise FeatureError(f"{self.folder}: its records cannot be opened ({_line(error)}): {REMAKE}") from error
 
@@ -130,7 +132,9 @@ def open_features(folder: str | Path, frontend: FrontendConfig | None = None) ->
         stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FeatureError(f"{folder}: broken feature set ({_line(error)}): {REMAKE}") from error
-    return FeatureSet(folder, found, head["store"], rows, stats)
+    feature_set = FeatureSet(folder, found, head["store"], rows, stats)
+    feature_set._source  # noqa: B018  opened here, so that broken records show at once
+    return feature_set
 
 
 def read_head(folder: Path) -> dict | None:

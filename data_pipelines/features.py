@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines import records
 from data_pipelines.corpora import Utterance
 from data_pipelines.feature_set import check_head, mean_std, open_features
 from lin_jax.audio import files
@@ -244,8 +245,6 @@ def _digest(value) -> str:
 
 def _write_set(folder: Path, shards: list[Path], utterances, sources: dict, head: dict, started: float) -> Report:
     """Write the set from the finished shards."""
-    from data_pipelines import records
-
     entries = _current(shards, sources)
     rate, store = head["frontend"]["sample_rate"], head["store"]
     rows, skipped = [], []
