@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         synthetic.generate(args.audio_dir, speakers=args.speakers, clips=args.clips, seed=args.seed)
     utterances = corpora.load(args.corpus, args.audio_dir, **audio_options)
     report = features.prepare(utterances, args.out, frontend, store=args.store, workers=args.workers)
-    speakers = len({utterance.speaker for utterance in utterances})
+    skipped = {path for path, _ in report.skipped}
+    speakers = len({utterance.speaker for utterance in utterances if str(utterance.path) not in skipped})
     print(
         f"{report.written} clips ({report.audio_seconds / 60:.1f} min, {speakers} speakers) are in {args.out}, "
         f"made in {report.seconds:.1f} s; {len(report.skipped)} skipped"

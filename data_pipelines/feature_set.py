@@ -122,6 +122,8 @@ def open_features(folder: str | Path, frontend: FrontendConfig | None = None) ->
     """
     folder = Path(folder)
     head = read_head(folder)
+    if head is None and folder.with_name(folder.name + ".partial").exists():
+        raise FeatureError(f"{folder}: not finished yet: run the command that prepares it again to go on")
     if head is None:
         raise FeatureError(f"{folder}: no feature set: make one with `python -m data_pipelines CORPUS --out {folder}`")
     found = FrontendConfig.from_dict(head["frontend"])

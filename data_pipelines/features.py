@@ -74,12 +74,14 @@ def prepare(
     Raises:
       FeatureError: `out` holds something else or features of another front end, no recording was usable, or the disk is
         full (what was finished is kept).
-      ConfigError: an unknown store or a front end that cannot work.
+      ConfigError: an unknown store, no workers, or a front end that cannot work.
       CorpusError: utterances that do not all have the same labels.
     """
     started, out = time.perf_counter(), Path(out)
     if store not in STORES:
         raise ConfigError(f"unknown store {store!r}: choose {' or '.join(STORES)}")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"{workers} workers: give 1 or more, or none for one on each core")
     if len({tuple(utterance.labels) for utterance in utterances}) > 1:
         raise CorpusError("utterances with different labels: give each the same ones")
     sources = {utterance.id: _source(utterance) for utterance in utterances}

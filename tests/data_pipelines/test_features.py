@@ -176,6 +176,8 @@ def test_full_disk_loses_nothing(tmp_path, corpus, feature_set, monkeypatch, loa
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "out").exists()
+    with pytest.raises(FeatureError, match="not finished yet: run the command"):
+        features.open_features(tmp_path / "out")
     kept = 2 * len(list((tmp_path / "out.partial").glob("*.npz")))
     loads.clear()
     prepare(corpus, tmp_path / "out", store=feature_set.store)

@@ -38,7 +38,8 @@ def test_skips_are_named_and_counted_in_the_exit_code(tmp_path, audio):
     line = [sys.executable, "-m", "data_pipelines", *arguments(tmp_path, "--store=waveform")]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stdout.splitlines()[0].endswith("; 1 skipped")
+    assert done.stdout.startswith("1 clips (0.0 min, 1 speakers) are in ")
+    assert done.stdout.endswith("; 1 skipped\n")
     assert f"skipped {audio / 'b.wav'}: not readable as audio" in done.stderr
     assert len(features.open_features(tmp_path / "out")) == 1
 
@@ -49,6 +50,7 @@ def test_skips_are_named_and_counted_in_the_exit_code(tmp_path, audio):
         (["--audio-dir=nowhere"], "nowhere: no such folder: check --audio-dir"),
         (["--table=no.csv"], "no.csv: No such file or directory: check --table"),
         (["--frontend.n_mels=0"], "n_mels must be positive"),
+        (["--workers=0"], "0 workers: give 1 or more"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, audio, capsys, more, says):
