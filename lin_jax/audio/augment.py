@@ -138,9 +138,9 @@ def add_noise(key, x, snr_db, length):
 def change_speed(x, length, rate):
     """Recordings played faster or slower, pitch and tempo together.
 
-    Samples are read between the grid by cubic interpolation (R. Keys, "Cubic convolution interpolation for digital
-    image processing", IEEE TASSP 29(6), 1981): cheap on every device, and within 1 % up to a quarter of the sample
-    rate.
+    At twice the sample rate, samples are read between the grid by cubic interpolation (R. Keys, "Cubic convolution
+    interpolation for digital image processing", IEEE TASSP 29(6), 1981); without the doubling it would dull all above
+    2 kHz of 16. What is sped up past half the sample rate folds back.
 
     Args:
       x: waveforms [B, N].
@@ -151,19 +151,30 @@ def change_speed(x, length, rate):
       waveforms [B, N], cut at N where slowed past it, and their lengths [B].
     """
     N = x.shape[-1]
-    position = jnp.arange(N) * rate[:, None]  # [B, N]
-    before = jnp.floor(position).astype(jnp.int32)
-    t = position - before
+    doubled = _double_rate(jnp.where(_valid(x, length), x, 0.0))  # [B, 2N]
+    grid = 2 * jnp.arange(N)
+    drift = grid * (rate[:, None] - 1)  # apart from the grid, as float32 has too few digits for their sum
+    before = grid + jnp.floor(drift).astype(jnp.int32)  # [B, N]
+    t = drift - jnp.floor(drift)
 
     def neighbour(offset):
         index = before + offset
-        inside = (index >= 0) & (index < length[:, None])
-        return jnp.where(inside, jnp.take_along_axis(x, jnp.clip(index, 0, N - 1), axis=-1), 0.0)
+        inside = (index >= 0) & (index < 2 * N)
+        return jnp.where(inside, jnp.take_along_axis(doubled, jnp.clip(index, 0, 2 * N - 1), axis=-1), 0.0)
 
     a, b, c, d = (neighbour(offset) for offset in (-1, 0, 1, 2))
     y = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
     length = jnp.clip(jnp.ceil(length / rate), 0, N).astype(length.dtype)
     return jnp.where(_valid(x, length), y, 0.0), length
+
+
+def _double_rate(x):
+    """Waveforms [B, N] at twice their sample rate, [B, 2N], by a windowed sinc of 16 taps."""
+    B, N = x.shape
+    taps = np.sinc(np.arange(16) - 7.5) * np.kaiser(16, 5)
+    padded = jnp.pad(x, ((0, 0), (7, 8)))
+    between = sum(tap * padded[:, k : k + N] for k, tap in enumerate((taps / taps.sum()).tolist()))
+    return jnp.stack([x, between], axis=-1).reshape(B, 2 * N)
 
 
 def shift_pitch(x, length, semitones):
