@@ -83,7 +83,7 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
       sample_rate: in Hz.
 
     Returns:
-      waveform [B, N] and length [B]; samples at or past the length are zero.
+      waveform [B, N] and length [B]. Samples at or past the length are not heard.
     """
     config.validate()
     keys = iter(jax.random.split(key, 7))
@@ -91,7 +91,7 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
     def draw(low, high):
         return jax.random.uniform(next(keys), length.shape, minval=low, maxval=high)
 
-    if config.speed != (1.0, 1.0):
+    if tuple(config.speed) != (1.0, 1.0):
         waveform, length = change_speed(waveform, length, draw(*config.speed))
     if config.pitch_semitones:
         waveform = shift_pitch(waveform, length, draw(-config.pitch_semitones, config.pitch_semitones))
@@ -130,7 +130,7 @@ def add_noise(key, x, snr_db, length):
     colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, NOISE_LOWEST))) * (frequency >= NOISE_LOWEST)
     noise = jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
 
-    noise = jnp.where(_valid(x, length), noise, 0.0)
+    x, noise = (jnp.where(_valid(x, length), samples, 0.0) for samples in (x, noise))
     signal_power, noise_power = jnp.vecdot(x, x), jnp.maximum(jnp.vecdot(noise, noise), 1e-20)
     return x + noise * jnp.sqrt(signal_power / noise_power * 10 ** (-snr_db / 10))[:, None]
 
@@ -195,6 +195,7 @@ def shift_pitch(x, length, semitones):
     bins = jnp.arange(PITCH_FFT // 2 + 1)
     # Seen from the middle of the frame, not its start, the bins around a tone are in phase and stay so when moved.
     from_middle = (-1.0) ** bins
+    x = jnp.where(_valid(x, length), x, 0.0)
     spectrum = stft(x, PITCH_FFT, PITCH_HOP, PITCH_FFT) * from_middle  # [B, T, F]
     ratio = 2.0 ** (semitones / 12)[:, None, None]
     source = bins / ratio  # [B, 1, F], where each bin comes from, between bins

@@ -48,7 +48,7 @@ def test_default_changes_nothing():
 
 def test_everything_is_keyed_and_per_example():
     x = np.repeat(tone(300), 4, axis=0)
-    x[:, 12000:] = 0
+    x[:, 12000:] = 9  # rubbish past the end
     run = jax.jit(
         functools.partial(augment_waveform, config=EVERYTHING, waveform=x, length=full(4, 12000), sample_rate=RATE)
     )
@@ -164,3 +164,20 @@ def test_masks_take_the_mean_of_the_clip():
 def test_config_that_cannot_work(change):
     with pytest.raises(ConfigError, match="augmentation cannot work"):
         augment_waveform(KEY, AugmentConfig(**change), tone(300), full(1), RATE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, length: augment.add_noise(KEY, x, full(2, 10.0), length),
+        lambda x, length: augment.change_speed(x, length, full(2, 1.07))[0][:, :11000],
+        lambda x, length: augment.shift_pitch(x, length, full(2, 1.5)),
+        lambda x, length: augment.shift_time(x, length, full(2, -700)),
+    ],
+    ids=["noise", "speed", "pitch", "shift"],
+)
+def test_rubbish_past_the_end_is_not_heard(change):
+    clean, rubbish = tone(300, 700), tone(300, 700)
+    clean[:, 12000:], rubbish[:, 12000:] = 0, 9
+    run = jax.jit(change)
+    np.testing.assert_array_equal(run(clean, full(2, 12000))[:, :12000], run(rubbish, full(2, 12000))[:, :12000])
