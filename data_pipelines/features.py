@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import records
+from data_pipelines import records, shards
 from data_pipelines.corpora import Utterance
 from data_pipelines.feature_set import check_head, mean_std, open_features
 from lin_jax.audio import files
@@ -84,7 +84,7 @@ def prepare(
         raise ConfigError(f"{workers} workers: give 1 or more, or none for one on each core")
     if len({tuple(utterance.labels) for utterance in utterances}) > 1:
         raise CorpusError("utterances with different labels: give each the same ones")
-    sources = {utterance.id: _source(utterance) for utterance in utterances}
+    sources = {utterance.id: shards.source(utterance) for utterance in utterances}
     head = {
         "fingerprint": frontend.fingerprint(),
         "store": store,
@@ -96,16 +96,16 @@ def prepare(
 
     partial = out.with_name(out.name + ".partial")
     try:
-        shards = _open_partial(partial, head)
-        entries = _current(shards, sources)
+        finished = shards.open_folder(partial, head)
+        entries = shards.read_current(finished, sources)
         waiting = [utterance for utterance in utterances if utterance.id not in entries]
         work = functools.partial(_extract, frontend, store, compiled(frontend))
         with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
             results = _bar(_imap(pool, work, waiting), len(utterances), len(entries), progress)
-            numbers = itertools.count(int(shards[-1].stem) + 1 if shards else 0)
-            for number, group in zip(numbers, iter(lambda: list(itertools.islice(results, SHARD)), []), strict=False):
-                shards.append(_write_shard(partial / f"{number:06d}.npz", group, sources))
-        report = _write_set(partial / "set", shards, utterances, sources, head, started)
+            while group := list(itertools.islice(results, SHARD)):
+                finished.append(shards.write(partial, group, sources))
+        entries = shards.read_current(finished, sources)
+        report = _write_set(partial / "set", entries, utterances, head, started)
         _put_in_place(partial, out)
     except OSError as error:
         raise FeatureError(
@@ -172,72 +172,6 @@ def _bar(results: Iterable, total: int, done: int, progress: bool) -> Iterator:
         yield from bar
 
 
-# Shards: what is finished, until the set is written
-
-
-def _open_partial(partial: Path, head: dict) -> list[Path]:
-    """Shards that a stopped run with the same front end left, oldest first."""
-    mark = partial / "head.json"
-    wanted = {key: head[key] for key in ("fingerprint", "store")}
-    if partial.exists() and not (mark.exists() and mark.read_text() == json.dumps(wanted)):
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(wanted))
-    for leftover in partial.glob("set*"):
-        shutil.rmtree(leftover)
-    shards = []
-    for shard in sorted(partial.glob("*.npz")):
-        try:
-            _entries(shard)
-            shards.append(shard)
-        except (ValueError, KeyError, EOFError, OSError):  # cut short by a power failure
-            shard.unlink()
-    return shards
-
-
-def _write_shard(path: Path, results: list[dict], sources: dict) -> Path:
-    arrays = {}
-    entries = [{key: value for key, value in result.items() if key not in ("data", "moments")} for result in results]
-    for position, (result, entry) in enumerate(zip(results, entries, strict=True)):
-        entry["source"] = sources[result["id"]]
-        if "data" in result:
-            arrays[f"data{position}"], arrays[f"moments{position}"] = result["data"], result["moments"]
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, entries=np.array(json.dumps(entries)), **arrays)
-    os.replace(temporary, path)
-    return path
-
-
-def _entries(shard: Path) -> list[dict]:
-    import zipfile
-
-    try:
-        with np.load(shard) as file:
-            return json.loads(str(file["entries"]))
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
-
-
-def _current(shards: list[Path], sources: dict) -> dict[str, tuple[Path, int, dict]]:
-    """By id, where each utterance's result lies; results of recordings that changed since do not count."""
-    current = {}
-    for shard in shards:
-        for position, entry in enumerate(_entries(shard)):
-            if sources.get(entry["id"]) == entry["source"]:
-                current[entry["id"]] = shard, position, entry
-    return current
-
-
-def _source(utterance: Utterance) -> list:
-    """What tells that a recording was replaced: path, size and time."""
-    try:
-        stat = os.stat(utterance.path)
-    except OSError:
-        return [str(utterance.path), -1, -1]
-    return [str(utterance.path), stat.st_size, stat.st_mtime_ns]
-
-
 def _digest(value) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -245,9 +179,8 @@ def _digest(value) -> str:
 # The set: rows, records, statistics
 
 
-def _write_set(folder: Path, shards: list[Path], utterances, sources: dict, head: dict, started: float) -> Report:
-    """Write the set from the finished shards."""
-    entries = _current(shards, sources)
+def _write_set(folder: Path, entries: dict, utterances: list[Utterance], head: dict, started: float) -> Report:
+    """Write the set from the finished shards, whose `entries` say where each utterance's arrays are."""
     rate, store = head["frontend"]["sample_rate"], head["store"]
     rows, skipped = [], []
     for utterance in utterances:
@@ -265,18 +198,14 @@ def _write_set(folder: Path, shards: list[Path], utterances, sources: dict, head
     moments = []
 
     def examples() -> Iterator[dict]:
-        opened, file = None, None
-        for row in rows:
-            shard, position, entry = entries[row["id"]]
-            if shard != opened:
-                opened, file = shard, np.load(shard)
-            moments.append(file[f"moments{position}"])
-            scale = {"scale": entry["scale"]} if store == "waveform" else {}
-            yield (
-                {key: row[key] for key in ("id", "speaker", "text", "labels")}
-                | {store: file[f"data{position}"]}
-                | scale
-            )
+        for shard, group in itertools.groupby(rows, lambda row: entries[row["id"]][0]):
+            with np.load(shard) as file:
+                for row in group:
+                    _, position, entry = entries[row["id"]]
+                    moments.append(file[f"moments{position}"])
+                    example = {key: row[key] for key in ("id", "speaker", "text", "labels")}
+                    example[store] = file[f"data{position}"]
+                    yield example | ({"scale": entry["scale"]} if store == "waveform" else {})
 
     folder.mkdir()
     array = records.array_spec(store, FrontendConfig.from_dict(head["frontend"]).num_features)

@@ -155,6 +155,9 @@ def test_a_folder_that_is_something_else(tmp_path, feature_set, corpus):
         features.open_features(tmp_path / "letters")
     with pytest.raises(ConfigError, match="unknown store"):
         prepare(corpus, tmp_path / "new", store="mp3")
+    make_corpus(tmp_path / "new.partial", 1)
+    with pytest.raises(FeatureError, match="in the way"):
+        prepare(corpus, tmp_path / "new")
     with pytest.raises(CorpusError, match="different labels"):
         prepare([corpus[0], dataclasses.replace(corpus[1], labels={})], tmp_path / "new")
 

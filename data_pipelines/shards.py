@@ -1,0 +1,81 @@
+"""Shards: what a run has finished, kept until the whole set is written, so that a stop costs little.
+
+A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and, for entry i unless it
+was skipped, "data{i}" and "moments{i}". An entry holds the id, its source, and either a reason or sizes.
+"""
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.corpora import Utterance
+from lin_jax.errors import FeatureError
+
+ARRAYS = ("data", "moments")
+
+
+def open_folder(folder: Path, head: dict) -> list[Path]:
+    """Shards that a stopped run with the same front end and store left, oldest first; makes the folder when missing."""
+    mark = folder / "head.json"
+    wanted = json.dumps({key: head[key] for key in ("fingerprint", "store")})
+    if folder.exists() and not (mark.exists() and mark.read_text() == wanted):
+        if any(folder.iterdir()) and not mark.exists():
+            raise FeatureError(f"{folder}: in the way of what is to be written: move it or choose another folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(wanted)
+    for leftover in folder.glob("set*"):
+        shutil.rmtree(leftover)
+    return [shard for shard in sorted(folder.glob("*.npz")) if _is_whole(shard)]
+
+
+def write(folder: Path, results: list[dict], sources: dict[str, list]) -> Path:
+    """Write the results of a few utterances as the next shard."""
+    entries = [{key: value for key, value in result.items() if key not in ARRAYS} for result in results]
+    for entry in entries:
+        entry["source"] = sources[entry["id"]]
+    arrays = {f"{name}{i}": result[name] for i, result in enumerate(results) for name in ARRAYS if name in result}
+    number = max((int(shard.stem) for shard in folder.glob("*.npz")), default=-1) + 1
+    path = folder / f"{number:06d}.npz"
+    with path.with_suffix(".tmp").open("wb") as file:
+        np.savez(file, entries=np.array(json.dumps(entries)), **arrays)
+    os.replace(path.with_suffix(".tmp"), path)
+    return path
+
+
+def read_current(paths: list[Path], sources: dict[str, list]) -> dict[str, tuple[Path, int, dict]]:
+    """By id, the shard, position and entry of each utterance; results of recordings that changed since do not count."""
+    current = {}
+    for path in paths:
+        for position, entry in enumerate(_entries(path)):
+            if sources.get(entry["id"]) == entry["source"]:
+                current[entry["id"]] = path, position, entry
+    return current
+
+
+def source(utterance: Utterance) -> list:
+    """What tells that a recording was replaced: path, size and time."""
+    try:
+        stat = os.stat(utterance.path)
+    except OSError:
+        return [str(utterance.path), -1, -1]
+    return [str(utterance.path), stat.st_size, stat.st_mtime_ns]
+
+
+def _entries(shard: Path) -> list[dict]:
+    with np.load(shard) as file:
+        return json.loads(str(file["entries"]))
+
+
+def _is_whole(shard: Path) -> bool:
+    """Whether a shard can be read; one that a power failure cut short is removed."""
+    try:
+        _entries(shard)
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
+        shard.unlink()
+        return False
+    return True
