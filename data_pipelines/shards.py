@@ -1,7 +1,7 @@
 """Shards: what a run has finished, kept until the whole set is written, so that a stop costs little.
 
-A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and, for entry i unless it
-was skipped, "data{i}" and "moments{i}". An entry holds the id, its source, and either a reason or sizes.
+A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and, for entry i unless
+it was skipped, "data{i}" and "moments{i}". An entry holds the id, its source, and either a reason or sizes.
 """
 
 import json
