@@ -1,0 +1,340 @@
+"""What a run looks like: plots as PNG, gathered in one self-contained HTML page.
+
+A plot is a matplotlib `Figure` (drawn off screen, never through pyplot's global state); give it a path and it is also saved.
+A page is a list of `Section`s whose parts are HTML fragments made by `picture`, `player`, `bars`, `table`, `tiles`, `code` and `cards`.
+"""
+
+import base64
+import dataclasses
+import html
+import io
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+INK, MUTED, RULE = "#1c2333", "#667085", "#e4e7ec"
+COLOURS = ("#2f5bea", "#f08c2e", "#12936f", "#c2417c", "#7a5af8", "#0e8aa8")
+_SHADES = LinearSegmentedColormap.from_list("lin", ["#ffffff", "#c9d6ff", "#2f5bea", "#14246b"])
+_STYLE = {
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": "#98a2b3",
+    "axes.labelcolor": MUTED,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+def plot_curves(history: Iterable[Mapping[str, float]], path=None) -> Figure:
+    """Draw every metric of a run against its step, one panel a metric.
+
+    Args:
+      history: Rows such as the lines of `metrics.jsonl`: `step` and any scalars. A name like `eval/loss` is the line `eval` in
+        the panel `loss`; a row need not carry every name.
+      path: Where to save the PNG as well, if given.
+    """
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in history:
+        for name, value in row.items():
+            if name != "step" and isinstance(value, int | float | np.number):
+                line, _, metric = name.rpartition("/")
+                panels.setdefault(metric, {}).setdefault(line, []).append((row["step"], value))
+    colours: dict[str, str] = {}
+    columns = min(3, max(1, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
+        for i, (metric, lines) in enumerate(panels.items()):
+            axis = figure.add_subplot(rows, columns, i + 1, title=metric.replace("_", " "), xlabel="step")
+            for line, points in lines.items():
+                colour = colours.setdefault(line, COLOURS[len(colours) % len(COLOURS)])
+                marker = "o" if len(points) < 20 else None
+                axis.plot(*zip(*points, strict=True), color=colour, label=line, marker=marker, markersize=3.5)
+            if any(lines):
+                axis.legend()
+    return _saved(figure, path)
+
+
+def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path=None) -> Figure:
+    """Draw a confusion matrix, each cell its share of the row's true class and its count.
+
+    Args:
+      matrix: Counts [C, C], rows the truth, columns the prediction.
+      labels: C class names.
+      path: Where to save the PNG as well, if given.
+    """
+    matrix = np.asarray(matrix)
+    C = len(labels)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(2.4 + 0.68 * C, 1.6 + 0.62 * C), layout="constrained")
+        axis = figure.add_subplot(xlabel="predicted", ylabel="true")
+        axis.imshow(shares, cmap=_SHADES, vmin=0, vmax=1, aspect="auto")
+        axis.set_xticks(range(C), labels, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(C), labels)
+        axis.set_xticks(np.arange(C + 1) - 0.5, minor=True)
+        axis.set_yticks(np.arange(C + 1) - 0.5, minor=True)
+        axis.grid(which="minor", color="white", linewidth=2)
+        axis.tick_params(which="both", length=0)
+        axis.spines[:].set_visible(False)
+        for i, j in np.argwhere(matrix > 0):
+            shade = "white" if shares[i, j] > 0.45 else INK
+            axis.text(
+                j,
+                i - 0.1,
+                f"{shares[i, j]:.0%}",
+                ha="center",
+                va="center",
+                color=shade,
+                weight="bold" if i == j else None,
+            )
+            axis.text(j, i + 0.24, f"{matrix[i, j]:g}", ha="center", va="center", color=shade, fontsize=7.5, alpha=0.75)
+        recall = np.diag(shares)[matrix.sum(axis=1) > 0]
+        axis.set_title(f"mean recall {recall.mean() if recall.size else 0:.1%}, {matrix.sum():g} clips")
+    return _saved(figure, path)
+
+
+def plot_bars(values: Mapping[str, float], path=None, *, mark: float | None = None, mark_label: str = "mean") -> Figure:
+    """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or probability by class.
+
+    Args:
+      values: Name to share, drawn from top to bottom in this order.
+      path: Where to save the PNG as well, if given.
+      mark: A share to mark with a dashed line, such as the mean of all.
+      mark_label: What the dashed line is.
+    """
+    with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x", "axes.spines.left": False}):
+        figure = Figure(figsize=(6.4, 0.7 + 0.3 * max(3, len(values))), layout="constrained")
+        axis = figure.add_subplot(xlim=(0, 1))
+        places = np.arange(len(values))
+        axis.barh(places, list(values.values()), height=0.66, color=COLOURS[0])
+        for place, share in zip(places, values.values(), strict=True):
+            inside = share > 0.9
+            axis.text(
+                share + (-0.01 if inside else 0.01),
+                place,
+                f"{share:.0%}",
+                ha="right" if inside else "left",
+                va="center",
+                fontsize=8.5,
+                color="white" if inside else INK,
+            )
+        axis.set_yticks(places, list(values))
+        axis.tick_params(axis="y", length=0, labelcolor=INK)
+        axis.invert_yaxis()
+        axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
+        if mark is not None:
+            axis.axvline(mark, color=COLOURS[1], linestyle="--", linewidth=1.4)
+            axis.set_title(f"dashed: {mark_label} {mark:.1%}", fontsize=9, weight="normal", color=MUTED)
+    return _saved(figure, path)
+
+
+def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure:
+    """Draw a recording's waveform above its spectrogram in dB.
+
+    Args:
+      samples: Mono waveform [N] in [-1, 1].
+      sample_rate: Samples a second.
+      path: Where to save the PNG as well, if given.
+    """
+    from lin_jax.audio import frontend
+
+    samples = np.asarray(samples, np.float32)
+    window = max(2, round(0.025 * sample_rate))
+    hop = max(1, round(0.005 * sample_rate))
+    n_fft = 1 << (window - 1).bit_length()
+    power = np.abs(np.asarray(frontend.stft(samples, n_fft, hop, window)).T) ** 2  # [F, T]
+    decibels = 10 * np.log10(np.maximum(power, 1e-10))
+    seconds = len(samples) / sample_rate
+    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+        wave, image = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
+        step = max(1, len(samples) // 20_000)
+        wave.plot(np.arange(0, len(samples), step) / sample_rate, samples[::step], color=COLOURS[0], linewidth=0.6)
+        wave.set(xlim=(0, seconds), yticks=[])
+        wave.spines[["left", "bottom"]].set_visible(False)
+        wave.tick_params(axis="x", length=0)
+        extent = (0, seconds, 0, sample_rate / 2000)
+        floor = decibels.max() - 70
+        image.imshow(decibels, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=floor)
+        image.set(xlabel="seconds", ylabel="kHz")
+    return _saved(figure, path)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """Return a figure as uint8 [height, width, 3], what an image writer takes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _saved(figure: Figure, path) -> Figure:
+    if path is not None:
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=160)
+    return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One part of a page: a heading, a sentence or two, and HTML fragments below them."""
+
+    title: str
+    text: str = ""
+    parts: Sequence[str] = ()
+
+
+def picture(figure: Figure, caption: str = "") -> str:
+    """Return a figure as an inline PNG with a caption."""
+    png = io.BytesIO()
+    figure.savefig(png, dpi=160, format="png")
+    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img alt="{html.escape(caption)}" src="{_data("image/png", png.getvalue())}">{below}</figure>'
+
+
+def player(samples: np.ndarray, sample_rate: int) -> str:
+    """Return a waveform [N] as an inline audio player (16-bit WAV)."""
+    import soundfile
+
+    wav = io.BytesIO()
+    soundfile.write(wav, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
+    return f'<audio controls preload="none" src="{_data("audio/wav", wav.getvalue())}"></audio>'
+
+
+def bars(shares: Mapping[str, float], truth: str | None = None) -> str:
+    """Return probabilities in [0, 1] as bars, the largest first, with the true name ticked."""
+    rows = "".join(
+        f'<div class="bar{" truth" if name == truth else ""}"><span>{html.escape(name)}</span>'
+        f'<i><b style="width:{100 * share:.1f}%"></b></i><em>{share:.0%}</em></div>'
+        for name, share in sorted(shares.items(), key=lambda item: -item[1])
+    )
+    return f'<div class="bars">{rows}</div>'
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table; numbers are set right-aligned."""
+    head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def tiles(figures: Mapping[str, str]) -> str:
+    """Return the few figures that matter as large tiles: what it is -> its value."""
+    inner = "".join(
+        f'<div class="tile"><strong>{html.escape(value)}</strong><span>{html.escape(name)}</span></div>'
+        for name, value in figures.items()
+    )
+    return f'<div class="tiles">{inner}</div>'
+
+
+def code(text: str) -> str:
+    """Return a command or its output as it would stand in a terminal."""
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+def cards(items: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Return several (title, fragments) side by side, as many in a row as fit."""
+    inner = "".join(f"<article><h3>{html.escape(title)}</h3>{''.join(parts)}</article>" for title, parts in items)
+    return f'<div class="cards">{inner}</div>'
+
+
+def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "") -> pathlib.Path:
+    """Write one HTML page that needs nothing beside itself and return its path.
+
+    Args:
+      path: The file to write; replaced whole or not at all.
+      title: The page's heading.
+      sections: What it shows, in order.
+      lead: A sentence or two below the heading.
+    """
+    links = "".join(f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections))
+    body = "".join(
+        f'<section id="s{i}"><h2>{html.escape(section.title)}</h2>'
+        f"{f'<p>{html.escape(section.text)}</p>' if section.text else ''}{''.join(section.parts)}</section>"
+        for i, section in enumerate(sections)
+    )
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_CSS}</style></head><body>'
+        f"<header><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p><nav>{links}</nav></header>"
+        f"<main>{body}</main><footer>Made by lin_jax. This page needs no network.</footer></body></html>"
+    )
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(page, encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def _cell(value) -> str:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
+    return f"<td{' class=n' if number else ''}>{html.escape(text)}</td>"
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+_CSS = """
+:root{--ink:#1c2333;--muted:#667085;--rule:#e4e7ec;--paper:#fff;--ground:#f5f6fa;--blue:#2f5bea;--green:#12936f}
+*{box-sizing:border-box}
+html{scroll-behavior:smooth}
+body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+header{background:linear-gradient(120deg,#14246b,#2f5bea 65%,#4f8df5);color:#fff;padding:56px max(24px,calc(50vw - 540px)) 28px}
+h1{margin:0;font-size:36px;line-height:1.2;letter-spacing:-.02em}
+header p{max-width:64ch;margin:10px 0 22px;color:#dde6ff;font-size:18px}
+nav{display:flex;flex-wrap:wrap;gap:8px}
+nav a{color:#fff;text-decoration:none;font-size:14px;padding:4px 14px;border-radius:99px;background:#ffffff24}
+nav a:hover,nav a:focus{background:#ffffff4d}
+main{max-width:1128px;margin:0 auto;padding:8px 24px 24px}
+section{background:var(--paper);border:1px solid var(--rule);border-radius:14px;padding:24px 28px;margin:24px 0}
+h2{margin:0 0 4px;font-size:22px;letter-spacing:-.01em}
+h3{margin:0 0 10px;font-size:15px;overflow-wrap:anywhere}
+section>p{margin:0 0 16px;color:var(--muted);max-width:76ch}
+figure{margin:16px 0 0}
+img{max-width:100%;height:auto;display:block;margin:auto}
+figcaption{color:var(--muted);font-size:14px;margin-top:6px;text-align:center}
+article figure{margin:0 0 10px}
+audio{width:100%;height:36px;margin-bottom:10px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:14px;margin-top:14px}
+.tile{background:var(--ground);border-radius:12px;padding:16px 18px}
+.tile strong{display:block;font-size:28px;line-height:1.2;letter-spacing:-.02em;font-variant-numeric:tabular-nums}
+.tile span{color:var(--muted);font-size:14px}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:18px;margin-top:14px}
+article{border:1px solid var(--rule);border-radius:12px;padding:16px}
+.bar{display:grid;grid-template-columns:88px 1fr 42px;align-items:center;gap:10px;font-size:14px;line-height:1.7}
+.bar i{background:var(--ground);border-radius:6px;height:10px;overflow:hidden}
+.bar b{display:block;height:100%;background:#9db4f7;border-radius:6px}
+.bar:first-child b{background:var(--blue)}
+.bar em{font-style:normal;text-align:right;color:var(--muted);font-variant-numeric:tabular-nums}
+.truth span{color:var(--green);font-weight:600}
+.truth span::after{content:" ✓"}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:15px;margin-top:8px}
+th{text-align:left;color:var(--muted);font-weight:600;font-size:13px}
+th,td{padding:8px 14px 8px 0;border-bottom:1px solid var(--rule)}
+td.n{text-align:right;font-variant-numeric:tabular-nums}
+pre{background:#131a30;color:#e6ebff;border-radius:10px;padding:16px 18px;overflow-x:auto;font:14px/1.55 ui-monospace,Consolas,monospace}
+footer{text-align:center;color:var(--muted);font-size:14px;padding:8px 0 40px}
+@media print{body{background:#fff}header{color:#000;background:none}header p{color:#444}nav,audio{display:none}}
+"""
