@@ -316,7 +316,7 @@ def load(name_or_path) -> Bundle:
 
 
 def _describe(model) -> dict:
-    """A network as its registered name and its settings; what JSON cannot hold, such as a dtype, must be the default."""
+    """A network by its registered name and settings; what JSON cannot hold, such as a dtype, must be the default."""
     name = type(model).__name__
     if name not in NETWORKS:
         raise BundleError(f"{name}: not a network bundles know; register it in lin_jax.bundles.NETWORKS")
