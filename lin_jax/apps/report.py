@@ -1,7 +1,8 @@
 """What a run looks like: plots as PNG, gathered in one self-contained HTML page.
 
-A plot is a matplotlib `Figure` (drawn off screen, never through pyplot's global state); give it a path and it is also saved.
-A page is a list of `Section`s whose parts are HTML fragments made by `picture`, `player`, `bars`, `table`, `tiles`, `code` and `cards`.
+A plot is a matplotlib `Figure`, drawn off screen and never through pyplot's global state; given a path it is saved too.
+A page is a list of `Section`s, whose parts are HTML fragments made by `picture`, `player`, `bars`, `table`, `tiles`,
+`code` and `cards`.
 """
 
 import base64
@@ -45,9 +46,9 @@ def plot_curves(history: Iterable[Mapping[str, float]], path=None) -> Figure:
     """Draw every metric of a run against its step, one panel a metric.
 
     Args:
-      history: Rows such as the lines of `metrics.jsonl`: `step` and any scalars. A name like `eval/loss` is the line `eval` in
-        the panel `loss`; a row need not carry every name.
-      path: Where to save the PNG as well, if given.
+      history: rows such as the lines of `metrics.jsonl`: `step` and any scalars. A name like `eval/loss` is the line
+        `eval` in the panel `loss`; a row need not carry every name.
+      path: where to save the PNG as well, if given.
     """
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
@@ -75,9 +76,9 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path=None) -> Figu
     """Draw a confusion matrix, each cell its share of the row's true class and its count.
 
     Args:
-      matrix: Counts [C, C], rows the truth, columns the prediction.
-      labels: C class names.
-      path: Where to save the PNG as well, if given.
+      matrix: counts [C, C], rows the truth, columns the prediction.
+      labels: c class names.
+      path: where to save the PNG as well, if given.
     """
     matrix = np.asarray(matrix)
     C = len(labels)
@@ -114,10 +115,10 @@ def plot_bars(values: Mapping[str, float], path=None, *, mark: float | None = No
     """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or probability by class.
 
     Args:
-      values: Name to share, drawn from top to bottom in this order.
-      path: Where to save the PNG as well, if given.
-      mark: A share to mark with a dashed line, such as the mean of all.
-      mark_label: What the dashed line is.
+      values: name to share, drawn from top to bottom in this order.
+      path: where to save the PNG as well, if given.
+      mark: a share to mark with a dashed line, such as the mean of all.
+      mark_label: what the dashed line is.
     """
     with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x", "axes.spines.left": False}):
         figure = Figure(figsize=(6.4, 0.7 + 0.3 * max(3, len(values))), layout="constrained")
@@ -149,9 +150,9 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
     """Draw a recording's waveform above its spectrogram in dB.
 
     Args:
-      samples: Mono waveform [N] in [-1, 1].
-      sample_rate: Samples a second.
-      path: Where to save the PNG as well, if given.
+      samples: mono waveform [N] in [-1, 1].
+      sample_rate: samples a second.
+      path: where to save the PNG as well, if given.
     """
     from lin_jax.audio import frontend
 
@@ -260,10 +261,10 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
     """Write one HTML page that needs nothing beside itself and return its path.
 
     Args:
-      path: The file to write; replaced whole or not at all.
-      title: The page's heading.
-      sections: What it shows, in order.
-      lead: A sentence or two below the heading.
+      path: the file to write; replaced whole or not at all.
+      title: the page's heading.
+      sections: what it shows, in order.
+      lead: a sentence or two below the heading.
     """
     links = "".join(f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections))
     body = "".join(
@@ -299,8 +300,10 @@ _CSS = """
 :root{--ink:#1c2333;--muted:#667085;--rule:#e4e7ec;--paper:#fff;--ground:#f5f6fa;--blue:#2f5bea;--green:#12936f}
 *{box-sizing:border-box}
 html{scroll-behavior:smooth}
-body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-header{background:linear-gradient(120deg,#14246b,#2f5bea 65%,#4f8df5);color:#fff;padding:56px max(24px,calc(50vw - 540px)) 28px}
+body{margin:0;background:var(--ground);color:var(--ink);
+  font:16px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+header{background:linear-gradient(120deg,#14246b,#2f5bea 65%,#4f8df5);color:#fff;
+  padding:56px max(24px,calc(50vw - 540px)) 28px}
 h1{margin:0;font-size:36px;line-height:1.2;letter-spacing:-.02em}
 header p{max-width:64ch;margin:10px 0 22px;color:#dde6ff;font-size:18px}
 nav{display:flex;flex-wrap:wrap;gap:8px}
@@ -334,7 +337,8 @@ table{border-collapse:collapse;width:100%;font-size:15px;margin-top:8px}
 th{text-align:left;color:var(--muted);font-weight:600;font-size:13px}
 th,td{padding:8px 14px 8px 0;border-bottom:1px solid var(--rule)}
 td.n{text-align:right;font-variant-numeric:tabular-nums}
-pre{background:#131a30;color:#e6ebff;border-radius:10px;padding:16px 18px;overflow-x:auto;font:14px/1.55 ui-monospace,Consolas,monospace}
+pre{background:#131a30;color:#e6ebff;border-radius:10px;padding:16px 18px;overflow-x:auto;
+  font:14px/1.55 ui-monospace,Consolas,monospace}
 footer{text-align:center;color:var(--muted);font-size:14px;padding:8px 0 40px}
 @media print{body{background:#fff}header{color:#000;background:none}header p{color:#444}nav,audio{display:none}}
 """

@@ -1,0 +1,141 @@
+"""The command line: what is printed where, and how it ends."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lin_jax
+from lin_jax.apps import cli
+from lin_jax.audio import files
+from lin_jax.bundles import Prediction, Segment
+
+RATE = 8000
+
+
+class Listener:
+    """Stands in for a bundle: loud is angry."""
+
+    def predict(self, path):
+        samples, rate = files.read(path)
+        return self._hear(samples, len(samples) / rate)
+
+    def timeline(self, path):
+        for second, block in enumerate(files.stream(path, RATE, block_seconds=1.0)):
+            heard = self._hear(block, 1.0)
+            silent = not block.any()
+            yield Segment(second, second + 1.0, None if silent else heard.label, {} if silent else heard.probabilities)
+
+    def _hear(self, samples, seconds):
+        loudness = float(np.abs(samples).max())
+        shares = {"calm": 0.9 * (1 - loudness), "angry": 0.9 * loudness, "sad": 0.1}
+        return Prediction(max(shares, key=shares.get), shares, seconds)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A quiet clip, a loud clip and a text file that calls itself a recording."""
+    monkeypatch.setattr(lin_jax, "load", lambda name: Listener())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()
+    for name, loudness in (("quiet", 0.125), ("loud", 0.875)):
+        files.write(tmp_path / f"clips/{name}.wav", np.full(2 * RATE, loudness, np.float32), RATE)
+    (tmp_path / "clips/notes.wav").write_text("not sound at all")
+    return tmp_path
+
+
+def run(capsys, *argv):
+    code = cli.main(list(argv))
+    captured = capsys.readouterr()
+    return code, captured.out.splitlines(), captured.err.splitlines()
+
+
+def test_one_line_a_file(folder, capsys):
+    code, out, err = run(capsys, "emotion", "clips/loud.wav", "clips/quiet.wav")
+    assert (code, err) == (0, [])
+    assert [line.split() for line in out] == [
+        ["clips/loud.wav", "angry", "79%", "calm", "11%,", "sad", "10%"],
+        ["clips/quiet.wav", "calm", "79%", "angry", "11%,", "sad", "10%"],
+    ]
+
+
+def test_bad_file_in_a_folder_is_named_and_the_rest_goes_on(folder, capsys):
+    code, out, err = run(capsys, "emotion", "clips", "--json")
+    rows = [json.loads(line) for line in out]
+    assert code == 1
+    assert [set(row) for row in rows] == [{"file", "emotion", "probabilities", "seconds"}] * 2
+    assert {row["file"]: (row["emotion"], row["seconds"]) for row in rows} == {
+        "clips/loud.wav": ("angry", 2.0),
+        "clips/quiet.wav": ("calm", 2.0),
+    }
+    assert err[0].startswith("lin: clips/notes.wav: not readable as audio")
+    assert err[1:] == ["lin: 1 of 3 could not be used, see above; the others were done"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["clips/notes.wav"], "lin: clips/notes.wav: not readable as audio"),
+        (["nowhere.wav", "clips/notes.wav"], "lin: nowhere.wav: no such file"),
+        (["empty"], "lin: empty: no audio files"),
+    ],
+)
+def test_nothing_done_is_exit_code_2(folder, capsys, inputs, message):
+    (folder / "empty").mkdir()
+    code, out, err = run(capsys, "emotion", *inputs)
+    assert (code, out, len(err)) == (2, [], len(inputs))
+    assert err[0].startswith(message)
+
+
+def test_missing_bundle_is_one_line(folder, capsys, monkeypatch):
+    monkeypatch.undo()
+    code, out, err = run(capsys, "emotion", str(folder / "clips/loud.wav"), "--model", str(folder))
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "no bundle here; give a folder with a bundle.json" in err[0]
+
+
+def test_timeline_joins_what_stays_the_same(folder, capsys):
+    loudness = np.repeat([0.125, 0.125, 0.0, 0.75, 0.875], RATE)
+    files.write("talk.wav", loudness.astype(np.float32), RATE)
+    code, out, _ = run(capsys, "emotion", "--timeline", "talk.wav")
+    assert code == 0
+    assert out == [
+        "talk.wav  0:00:05.0",
+        "  0:00:00.0 – 0:00:02.0  calm        79%",
+        "  0:00:02.0 – 0:00:03.0  (silence)",
+        "  0:00:03.0 – 0:00:05.0  angry       73%",
+    ]
+    code, out, _ = run(capsys, "emotion", "--timeline", "--json", "talk.wav", "clips/notes.wav")
+    rows = [json.loads(line) for line in out]
+    assert code == 1
+    assert [(row["start"], row["end"], row["emotion"]) for row in rows[1:4]] == [
+        (1, 2, "calm"),
+        (2, 3, None),
+        (3, 4, "angry"),
+    ]
+
+
+def test_interrupt_is_exit_code_130(folder, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Listener, "predict", interrupt)
+    assert run(capsys, "emotion", "clips/loud.wav") == (130, [], [])
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_help_teaches_every_command(capsys, command):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command.name, "--help"])
+    taught = capsys.readouterr().out
+    assert f"lin {command.name} " in taught
+    assert "examples:" in taught
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    assert command.summary in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"lin_jax {lin_jax.__version__}\n"

@@ -1,0 +1,101 @@
+"""Plots and the page: they draw what they are given, and the page needs nothing beside itself."""
+
+import html.parser
+import re
+
+import numpy as np
+import pytest
+
+from lin_jax.apps import report
+
+HISTORY = [
+    {"step": 1, "train/loss": 2.0, "learning_rate": 1e-3, "note": "text is no curve"},
+    {"step": 2, "train/loss": 1.5, "learning_rate": 1e-3, "eval/loss": 1.8, "eval/uar": 0.4},
+    {"step": 3, "train/loss": 1.2, "eval/uar": 0.6},
+]
+
+
+def test_curves_have_a_panel_a_metric_and_a_line_a_source(tmp_path):
+    figure = report.plot_curves(HISTORY, tmp_path / "new/curves.png")
+    drawn = {
+        axis.get_title(loc="left"): {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+        for axis in figure.axes
+    }
+    assert list(drawn) == ["loss", "learning rate", "uar"]
+    assert drawn["loss"] == {"train": [[1, 2.0], [2, 1.5], [3, 1.2]], "eval": [[2, 1.8]]}
+    assert drawn["uar"]["eval"] == [[2, 0.4], [3, 0.6]]
+    assert (tmp_path / "new/curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_confusion_shows_shares_of_the_true_class():
+    figure = report.plot_confusion(np.array([[3, 1, 0], [2, 2, 0], [0, 0, 0]]), ["a", "b", "c"])
+    (axis,) = figure.axes
+    np.testing.assert_allclose(axis.images[0].get_array(), [[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]])
+    assert axis.get_title(loc="left") == "mean recall 62.5%, 8 clips", "a class without clips has no recall"
+    assert [text.get_text() for text in axis.texts] == ["75%", "3", "25%", "1", "50%", "2", "50%", "2"]
+
+
+def test_spectrogram_is_brightest_at_the_tone(tmp_path):
+    tone = 0.5 * np.sin(2 * np.pi * 2000 * np.arange(16000) / 16000)
+    image = report.plot_spectrogram(tone, 16000, tmp_path / "tone.png").axes[1].images[0]
+    decibels = np.asarray(image.get_array())  # [F, T]
+    kilohertz = np.linspace(*image.get_extent()[2:], len(decibels))[decibels[:, 50].argmax()]
+    assert kilohertz == pytest.approx(2.0, abs=0.05)
+
+
+def test_bars_keep_their_order_and_pixels_are_an_image():
+    figure = report.plot_bars({"Actor 02": 0.5, "Actor 01": 0.95}, mark=0.7)
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Actor 02", "Actor 01"]
+    assert [bar.get_width() for bar in axis.patches] == [0.5, 0.95]
+    image = report.pixels(figure)
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+    assert image.shape[2] == 3
+    assert image.min() < 100 < 250 < image.max()
+
+
+class Checker(html.parser.HTMLParser):
+    """Counts what opens against what closes and collects every address."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses, self.words = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_page_stands_alone_and_escapes_what_it_shows(tmp_path):
+    nasty = '<script>alert("x")</script> & co'
+    sections = [
+        report.Section(
+            "Training", nasty, [report.picture(report.plot_curves(HISTORY), nasty), report.tiles({nasty: nasty})]
+        ),
+        report.Section(
+            "Clips", parts=[report.cards([(nasty, [report.player(np.zeros(800), 8000), report.code(nasty)])])]
+        ),
+        report.Section(
+            "Table", parts=[report.table([nasty], [[nasty], [0.12345]]), report.bars({nasty: 0.2, "b": 0.8}, "b")]
+        ),
+    ]
+    path = report.write_html(tmp_path / "deep/page.html", nasty, sections, lead=nasty)
+    text = path.read_text(encoding="utf-8")
+    page = Checker()
+    page.feed(text)
+    assert page.open == []
+    assert "<script" not in text
+    assert "".join(page.words).count(nasty) == 12
+    assert "0.123" in text
+    assert all(re.match(r"#s\d$|data:(image/png|audio/wav);base64,", address) for address in page.addresses)
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert [path.name for path in path.parent.iterdir()] == ["page.html"]
+    assert text.index(">b</span>") < text.index("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</span><i>")

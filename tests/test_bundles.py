@@ -1,0 +1,219 @@
+"""Bundles: what is saved is what predicts, by the same numbers as in training, and nothing broken is loaded."""
+
+import json
+import shutil
+import tracemalloc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import lin_jax
+from lin_jax import bundles
+from lin_jax.audio import files, frontend
+from lin_jax.errors import AudioError, BundleError
+
+LABELS = ("calm", "angry", "sad")
+RATE = 16000
+
+
+class Pooled(nn.Module):
+    """The smallest network with the interface of a classifier."""
+
+    num_classes: int
+    widths: tuple[int, ...] = (8,)
+    dtype: object = jnp.float32
+
+    @nn.compact
+    def __call__(self, features, num_frames, *, train):
+        for width in self.widths:
+            features = nn.tanh(nn.Dense(width)(features))
+        valid = jnp.arange(features.shape[1]) < num_frames[:, None]
+        pooled = jnp.sum(features * valid[..., None], axis=1) / num_frames[:, None]
+        return nn.Dense(self.num_classes)(nn.BatchNorm(use_running_average=not train)(pooled))
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(bundles.NETWORKS, "Pooled", __name__)
+
+
+def make(members=1, **changes):
+    """A bundle with random weights and the normalisation of a real one."""
+    config = frontend.FrontendConfig()
+    model = Pooled(len(LABELS), widths=(8, 6))
+    D = config.num_features
+    keys = jax.random.split(jax.random.key(0), members)
+    variables = jax.vmap(lambda key: model.init(key, jnp.zeros((1, 9, D)), jnp.array([9]), train=False))(keys)
+    # One member has no member axis; several differ in all they have.
+    shift = np.arange(members)[:, None] * np.ones(D)
+    variables, mean, std = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[0] if members == 1 else np.asarray(leaf), (variables, shift - 30, shift + 12)
+    )
+    return bundles.Bundle("mood", LABELS, model, config, variables, mean, std, members=members, **changes)
+
+
+def speech(seconds, seed=0, rate=RATE):
+    """A tone with wandering loudness and some noise: no two windows of it are alike."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * rate)) / rate
+    swell = 0.3 + 0.2 * np.sin(2 * np.pi * 0.31 * t)
+    return (swell * np.sin(2 * np.pi * (200 + 40 * t) * t) + 0.01 * rng.normal(size=len(t))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("members", "dtype", "tolerance"), [(1, "float32", 0), (3, "float32", 0), (3, "float16", 2e-3)]
+)
+def test_saved_and_loaded_predicts_the_same(tmp_path, members, dtype, tolerance):
+    bundle = make(members, temperature=1.7, window_seconds=2.5)
+    bundles.save(tmp_path / "mood", bundle, "# Mood\n", dtype=dtype)
+    again = lin_jax.load(tmp_path / "mood")
+    before, after = bundle.predict(speech(4), RATE), again.predict(speech(4), RATE)
+    np.testing.assert_allclose(list(after.probabilities.values()), list(before.probabilities.values()), atol=tolerance)
+    assert (again.model, again.labels, again.frontend) == (bundle.model, LABELS, bundle.frontend)
+    assert (tmp_path / "mood/README.md").read_text() == "# Mood\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mood"]
+
+
+def test_prediction_is_the_mean_softmax_of_the_members_without_padding():
+    bundle = make(members=2, temperature=2.0)
+    samples = files.load(speech(1.3), bundle.frontend, sample_rate=RATE)
+    features, num_frames = frontend.extract(bundle.frontend, samples[None])
+    expected = np.zeros(len(LABELS))
+    for i in range(2):
+        variables = jax.tree.map(lambda leaf, i=i: leaf[i], bundle.variables)
+        normalised = (features - bundle.mean[i]) / bundle.std[i]
+        expected += (
+            np.asarray(jax.nn.softmax(bundle.model.apply(variables, normalised, num_frames, train=False)[0] / 2)) / 2
+        )
+    heard = bundle.predict(speech(1.3), RATE)
+    np.testing.assert_allclose(list(heard.probabilities.values()), expected, atol=1e-5)
+    assert heard.label == LABELS[expected.argmax()]
+    assert heard.seconds == pytest.approx(1.3)
+
+
+def test_recordings_of_any_length_share_a_few_compilations():
+    bundle = make()
+    for seconds in (0.2, 1.1, 2.9, 3.0, 3.1, 4.6, 7.7, 30.2, 75.0):
+        shares = bundle.predict(speech(seconds), RATE).probabilities.values()
+        assert sum(shares) == pytest.approx(1)
+    assert bundle._forward._cache_size() <= len(bundles.BATCHES)
+
+
+def test_timeline_covers_the_recording_and_names_silence(tmp_path):
+    bundle = make()
+    sound = np.concatenate([speech(6), np.zeros(3 * RATE, np.float32), speech(20.5, seed=1)])
+    files.write(tmp_path / "talk.wav", sound, RATE)
+    segments = list(bundle.timeline(tmp_path / "talk.wav"))
+    assert [segment.start for segment in segments] == pytest.approx(np.arange(0, 29.5, 3))
+    assert [segment.end for segment in segments] == pytest.approx([*np.arange(3, 29.5, 3), 29.5])
+    assert [segment.label is None for segment in segments] == [False, False, True] + [False] * 7
+    for i in (0, 1, 4):
+        alone = bundle.predict(sound[3 * i * RATE : 3 * (i + 1) * RATE], RATE).probabilities
+        assert segments[i].probabilities == pytest.approx(alone, abs=1e-3)
+    tail = bundle.predict(sound[-3 * RATE :], RATE).probabilities
+    assert segments[-1].probabilities == pytest.approx(tail, abs=1e-3), "a short rest is heard with what came before"
+    stereo = np.repeat(sound[:, None], 2, axis=1)
+    assert [segment.label for segment in bundle.timeline(stereo, RATE)] == [segment.label for segment in segments]
+
+
+def test_long_recordings_take_constant_memory(tmp_path):
+    bundle = make()
+    minutes = 20
+    files.write(tmp_path / "long.wav", np.tile(speech(60, rate=8000), minutes), 8000)
+    bundle.predict(tmp_path / "long.wav")  # compiles
+    tracemalloc.start()
+    heard = bundle.predict(tmp_path / "long.wav")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert heard.seconds == minutes * 60
+    assert peak < 0.1 * minutes * 60 * RATE * 4, f"{peak / 1e6:.1f} MB for a recording of 77 MB"
+
+
+@pytest.mark.parametrize(
+    ("sound", "rate", "message"),
+    [
+        (np.zeros(RATE, np.float32), RATE, "silent"),
+        (np.zeros(70 * RATE, np.float32), RATE, "silent"),
+        (np.array([0.5], np.float32), RATE, "1 samples are too few"),
+        (np.full(RATE, np.nan, np.float32), RATE, "NaN"),
+        (speech(1), None, "pass sample_rate="),
+        ("missing.wav", None, "no such file"),
+    ],
+)
+def test_unusable_sound_is_refused(sound, rate, message):
+    with pytest.raises(AudioError, match=message):
+        make().predict(sound, rate)
+
+
+def _edit(**changes):
+    def edit(folder):
+        described = json.loads((folder / "bundle.json").read_text())
+        for name, value in changes.items():
+            if value is None:
+                del described[name]
+            elif isinstance(value, dict):
+                described[name] |= value
+            else:
+                described[name] = value
+        (folder / "bundle.json").write_text(json.dumps(described))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, "no bundle here; give a folder"),
+        (lambda folder: (folder / "bundle.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "cannot be read"),
+        (lambda folder: (folder / "weights.safetensors").write_bytes(b"version https://git-lfs"), "damaged"),
+        (_edit(format=99), "format 99"),
+        (_edit(task="synthesis"), "a synthesis bundle"),
+        (_edit(labels=None), "lack 'labels'"),
+        (_edit(frontend={"n_mels": 80}), "front end was changed"),
+        (_edit(frontend={"n_bels": 80}), "no setting n_bels"),
+        (_edit(model={"name": "os.system"}), "network os.system is unknown"),
+        (_edit(model={"kwargs": {"depth": 3}}), "cannot be read"),
+    ],
+)
+def test_broken_bundle_is_refused(tmp_path, damage, message):
+    folder = bundles.save(tmp_path / "mood", make(), "")
+    damage(folder)
+    with pytest.raises(BundleError, match=message) as caught:
+        bundles.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    folder = bundles.save(tmp_path / "mood", make(), "")
+    _edit(model={"kwargs": {"num_classes": 3, "widths": [8, 7]}})(folder)
+    with pytest.raises(BundleError, match="weights do not fit"):
+        bundles.load(folder).predict(speech(1), RATE)
+
+
+def test_full_disk_leaves_the_old_bundle(tmp_path, monkeypatch):
+    folder = bundles.save(tmp_path / "mood", make(), "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_bytes", full)
+        with pytest.raises(BundleError, match="No space left on device"):
+            bundles.save(folder, make(), "new")
+    assert (folder / "README.md").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["mood"]
+    bundles.load(folder)
+
+
+def test_only_registered_networks_with_plain_settings_are_saved(tmp_path, monkeypatch):
+    bundle = make()
+    bundle.model = Pooled(3, dtype=jnp.bfloat16)
+    with pytest.raises(BundleError, match="dtype does not fit in JSON"):
+        bundles.save(tmp_path / "mood", bundle, "")
+    monkeypatch.delitem(bundles.NETWORKS, "Pooled")
+    with pytest.raises(BundleError, match="register it"):
+        bundles.save(tmp_path / "mood", make(), "")
