@@ -53,10 +53,10 @@ def plot_curves(history: Iterable[Mapping[str, float]], path=None) -> Figure:
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
         for name, value in row.items():
-            if name != "step" and isinstance(value, int | float | np.number):
+            if name != "step" and _is_number(value):
                 line, _, metric = name.rpartition("/")
                 panels.setdefault(metric, {}).setdefault(line, []).append((row["step"], value))
-    colours: dict[str, str] = {}
+    colours = {"": MUTED}  # a line keeps its colour through all panels
     columns = min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     with matplotlib.rc_context(_STYLE):
@@ -64,7 +64,7 @@ def plot_curves(history: Iterable[Mapping[str, float]], path=None) -> Figure:
         for i, (metric, lines) in enumerate(panels.items()):
             axis = figure.add_subplot(rows, columns, i + 1, title=metric.replace("_", " "), xlabel="step")
             for line, points in lines.items():
-                colour = colours.setdefault(line, COLOURS[len(colours) % len(COLOURS)])
+                colour = colours.setdefault(line, COLOURS[(len(colours) - 1) % len(COLOURS)])
                 marker = "o" if len(points) < 20 else None
                 axis.plot(*zip(*points, strict=True), color=colour, label=line, marker=marker, markersize=3.5)
             if any(lines):
@@ -164,7 +164,7 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
     decibels = 10 * np.log10(np.maximum(power, 1e-10))
     seconds = len(samples) / sample_rate
     with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+        figure = Figure(figsize=(4.8, 2.9), layout="constrained")
         wave, image = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
         step = max(1, len(samples) // 20_000)
         wave.plot(np.arange(0, len(samples), step) / sample_rate, samples[::step], color=COLOURS[0], linewidth=0.6)
@@ -208,7 +208,9 @@ def picture(figure: Figure, caption: str = "") -> str:
     png = io.BytesIO()
     figure.savefig(png, dpi=160, format="png")
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{html.escape(caption)}" src="{_data("image/png", png.getvalue())}">{below}</figure>'
+    width = round(96 * figure.get_figwidth())
+    source = _data("image/png", png.getvalue())
+    return f'<figure><img width="{width}" alt="{html.escape(caption)}" src="{source}">{below}</figure>'
 
 
 def player(samples: np.ndarray, sample_rate: int) -> str:
@@ -217,7 +219,7 @@ def player(samples: np.ndarray, sample_rate: int) -> str:
 
     wav = io.BytesIO()
     soundfile.write(wav, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
-    return f'<audio controls preload="none" src="{_data("audio/wav", wav.getvalue())}"></audio>'
+    return f'<audio controls preload="metadata" src="{_data("audio/wav", wav.getvalue())}"></audio>'
 
 
 def bars(shares: Mapping[str, float], truth: str | None = None) -> str:
@@ -231,9 +233,11 @@ def bars(shares: Mapping[str, float], truth: str | None = None) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table; numbers are set right-aligned."""
-    head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    """Return a table; a column of numbers is set to the right."""
+    rows = [list(row) for row in rows]
+    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    head = "".join(_cell(name, right, "th") for name, right in zip(header, numeric, strict=True))
+    body = "".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
@@ -286,10 +290,13 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
     return path
 
 
-def _cell(value) -> str:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+def _cell(value, numeric: bool, tag: str = "td") -> str:
     text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
-    return f"<td{' class=n' if number else ''}>{html.escape(text)}</td>"
+    return f"<{tag}{' class=n' if numeric else ''}>{html.escape(text)}</{tag}>"
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float | np.number)
 
 
 def _data(kind: str, content: bytes) -> str:
@@ -336,7 +343,7 @@ article{border:1px solid var(--rule);border-radius:12px;padding:16px}
 table{border-collapse:collapse;width:100%;font-size:15px;margin-top:8px}
 th{text-align:left;color:var(--muted);font-weight:600;font-size:13px}
 th,td{padding:8px 14px 8px 0;border-bottom:1px solid var(--rule)}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
+th.n,td.n{text-align:right;font-variant-numeric:tabular-nums}
 pre{background:#131a30;color:#e6ebff;border-radius:10px;padding:16px 18px;overflow-x:auto;
   font:14px/1.55 ui-monospace,Consolas,monospace}
 footer{text-align:center;color:var(--muted);font-size:14px;padding:8px 0 40px}
