@@ -291,7 +291,7 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
 
 
 def _cell(value, numeric: bool, tag: str = "td") -> str:
-    text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
     return f"<{tag}{' class=n' if numeric else ''}>{html.escape(text)}</{tag}>"
 
 
