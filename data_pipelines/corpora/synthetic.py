@@ -23,7 +23,7 @@ from lin_jax.errors import CorpusError
 
 FEMALE = ("f1", "f2", "f3", "f4", "f5", "Annie", "Andrea", "linda", "steph", "anika", "belinda", "aunty")
 MALE = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "Denis", "antonio", "travis", "sandro")
-ACCENTS = ("en-us", "en-gb", "en-gb-scotland")
+ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland")
 SPEAKERS = [
     (f"{accent}+{voice}", sex)
     for accent in ACCENTS
