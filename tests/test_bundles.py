@@ -1,7 +1,10 @@
 """Bundles: what is saved is what predicts, by the same numbers as in training, and nothing broken is loaded."""
 
 import json
+import pathlib
 import shutil
+import subprocess
+import sys
 import tracemalloc
 
 import jax
@@ -130,6 +133,22 @@ def test_long_recordings_take_constant_memory(tmp_path):
     tracemalloc.stop()
     assert heard.seconds == minutes * 60
     assert peak < 0.1 * minutes * 60 * RATE * 4, f"{peak / 1e6:.1f} MB for a recording of 77 MB"
+
+
+def test_serving_imports_nothing_that_only_training_needs(tmp_path):
+    folder = bundles.save(tmp_path / "mood", make(), "")
+    heavy = {"orbax", "grain", "librosa", "matplotlib", "scipy", "optax", "tensorstore", "tensorflow_datasets"}
+    code = f"""
+import sys
+import numpy as np
+import lin_jax, lin_jax.bundles
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+lin_jax.bundles.NETWORKS["Pooled"] = "{__name__}"
+lin_jax.load({str(folder)!r}).predict(np.sin(np.arange(16000.0)), 16000)
+print(sorted({heavy!r} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
