@@ -33,6 +33,9 @@ class AugmentConfig:
       pitch_semitones: pitch is shifted by up to this many semitones, up or down.
       shift_seconds: the clip is moved by up to this many seconds, earlier or later.
       gain_db: loudness is changed by up to this many dB, up or down.
+      tempo: range of factors by which the frames of a clip are played faster.
+      frequency_warp: range of factors by which log-mel frequencies are multiplied: another vocal tract and pitch.
+      level: standard deviation of one offset added to all features of a clip, in units of the features.
       freq_masks: how many bands of features are masked.
       freq_mask_width: widest band masked, in features.
       time_masks: how many stretches of time are masked.
@@ -45,6 +48,9 @@ class AugmentConfig:
     pitch_semitones: float = 0.0
     shift_seconds: float = 0.0
     gain_db: float = 0.0
+    tempo: tuple[float, float] = (1.0, 1.0)
+    frequency_warp: tuple[float, float] = (1.0, 1.0)
+    level: float = 0.0
     freq_masks: int = 0
     freq_mask_width: int = 8
     time_masks: int = 0
@@ -55,11 +61,14 @@ class AugmentConfig:
         rules = {
             "noise_prob must be from 0 to 1": 0 <= self.noise_prob <= 1,
             "noise_snr_db must be (low, high)": self.noise_snr_db[0] <= self.noise_snr_db[1],
-            "speed must be (low, high), above 0": 0 < self.speed[0] <= self.speed[1],
+            "speed, tempo and frequency_warp must be (low, high), above 0": all(
+                0 < low <= high for low, high in (self.speed, self.tempo, self.frequency_warp)
+            ),
             "ranges, counts and widths must not be negative": min(
                 self.pitch_semitones,
                 self.shift_seconds,
                 self.gain_db,
+                self.level,
                 self.freq_masks,
                 self.freq_mask_width,
                 self.time_masks,
@@ -244,22 +253,69 @@ def apply_gain(x, gain_db):
     return x * 10 ** (gain_db[:, None] / 20)
 
 
-def augment_features(key, config: AugmentConfig, features, num_frames):
-    """Features with bands and stretches of time replaced by the clip's mean (SpecAugment).
+def augment_features(key, config: AugmentConfig, features, num_frames, centres=None):
+    """Features varied by tempo, frequency, level, and masks (SpecAugment), in this order.
 
-    D. S. Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition",
-    Interspeech 2019, without the time warp.
+    The warps do to log-mel frames what `change_speed` does to samples, each apart and at a fraction of the cost.
 
     Args:
       key: PRNG key.
-      config: number and width of the masks; static under `jax.jit`.
+      config: what is varied and how far; static under `jax.jit`.
       features: [B, T, D].
       num_frames: valid frames, [B] int.
+      centres: of the mel bands [D], in Hz, for `frequency_warp`.
 
     Returns:
-      [B, T, D]; frames at or past `num_frames` are returned as they came.
+      features [B, T, D] and num_frames [B]; frames at or past `num_frames` do not matter.
     """
     config.validate()
+    warp_key, tempo_key, level_key, mask_key = jax.random.split(key, 4)
+    B = features.shape[0]
+    if tuple(config.frequency_warp) != (1.0, 1.0):
+        low, high = config.frequency_warp
+        features = warp_frequency(features, jax.random.uniform(warp_key, (B,), minval=low, maxval=high), centres)
+    if tuple(config.tempo) != (1.0, 1.0):
+        low, high = config.tempo
+        features, num_frames = change_tempo(
+            features, num_frames, jax.random.uniform(tempo_key, (B,), minval=low, maxval=high)
+        )
+    if config.level:
+        features = features + config.level * jax.random.normal(level_key, (B, 1, 1))
+    return mask_features(mask_key, config, features, num_frames), num_frames
+
+
+def change_tempo(features, num_frames, rate):
+    """Frames [B, T, D] of clips played `rate` [B] times as fast, interpolated; and their number, at most T."""
+    T = features.shape[1]
+    last = num_frames[:, None] - 1
+    source = jnp.minimum(jnp.arange(T) * rate[:, None], last)  # [B, T]
+    below = jnp.floor(source).astype(jnp.int32)
+    low, high = (
+        jnp.take_along_axis(features, jnp.minimum(index, last)[..., None], axis=1) for index in (below, below + 1)
+    )
+    share = (source - below)[..., None]
+    faster = jnp.ceil(num_frames / rate).astype(num_frames.dtype)
+    return low + share * (high - low), jnp.clip(faster, 1, T)
+
+
+def warp_frequency(features, factor, centres):
+    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated between bands.
+
+    N. Jaitly and G. Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", ICML workshop 2013,
+    without the kink at the top: what would come from outside the bands is the outermost one, repeated.
+    """
+    D = features.shape[-1]
+    source = jax.vmap(lambda f: jnp.interp(centres / f, centres, jnp.arange(D, dtype=jnp.float32)))(factor)  # [B, D]
+    weights = jnp.maximum(0.0, 1.0 - jnp.abs(source[..., None] - jnp.arange(D)))  # [B, D to, D from]
+    return jnp.einsum("btd,bed->bte", features, weights)
+
+
+def mask_features(key, config: AugmentConfig, features, num_frames):
+    """Features [B, T, D] with bands and stretches of time replaced by the clip's mean.
+
+    D. S. Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition",
+    Interspeech 2019, without the time warp.
+    """
     B, T, D = features.shape
     freq_key, time_key = jax.random.split(key)
     valid = jnp.arange(T) < num_frames[:, None]  # [B, T]

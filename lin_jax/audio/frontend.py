@@ -216,8 +216,7 @@ def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_m
     Returns:
       float32 [M, F], read-only.
     """
-    f_max = sample_rate / 2 if f_max is None else f_max
-    edges = _mel_to_hz(np.linspace(_hz_to_mel(f_min), _hz_to_mel(f_max), n_mels + 2))  # [M + 2]
+    edges = _mel_edges(sample_rate, n_mels, f_min, f_max)
     bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)  # [F]
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising = (bins - low) / (centre - low)
@@ -226,6 +225,16 @@ def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_m
     bank = bank.astype(np.float32)
     bank.setflags(write=False)
     return bank
+
+
+def mel_centres(config: FrontendConfig) -> np.ndarray:
+    """Frequency at which each mel band peaks [M], in Hz."""
+    return _mel_edges(config.sample_rate, config.n_mels, config.f_min, config.f_max)[1:-1]
+
+
+def _mel_edges(sample_rate, n_mels, f_min, f_max):
+    f_max = sample_rate / 2 if f_max is None else f_max
+    return _mel_to_hz(np.linspace(_hz_to_mel(f_min), _hz_to_mel(f_max), n_mels + 2))  # [M + 2]
 
 
 _HZ_PER_MEL = 200 / 3  # below 1 kHz, which is 15 mel

@@ -121,7 +121,12 @@ class Classification:
         valid = jnp.arange(features.shape[1]) < num_frames[:, None]  # [B, T]
         features = jnp.where(valid[..., None], (features - self.mean) / self.std, 0.0)
         if key is not None:
-            features = augmentation.augment_features(feature_key, self.augment, features, num_frames)
+            centres = front_end.mel_centres(self.frontend)
+            features, num_frames = augmentation.augment_features(
+                feature_key, self.augment, features, num_frames, centres
+            )
+            valid = jnp.arange(features.shape[1]) < num_frames[:, None]
+            features = jnp.where(valid[..., None], features, 0.0)
         return features, num_frames
 
     def _sums(self, per_example, logits, labels, weight):

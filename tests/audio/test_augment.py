@@ -10,6 +10,7 @@ import pytest
 
 from lin_jax.audio import augment
 from lin_jax.audio.augment import AugmentConfig, augment_features, augment_waveform
+from lin_jax.audio.frontend import FrontendConfig, mel_centres
 from lin_jax.errors import ConfigError
 
 RATE, N = 16000, 16000
@@ -43,7 +44,7 @@ def test_default_changes_nothing():
     waveform, length = augment_waveform(KEY, AugmentConfig(), x, full(2, 9000), RATE)
     assert waveform is x
     np.testing.assert_array_equal(length, [9000, 9000])
-    np.testing.assert_array_equal(augment_features(KEY, AugmentConfig(), features, full(2, 40)), features)
+    np.testing.assert_array_equal(augment_features(KEY, AugmentConfig(), features, full(2, 40))[0], features)
 
 
 def test_everything_is_keyed_and_per_example():
@@ -144,7 +145,7 @@ def test_masks_take_the_mean_of_the_clip():
     features = np.random.default_rng(0).normal(5, 1, (B, T, D)).astype(np.float32)
     config = AugmentConfig(freq_masks=1, freq_mask_width=6, time_masks=1, time_mask_width=20)
     mask = jax.jit(functools.partial(augment_features, config=config))
-    masked = np.asarray(mask(KEY, features=features, num_frames=full(B, valid)))
+    masked = np.asarray(mask(KEY, features=features, num_frames=full(B, valid))[0])
     changed = masked != features
     assert not changed[:, valid:].any()
     means = np.broadcast_to(features[:, :valid].mean(1, keepdims=True), features.shape)
@@ -156,8 +157,38 @@ def test_masks_take_the_mean_of_the_clip():
     assert not changed[:, :valid][rest].any()
     # Every place is masked sometimes, the edges included.
     assert changed[:, :valid].all(1).any(0)[[0, D - 1]].all()
-    short = augment_features(KEY, AugmentConfig(time_masks=1, time_mask_width=99), features, full(B, 10)) != features
+    config = AugmentConfig(time_masks=1, time_mask_width=99)
+    short = augment_features(KEY, config, features, full(B, 10))[0] != features
     assert short.all(2).sum(1).max() == 5
+
+
+@pytest.mark.parametrize("rate", [0.8, 1.0, 1.25])
+def test_tempo_plays_the_valid_frames(rate):
+    T, valid = 60, 40
+    ramp = jnp.broadcast_to(jnp.where(jnp.arange(T) < valid, jnp.arange(T), jnp.nan)[None, :, None], (2, T, 3))
+    played, num_frames = augment.change_tempo(ramp, full(2, valid), full(2, rate))
+    expected = min(T, int(np.ceil(valid / rate)))
+    np.testing.assert_array_equal(num_frames, expected)
+    np.testing.assert_allclose(
+        played[:, :expected, 0], [np.minimum(np.arange(expected) * rate, valid - 1)] * 2, rtol=1e-5
+    )
+
+
+def test_frequency_warp_moves_a_peak_as_far_as_speed_does():
+    centres = mel_centres(FrontendConfig())
+    octave = np.log2(centres)
+    peak = jnp.asarray(np.exp(-((octave - np.log2(1500)) ** 2) / 0.02))[None, None]
+    for factor in (0.9, 1.0, 1.15):
+        warped = augment.warp_frequency(peak, jnp.array([factor]), centres)[0, 0]
+        centre = np.sum(octave * warped) / np.sum(warped)
+        np.testing.assert_allclose(2**centre, 1500 * factor, rtol=0.02)
+
+
+def test_level_is_one_offset_a_clip():
+    features = jnp.zeros((64, 10, 4))
+    moved = augment_features(KEY, AugmentConfig(level=2.0), features, full(64, 10))[0]
+    assert np.ptp(moved, axis=(1, 2)).max() == 0
+    np.testing.assert_allclose(moved[:, 0, 0].std(), 2.0, rtol=0.3)
 
 
 @pytest.mark.parametrize("change", [{"noise_prob": 1.1}, {"speed": (1.1, 0.9)}, {"gain_db": -1.0}])
