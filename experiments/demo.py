@@ -114,10 +114,11 @@ def run(out: pathlib.Path, size: Size = Size()) -> pathlib.Path:
         out / "report.html",
         "lin_jax demo",
         _sections(clips, split, names, heard, result.history, figures, matrices, (command, answer, seconds)),
-        lead=f"From no data to a working model in {time.perf_counter() - started:.0f} seconds: a synthetic corpus, "
-        "its features, a small residual network, its judgement on unheard voices, and its use.",
+        lead="From no data to a working model: a synthetic corpus, its features, a small residual network, its "
+        "judgement on unheard voices, and its use.",
     )
     print(f"\n{figures['accuracy']} of the clips of {figures['unheard voices']} unheard voices are named right.")
+    print(f"That took {time.perf_counter() - started:.0f} seconds.")
     print(f"Open {page}\nTry  {command}")
     return page
 

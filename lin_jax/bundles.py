@@ -120,6 +120,7 @@ class Bundle:
 
         rate = self._rate(source, sample_rate)
         size = round(self.window_seconds * rate)
+        name = str(source) if _is_path(source) else "samples"
         if _is_path(source):
             blocks = files.stream(source, rate, block_seconds=self.window_seconds)
         else:
@@ -131,6 +132,7 @@ class Bundle:
             spans.append((start / rate, end / rate, silent))
             if not silent:
                 heard = block if before is None else np.concatenate([before, block])[-size:]
+                files.check(heard, name, min_samples=self.frontend.win_length)
                 windows.append(files.load(heard, self.frontend, sample_rate=rate))
             start, before = end, block
             if len(spans) == BATCHES[-1]:

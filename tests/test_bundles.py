@@ -167,6 +167,12 @@ def test_unusable_sound_is_refused(sound, rate, message):
         make().predict(sound, rate)
 
 
+def test_timeline_names_the_recording_it_refuses(tmp_path):
+    files.write(tmp_path / "click.wav", np.array([0.5], np.float32), RATE)
+    with pytest.raises(AudioError, match=r"click\.wav: 1 samples are too few"):
+        list(make().timeline(tmp_path / "click.wav"))
+
+
 def _edit(**changes):
     def edit(folder):
         described = json.loads((folder / "bundle.json").read_text())

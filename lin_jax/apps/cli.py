@@ -133,11 +133,14 @@ def _timeline(bundle, path, args) -> Iterator[str]:
                 span = {"start": round(segment.start, 3), "end": round(segment.end, 3)}
                 yield _json({"file": path, **span, args.command: segment.label}, segment.probabilities)
             return
-        yield f"{_shown(path)}  {_clock(seconds)}"
+        head = f"{_shown(path)}  {_clock(seconds)}"
         for label, run in itertools.groupby(heard(), key=lambda segment: segment.label):
             run = list(run)
             share = sum(segment.probabilities[label] for segment in run) / len(run) if label else 0
             what = f"{label:<10} {share:4.0%}" if label else "(silence)"
+            if head:  # only now is it known that the recording can be read
+                yield head
+            head = None
             yield f"  {_clock(run[0].start)} – {_clock(run[-1].end)}  {what}"
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 import lin_jax
 from lin_jax.apps import cli
@@ -113,6 +114,13 @@ def test_timeline_joins_what_stays_the_same(folder, capsys):
         (2, 3, None),
         (3, 4, "angry"),
     ]
+
+
+def test_timeline_of_an_unusable_recording_prints_nothing(folder, capsys):
+    soundfile.write("nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    code, out, err = run(capsys, "emotion", "--timeline", "nan.wav")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert err[0].startswith("lin: nan.wav: holds NaN")
 
 
 def test_interrupt_is_exit_code_130(folder, capsys, monkeypatch):
