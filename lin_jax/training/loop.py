@@ -158,13 +158,14 @@ def fit(
                 figures = evaluate(task, state.variables, eval_loader())
                 improved = _update_progress(progress, figures, task)
                 writer.write_scalars(progress.step, {f"eval/{name}": value for name, value in figures.items()})
-            stopping = last or bool(received) or _stopped_early(progress, config)
+            interrupted = bool(received)  # asked once: a signal during the save is for the next step
+            stopping = last or interrupted or _stopped_early(progress, config)
             if improved or stopping or progress.step % config.checkpoint_every == 0:
                 meter.report()  # which refuses to go on, and to save, if anything is not finite
                 writer.flush()
                 checkpoints.save(progress.step, state, feed.position, dataclasses.asdict(progress), progress.best_step)
                 meter.restart_clock()
-            if received:
+            if interrupted:
                 writer.write_texts(progress.step, {"stopped": "stopped; the same command goes on from here"})
                 raise SystemExit(128 + received[0])
 
