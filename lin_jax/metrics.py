@@ -7,6 +7,7 @@ function of it, so merging two evaluations is adding two matrices. Shapes: B bat
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import optimize, special
 
 
 def confusion_matrix(labels, predictions, num_classes, weight=None):
@@ -96,6 +97,30 @@ def expected_calibration_error(probabilities, labels, *, num_bins=15):
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
     gaps = np.bincount(bins, weights=confidence - correct, minlength=num_bins)  # summed gap of each bin
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def mean_probabilities(logits, temperature=1.0):
+    """Probabilities [B, C] of an ensemble: the mean over the members [S, B, C] of their tempered softmax."""
+    return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1).mean(axis=0)
+
+
+def fit_temperature(logits, labels):
+    """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood (Guo et al., 2017).
+
+    Args:
+      logits: of the members for held-out clips [S, B, C].
+      labels: true classes [B] int.
+
+    Returns:
+      Temperature, from 0.05 to 20.
+    """
+
+    def negative_log_likelihood(log_temperature):
+        probabilities = mean_probabilities(logits, np.exp(log_temperature))
+        return -np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean()
+
+    bounds = np.log([0.05, 20.0])
+    return float(np.exp(optimize.minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x))
 
 
 def _ratio(numerator, denominator):

@@ -1,0 +1,58 @@
+r"""Emotion from the voice on RAVDESS: a residual classifier on log-mel frames.
+
+    python -m data_pipelines ravdess --audio-dir RAVDESS --out features/ravdess \
+        --frontend.n_fft=1024 --frontend.win_length=1024 --frontend.hop_length=256
+    python -m experiments.emotion --features features/ravdess --workdir runs/emotion
+
+--mode=train         one network, speakers of its own for training, validation and test
+--mode=loso          all leave-one-actor-out folds: UAR with an interval over actors, confusion matrix, actors
+--mode=random_split  5 folds over clips, speaker-dependent: what many projects quote, and far too good for new voices
+--mode=ship          a bundle trained on every clip, calibrated on the results of loso
+"""
+
+from pathlib import Path
+
+from data_pipelines import splits
+from data_pipelines.corpora.ravdess import EMOTIONS
+from experiments import _run
+from experiments._classification import Config, Experiment
+from lin_jax.audio.augment import AugmentConfig
+from lin_jax.tasks.classification import ClassificationConfig
+from lin_jax.training.folds import FoldsConfig
+from lin_jax.training.optim import OptimConfig
+
+CONFIG = Config(
+    task=ClassificationConfig(label_smoothing=0.1, mixup_alpha=0.3),
+    augment=AugmentConfig(
+        tempo=(0.85, 1.15),
+        frequency_warp=(0.85, 1.15),
+        level=0.15,
+        freq_masks=2,
+        freq_mask_width=8,
+        time_masks=2,
+        time_mask_width=10,
+    ),
+    optim=OptimConfig(learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.998),
+    folds=FoldsConfig(num_steps=1000, crop_frames=140),
+)
+
+
+def train(config: Config, features: Path, workdir: Path):
+    """One training."""
+    Experiment(config, features, "emotion", EMOTIONS).train(workdir)
+
+
+def loso(config: Config, features: Path, workdir: Path):
+    """Every actor judged by networks that never heard that actor."""
+    experiment = Experiment(config, features, "emotion", EMOTIONS)
+    experiment.cross_validate(splits.leave_one_speaker_out(experiment.speakers), workdir)
+
+
+def random_split(config: Config, features: Path, workdir: Path):
+    """Every clip judged by networks that heard the same actor."""
+    experiment = Experiment(config, features, "emotion", EMOTIONS)
+    experiment.cross_validate(splits.random_k_fold(experiment.labels, 5), workdir)
+
+
+if __name__ == "__main__":
+    _run.main(CONFIG, {"train": train, "loso": loso, "random_split": random_split})
