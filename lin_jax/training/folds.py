@@ -1,16 +1,18 @@
 """Many small trainings at once: the folds of a cross-validation, the seeds of an ensemble, or both.
 
 All clips lie on the device once; every member trains on its own share of them by the same compiled step. On a GPU or
-TPU the members run side by side under `vmap`; on a CPU, where a `vmap` over convolution kernels is slower than a loop
-(about 2x), they run one after another. The members are the same either way.
+TPU the members run side by side under `vmap`. On a CPU a `vmap` over convolution kernels is slower than a loop, and one
+small network does not fill the cores, so there each core trains a member of its own. The members are the same.
 
 Shape letters: B batch, T frames, D features, C classes.
 """
 
 import dataclasses
-import functools
+import os
 import pathlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -97,73 +99,95 @@ def fit_members(
     """
     from tqdm import tqdm
 
-    width = config.side_by_side or (1 if jax.default_backend() == "cpu" else len(members))
+    on_cpu = jax.default_backend() == "cpu"
+    width = config.side_by_side or (1 if on_cpu else len(members))
     if len(members) % width:
         raise ConfigError(f"{len(members)} members cannot train {width} side by side: choose a divisor")
     clips = {name: jnp.asarray(value) for name, value in clips.items()}
-    optimizer = optim.build(optim_config, config.num_steps)
+    trainer = _Trainer(make_task, clips, config, optim_config, width)
+    with (
+        tqdm(total=len(members) * config.num_steps, unit="step", desc=f"{len(members)} members") as bar,
+        ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool,
+    ):
+        starts = range(0, len(members), width)
+        folders = [pathlib.Path(workdir) / f"members-{start:03d}" for start in starts]
+        groups = [members[start : start + width] for start in starts]
+        try:
+            return [member for group in pool.map(trainer.fit, groups, folders, [bar] * len(groups)) for member in group]
+        except BaseException:
+            trainer.stopped = True  # the other threads, before the pool waits for them
+            raise
 
-    def create(constants, key):
-        return create_state(make_task(constants), optimizer, key, optim_config.ema_decay)
 
-    def step(clips, constants, state, rows, key):
-        task = make_task(constants)
-        crop_key, key = jax.random.split(key)
-        batch = _take(clips, rows, config.crop_frames, jax.random.fold_in(crop_key, state.step))
-        return make_train_step(task, optimizer, ema_decay=optim_config.ema_decay)(state, batch, key)
+class _Trainer:
+    """The compiled functions that train a group of `width` members."""
 
-    def predict(clips, constants, state, rows):
-        return make_task(constants).predict(state.variables, _take(clips, rows))
+    def __init__(self, make_task, clips, config, optim_config, width):
+        self.config, self.clips, self.width = config, clips, width
+        self.stopped, self.saving = False, threading.Lock()
+        optimizer = optim.build(optim_config, config.num_steps)
 
-    if width > 1:
-        create, step = jax.vmap(create), jax.vmap(step, in_axes=(None, 0, 0, 0, 0))
-        predict = jax.vmap(predict, in_axes=(None, 0, 0, 0))
-    create, step, predict = jax.jit(create), jax.jit(step, donate_argnums=2), jax.jit(predict)
+        def create(constants, key):
+            return create_state(make_task(constants), optimizer, key, optim_config.ema_decay)
 
-    results = []
-    with tqdm(total=len(members) * config.num_steps, unit="step", desc=f"{len(members)} members") as bar:
-        for start in range(0, len(members), width):
-            group = members[start : start + width]
-            stack = functools.partial(_stack, width)
-            constants = stack([member.constants for member in group])
-            init_key, run_key = (
-                stack([jax.random.split(jax.random.key(member.seed))[i] for member in group]) for i in (0, 1)
-            )
-            order = np.stack([_order(member, config) for member in group], axis=1)  # [steps, width, B]
-            order = order if width > 1 else order[:, 0]
-            with Checkpoints(pathlib.Path(workdir) / f"members-{start:03d}") as checkpoints:
-                done = checkpoints.latest_step or 0
-                if done:
-                    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-                    target = jax.tree.map(
-                        lambda x, place=place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-                        jax.eval_shape(create, constants, init_key),
-                    )
-                    state = checkpoints.restore(target)[0]
-                else:
-                    state = create(constants, init_key)
-                bar.update(done * width)
-                for number in range(done, config.num_steps):
-                    state, sums = step(clips, constants, state, jnp.asarray(order[number]), run_key)
-                    bar.update(width)
-                    if (number + 1) % config.checkpoint_every == 0 or number + 1 == config.num_steps:
-                        loss = np.mean(jax.device_get(sums["loss"] / sums["weight"]))
-                        if not np.isfinite(loss):
-                            raise TrainingError(
-                                f"loss not finite at step {number + 1} of members {start} to {start + width - 1}: "
-                                "lower learning_rate or set clip_norm"
-                            )
-                        bar.set_postfix(loss=f"{loss:.3f}")
+        def step(clips, constants, state, rows, key):
+            crop_key, key = jax.random.split(key)
+            batch = _take(clips, rows, config.crop_frames, jax.random.fold_in(crop_key, state.step))
+            train_step = make_train_step(make_task(constants), optimizer, ema_decay=optim_config.ema_decay)
+            return train_step(state, batch, key)
+
+        def predict(clips, constants, variables, rows):
+            return make_task(constants).predict(variables, _take(clips, rows))
+
+        if width > 1:
+            create, step = jax.vmap(create), jax.vmap(step, in_axes=(None, 0, 0, 0, 0))
+            predict = jax.vmap(predict, in_axes=(None, 0, 0, 0))
+        self.create, self.step = jax.jit(create), jax.jit(step, donate_argnums=2)
+        self.predict = jax.jit(predict)
+
+    def fit(self, group, folder, bar):
+        """Train one group to the end; a list of `Trained`."""
+        config = self.config
+        constants, rows = self._stack([(member.constants, member.test) for member in group])
+        keys = self._stack([jax.random.split(jax.random.key(member.seed)) for member in group])
+        init_key, run_key = jnp.moveaxis(keys, -1, 0)
+        order = np.stack([_order(member, config) for member in group], axis=1)  # [steps, width, B]
+        order = order if self.width > 1 else order[:, 0]
+        with Checkpoints(folder) as checkpoints:
+            done = checkpoints.latest_step or 0
+            state = self._restore(checkpoints, constants, init_key) if done else self.create(constants, init_key)
+            bar.update(done * self.width)
+            for number in range(done, config.num_steps):
+                if self.stopped:
+                    return []
+                state, sums = self.step(self.clips, constants, state, jnp.asarray(order[number]), run_key)
+                jax.block_until_ready(sums)
+                bar.update(self.width)
+                if (number + 1) % config.checkpoint_every == 0 or number + 1 == config.num_steps:
+                    loss = np.asarray(sums["loss"] / sums["weight"])
+                    if not np.isfinite(loss).all():
+                        raise TrainingError(
+                            f"loss not finite by step {number + 1} in {folder}: lower learning_rate or set clip_norm"
+                        )
+                    bar.set_postfix(loss=f"{loss.mean():.3f}")
+                    with self.saving:  # Orbax mixes up two saves at once in one process
                         checkpoints.save(number + 1, state, {}, {}, number + 1)
-            outputs = jax.device_get(predict(clips, constants, state, stack([jnp.asarray(m.test) for m in group])))
-            variables = jax.device_get(state.variables)
-            pick = (lambda tree, i: jax.tree.map(lambda x: x[i], tree)) if width > 1 else lambda tree, _: tree
-            results += [Trained(pick(variables, i), pick(outputs, i)) for i in range(width)]
-    return results
+                        checkpoints.wait()
+        outputs = self.predict(self.clips, constants, state.variables, rows)
+        trained = jax.device_get((state.variables, outputs))
+        if self.width == 1:
+            return [Trained(*trained)]
+        return [Trained(*jax.tree.map(lambda x, i=i: x[i], trained)) for i in range(self.width)]
 
+    def _stack(self, trees):
+        return trees[0] if self.width == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
-def _stack(width, trees):
-    return trees[0] if width == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    def _restore(self, checkpoints, constants, key):
+        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        shapes = jax.eval_shape(self.create, constants, key)
+        return checkpoints.restore(
+            jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+        )[0]
 
 
 def _order(member: Member, config: FoldsConfig) -> np.ndarray:
