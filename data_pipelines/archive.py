@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import http.client
+import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
 
 from lin_jax.errors import CorpusError
@@ -13,13 +15,13 @@ from lin_jax.errors import CorpusError
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A zip file of a public record and its published MD5."""
+    """A zip or tar file of a public record and its published MD5."""
 
     name: str
     md5: str
 
 
-def fetch(archive: Archive, base_url: str, folder: Path) -> None:
+def fetch(archive: Archive, url: str, folder: Path) -> None:
     """Download and unpack an archive into a folder; a folder that already holds it is left alone.
 
     The archive is unpacked only when its checksum is right, and the folder is marked only when all of it is there,
@@ -27,7 +29,7 @@ def fetch(archive: Archive, base_url: str, folder: Path) -> None:
 
     Args:
       archive: what to fetch.
-      base_url: the address of the record, without the archive's name.
+      url: the address it has.
       folder: where to unpack; made when missing.
 
     Raises:
@@ -36,7 +38,7 @@ def fetch(archive: Archive, base_url: str, folder: Path) -> None:
     done = folder / f".{archive.name}.md5"
     if done.exists() and done.read_text() == archive.md5:
         return
-    url, part = f"{base_url}/{archive.name}", folder / f".{archive.name}.part"
+    part = folder / f".{archive.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = _download(url, part)
@@ -45,13 +47,17 @@ def fetch(archive: Archive, base_url: str, folder: Path) -> None:
                 f"{url}: checksum {found} is not the published {archive.md5}: "
                 "run again; if it stays so, download the archive by hand"
             )
-        with zipfile.ZipFile(part) as file:
-            file.extractall(folder)
+        if archive.name.endswith(".zip"):
+            with zipfile.ZipFile(part) as file:
+                file.extractall(folder)
+        else:
+            with tarfile.open(part) as file:
+                file.extractall(folder, filter="data")
         done.write_text(archive.md5)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise CorpusError(f"cannot fetch {url} ({error}): check the connection and run again") from error
-    except zipfile.BadZipFile as error:
-        raise CorpusError(f"{url}: not a zip archive ({error}): run again") from error
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise CorpusError(f"{url}: not a whole archive ({error}): run again") from error
     except OSError as error:
         raise CorpusError(f"cannot write to {folder} ({error.strerror or error}): free space or permissions") from error
     finally:

@@ -75,4 +75,4 @@ def parse(path: Path) -> Utterance:
 
 def download(audio_dir: Path, base_url: str = BASE_URL, archive: Archive = SPEECH) -> None:
     """Fetch the speech recordings (208 MB, CC BY-NC-SA 4.0) into `audio_dir` unless they are there already."""
-    fetch(archive, base_url, audio_dir)
+    fetch(archive, f"{base_url}/{archive.name}", audio_dir)
