@@ -4,16 +4,18 @@ import argparse
 import dataclasses
 import sys
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines import corpora, features
+from data_pipelines.corpora import UNKNOWN, Utterance
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import LinError
 
 EPILOG = """Run the same command again to go on after a stop. What could not be used is listed in OUT/report.json.
 Exit code: 0 all clips written, 1 some were skipped, 2 nothing could be done."""
 
-SHOWN = 10  # skipped recordings named on the terminal; the report has them all
+SHOWN = 10  # skipped recordings, or speakers, named on the terminal; the report has them all
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +41,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--download", action="store_true", help="fetch the speech recordings (208 MB) to --audio-dir first"
     )
     ravdess.add_argument("--channel", choices=("speech", "song", "all"), default="speech")
+
+    librispeech = _command(commands, "librispeech", "LibriSpeech: audio books read by 2,484 readers of known sex")
+    librispeech.add_argument("--download", action="store_true", help="fetch the --subset to --audio-dir first")
+    librispeech.add_argument(
+        "--subset", nargs="+", metavar="NAME", help="such as train-clean-100 (6.3 GB); default: all that are there"
+    )
+
+    vctk = _command(commands, "vctk", "VCTK 0.80 or 0.92: 110 speakers of English in many accents")
+    vctk.add_argument("--download", action="store_true", help="fetch version 0.92 (11.7 GB) to --audio-dir first")
+
+    _command(commands, "kaldi", "a Kaldi data folder: wav.scp, utt2spk, and if there text, spk2gender, spk2age")
+    _command(commands, "folder", "any recordings with one folder for each speaker: AUDIO_DIR/SPEAKER/….wav")
 
     table = _command(commands, "table", "recordings listed in a CSV or TSV table: path, speaker, text and labels")
     table.add_argument("--table", type=Path, metavar="FILE", help="the table, if not AUDIO_DIR/table.csv or table.tsv")
@@ -68,6 +82,16 @@ def run(args: argparse.Namespace) -> int:
             from data_pipelines.corpora import ravdess
 
             ravdess.download(args.audio_dir)
+    elif args.corpus == "librispeech":
+        audio_options["subsets"] = args.subset
+        if args.download:
+            from data_pipelines.corpora import librispeech
+
+            librispeech.download(args.audio_dir, args.subset)
+    elif args.corpus == "vctk" and args.download:
+        from data_pipelines.corpora import vctk
+
+        vctk.download(args.audio_dir)
     elif args.corpus == "table":
         audio_options["table"] = args.table
     elif args.corpus == "synthetic":
@@ -82,11 +106,26 @@ def run(args: argparse.Namespace) -> int:
         f"{report.written} clips ({report.audio_seconds / 60:.1f} min, {speakers} speakers) are in {args.out}, "
         f"made in {report.seconds:.1f} s; {len(report.skipped)} skipped"
     )
+    for remark in _remarks(utterances):
+        print(f"note: {remark}", file=sys.stderr)
     for _, reason in report.skipped[:SHOWN]:
         print(f"skipped {reason}", file=sys.stderr)
     if len(report.skipped) > SHOWN:
         print(f"… and {len(report.skipped) - SHOWN} more: see {args.out / 'report.json'}", file=sys.stderr)
     return 1 if report.skipped else 0
+
+
+def _remarks(utterances: list[Utterance]) -> Iterator[str]:
+    """What is no fault of a corpus, but limits what it can teach."""
+    speakers = {utterance.speaker for utterance in utterances}
+    if len(speakers) == 1:
+        yield f"one speaker only, {speakers.pop()}: none is left to judge on; if there are more, check --audio-dir"
+        return
+    for name in utterances[0].labels:
+        without = sorted({utterance.speaker for utterance in utterances if utterance.labels[name] == UNKNOWN})
+        if without:
+            named = ", ".join(without[:SHOWN]) + ("…" if len(without) > SHOWN else "")
+            yield f"{name} is unknown for {len(without)} of {len(speakers)} speakers: {named}"
 
 
 def _command(commands, name: str, what: str) -> argparse.ArgumentParser:

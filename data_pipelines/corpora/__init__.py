@@ -2,16 +2,24 @@
 
 import dataclasses
 import importlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lin_jax.errors import CorpusError
 
 CORPORA = {
     "ravdess": "data_pipelines.corpora.ravdess",
+    "librispeech": "data_pipelines.corpora.librispeech",
+    "vctk": "data_pipelines.corpora.vctk",
+    "kaldi": "data_pipelines.corpora.kaldi",
+    "folder": "data_pipelines.corpora.folder",
     "table": "data_pipelines.corpora.table",
     "synthetic": "data_pipelines.corpora.synthetic",
 }
+
+UNKNOWN = "unknown"  # the value of a label that a corpus has, but not for this speaker
+SEXES = {"F": "female", "M": "male"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,3 +64,41 @@ def unique(utterances: Iterable[Utterance]) -> list[Utterance]:
                 "remove or rename one of them"
             )
     return [seen[key] for key in sorted(seen)]
+
+
+def find_root(audio_dir: Path, *marks: str) -> Path:
+    """The corpus folder: `audio_dir`, or the one folder in it, that holds any of the files or folders `marks`."""
+    if not audio_dir.is_dir():
+        raise CorpusError(f"{audio_dir}: no such folder: check --audio-dir")
+
+    def is_root(folder: Path) -> bool:
+        return any(os.path.exists(folder / mark) for mark in marks)  # Path.exists raises in a folder of someone else's
+
+    if is_root(audio_dir):
+        return audio_dir
+    found = [folder for folder in sorted(audio_dir.iterdir()) if is_root(folder)]
+    if not found:
+        raise CorpusError(
+            f"{audio_dir}: no {' or '.join(marks)} in it, nor in a folder in it: "
+            "name the folder that holds it, or read the recordings as `folder`, by speaker alone"
+        )
+    if len(found) > 1:
+        raise CorpusError(f"{audio_dir}: holds both {found[0].name} and {found[1].name}: name one of them")
+    return found[0]
+
+
+def read_lines(path: Path, mend: str) -> Iterator[tuple[str, str]]:
+    """Lines of a text file that are not blank, stripped, each after "PATH, line N" to name it by.
+
+    Raises:
+      CorpusError: a file that is missing, in which case it ends with `mend`, or not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CorpusError(f"{path}: {error.strerror}: {mend}") from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 text ({error}): save it as such") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"{path}, line {number}", line.strip()

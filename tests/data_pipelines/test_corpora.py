@@ -1,9 +1,6 @@
 """Corpora: names are read rightly, and what is not as described is refused with its mend."""
 
-import functools
 import hashlib
-import http.server
-import threading
 import zipfile
 
 import pytest
@@ -100,24 +97,12 @@ def test_table_or_corpus_missing(tmp_path):
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A local record with one small archive; yields its address and the archive."""
-    record = tmp_path / "record"
-    record.mkdir()
+def server(record):
+    """A record with one small archive: its address and the archive."""
+    record, url = record
     with zipfile.ZipFile(record / "speech.zip", "w") as file:
         file.writestr("Actor_01/03-01-01-01-01-01-01.wav", b"RIFF")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=record)) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-        thread.start()
-        md5 = hashlib.md5((record / "speech.zip").read_bytes()).hexdigest()
-        yield f"http://127.0.0.1:{httpd.server_port}", archive.Archive("speech.zip", md5)
-        httpd.shutdown()
-        thread.join()
+    return url, archive.Archive("speech.zip", hashlib.md5((record / "speech.zip").read_bytes()).hexdigest())
 
 
 def test_download_is_checked_unpacked_and_done_once(tmp_path, server):
