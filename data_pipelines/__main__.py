@@ -10,7 +10,7 @@ from pathlib import Path
 from data_pipelines import corpora, features
 from data_pipelines.corpora import UNKNOWN, Utterance
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import LinError
+from lin_jax.errors import exit_code
 
 EPILOG = """Run the same command again to go on after a stop. What could not be used is listed in OUT/report.json.
 Exit code: 0 all clips written, 1 some were skipped, 2 nothing could be done."""
@@ -21,14 +21,7 @@ SHOWN = 10  # skipped recordings, or speakers, named on the terminal; the report
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parse(arguments)
-    try:
-        return run(args)
-    except LinError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: run the same command again to go on", file=sys.stderr)
-        return 130
+    return exit_code(lambda: run(args), interrupted="stopped: run the same command again to go on")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from absl import app, flags
 from ml_collections import config_flags
 
-from lin_jax.errors import LinError
+from lin_jax.errors import exit_code
 
 Mode = Callable[..., None]  # (config, features: Path, workdir: Path)
 
@@ -47,15 +47,12 @@ def main(config, modes: Mapping[str, Mode]):
         if len(arguments) > 1:
             raise app.UsageError(f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE")
         folder = pathlib.Path(workdir.value)
-        try:
+
+        def work():
             save_config(chosen.value, folder)
             modes[mode.value](chosen.value, pathlib.Path(features.value), folder)
-        except LinError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            return 130
-        return 0
+
+        return exit_code(work)
 
     app.run(run)
 
@@ -65,7 +62,10 @@ def save_config(config, workdir: pathlib.Path):
     path = workdir / "config.json"
     settings = flatten(config)
     if path.exists():
-        earlier = json.loads(path.read_text())
+        try:
+            earlier = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):  # cut short by a full disk
+            earlier = settings
         changed = [
             f"{name} {earlier.get(name)} → {value}" for name, value in settings.items() if earlier.get(name) != value
         ]

@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from lin_jax.errors import exit_code
+
 LIBROSA = """
 import sys, librosa
 for path in sys.stdin.read().splitlines():
@@ -114,8 +116,8 @@ def _timed(command: list[str], given: str = "") -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Run one benchmark and print its figures."""
+def main() -> int:
+    """Run one benchmark and print its figures; returns the exit code."""
     parser = argparse.ArgumentParser("python -m experiments.benchmark", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
     prepare = commands.add_parser("prepare", help="features of a RAVDESS folder against a loop of librosa")
@@ -125,9 +127,13 @@ def main() -> None:
     overhead.add_argument("--features", type=Path, required=True)
     overhead.set_defaults(run=lambda args: loop_overhead(args.features))
     args = parser.parse_args()
-    for name, value in args.run(args).items():
-        print(f"{name:20} {value:.3f}" if isinstance(value, float) else f"{name:20} {value}")
+
+    def work():
+        for name, value in args.run(args).items():
+            print(f"{name:20} {value:.3f}" if isinstance(value, float) else f"{name:20} {value}")
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,7 +24,7 @@ from lin_jax.apps import report
 from lin_jax.audio import files
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import LinError
+from lin_jax.errors import exit_code
 from lin_jax.models.residual_classifier import ResidualClassifier
 from lin_jax.tasks.classification import Classification, ClassificationConfig
 from lin_jax.training import loop, optim
@@ -219,15 +219,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
     parser = argparse.ArgumentParser("python -m experiments.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="folder for all of it")
-    try:
-        run(parser.parse_args(arguments).out)
-    except LinError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: run the same command again to go on", file=sys.stderr)
-        return 130
-    return 0
+    out = parser.parse_args(arguments).out
+
+    def work():
+        run(out)
+
+    return exit_code(work, interrupted="stopped: run the same command again to go on")
 
 
 if __name__ == "__main__":

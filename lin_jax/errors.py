@@ -1,5 +1,9 @@
 """Errors a user can act on: one line that says what is wrong and how to mend it."""
 
+import os
+import sys
+from collections.abc import Callable
+
 
 class LinError(Exception):
     """Base of every error that is the fault of the input; the command line prints it without a traceback."""
@@ -31,3 +35,37 @@ class TrainingError(LinError):
 
 class BundleError(LinError):
     """A model bundle that is missing, broken, or made for another front end."""
+
+
+def exit_code(command: Callable[[], int | None], *, prefix: str = "error", interrupted: str = "") -> int:
+    """Run a command line's work; what the user can mend becomes one line on stderr, never a traceback.
+
+    Args:
+      command: the work; returns its exit code, None being 0.
+      prefix: what the line begins with.
+      interrupted: line for Ctrl-C; none when empty.
+
+    Returns:
+      The command's exit code; 2 after a `LinError` or when the disk is full or forbidden, 130 after Ctrl-C, 141 when
+      nobody reads the output any more.
+    """
+    try:
+        code = command() or 0
+        sys.stdout.flush()  # at exit it would be too late to tell of a full disk
+        return code
+    except LinError as error:
+        line, code = f"{prefix}: {error}", 2
+    except KeyboardInterrupt:
+        line, code = interrupted, 130
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        line, code = "", 141
+    except OSError as error:
+        where = "output" if error.filename is None else error.filename
+        line, code = f"{prefix}: {where}: {error.strerror or error}; free space or permissions, then run again", 2
+    if line:
+        print(line, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try once more at exit, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import lin_jax
-from lin_jax.errors import AudioError, LinError
+from lin_jax.errors import AudioError, exit_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,16 +29,7 @@ class Command:
 def main(argv: list[str] | None = None) -> int:
     """Run `lin` with these arguments (those of the process by default) and return the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        return args.run(args)
-    except LinError as error:
-        _complain(error)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return exit_code(lambda: args.run(args), prefix="lin")
 
 
 def _parser() -> argparse.ArgumentParser:
