@@ -6,13 +6,18 @@ best are kept.
 """
 
 import json
+import logging
 import pathlib
+import shutil
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from lin_jax.errors import CheckpointError
+
+# Orbax logs the traceback of an error that it then raises, and which is told here in one line.
+logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
 
 
 class Checkpoints:
@@ -73,7 +78,10 @@ class Checkpoints:
             position=CheckpointSave(_Position(position)),
             progress=ocp.args.JsonSave(progress),
         )
+        size, free = sum(leaf.nbytes for leaf in jax.tree.leaves(state)), shutil.disk_usage(self.directory).free
         try:
+            if free < size:  # asked first, since Orbax leaves a half and much noise behind
+                raise OSError(f"{size / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free")
             self._manager.save(step, args=items, force=True)
         except Exception as error:
             raise self._unwritten(error) from error

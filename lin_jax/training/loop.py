@@ -114,6 +114,7 @@ def fit(
       TrainingError: the loss or gradient is not finite, or the training data ended.
       ConfigError: settings that cannot work.
       CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
+      OSError: the logs cannot be written.
       SystemExit: with code 128 + number of the signal, once a checkpoint is saved after Ctrl-C or SIGTERM.
     """
     _validate(config)

@@ -81,42 +81,53 @@ class MultiWriter(Writer):
 
 
 class TensorBoardWriter(Writer):
-    """Event files for TensorBoard, without TensorFlow."""
+    """Event files for TensorBoard, without TensorFlow.
+
+    Events are written by the caller's thread: that of tensorboardX's `SummaryWriter` dies of a full disk, and whoever
+    writes then waits for it for ever.
+    """
 
     def __init__(self, folder):
-        from tensorboardX import SummaryWriter
+        from tensorboardX import event_file_writer, summary
 
-        self._writer = SummaryWriter(str(folder))
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._summary, self._file = summary, event_file_writer.EventsWriter(str(folder / "events"))
 
     def write_scalars(self, step, scalars):
         for name, value in scalars.items():
-            self._writer.add_scalar(name, float(value), step)
+            self._write(step, self._summary.scalar(name, float(value)))
 
     def write_images(self, step, images):
         for name, image in images.items():
-            self._writer.add_image(name, np.asarray(image), step, dataformats="HWC")
+            self._write(step, self._summary.image(name, np.asarray(image), dataformats="HWC"))
 
     def write_audios(self, step, audios, *, sample_rate):
         for name, waveform in audios.items():
-            self._writer.add_audio(name, np.asarray(waveform), step, sample_rate=sample_rate)
+            self._write(step, self._summary.audio(name, np.asarray(waveform), sample_rate))
 
     def write_texts(self, step, texts):
         for name, text in texts.items():
-            self._writer.add_text(name, text, step)
+            self._write(step, self._summary.text(name, text))
 
     def write_histograms(self, step, arrays, num_buckets=None):
         for name, array in arrays.items():
-            self._writer.add_histogram(name, np.asarray(array), step, bins=num_buckets or 30)
+            self._write(step, self._summary.histogram(name, np.asarray(array), num_buckets or 30))
 
     def write_hparams(self, hparams):
         rows = [f"| {name} | {value} |" for name, value in hparams.items()]
-        self._writer.add_text("hparams", "\n".join(["| setting | value |", "| --- | --- |", *rows]))
+        self.write_texts(0, {"hparams": "\n".join(["| setting | value |", "| --- | --- |", *rows])})
 
     def flush(self):
-        self._writer.flush()
+        self._file.flush()
 
     def close(self):
-        self._writer.close()
+        self._file.close()
+
+    def _write(self, step, summary):
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._file.write_event(Event(step=int(step), wall_time=time.time(), summary=summary))
 
 
 class JsonLinesWriter(Writer):

@@ -1,6 +1,7 @@
 """Checkpoints: what is saved comes back, and what cannot be written or read is told."""
 
 import resource
+import types
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,15 @@ def test_no_checkpoint(tmp_path):
         pytest.raises(CheckpointError, match=r"no checkpoint in .*: train first"),
     ):
         checkpoints.restore(TARGET)
+
+
+def test_disk_without_room(tmp_path, monkeypatch):
+    """It is told before anything is written."""
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=1))
+        with pytest.raises(CheckpointError, match=r"cannot write to .* are needed, .* are free\): free some space"):
+            checkpoints.save(3, STATE, {}, {}, best_step=3)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk(tmp_path):

@@ -1,6 +1,7 @@
 """The loop: resuming is exact, whatever ended the run; and a run that cannot go on says why."""
 
 import pathlib
+import resource
 import signal
 
 import jax
@@ -128,6 +129,28 @@ def test_bad_settings(tmp_path, options, error, message):
         options = {"loader": loader}
     with pytest.raises(error, match=message):
         tiny.fit(tmp_path, **options)
+
+
+def test_full_disk_under_the_logs(tmp_path):
+    """It is told every time, nobody waits for a thread that died of it, and what was written stays."""
+    writer = writers.create(tmp_path, num_steps=20)
+    writer.write_scalars(1, {"train/loss": 0.5})
+    writer.flush()
+
+    def write():
+        writer.write_texts(2, {"note": "long " * 1000})
+        writer.flush()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        for _ in range(20):
+            with pytest.raises(OSError, match="too large"):
+                write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.close()
+    assert (tmp_path / "metrics.jsonl").read_text().startswith('{"step": 1, "train/loss": 0.5}\n')
 
 
 def test_writers(tmp_path, capsys):
