@@ -17,6 +17,7 @@ from lin_jax.errors import AudioError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 
+LOUDEST = 2.0**31  # a 32-bit integer that was never scaled to ±1; squares of much more overflow
 SILENCE = 1e-5  # peak below which a clip holds no sound: -100 dB, under the noise of 16-bit samples
 
 
@@ -94,7 +95,7 @@ def read(path, sample_rate: int | None = None, *, mono: bool = True, start: floa
             raise _damaged(path) from None
     if len(samples) < wanted:
         raise _truncated(path, (first + len(samples)) / source_rate, (first + wanted) / source_rate)
-    _check_finite(samples, path)
+    _check_values(samples, path)
     samples = _mono(samples) if mono else samples
     return resample(samples, source_rate, sample_rate or source_rate), sample_rate or source_rate
 
@@ -127,7 +128,7 @@ def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarr
                 raise _damaged(path) from None
             if not len(samples):
                 raise _truncated(path, done / file.samplerate, file.frames / file.samplerate)
-            _check_finite(samples, path)
+            _check_values(samples, path)
             done += len(samples)
             pending.append(resampler.resample_chunk(_mono(samples), last=done >= file.frames))
             if sum(map(len, pending)) >= size:
@@ -161,7 +162,7 @@ def write(path, samples, sample_rate: int):
 
     path = Path(path)
     samples = _as_float32(samples)
-    _check_finite(samples, path)
+    _check_values(samples, path)
     encoded = io.BytesIO()
     suffix = path.suffix.lower()
     file_format = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}.get(suffix, suffix[1:].upper())
@@ -229,7 +230,7 @@ def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
     """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least `min_samples`."""
     if len(samples) < max(1, min_samples):
         raise AudioError(f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip")
-    _check_finite(samples, name)
+    _check_values(samples, name)
     if np.abs(samples).max() < SILENCE:
         raise AudioError(f"{name}: silent throughout; record it again or leave it out")
 
@@ -243,7 +244,7 @@ def _open(path):
     if not os.path.getsize(path):
         raise AudioError(f"{path}: empty file; copy or record it again")
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # a name may be in any encoding
     except RuntimeError:
         raise AudioError(f"{path}: not readable as audio; copy it again, or convert it to WAV or FLAC") from None
     # libsndfile mends the size of a truncated WAV in silence and only logs it; programs that write to a pipe put a
@@ -267,9 +268,9 @@ def _damaged(path):
     return AudioError(f"{path}: damaged or truncated, cannot be decoded to its end; copy it again")
 
 
-def _check_finite(samples, name):
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{name}: holds NaN or infinite samples; export it again as 16-bit WAV")
+def _check_values(samples, name):
+    if not np.abs(samples).max(initial=0) <= LOUDEST:
+        raise AudioError(f"{name}: holds NaN, infinite or huge samples; export it again as 16-bit WAV")
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:

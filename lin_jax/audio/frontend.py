@@ -96,11 +96,14 @@ class FrontendConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "FrontendConfig":
-        """The config that `to_dict` came from; ConfigError if a key is unknown."""
+        """The config that `to_dict` came from; ConfigError if a key is unknown or a value cannot be."""
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise ConfigError(f"front end has no setting {', '.join(unknown)}: remove it or update lin_jax")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"front end has a setting of the wrong type ({error}): correct it") from None
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that two configs share exactly when they give the same features."""

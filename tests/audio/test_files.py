@@ -1,23 +1,17 @@
 """Audio files: what is read is what was written, and everything else is one clear line."""
 
 import resource
-import struct
 import tracemalloc
 
 import librosa
 import numpy as np
 import pytest
 import soundfile
+from recordings import BAD, RATE, tone, two_hours
 
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import AudioError
-
-RATE = 16000
-
-
-def tone(seconds=1.0, rate=RATE, hz=440.0, amplitude=0.5):
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -70,16 +64,8 @@ def test_stream_equals_read(tmp_path, suffix):
 
 
 def test_two_hours_stream_in_constant_memory(tmp_path):
-    """A sparse file of two hours whose last sample alone is not zero."""
-    path, count = tmp_path / "long.wav", 2 * 3600 * RATE
-    files.write(path, np.zeros(1), RATE)
-    with open(path, "r+b") as file:
-        file.seek(4)
-        file.write(struct.pack("<I", 36 + 2 * count))
-        file.seek(40)
-        file.write(struct.pack("<I", 2 * count))
-        file.seek(44 + 2 * (count - 1))
-        file.write(struct.pack("<h", 16384))
+    path = tmp_path / "long.wav"
+    count = two_hours(path)
     tracemalloc.start()
     total = 0
     for block in files.stream(path, RATE, block_seconds=10):
@@ -91,46 +77,9 @@ def test_two_hours_stream_in_constant_memory(tmp_path):
     assert peak < 8 * 2**20
 
 
-def cut(suffix, share):
-    def make(path):
-        files.write(path.with_suffix(suffix), np.random.default_rng(0).normal(0, 0.1, 2 * RATE), RATE)
-        whole = path.with_suffix(suffix).read_bytes()
-        path.with_suffix(suffix).unlink()
-        path.write_bytes(whole[: int(share * len(whole))])
-
-    return make
-
-
-def holds(samples, rate=RATE, subtype="FLOAT"):
-    return lambda path: soundfile.write(path, np.asarray(samples, np.float32), rate, format="WAV", subtype=subtype)
-
-
-def spoilt(value):
-    samples = tone()
-    samples[7777] = value
-    return holds(samples)
-
-
-BAD_FILES = {
-    "missing": (lambda path: None, "no such file"),
-    "folder": (lambda path: path.mkdir(), "no such file"),
-    "empty": (lambda path: path.write_bytes(b""), "empty file"),
-    "not audio": (lambda path: path.write_text("just some text, " * 500), "not readable as audio"),
-    "truncated wav": (cut(".wav", 0.6), "truncated at 1.20 of 2.00 s"),
-    "truncated flac": (cut(".flac", 0.6), "truncated"),
-    "truncated mp3": (cut(".mp3", 0.6), "truncated at"),
-    "wav header only": (cut(".wav", 0.0005), "not readable as audio"),
-    "zero samples": (holds([]), "no samples"),
-    "one sample": (holds([0.5]), "too few"),
-    "all zeros": (holds(np.zeros(RATE)), "silent"),
-    "nan": (spoilt(np.nan), "NaN or infinite"),
-    "infinite": (spoilt(-np.inf), "NaN or infinite"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_FILES)
+@pytest.mark.parametrize("name", BAD)
 def test_bad_file_is_one_line_with_the_mend(tmp_path, name):
-    make, message = BAD_FILES[name]
+    make, message = BAD[name]
     path = tmp_path / "clip.audio"
     make(path)
     with pytest.raises(AudioError, match=message) as caught:

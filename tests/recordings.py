@@ -1,0 +1,78 @@
+"""Recordings that nobody can use, and some that are only unusual: what writes each, and what is said of it.
+
+A maker takes a path and puts the file there, whatever the path's suffix.
+"""
+
+import os
+import struct
+
+import numpy as np
+import soundfile
+
+RATE = 16000
+
+
+def tone(seconds=1.0, rate=RATE, hz=440.0, amplitude=0.5):
+    """A sine [N] float32."""
+    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def holds(samples, rate=RATE, subtype="FLOAT"):
+    """A WAV of these samples."""
+    samples = np.asarray(samples, np.float32)
+    return lambda path: soundfile.write(os.fsencode(path), samples, rate, format="WAV", subtype=subtype)
+
+
+def cut(kind, share):
+    """Two seconds of noise of which only a share of the bytes is there."""
+
+    def make(path):
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 2 * RATE), RATE, format=kind)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+
+    return make
+
+
+def spoilt(value):
+    """A tone with one sample replaced."""
+    samples = tone()
+    samples[7777] = value
+    return holds(samples)
+
+
+def two_hours(path):
+    """A sparse 16-bit WAV whose last sample alone, 0.5, is not zero; returns the number of samples."""
+    count = 2 * 3600 * RATE
+    soundfile.write(path, np.zeros(1), RATE, format="WAV")
+    with open(path, "r+b") as file:
+        for place, value in ((4, 36 + 2 * count), (40, 2 * count)):
+            file.seek(place)
+            file.write(struct.pack("<I", value))
+        file.seek(44 + 2 * (count - 1))
+        file.write(struct.pack("<h", 16384))
+    return count
+
+
+BAD = {
+    "missing": (lambda path: None, "no such file"),
+    "folder": (lambda path: path.mkdir(), "no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "empty file"),
+    "not audio": (lambda path: path.write_text("just some text, " * 500), "not readable as audio"),
+    "truncated wav": (cut("WAV", 0.6), "truncated at 1.20 of 2.00 s"),
+    "truncated flac": (cut("FLAC", 0.6), "truncated"),
+    "truncated mp3": (cut("MP3", 0.6), "truncated at"),
+    "wav header only": (cut("WAV", 0.0005), "not readable as audio"),
+    "zero samples": (holds([]), "no samples"),
+    "one sample": (holds([0.5]), "too few"),
+    "all zeros": (holds(np.zeros(RATE)), "silent"),
+    "nan": (spoilt(np.nan), "NaN, infinite"),
+    "infinite": (spoilt(-np.inf), "NaN, infinite"),
+    "overflowing": (spoilt(3e38), "or huge"),
+}
+
+UNUSUAL = {
+    "eight channels": holds(np.repeat(tone()[:, None], 8, axis=1)),
+    "192 kHz": holds(tone(rate=192000), rate=192000, subtype="PCM_24"),
+    "name in no encoding \udcff": holds(tone()),
+}
