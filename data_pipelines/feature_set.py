@@ -12,6 +12,7 @@ T frames, D features, N samples. A feature set is a folder:
 `data_pipelines.features.prepare` writes it; `open_features` reads it.
 """
 
+import contextlib
 import functools
 import json
 from collections.abc import Sequence
@@ -92,18 +93,17 @@ class FeatureSet:
         """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays unseen."""
         chosen = slice(None) if indices is None else np.asarray(indices)
         frames = np.array([row["frames"] for row in self.rows])[chosen].sum()
-        total, squares = np.load(self.folder / "moments.npy")[chosen].sum(0)
+        with _reading(self.folder):
+            total, squares = np.load(self.folder / "moments.npy")[chosen].sum(0)
         return mean_std(frames, total, squares)
 
     @functools.cached_property
     def _source(self):
-        try:
+        with _reading(self.folder):
             source = records.read(self.folder / "records")
             if len(source) != len(self):
                 raise ValueError(f"{len(source)} records for {len(self)} clips")
-            return source
-        except Exception as error:
-            raise FeatureError(f"{self.folder}: its records cannot be opened ({_line(error)}): {REMAKE}") from error
+        return source
 
     def __getstate__(self) -> dict:
         """Leave the open files behind when it is sent to another process."""
@@ -129,27 +129,29 @@ def open_features(folder: str | Path, frontend: FrontendConfig | None = None) ->
     found = FrontendConfig.from_dict(head["frontend"])
     if frontend is not None:
         check_frontend(folder, found, frontend)
-    try:
+    with _reading(folder):
         rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-        stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FeatureError(f"{folder}: broken feature set ({_line(error)}): {REMAKE}") from error
-    feature_set = FeatureSet(folder, found, head["store"], rows, stats)
+        feature_set = FeatureSet(folder, found, head["store"], rows, read_json(folder / "stats.json"))
     feature_set._source  # noqa: B018  opened here, so that broken records show at once
     return feature_set
 
 
 def read_head(folder: Path) -> dict | None:
     """The content of frontend.json, or None where there is none."""
-    try:
-        head = json.loads((folder / "frontend.json").read_text(encoding="utf-8"))
+    if not (folder / "frontend.json").exists():
+        return None
+    head = read_json(folder / "frontend.json")
+    with _reading(folder):
         if missing := {"store", "corpus", "frontend"} - set(head):
             raise ValueError(f"frontend.json has no {missing.pop()}")
-        return head
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise FeatureError(f"{folder}: broken feature set ({_line(error)}): {REMAKE}") from error
+        FrontendConfig.from_dict(head["frontend"])
+    return head
+
+
+def read_json(path: Path):
+    """The content of a JSON file of a feature set; FeatureError if it cannot be read."""
+    with _reading(path.parent):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def check_frontend(folder: Path, found: FrontendConfig, asked: FrontendConfig) -> None:
@@ -185,5 +187,11 @@ def mean_std(frames: int, total: np.ndarray, squares: np.ndarray) -> tuple[np.nd
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+@contextlib.contextmanager
+def _reading(folder: Path):
+    """Whatever goes wrong inside is a FeatureError: each layer below has exceptions of its own."""
+    try:
+        yield
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FeatureError(f"{folder}: broken feature set ({line}): {REMAKE}") from error

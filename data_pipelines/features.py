@@ -22,7 +22,7 @@ import numpy as np
 
 from data_pipelines import records, shards
 from data_pipelines.corpora import Utterance
-from data_pipelines.feature_set import check_head, mean_std, open_features
+from data_pipelines.feature_set import check_head, mean_std, open_features, read_json
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig, extract
 from lin_jax.errors import AudioError, ConfigError, CorpusError, FeatureError
@@ -92,7 +92,7 @@ def prepare(
         "frontend": frontend.to_dict(),
     }
     if check_head(out, head):
-        return Report(**json.loads((out / "report.json").read_text(encoding="utf-8")))
+        return Report(**read_json(out / "report.json"))
 
     partial = out.with_name(out.name + ".partial")
     try:
@@ -217,7 +217,7 @@ def _write_set(folder: Path, entries: dict, utterances: list[Utterance], head: d
     _write_json(folder / "report.json", dataclasses.asdict(report))
     _write_json(folder / "frontend.json", head)
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.writelines(json.dumps(row) + "\n" for row in rows)
     return report
 
 
@@ -239,7 +239,7 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def _write_json(path: Path, value) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def _put_in_place(partial: Path, out: Path) -> None:

@@ -73,6 +73,8 @@ def make_loader(
         raise ConfigError("a loader of no clips: check the split")
     if config.batch_size < 1 or config.batch_size % process_count:
         raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {process_count} processes: change it")
+    if not config.crop_seconds > 0 or config.buckets < 1:
+        raise ConfigError(f"crop_seconds {config.crop_seconds:g}, buckets {config.buckets}: both must be positive")
     clips = _Clips(feature_set, indices, labels)
     local = config.batch_size // process_count
     if train:

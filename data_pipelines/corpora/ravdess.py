@@ -4,7 +4,6 @@ A file name holds seven two-digit codes: modality-channel-emotion-intensity-stat
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines.archive import Archive, fetch
@@ -30,26 +29,28 @@ SPEECH = Archive("Audio_Speech_Actors_01-24.zip", md5="bc696df654c87fed845eb1382
 BASE_URL = "https://zenodo.org/records/1188976/files"
 
 
-def load(audio_dir: Path, channel: str = "speech") -> Iterator[Utterance]:
+def load(audio_dir: Path, channel: str = "speech") -> list[Utterance]:
     """List RAVDESS from its release layout, `Actor_NN/03-….wav`, in any audio format.
 
     Args:
       audio_dir: folder searched at any depth.
       channel: "speech", "song" or "all".
 
-    Yields:
+    Returns:
       Utterances with the labels emotion, intensity, statement, repetition, sex and channel.
 
     Raises:
-      CorpusError: a name that is not of RAVDESS, or that holds a code RAVDESS does not have.
+      CorpusError: a name that is not of RAVDESS, or that holds a code RAVDESS does not have; nothing of the channel.
       AudioError: a folder that is missing or empty.
     """
     if channel not in (*CHANNELS, "all"):
         raise CorpusError(f"unknown channel {channel!r}: choose speech, song or all")
-    for path in files.find(audio_dir):
-        utterance = parse(path)
-        if channel in ("all", utterance.labels["channel"]):
-            yield utterance
+    chosen = [
+        utterance for utterance in map(parse, files.find(audio_dir)) if channel in ("all", utterance.labels["channel"])
+    ]
+    if not chosen:
+        raise CorpusError(f"{audio_dir}: no {channel} in it: choose another channel or folder")
+    return chosen
 
 
 def parse(path: Path) -> Utterance:

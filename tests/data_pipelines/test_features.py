@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -11,10 +12,10 @@ import time
 
 import numpy as np
 import pytest
-import soundfile
 from noise_corpus import FRONTEND, make_corpus, reference, write_clip
+from recordings import BAD, UNUSUAL, two_hours
 
-from data_pipelines import features
+from data_pipelines import features, loaders
 from data_pipelines.corpora import Utterance
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig
@@ -72,50 +73,25 @@ def test_rows_labels_and_statistics(feature_set, corpus):
     assert stats["seconds"]["sum"] == pytest.approx(sum(files.duration(u.path) for u in corpus), abs=0.01)
 
 
-def spoil(path, how):
-    write_clip(path, 0.5, 0)
-    content = path.read_bytes()
-    if how == "not readable":
-        path.write_bytes(b"This is not sound." * 100)
-    elif how == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif how == "empty file":
-        path.write_bytes(b"")
-    elif how == "no samples":
-        soundfile.write(path, np.zeros(0), 16000)
-    elif how == "too few":
-        soundfile.write(path, np.ones(1), 16000)
-    elif how == "silent":
-        soundfile.write(path, np.zeros(8000), 16000)
-    elif how == "NaN":
-        soundfile.write(path, np.full(8000, np.nan, np.float32), 16000, subtype="FLOAT")
-    elif how == "no such file":
-        path.unlink()
-    elif how == "cut it":
-        write_clip(path, 601, 0, sample_rate=100)
-
-
-BAD = ["not readable", "truncated", "empty file", "no samples", "too few", "silent", "NaN", "no such file", "cut it"]
-
-
 def test_bad_recordings_are_skipped_and_reported(tmp_path):
-    corpus = make_corpus(tmp_path / "good", 3)
-    for how in BAD:
-        path = tmp_path / f"{how}.wav"
-        spoil(path, how)
-        corpus.append(Utterance(how, path, "s0", "", {"emotion": "sad"}))
+    """One by one and with the reason, while good ones, however unusual, are taken."""
+    makers = {name: make for name, (make, _) in BAD.items()} | {"two hours": two_hours} | UNUSUAL
+    for name, make in makers.items():
+        make(tmp_path / f"{name}.wav")
+    corpus = [Utterance(str(i), tmp_path / f"{name}.wav", "s") for i, name in enumerate(makers)]
     report = prepare(corpus, tmp_path / "out")
-    assert report.written == 3
-    assert [path for path, _ in report.skipped] == [str(tmp_path / f"{how}.wav") for how in BAD]
-    for how, (path, reason) in zip(BAD, report.skipped, strict=True):
-        assert how in reason.removeprefix(path), reason
-        assert "\n" not in reason
+    reasons = {name: message for name, (_, message) in BAD.items()} | {"two hours": "7200 s long.*: cut it"}
+    assert [path for path, _ in report.skipped] == [str(tmp_path / f"{name}.wav") for name in reasons]
+    for (path, reason), message in zip(report.skipped, reasons.values(), strict=True):
+        assert re.fullmatch(f".*{message}.*", reason.removeprefix(path)), reason
     assert json.loads((tmp_path / "out/report.json").read_text()) == dataclasses.asdict(report)
-    assert len(features.open_features(tmp_path / "out")) == 3
+    taken = features.open_features(tmp_path / "out")
+    assert [row["path"] for row in taken.rows] == [str(tmp_path / f"{name}.wav") for name in UNUSUAL]
+    assert np.isfinite(taken.mean_std()).all()
 
 
 def test_nothing_usable(tmp_path):
-    spoil(tmp_path / "a.wav", "silent")
+    BAD["all zeros"][0](tmp_path / "a.wav")
     with pytest.raises(FeatureError, match=r"no recording of 1 could be used.*silent"):
         prepare([Utterance("a", tmp_path / "a.wav", "s")], tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -191,7 +167,7 @@ def test_full_disk_loses_nothing(tmp_path, corpus, feature_set, monkeypatch, loa
 KILLED = """
 import sys, time
 from pathlib import Path
-from data_pipelines import features
+from data_pipelines import features, loaders
 from data_pipelines.corpora import table
 from lin_jax.audio import files
 from noise_corpus import FRONTEND
@@ -240,12 +216,38 @@ def test_corrupt_record_is_named_and_the_others_read(tmp_path, corpus):
             messages.append(str(error))
     assert len(messages) == 1
     assert "is corrupt: delete the folder and prepare it again" in messages[0]
+    with pytest.raises(FeatureError, match="is corrupt"):
+        list(loaders.make_loader(broken, range(6), None, loaders.LoaderConfig(batch_size=2), train=False))
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "stats.json", "frontend.json", "records/dataset_info.json"])
-def test_broken_set(tmp_path, corpus, name):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl", "{"),
+        ("rows.jsonl", "{}"),
+        ("stats.json", "{"),
+        ("moments.npy", "{"),
+        ("frontend.json", "{}"),
+        ("frontend.json", '{"store": "features", "corpus": "", "frontend": {"n_mels": "many"}}'),
+        ("report.json", ""),
+        ("records/dataset_info.json", "{"),
+    ],
+)
+def test_broken_set(tmp_path, corpus, name, content):
     prepare(corpus[:2], tmp_path / "out")
-    (tmp_path / "out" / name).write_text("{}" if name == "frontend.json" else "{")
-    with pytest.raises(FeatureError, match=": delete the folder and prepare it again") as caught:
-        features.open_features(tmp_path / "out")[0]
+    (tmp_path / "out" / name).write_text(content)
+
+    def use():
+        prepare(corpus[:2], tmp_path / "out")  # done already, so that it only says what it did
+        features.open_features(tmp_path / "out").mean_std()
+
+    with pytest.raises(FeatureError, match=r"broken feature set .*: delete the folder and prepare it again") as caught:
+        use()
     assert "\n" not in str(caught.value)
+
+
+def test_any_text_is_kept(tmp_path):
+    """Also what some programs take for the end of a line."""
+    (utterance,) = make_corpus(tmp_path / "audio", 1)
+    prepare([dataclasses.replace(utterance, text="Да\u2028\x85!")], tmp_path / "out")
+    assert features.open_features(tmp_path / "out").rows[0]["text"] == "Да\u2028\x85!"

@@ -44,17 +44,31 @@ def test_skips_are_named_and_counted_in_the_exit_code(tmp_path, audio):
     assert len(features.open_features(tmp_path / "out")) == 1
 
 
+HAPPY = "03-01-03-01-01-01-01.wav"
+
+
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("corpus", "there", "more", "says"),
     [
-        (["--audio-dir=nowhere"], "nowhere: no such folder: check --audio-dir"),
-        (["--table=no.csv"], "no.csv: No such file or directory: check --table"),
-        (["--frontend.n_mels=0"], "n_mels must be positive"),
-        (["--workers=0"], "0 workers: give 1 or more"),
+        ("table", [], ["--audio-dir=nowhere"], "nowhere: no such folder: check --audio-dir"),
+        ("table", [], [], "no table.csv or table.tsv in it: write one"),
+        ("table", ["table.csv"], ["--table=no.csv"], "no.csv: No such file or directory: check --table"),
+        ("table", ["table.csv"], ["--frontend.n_mels=0"], "n_mels must be positive"),
+        ("table", ["table.csv"], ["--workers=0"], "0 workers: give 1 or more"),
+        ("ravdess", [], ["--audio-dir=nowhere"], "nowhere: no such folder; check the path"),
+        ("ravdess", [], [], "no audio files; put .wav"),
+        ("ravdess", ["03-01-09-01-01-01-01.wav"], [], "unknown emotion code 09 (RAVDESS has 01 to 08): rename it"),
+        ("ravdess", [f"a/{HAPPY}", f"b/{HAPPY}"], [], "two files with one name: "),
+        ("ravdess", [HAPPY], ["--channel=song"], "no song in it: choose another channel or folder"),
+        ("ravdess", [HAPPY], [], "empty file; copy or record it again"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, audio, capsys, more, says):
-    assert command.main(arguments(tmp_path, *more)) == 2
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, capsys, corpus, there, more, says):
+    (tmp_path / "audio").mkdir()
+    for name in there:
+        (tmp_path / "audio" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "audio" / name).write_text("path,speaker\na.wav,s\n" if name == "table.csv" else "")
+    assert command.main(arguments(tmp_path, *more, corpus=corpus)) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
@@ -62,11 +76,11 @@ def test_bad_input_is_one_line(tmp_path, audio, capsys, more, says):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_name_that_is_not_ravdess_stops_before_anything_is_written(tmp_path, audio, capsys):
-    (audio / "03-01-09-01-01-01-01.wav").touch()  # sorts before a.wav
-    assert command.main(arguments(tmp_path, corpus="ravdess")) == 2
-    assert "unknown emotion code 09" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+def test_features_of_another_front_end_are_left_alone(tmp_path, audio, capsys):
+    assert command.main(arguments(tmp_path)) == 0
+    assert command.main(arguments(tmp_path, "--frontend.n_mels=40")) == 2
+    assert "another front end, n_mels 64 (asked: 40)" in capsys.readouterr().err
+    assert len(features.open_features(tmp_path / "out")) == 2
 
 
 def test_interrupted(tmp_path, audio, capsys, monkeypatch):
