@@ -1,15 +1,21 @@
 """The command line: what is printed where, and how it ends."""
 
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 import soundfile
+from recordings import BAD, UNUSUAL, two_hours
 
 import lin_jax
+from lin_jax import bundles
 from lin_jax.apps import cli
 from lin_jax.audio import files
+from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.bundles import Prediction, Segment
+from lin_jax.models.residual_classifier import ResidualClassifier
 
 RATE = 8000
 
@@ -121,6 +127,39 @@ def test_timeline_of_an_unusable_recording_prints_nothing(folder, capsys):
     code, out, err = run(capsys, "emotion", "--timeline", "nan.wav")
     assert (code, out, len(err)) == (2, [], 1)
     assert err[0].startswith("lin: nan.wav: holds NaN")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A small one with random weights."""
+    config, model = FrontendConfig(), ResidualClassifier(2, widths=(4,), blocks=(1,), hidden=4)
+    D = config.num_features
+    init = jax.jit(functools.partial(model.init, train=False))
+    variables = init(jax.random.key(0), np.zeros((1, 99, D)), np.array([99]))
+    mean, std = np.full(D, -30.0), np.full(D, 12.0)
+    made = bundles.Bundle("mood", ("calm", "angry"), model, config, jax.tree.map(np.asarray, variables), mean, std)
+    return str(bundles.save(tmp_path_factory.mktemp("bundle") / "mood", made, ""))
+
+
+@pytest.mark.parametrize("options", [[], ["--timeline"]], ids=["whole", "timeline"])
+def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(tmp_path, capsys, bundle, options):
+    makers = {name: make for name, (make, _) in BAD.items()} | UNUSUAL | {"two hours": two_hours}
+    for name, make in makers.items():
+        make(tmp_path / f"{name}.wav")
+    paths = {name: str(tmp_path / f"{name}.wav") for name in makers}
+    code, out, err = run(capsys, "emotion", "--json", "--model", bundle, *options, *paths.values())
+    assert code == 1
+    heard = {json.loads(line)["file"] for line in out}
+    silent = {paths["all zeros"]} if options else set()  # a timeline says when nothing is heard
+    assert heard == {paths[name] for name in UNUSUAL} | {paths["two hours"]} | silent
+    # A folder is looked through before anything is heard.
+    expected = {paths["folder"]: "no audio files"} | {
+        path: BAD[name][1] for name, path in paths.items() if name in BAD and path not in heard and name != "folder"
+    }
+    assert len(err) == len(expected) + 1, "the last one counts them"
+    for line, (path, message) in zip(err, expected.items(), strict=False):
+        assert line.startswith(f"lin: {path}: ")
+        assert message in line
 
 
 def test_interrupt_is_exit_code_130(folder, capsys, monkeypatch):
