@@ -7,7 +7,6 @@ function of it, so merging two evaluations is adding two matrices. Shapes: B bat
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import optimize, special
 
 
 def confusion_matrix(labels, predictions, num_classes, weight=None):
@@ -101,6 +100,8 @@ def expected_calibration_error(probabilities, labels, *, num_bins=15):
 
 def mean_probabilities(logits, temperature=1.0):
     """Probabilities [B, C] of an ensemble: the mean over the members [S, B, C] of their tempered softmax."""
+    from scipy import special
+
     return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1).mean(axis=0)
 
 
@@ -114,6 +115,7 @@ def fit_temperature(logits, labels):
     Returns:
       Temperature, from 0.05 to 20.
     """
+    from scipy import optimize
 
     def negative_log_likelihood(log_temperature):
         probabilities = mean_probabilities(logits, np.exp(log_temperature))
