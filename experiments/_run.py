@@ -12,7 +12,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from lin_jax.errors import exit_code
@@ -46,6 +46,7 @@ def main(config, modes: Mapping[str, Mode]):
     def run(arguments):
         if len(arguments) > 1:
             raise app.UsageError(f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE")
+        logging.set_verbosity(logging.WARNING)  # what libraries say of their own doings drowns the run's own lines
         folder = pathlib.Path(workdir.value)
 
         def work():

@@ -61,7 +61,8 @@ def exit_code(command: Callable[[], int | None], *, prefix: str = "error", inter
         line, code = "", 141
     except OSError as error:
         where = "output" if error.filename is None else error.filename
-        line, code = f"{prefix}: {where}: {error.strerror or error}; free space or permissions, then run again", 2
+        line = f"{prefix}: {where}: {error.strerror or error}; free space or correct the path, then run again"
+        code = 2
     if line:
         print(line, file=sys.stderr)
     try:
