@@ -24,6 +24,7 @@ from lin_jax.training.folds import FoldsConfig, Member, fit_members
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
+WINDOW_SECONDS = 4.5  # of the bundles: a sentence is heard whole
 NETWORKS = {"convolutional": ResidualClassifier, "dense": DenseResidualClassifier}
 
 
@@ -89,15 +90,16 @@ class Experiment:
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
         """Train on all splits at once, judge each test side, and write results.json, predictions.npz and plots."""
         config = self.config
+        # Seeds outermost: a run called again with more seeds goes on after those it has.
         members = [
             Member(split.train, split.test, seed, self.constants(split.train))
-            for split in all_splits
             for seed in range(config.seeds)
+            for split in all_splits
         ]
         trained = fit_members(self.make_task, self._arrays(), members, config.folds, config.optim, workdir)
         logits = np.zeros((config.seeds, len(self.labels), len(self.names)))
-        for number, (member, result) in enumerate(zip(members, trained, strict=True)):
-            logits[number % config.seeds, member.test] = result.outputs["logits"]
+        for member, result in zip(members, trained, strict=True):
+            logits[member.seed, member.test] = result.outputs["logits"]
         results = self.judge(logits, all_splits[0].protocol, workdir)
         print(_line({name: value for name, value in results.items() if isinstance(value, float)}))
         return results
@@ -137,8 +139,17 @@ class Experiment:
         report.plot_bars(accuracies, workdir / "accuracy_by_speaker.png", mark=metrics.accuracy(matrix))
         return results
 
-    def ship(self, results: dict, card: str, workdir: pathlib.Path) -> pathlib.Path:
-        """Train the seeds on all clips and save them as a bundle, calibrated on out-of-fold results."""
+    def ship(self, judged: pathlib.Path, card: str, workdir: pathlib.Path) -> pathlib.Path:
+        """Train the seeds on all clips and save them as a bundle.
+
+        Args:
+          judged: workdir of the cross-validation whose temperature and figures the bundle carries.
+          card: model card, with the names of results.json in braces where the figures belong.
+          workdir: where to; the bundle is a folder in it, named by the label.
+        """
+        if not (judged / "results.json").exists():
+            raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
+        results = json.loads((judged / "results.json").read_text())
         everything = np.arange(len(self.labels))
         members = [
             Member(everything, everything[:1], seed, self.constants(everything)) for seed in range(self.config.seeds)
@@ -154,9 +165,10 @@ class Experiment:
                 *((result.variables, *member.constants[:2]) for member, result in zip(members, trained, strict=True)),
             ),
             members=len(members),
+            window_seconds=WINDOW_SECONDS,
             temperature=results["temperature"],
         )
-        return bundles.save(workdir / self.label, bundle, card, dtype="float16")
+        return bundles.save(workdir / self.label, bundle, card.format(**results), dtype="float16")
 
     def network(self):
         """The network of the config."""

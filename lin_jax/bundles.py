@@ -25,7 +25,7 @@ from lin_jax.errors import AudioError, BundleError, ConfigError
 FORMAT = 1
 PRETRAINED = pathlib.Path(__file__).parent / "pretrained"
 # The networks a bundle may name and where each lives; a name read from a file is never imported as it stands.
-NETWORKS = {"ResidualClassifier": "lin_jax.models.residual_classifier"}
+NETWORKS = dict.fromkeys(("ResidualClassifier", "DenseResidualClassifier"), "lin_jax.models.residual_classifier")
 # A recording up to this long is read whole; a longer one window by window, so that memory stays constant.
 WHOLE_SECONDS = 60.0
 # Windows go through the network in batches of these sizes and no other, so that nothing else is ever compiled.

@@ -70,7 +70,7 @@ class FrontendConfig:
             "hop_length must be from 1 to win_length": 1 <= self.hop_length <= self.win_length,
             "n_mels must be positive": self.n_mels > 0,
             f"f_min and f_max must satisfy 0 <= f_min < f_max <= {nyquist:g}": 0 <= self.f_min < f_max <= nyquist,
-            "n_mfcc must be from 1 to n_mels": 1 <= self.n_mfcc <= self.n_mels,
+            "n_mfcc must be from 1 to n_mels": self.feature != "mfcc" or 1 <= self.n_mfcc <= self.n_mels,
             "deltas must be 0, 1 or 2": self.deltas in (0, 1, 2),
             "top_db must be positive or None": self.top_db is None or self.top_db > 0,
             "trim_db must be positive or None": self.trim_db is None or self.trim_db > 0,

@@ -105,6 +105,7 @@ def fit_members(
         raise ConfigError(f"{len(members)} members cannot train {width} side by side: choose a divisor")
     clips = {name: jnp.asarray(value) for name, value in clips.items()}
     trainer = _Trainer(make_task, clips, config, optim_config, width)
+    trainer.compile(members[:width])
     with (
         tqdm(total=len(members) * config.num_steps, unit="step", desc=f"{len(members)} members") as bar,
         ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool,
@@ -124,7 +125,7 @@ class _Trainer:
 
     def __init__(self, make_task, clips, config, optim_config, width):
         self.config, self.clips, self.width = config, clips, width
-        self.stopped, self.saving = False, threading.Lock()
+        self.stopped, self.saving, self.compiling = False, threading.Lock(), threading.Lock()
         optimizer = optim.build(optim_config, config.num_steps)
 
         def create(constants, key):
@@ -145,22 +146,25 @@ class _Trainer:
         self.create, self.step = jax.jit(create), jax.jit(step, donate_argnums=2)
         self.predict = jax.jit(predict)
 
+    def compile(self, group):
+        """Compile the step once, before several threads would each do it."""
+        constants, _, order, init_key, run_key = self._inputs(group)
+        state = jax.eval_shape(self.create, constants, init_key)
+        self.step = self.step.lower(self.clips, constants, state, order[0], run_key).compile()
+
     def fit(self, group, folder, bar):
         """Train one group to the end; a list of `Trained`."""
         config = self.config
-        constants, rows = self._stack([(member.constants, member.test) for member in group])
-        keys = self._stack([jax.random.split(jax.random.key(member.seed)) for member in group])
-        init_key, run_key = jnp.moveaxis(keys, -1, 0)
-        order = np.stack([_order(member, config) for member in group], axis=1)  # [steps, width, B]
-        order = order if self.width > 1 else order[:, 0]
+        constants, rows, order, init_key, run_key = self._inputs(group)
         with Checkpoints(folder) as checkpoints:
             done = checkpoints.latest_step or 0
-            state = self._restore(checkpoints, constants, init_key) if done else self.create(constants, init_key)
+            with self.compiling:
+                state = self._restore(checkpoints, constants, init_key) if done else self.create(constants, init_key)
             bar.update(done * self.width)
             for number in range(done, config.num_steps):
                 if self.stopped:
                     return []
-                state, sums = self.step(self.clips, constants, state, jnp.asarray(order[number]), run_key)
+                state, sums = self.step(self.clips, constants, state, order[number], run_key)
                 jax.block_until_ready(sums)
                 bar.update(self.width)
                 if (number + 1) % config.checkpoint_every == 0 or number + 1 == config.num_steps:
@@ -173,11 +177,18 @@ class _Trainer:
                     with self.saving:  # Orbax mixes up two saves at once in one process
                         checkpoints.save(number + 1, state, {}, {}, number + 1)
                         checkpoints.wait()
-        outputs = self.predict(self.clips, constants, state.variables, rows)
+        with self.compiling:
+            outputs = self.predict(self.clips, constants, state.variables, rows)
         trained = jax.device_get((state.variables, outputs))
         if self.width == 1:
             return [Trained(*trained)]
         return [Trained(*jax.tree.map(lambda x, i=i: x[i], trained)) for i in range(self.width)]
+
+    def _inputs(self, group):
+        constants, rows = self._stack([(member.constants, member.test) for member in group])
+        keys = self._stack([jax.random.split(jax.random.key(member.seed)) for member in group])
+        order = np.stack([_order(member, self.config) for member in group], axis=1)  # [steps, width, B]
+        return constants, rows, order if self.width > 1 else order[:, 0], *jnp.moveaxis(keys, -1, 0)
 
     def _stack(self, trees):
         return trees[0] if self.width == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

@@ -1,0 +1,96 @@
+"""The emotion experiment on a corpus in RAVDESS's layout that the test synthesises: every mode, end to end."""
+
+import copy
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import lin_jax
+from data_pipelines import corpora, features
+from data_pipelines.corpora.ravdess import EMOTIONS
+from experiments import emotion
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import ConfigError
+from lin_jax.models import residual_classifier
+
+
+def speak(path, pitch, formant, seconds=0.6, sample_rate=16000):
+    """A buzz with one formant: the pitch is the actor's, the formant the emotion's."""
+    t = np.arange(round(seconds * sample_rate)) / sample_rate
+    harmonics = pitch * np.arange(1, 30)
+    gains = np.exp(-(((harmonics - formant) / 300) ** 2)) + 0.02
+    wave = np.sum(gains[:, None] * np.sin(2 * np.pi * harmonics[:, None] * t), axis=0)
+    soundfile.write(path, 0.3 * wave / np.abs(wave).max(), sample_rate)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ravdess")
+    for actor in range(1, 5):
+        (folder / f"Actor_{actor:02d}").mkdir()
+        for code in range(1, 9):
+            name = f"03-01-{code:02d}-01-01-01-{actor:02d}.wav"
+            speak(folder / f"Actor_{actor:02d}" / name, 80 + 20 * actor, 300 * code)
+    out = tmp_path_factory.mktemp("features") / "ravdess"
+    features.prepare(corpora.load("ravdess", folder), out, FrontendConfig(n_mels=16), progress=False)
+    return out
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """The experiment's own config, but short, with a small network."""
+    small = residual_classifier.ResidualClassifier(8, widths=(4, 8), blocks=(0, 1), hidden=16)
+    monkeypatch.setattr("experiments._classification.NETWORKS", {"convolutional": lambda num_classes: small})
+    config = copy.deepcopy(emotion.CONFIG)
+    config.optim.warmup_steps = 1
+    config.augment.freq_mask_width = 2
+    config.folds = dataclasses.replace(config.folds, num_steps=2, batch_size=8, crop_frames=40)
+    config.train = dataclasses.replace(config.train, num_steps=2, eval_every=1)
+    config.loader = dataclasses.replace(config.loader, batch_size=8, crop_seconds=0.5)
+    return config
+
+
+def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
+    config.seeds = 2
+    with pytest.raises(ConfigError, match="cross-validate into it first"):
+        emotion.ship(config, clips, tmp_path)
+    emotion.loso(config, clips, tmp_path)
+    results = json.loads((tmp_path / "loso/results.json").read_text())
+    assert (results["protocol"], results["speakers"], results["clips"]) == ("leave-one-speaker-out", 4, 32)
+    assert results["uar_low"] <= results["uar"] <= results["uar_high"]
+    assert f"uar {results['uar']:.3f}" in capsys.readouterr().out
+    stored = np.load(tmp_path / "loso/predictions.npz")
+    assert stored["logits"].shape == (2, 32, 8)
+    assert np.abs(stored["logits"]).sum(-1).all(), "every clip was judged by every seed"
+    assert all((tmp_path / "loso" / name).exists() for name in ("confusion.png", "accuracy_by_speaker.png"))
+
+    emotion.ship(config, clips, tmp_path)
+    bundle = lin_jax.load(tmp_path / "ship/emotion")
+    assert (bundle.labels, bundle.members) == (EMOTIONS, 2)
+    assert bundle.temperature == results["temperature"]
+    row = features.open_features(clips).rows[0]
+    assert sum(bundle.predict(row["path"]).probabilities.values()) == pytest.approx(1)
+    card = (tmp_path / "ship/emotion/README.md").read_text()
+    assert f"| {results['uar']:.3f} |" in card
+    assert "CC BY-NC-SA" in card
+
+
+def test_random_split_says_what_it_is(clips, config, tmp_path):
+    emotion.random_split(config, clips, tmp_path)
+    results = json.loads((tmp_path / "random_split/results.json").read_text())
+    assert results["protocol"] == "speaker-dependent 5-fold"
+
+
+def test_one_training(clips, config, tmp_path, capsys):
+    emotion.train(config, clips, tmp_path)
+    assert "speaker-disjoint, 1 speakers, 8 clips: loss" in capsys.readouterr().out
+    assert (tmp_path / "train/curves.png").exists()
+
+
+def test_networks(clips, config):
+    config.network = "deep"
+    with pytest.raises(ConfigError, match="choose one of"):
+        emotion.train(config, clips, None)
