@@ -144,7 +144,7 @@ class Experiment:
 
         Args:
           judged: workdir of the cross-validation whose temperature and figures the bundle carries.
-          card: model card, with the names of results.json in braces where the figures belong.
+          card: model card, with the names of results.json, and `members`, in braces where the figures belong.
           workdir: where to; the bundle is a folder in it, named by the label.
         """
         if not (judged / "results.json").exists():
@@ -168,7 +168,7 @@ class Experiment:
             window_seconds=WINDOW_SECONDS,
             temperature=results["temperature"],
         )
-        return bundles.save(workdir / self.label, bundle, card.format(**results), dtype="float16")
+        return bundles.save(workdir / self.label, bundle, card.format(members=len(members), **results), dtype="float16")
 
     def network(self):
         """The network of the config."""
