@@ -3,6 +3,7 @@
 Shape letters: B clips, S seeds, C classes.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -13,13 +14,14 @@ import numpy as np
 
 from data_pipelines import features, loaders, splits
 from data_pipelines.loaders import LoaderConfig
+from experiments import _run
 from lin_jax import bundles, losses, metrics
 from lin_jax.apps import report
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.residual_classifier import DenseResidualClassifier, ResidualClassifier
 from lin_jax.tasks.classification import Classification, ClassificationConfig
-from lin_jax.training import loop
+from lin_jax.training import loop, writers
 from lin_jax.training.folds import FoldsConfig, Member, fit_members
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
@@ -65,30 +67,37 @@ class Experiment:
         self.labels, self.names = self.clips.labels(label, names)
         self.speakers = np.array(self.clips.speakers)
 
-    def train(self, workdir: pathlib.Path) -> loop.Result:
-        """Train one network on 80 % of the speakers, watched on 10 %, judged on the rest."""
-        split = splits.by_speaker(self.speakers)
+    def train(self, workdir: pathlib.Path) -> dict:
+        """Train one network on 80 % of the speakers, watched on 10 %; judge it on the rest, as `judge` says."""
+        config, split = self.config, splits.by_speaker(self.speakers)
         task = self.make_task(self.constants(split.train))
 
-        def loader(indices, train):
-            return loaders.make_loader(self.clips, indices, self.labels, self.config.loader, train=train)
+        def loader(indices, train=False):
+            return loaders.make_loader(self.clips, indices, self.labels, config.loader, train=train)
 
-        result = loop.fit(
-            task,
-            self.config.train,
-            self.config.optim,
-            loader(split.train, True),
-            lambda: loader(split.validation, False),
-            workdir,
-        )
-        report.plot_curves(result.history, workdir / "curves.png")
-        figures = loop.evaluate(task, result.variables, loader(split.test, False))
-        speakers = len(set(self.speakers[split.test]))
-        print(f"{split.protocol}, {speakers} speakers, {len(split.test)} clips: {_line(figures)}")
-        return result
+        with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
+            writer.write_hparams(_run.flatten(config))
+            result = loop.fit(
+                task,
+                config.train,
+                config.optim,
+                loader(split.train, train=True),
+                lambda: loader(split.validation),
+                workdir,
+                writer,
+            )
+            curves = report.plot_curves(result.history, workdir / "curves.png")
+            writer.write_images(result.best_step, {"curves": report.pixels(curves)})
+            predict = jax.jit(task.predict)
+            logits = np.zeros((1, len(self.labels), len(self.names)))
+            for side in (split.validation, split.test):
+                for batch in loader(side):
+                    logits[0, batch["index"]] = predict(result.variables, batch)["logits"]
+            temperature = metrics.fit_temperature(logits[:, split.validation], self.labels[split.validation])
+            return self.judge(logits, split.test, temperature, split.protocol, workdir, writer)
 
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
-        """Train on all splits at once, judge each test side, and write results.json, predictions.npz and plots."""
+        """Train on all splits at once and judge every clip by the networks that had it in their test side."""
         config = self.config
         # Seeds outermost: a run called again with more seeds goes on after those it has.
         members = [
@@ -100,43 +109,65 @@ class Experiment:
         logits = np.zeros((config.seeds, len(self.labels), len(self.names)))
         for member, result in zip(members, trained, strict=True):
             logits[member.seed, member.test] = result.outputs["logits"]
-        results = self.judge(logits, all_splits[0].protocol, workdir)
-        print(_line({name: value for name, value in results.items() if isinstance(value, float)}))
-        return results
+        everything = np.concatenate([split.test for split in all_splits])
+        temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
+        with contextlib.closing(writers.create(workdir, config.folds.num_steps)) as writer:
+            writer.write_hparams(_run.flatten(config))
+            return self.judge(logits, everything, temperature, all_splits[0].protocol, workdir, writer)
 
-    def judge(self, logits: np.ndarray, protocol: str, workdir: pathlib.Path) -> dict:
-        """Figures of out-of-fold logits [S, B, C], averaged over the seeds as probabilities."""
-        temperature = metrics.fit_temperature(logits, self.labels)
-        probabilities = metrics.mean_probabilities(logits, temperature)
-        predicted = probabilities.argmax(-1)
+    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, writer) -> dict:
+        """Figures of held-out clips, also written to results.json, predictions.npz, plots and TensorBoard.
+
+        Args:
+          logits: of each seed for every clip [S, B, C]; the seeds are averaged as probabilities.
+          indices: of the clips that are judged.
+          temperature: of the softmax.
+          protocol: how the clips were held out.
+          workdir: where to.
+          writer: of TensorBoard's copy.
+        """
+        C = len(self.names)
+        probabilities = metrics.mean_probabilities(logits[:, indices], temperature)
+        labels, predicted, speakers = self.labels[indices], probabilities.argmax(-1), self.speakers[indices]
         by_speaker = {
-            speaker: np.asarray(metrics.confusion_matrix(self.labels[own], predicted[own], len(self.names)))
-            for speaker in np.unique(self.speakers)
-            if (own := self.speakers == speaker).any()
+            str(speaker): np.asarray(metrics.confusion_matrix(labels[own], predicted[own], C))
+            for speaker in np.unique(speakers)
+            for own in [speakers == speaker]
         }
         matrix = sum(by_speaker.values())
         low, high = metrics.bootstrap_interval(list(by_speaker.values()), lambda drawn: metrics.uar(drawn.sum(0)))
         accuracies = {speaker: metrics.accuracy(own) for speaker, own in by_speaker.items()}
-        results = {
-            "protocol": protocol,
-            "speakers": len(by_speaker),
-            "clips": len(self.labels),
-            "seeds": len(logits),
+        figures = {
             "uar": metrics.uar(matrix),
             "uar_low": low,
             "uar_high": high,
             "accuracy": metrics.accuracy(matrix),
             "macro_f1": metrics.macro_f1(matrix),
-            "calibration_error": metrics.expected_calibration_error(probabilities, self.labels),
+            "calibration_error": metrics.expected_calibration_error(probabilities, labels),
+        }
+        results = {
+            "protocol": protocol,
+            "speakers": len(by_speaker),
+            "clips": len(labels),
+            "seeds": len(logits),
+            **figures,
             "temperature": temperature,
             "recalls": dict(zip(self.names, metrics.recalls(matrix).tolist(), strict=True)),
             "accuracy_by_speaker": accuracies,
         }
-        workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-        np.savez_compressed(workdir / "predictions.npz", logits=logits.astype(np.float32), labels=self.labels)
-        report.plot_confusion(matrix, self.names, workdir / "confusion.png")
-        report.plot_bars(accuracies, workdir / "accuracy_by_speaker.png", mark=metrics.accuracy(matrix))
+        np.savez_compressed(
+            workdir / "predictions.npz", logits=logits[:, indices].astype(np.float32), labels=labels, indices=indices
+        )
+        plots = {
+            "confusion": report.plot_confusion(matrix, self.names, workdir / "confusion.png"),
+            "accuracy_by_speaker": report.plot_bars(
+                accuracies, workdir / "accuracy_by_speaker.png", mark=figures["accuracy"]
+            ),
+        }
+        writer.write_images(0, {name: report.pixels(figure) for name, figure in plots.items()})
+        print(f"{protocol}, {len(by_speaker)} speakers, {len(labels)} clips:")
+        print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         return results
 
     def ship(self, judged: pathlib.Path, card: str, workdir: pathlib.Path) -> pathlib.Path:
@@ -195,10 +226,6 @@ class Experiment:
         for index, frames in enumerate(length):
             padded[index, :frames] = self.clips[index]["features"]
         return {"features": padded, "num_frames": length, "label": self.labels}
-
-
-def _line(figures):
-    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
 def _stack(*leaves):

@@ -62,6 +62,7 @@ def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
     assert (results["protocol"], results["speakers"], results["clips"]) == ("leave-one-speaker-out", 4, 32)
     assert results["uar_low"] <= results["uar"] <= results["uar_high"]
     assert f"uar {results['uar']:.3f}" in capsys.readouterr().out
+    assert sum(results["recalls"].values()) / 8 == pytest.approx(results["uar"])
     stored = np.load(tmp_path / "loso/predictions.npz")
     assert stored["logits"].shape == (2, 32, 8)
     assert np.abs(stored["logits"]).sum(-1).all(), "every clip was judged by every seed"
@@ -86,8 +87,11 @@ def test_random_split_says_what_it_is(clips, config, tmp_path):
 
 def test_one_training(clips, config, tmp_path, capsys):
     emotion.train(config, clips, tmp_path)
-    assert "speaker-disjoint, 1 speakers, 8 clips: loss" in capsys.readouterr().out
-    assert (tmp_path / "train/curves.png").exists()
+    assert "speaker-disjoint, 1 speakers, 8 clips:" in capsys.readouterr().out
+    for name in ("curves.png", "confusion.png", "results.json"):
+        assert (tmp_path / "train" / name).exists()
+    events = b"".join(path.read_bytes() for path in (tmp_path / "train").rglob("events.*"))
+    assert all(picture in events for picture in (b"curves", b"confusion"))
 
 
 def test_networks(clips, config):
