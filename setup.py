@@ -18,10 +18,9 @@ REQUIRES = [
     "scipy>=1.14",  # DCT and statistics on the host
     "soundfile>=0.14",  # MP3 and Opus decoding in the wheel
     "soxr>=1.0",  # high-quality resampling
-    "librosa>=0.11",  # reference signal processing, plots of spectrograms
     "grain>=0.2.18",  # grain.checkpoint beside Orbax
     "tensorflow-datasets>=4.9.10",  # ArrayRecord without TensorFlow
-    "clu>=0.0.12",  # parameter overview
+    "absl-py>=2.5",  # flags of the experiments
     "ml-collections>=1.0",  # typed overrides of dataclass configs
     "tensorboardX>=2.6.5",  # event files without TensorFlow
     "matplotlib>=3.9",
@@ -30,7 +29,7 @@ REQUIRES = [
 
 EXTRAS = {
     "tts": ["espeakng-loader>=0.2.4"],  # GPL-3 voice for the synthetic corpus: optional, never bundled
-    "eval": ["scikit-learn>=1.5"],  # independent baselines
+    "eval": ["librosa>=0.11", "scikit-learn>=1.5"],  # independent references of tests and benchmarks
 }
 EXTRAS["demo"] = EXTRAS["tts"]
 EXTRAS["dev"] = EXTRAS["tts"] + EXTRAS["eval"] + ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"]
