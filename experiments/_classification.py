@@ -196,6 +196,7 @@ class Experiment:
                 *((result.variables, *member.constants[:2]) for member, result in zip(members, trained, strict=True)),
             ),
             members=len(members),
+            views=(self.config.task.view_tempo, self.config.task.view_frequency),
             window_seconds=WINDOW_SECONDS,
             temperature=results["temperature"],
         )

@@ -23,7 +23,7 @@ from lin_jax.training.folds import FoldsConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
-    task=ClassificationConfig(label_smoothing=0.1, mixup_alpha=0.3),
+    task=ClassificationConfig(label_smoothing=0.1, mixup_alpha=0.3, view_tempo=0.06, view_frequency=0.05),
     augment=AugmentConfig(
         tempo=(0.9, 1.1),
         frequency_warp=(0.9, 1.1),

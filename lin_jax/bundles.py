@@ -65,6 +65,7 @@ class Bundle:
       std: its standard deviation, shaped alike.
       members: number of networks whose probabilities are averaged.
       temperature: what logits are divided by, so that a probability is how often it is right (Guo et al., 2017).
+      views: (tempo, frequency), the `view_tempo` and `view_frequency` of `ClassificationConfig`.
       window_seconds: length of the windows in which a recording is heard.
     """
 
@@ -77,6 +78,7 @@ class Bundle:
     std: np.ndarray
     members: int = 1
     temperature: float = 1.0
+    views: tuple[float, float] = (0.0, 0.0)
     window_seconds: float = 3.0
 
     def predict(self, source, sample_rate: int | None = None) -> Prediction:
@@ -193,13 +195,15 @@ class Bundle:
     def _forward(self):
         import jax
 
-        from lin_jax.tasks.classification import Classification
+        from lin_jax.tasks.classification import Classification, ClassificationConfig
+
+        config = ClassificationConfig(view_tempo=self.views[0], view_frequency=self.views[1])
 
         @jax.jit
         def forward(member, waveform, length):  # [B, N], [B] -> [B, C]
             variables, mean, std = member
             # Its training task is asked, so that serving cannot drift from training.
-            task = Classification(self.model, self.labels, self.frontend, mean, std)
+            task = Classification(self.model, self.labels, self.frontend, mean, std, config)
             logits = task.predict(variables, {"waveform": waveform, "length": length})["logits"]
             return jax.nn.softmax(logits / self.temperature)
 
@@ -237,6 +241,7 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         "fingerprint": bundle.frontend.fingerprint(),
         "members": bundle.members,
         "calibration": {"temperature": bundle.temperature},
+        "views": list(bundle.views),
         "window_seconds": bundle.window_seconds,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
@@ -309,6 +314,7 @@ def load(name_or_path) -> Bundle:
             std=flat["std"],
             members=described["members"],
             temperature=described["calibration"]["temperature"],
+            views=tuple(described["views"]),
             window_seconds=described["window_seconds"],
         )
     except KeyError as error:

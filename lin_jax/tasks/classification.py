@@ -4,6 +4,7 @@ Shapes: B batch, N samples, T frames, D features, C classes.
 """
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -23,11 +24,15 @@ class ClassificationConfig:
       label_smoothing: share of each target spread over all classes.
       mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
       class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
+      view_tempo: when judged, a clip is heard this share slower, as it is, and this share faster; 0 only as it is.
+      view_frequency: likewise lower, as it is, and higher; the logits of all combinations are averaged.
     """
 
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     class_weights: bool = False
+    view_tempo: float = 0.0
+    view_frequency: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +108,10 @@ class Classification:
     def predict(self, variables, batch):
         """Logits and probabilities [B, C] of each clip."""
         features, num_frames = self._features(batch)
-        logits = self.model.apply(variables, features, num_frames, train=False)
+        B = features.shape[0]
+        features, num_frames = self._views(features, num_frames)
+        logits = self.model.apply(variables, features, num_frames, train=False)  # [V B, C]
+        logits = jnp.mean(logits.reshape(-1, B, len(self.labels)), axis=0)
         return {"logits": logits, "probabilities": jax.nn.softmax(logits)}
 
     def _features(self, batch, key=None):
@@ -128,6 +136,23 @@ class Classification:
             valid = jnp.arange(features.shape[1]) < num_frames[:, None]
             features = jnp.where(valid[..., None], features, 0.0)
         return features, num_frames
+
+    def _views(self, features, num_frames):
+        """Every clip [B, T, D] under each of V views, [V B, T', D]; T' has room for the slowest."""
+        tempos, factors = (
+            (1.0,) if not share else (1.0 - share, 1.0, 1.0 + share)
+            for share in (self.config.view_tempo, self.config.view_frequency)
+        )
+        views = [(tempo, factor) for tempo in tempos for factor in factors]
+        if len(views) == 1:
+            return features, num_frames
+        B, T, _ = features.shape
+        tempo, factor = (jnp.repeat(jnp.array(values), B) for values in zip(*views, strict=True))
+        features = jnp.pad(features, ((0, 0), (0, math.ceil(T / tempos[0]) - T), (0, 0)))
+        features, num_frames = jnp.tile(features, (len(views), 1, 1)), jnp.tile(num_frames, len(views))
+        if len(factors) > 1:
+            features = augmentation.warp_frequency(features, factor, front_end.mel_centres(self.frontend))
+        return augmentation.change_tempo(features, num_frames, tempo)
 
     def _sums(self, per_example, logits, labels, weight):
         return {

@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from lin_jax.audio import frontend
+from lin_jax.audio import augment, frontend
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.losses import cross_entropy
 from lin_jax.tasks.classification import Classification, ClassificationConfig, mixup
@@ -102,6 +102,29 @@ def test_padding_and_filler_change_nothing():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), expected, padded)
     sums = [task.evaluate(variables, b) for b in (batch, pad(batch, 7, examples=4))]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *sums)
+
+
+def test_views_are_averaged():
+    """The clip slower, as it is, and faster, each at three frequencies: the mean of what they give one by one."""
+    task, batch = (
+        make_task(config=ClassificationConfig(view_tempo=0.1, view_frequency=0.05)),
+        make_features(make_waveforms()),
+    )
+    variables = task.init(KEY)
+    heard = task.predict(variables, batch)["logits"]
+    features, num_frames = task._features(batch)
+    B, T, _ = features.shape
+    alone = []
+    for tempo in (0.9, 1.0, 1.1):
+        for factor in (0.95, 1.0, 1.05):
+            view = augment.warp_frequency(features, np.full(B, factor), frontend.mel_centres(task.frontend))
+            view = np.pad(view, ((0, 0), (0, T), (0, 0)))
+            view, frames = augment.change_tempo(view, num_frames, np.full(B, tempo))
+            alone.append(task.model.apply(variables, view, frames, train=False))
+    np.testing.assert_allclose(heard, np.mean(alone, axis=0), rtol=1e-4, atol=1e-4)
+    assert np.abs(heard - make_task().predict(variables, batch)["logits"]).max() > 1e-3
+    padded = task.predict(variables, pad(batch, 7, examples=0))["logits"]
+    np.testing.assert_allclose(padded, heard, rtol=1e-4, atol=1e-5)
 
 
 def test_loss_by_hand():
