@@ -20,6 +20,7 @@ REQUIRES = [
     "soxr>=1.0",  # high-quality resampling
     "grain>=0.2.18",  # grain.checkpoint beside Orbax
     "tensorflow-datasets>=4.9.10",  # ArrayRecord without TensorFlow
+    "clu>=0.0.12",  # parameter overview
     "absl-py>=2.5",  # flags of the experiments
     "ml-collections>=1.0",  # typed overrides of dataclass configs
     "tensorboardX>=2.6.5",  # event files without TensorFlow
@@ -41,7 +42,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
-    package_data={"lin_jax": ["pretrained/*/*"]},
+    package_data={"lin_jax": ["pretrained/*/*"], "experiments": ["*_card.md"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["lin = lin_jax.apps.cli:main"]},

@@ -117,6 +117,8 @@ def fit(
       OSError: the logs cannot be written.
       SystemExit: with code 128 + number of the signal, once a checkpoint is saved after Ctrl-C or SIGTERM.
     """
+    from clu import parameter_overview
+
     _validate(config)
     workdir = pathlib.Path(workdir)
     mesh = parallel.make_mesh()
@@ -136,6 +138,8 @@ def fit(
         target = parallel.abstract_state(create, init_key, mesh)
         if checkpoints.latest_step is None:
             state, progress = parallel.init_state(create, init_key, mesh), Progress()
+            table = parameter_overview.get_parameter_overview(state.params, include_stats=False)
+            writer.write_texts(0, {"parameters": table})
         else:
             state, position, saved = checkpoints.restore(target)
             feed.seek(position)

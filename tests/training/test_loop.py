@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from lin_jax.errors import CheckpointError, ConfigError, TrainingError
-from lin_jax.training import writers
+from lin_jax.training import loop, optim, writers
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +175,19 @@ def test_writers(tmp_path, capsys):
     events = b"".join(p.read_bytes() for p in pathlib.Path(tmp_path / "tensorboard").iterdir())
     assert all(tag in events for tag in (b"train/loss", b"confusion", b"clip", b"weights", b"hparams"))
     assert capsys.readouterr().err.splitlines() == ["step 10/20  eval uar nan", "step 10: halfway"]
+
+
+def test_the_parameters_are_listed_once(tmp_path):
+    """A run that is resumed does not list them again."""
+    listed = []
+
+    class Listener(writers.Writer):
+        def write_texts(self, step, texts):
+            listed.extend(texts[name] for name in texts if name == "parameters")
+
+    for num_steps in (2, 4):
+        config = loop.TrainConfig(num_steps=num_steps)
+        loop.fit(tiny.make_task(), config, optim.OptimConfig(), tiny.train_loader(), None, tmp_path, Listener())
+    (table,) = listed
+    assert "Dense_1/kernel" in table
+    assert "Total: 179" in table  # 6 x 16, BatchNorm 2 x 16, 16 x 3 + 3
