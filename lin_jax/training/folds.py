@@ -52,7 +52,7 @@ class Member:
 
     Attributes:
       train: clips it learns from [n] int.
-      test: clips it is asked about [m] int, the same number for each member that trains side by side.
+      test: clips it is asked about [m] int.
       seed: of its parameters, batches and augmentation.
       constants: pytree given to `make_task`, such as the mean and deviation of its training clips.
     """
@@ -161,11 +161,13 @@ class _Trainer:
             with self.compiling:
                 state = self._restore(checkpoints, constants, init_key) if done else self.create(constants, init_key)
             bar.update(done * self.width)
+            sums = None
             for number in range(done, config.num_steps):
                 if self.stopped:
                     return []
-                state, sums = self.step(self.clips, constants, state, order[number], run_key)
-                jax.block_until_ready(sums)
+                state, ahead = self.step(self.clips, constants, state, order[number], run_key)
+                jax.block_until_ready(sums)  # of the step before, so that the device always has one to do
+                sums = ahead
                 bar.update(self.width)
                 if (number + 1) % config.checkpoint_every == 0 or number + 1 == config.num_steps:
                     loss = np.asarray(sums["loss"] / sums["weight"])
@@ -180,12 +182,15 @@ class _Trainer:
         with self.compiling:
             outputs = self.predict(self.clips, constants, state.variables, rows)
         trained = jax.device_get((state.variables, outputs))
-        if self.width == 1:
-            return [Trained(*trained)]
-        return [Trained(*jax.tree.map(lambda x, i=i: x[i], trained)) for i in range(self.width)]
+        results = []
+        for i, member in enumerate(group):
+            variables, outputs = jax.tree.map(lambda x, i=i: x[i], trained) if self.width > 1 else trained
+            results.append(Trained(variables, {name: x[: len(member.test)] for name, x in outputs.items()}))
+        return results
 
     def _inputs(self, group):
-        constants, rows = self._stack([(member.constants, member.test) for member in group])
+        longest = max(len(member.test) for member in group)
+        constants, rows = self._stack([(member.constants, np.resize(member.test, longest)) for member in group])
         keys = self._stack([jax.random.split(jax.random.key(member.seed)) for member in group])
         order = np.stack([_order(member, self.config) for member in group], axis=1)  # [steps, width, B]
         return constants, rows, order if self.width > 1 else order[:, 0], *jnp.moveaxis(keys, -1, 0)
