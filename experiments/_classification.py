@@ -126,14 +126,9 @@ class Experiment:
           workdir: where to.
           writer: of TensorBoard's copy.
         """
-        C = len(self.names)
         probabilities = metrics.mean_probabilities(logits[:, indices], temperature)
         labels, predicted, speakers = self.labels[indices], probabilities.argmax(-1), self.speakers[indices]
-        by_speaker = {
-            str(speaker): np.asarray(metrics.confusion_matrix(labels[own], predicted[own], C))
-            for speaker in np.unique(speakers)
-            for own in [speakers == speaker]
-        }
+        by_speaker = metrics.confusion_by_speaker(labels, predicted, speakers, len(self.names))
         matrix = sum(by_speaker.values())
         low, high = metrics.bootstrap_interval(list(by_speaker.values()), lambda drawn: metrics.uar(drawn.sum(0)))
         accuracies = {speaker: metrics.accuracy(own) for speaker, own in by_speaker.items()}

@@ -85,7 +85,12 @@ def run(out: pathlib.Path, size: Size = Size()) -> pathlib.Path:
     _say(4, "The best network becomes a bundle: weights, front end, labels, card")
     bundle = bundles.Bundle("demo", names, model, clips.frontend, result.variables, mean, std)
     heard = [bundle.predict(clips.rows[i]["path"]) for i in split.test]
-    matrices = _confusion_by_speaker(clips, split.test, labels, [names.index(clip.label) for clip in heard])
+    matrices = metrics.confusion_by_speaker(
+        labels[split.test],
+        [names.index(clip.label) for clip in heard],
+        [clips.speakers[i] for i in split.test],
+        len(names),
+    )
     matrix = sum(matrices.values())
     low, high = metrics.bootstrap_interval(list(matrices.values()), lambda drawn: metrics.uar(drawn.sum(0)))
     figures = {
@@ -125,15 +130,6 @@ def run(out: pathlib.Path, size: Size = Size()) -> pathlib.Path:
 
 def _say(number: int, what: str):
     print(f"\n{number}/6  {what}", flush=True)
-
-
-def _confusion_by_speaker(clips, indices, labels, predicted) -> dict[str, np.ndarray]:
-    """Confusion matrix [C, C] of each speaker."""
-    C = labels.max() + 1
-    matrices = {clips.speakers[i]: np.zeros((C, C), int) for i in indices}
-    for i, prediction in zip(indices, predicted, strict=True):
-        matrices[clips.speakers[i]][labels[i], prediction] += 1
-    return matrices
 
 
 def _ask(bundle, clip) -> tuple[str, str, float]:

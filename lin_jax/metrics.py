@@ -28,6 +28,24 @@ def confusion_matrix(labels, predictions, num_classes, weight=None):
     return jnp.matmul(rows.T, columns, precision="highest")  # [C, C]
 
 
+def confusion_by_speaker(labels, predictions, speakers, num_classes):
+    """Confusion matrix of each speaker, on the host: what `bootstrap_interval` draws from.
+
+    Args:
+      labels: true classes [B] int.
+      predictions: predicted classes [B] int.
+      speakers: who speaks each clip [B].
+      num_classes: C.
+
+    Returns:
+      {speaker: [C, C] int, rows true, columns predicted}, in sorted order.
+    """
+    matrices = {str(speaker): np.zeros((num_classes, num_classes), int) for speaker in np.unique(speakers)}
+    for speaker, label, prediction in zip(speakers, labels, predictions, strict=True):
+        matrices[str(speaker)][label, prediction] += 1
+    return matrices
+
+
 def accuracy(matrix):
     """Share of examples classified correctly, from a confusion matrix [C, C]."""
     return _ratio(np.trace(matrix), np.sum(matrix))

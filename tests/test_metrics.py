@@ -55,3 +55,13 @@ def test_expected_calibration_error():
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
     assert metrics.expected_calibration_error(probabilities, [0, 1, 1, 1]) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
     assert metrics.expected_calibration_error(np.eye(2), [0, 1]) == 0.0
+
+
+def test_confusion_by_speaker_divides_the_whole():
+    rng = np.random.default_rng(0)
+    labels, predictions, speakers = rng.integers(0, 3, 50), rng.integers(0, 3, 50), rng.choice(["b", "a"], 50)
+    matrices = metrics.confusion_by_speaker(labels, predictions, speakers, 3)
+    assert list(matrices) == ["a", "b"]
+    np.testing.assert_array_equal(sum(matrices.values()), metrics.confusion_matrix(labels, predictions, 3))
+    own = speakers == "a"
+    np.testing.assert_array_equal(matrices["a"], metrics.confusion_matrix(labels[own], predictions[own], 3))

@@ -14,6 +14,7 @@ from flax import linen as nn
 from lin_jax import losses, metrics
 from lin_jax.audio import augment as augmentation
 from lin_jax.audio import frontend as front_end
+from lin_jax.models.layers import frame_mask
 
 
 @dataclasses.dataclass
@@ -126,14 +127,14 @@ class Classification:
             features, num_frames = front_end.extract(self.frontend, waveform, length)
         else:
             features, num_frames = batch["features"], batch["num_frames"]
-        valid = jnp.arange(features.shape[1]) < num_frames[:, None]  # [B, T]
+        valid = frame_mask(num_frames, features.shape[1])
         features = jnp.where(valid[..., None], (features - self.mean) / self.std, 0.0)
         if key is not None:
             centres = front_end.mel_centres(self.frontend)
             features, num_frames = augmentation.augment_features(
                 feature_key, self.augment, features, num_frames, centres
             )
-            valid = jnp.arange(features.shape[1]) < num_frames[:, None]
+            valid = frame_mask(num_frames, features.shape[1])
             features = jnp.where(valid[..., None], features, 0.0)
         return features, num_frames
 
