@@ -181,15 +181,15 @@ class Experiment:
             Member(everything, everything[:1], seed, self.constants(everything)) for seed in range(self.config.seeds)
         ]
         trained = fit_members(self.make_task, self._arrays(), members, self.config.folds, self.config.optim, workdir)
-        bundle = bundles.Bundle(
+        bundle = bundles.Classifier(
             self.label,
-            self.names,
             self.network(),
             self.clips.frontend,
             *jax.tree.map(
                 _stack,
                 *((result.variables, *member.constants[:2]) for member, result in zip(members, trained, strict=True)),
             ),
+            labels=self.names,
             members=len(members),
             views=(self.config.task.view_tempo, self.config.task.view_frequency),
             window_seconds=WINDOW_SECONDS,

@@ -83,7 +83,7 @@ def run(out: pathlib.Path, size: Size = Size()) -> pathlib.Path:
     )
 
     _say(4, "The best network becomes a bundle: weights, front end, labels, card")
-    bundle = bundles.Bundle("demo", names, model, clips.frontend, result.variables, mean, std)
+    bundle = bundles.Classifier("demo", model, clips.frontend, result.variables, mean, std, names)
     heard = [bundle.predict(clips.rows[i]["path"]) for i in split.test]
     matrices = metrics.confusion_by_speaker(
         labels[split.test],

@@ -10,7 +10,7 @@ def load(name_or_path):
       name_or_path: name of a bundle that ships with lin_jax, or the folder of another.
 
     Returns:
-      A `lin_jax.bundles.Bundle`; `lin_jax.errors.BundleError` if there is none or it is damaged.
+      A `lin_jax.bundles.Bundle` of its kind; `lin_jax.errors.BundleError` if there is none or it is damaged.
     """
     from lin_jax import bundles
 

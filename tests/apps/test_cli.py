@@ -137,7 +137,7 @@ def bundle(tmp_path_factory):
     init = jax.jit(functools.partial(model.init, train=False))
     variables = init(jax.random.key(0), np.zeros((1, 99, D)), np.array([99]))
     mean, std = np.full(D, -30.0), np.full(D, 12.0)
-    made = bundles.Bundle("mood", ("calm", "angry"), model, config, jax.tree.map(np.asarray, variables), mean, std)
+    made = bundles.Classifier("mood", model, config, jax.tree.map(np.asarray, variables), mean, std, ("calm", "angry"))
     return str(bundles.save(tmp_path_factory.mktemp("bundle") / "mood", made, ""))
 
 

@@ -55,7 +55,7 @@ def make(members=1, **changes):
     variables, mean, std = jax.tree.map(
         lambda leaf: np.asarray(leaf)[0] if members == 1 else np.asarray(leaf), (variables, shift - 30, shift + 12)
     )
-    return bundles.Bundle("mood", LABELS, model, config, variables, mean, std, members=members, **changes)
+    return bundles.Classifier("mood", model, config, variables, mean, std, LABELS, members=members, **changes)
 
 
 def speech(seconds, seed=0, rate=RATE):

@@ -1,0 +1,7 @@
+"""Bundles: trained models ready for use."""
+
+from lin_jax.bundles.base import BATCHES, Bundle
+from lin_jax.bundles.classifier import Classifier, Prediction, Segment
+from lin_jax.bundles.folder import NETWORKS, PRETRAINED, load, save
+
+__all__ = ["BATCHES", "NETWORKS", "PRETRAINED", "Bundle", "Classifier", "Prediction", "Segment", "load", "save"]

@@ -1,0 +1,82 @@
+"""What every kind of bundle has and does.
+
+Shape letters: B windows, N samples, D features.
+"""
+
+import contextlib
+import dataclasses
+import os
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lin_jax.errors import AudioError, BundleError
+
+# Windows go through the network in batches of these sizes and no other, so that nothing else is ever compiled.
+BATCHES = (1, 2, 8)
+
+
+@dataclasses.dataclass(eq=False)
+class Bundle:
+    """A trained network with all it takes to use it; each kind adds what it answers with.
+
+    Attributes:
+      name: short name, such as "emotion".
+      model: Linen network, `model.apply(variables, features, num_frames, train=False)`.
+      frontend: the `FrontendConfig` it was trained with.
+      variables: its Flax collections.
+      mean: of each feature over the training frames [D].
+      std: its standard deviation [D].
+    """
+
+    name: str
+    model: Any
+    frontend: Any
+    variables: dict
+    mean: np.ndarray
+    std: np.ndarray
+
+    task: ClassVar[str]  # what kind it is, in bundle.json
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "std")  # attributes kept with the weights
+
+    def settings(self) -> dict:
+        """What bundle.json says of this kind beyond what it says of all."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_settings(cls, settings: dict, **common) -> "Bundle":
+        """The bundle that `settings` came from; KeyError if one is missing."""
+        raise NotImplementedError
+
+    def rate(self, source, sample_rate: int | None) -> int:
+        """Rate in Hz at which a source arrives: a path is read at the front end's, a waveform must tell its own."""
+        if is_path(source):
+            return self.frontend.sample_rate
+        if not sample_rate:
+            raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
+        return sample_rate
+
+    @contextlib.contextmanager
+    def weights_fit(self):
+        """Where the network is applied: weights of another network become a BundleError."""
+        from flax.errors import FlaxError
+
+        try:
+            yield
+        except (FlaxError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise BundleError(f"{self.name}: weights do not fit the network ({reason}); save it again") from None
+
+
+def padded(windows: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Waveforms of at most `size` samples as a batch of one of the `BATCHES`: float32 [B, size], and lengths [B]."""
+    B = next(B for B in BATCHES if len(windows) <= B)
+    waveform, length = np.zeros((B, size), np.float32), np.full(B, size, np.int32)
+    for i, samples in enumerate(windows):
+        waveform[i, : len(samples)], length[i] = samples, len(samples)
+    return waveform, length
+
+
+def is_path(source) -> bool:
+    """Whether a source is the path of a file, and not samples."""
+    return isinstance(source, str | os.PathLike)

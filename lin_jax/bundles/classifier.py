@@ -1,0 +1,192 @@
+"""A trained classifier in use: what a recording is, as a whole or window by window.
+
+Shape letters: B windows, N samples, D features, C classes.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
+from lin_jax.errors import AudioError
+
+# A recording up to this long is read whole; a longer one window by window, so that memory stays constant.
+WHOLE_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a classifier hears in a recording: a label, every label's probability, and its length in seconds."""
+
+    label: str
+    probabilities: dict[str, float]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """What a classifier hears from `start` to `end` seconds; in silence `label` is None and `probabilities` empty."""
+
+    start: float
+    end: float
+    label: str | None
+    probabilities: dict[str, float]
+
+
+@dataclasses.dataclass(eq=False)
+class Classifier(Bundle):
+    """A trained classifier with all it takes to use it; its network maps to logits [B, C].
+
+    Attributes:
+      labels: name of each class (C), in the order of the logits.
+      members: number of networks whose probabilities are averaged; when more than one, `variables`, `mean` and `std`
+        have a leading member axis.
+      temperature: what logits are divided by, so that a probability is how often it is right (Guo et al., 2017).
+      views: (tempo, frequency), the `view_tempo` and `view_frequency` of `ClassificationConfig`.
+      window_seconds: length of the windows in which a recording is heard.
+    """
+
+    labels: tuple[str, ...]
+    members: int = 1
+    temperature: float = 1.0
+    views: tuple[float, float] = (0.0, 0.0)
+    window_seconds: float = 3.0
+
+    task: ClassVar[str] = "classification"
+
+    def settings(self) -> dict:
+        """See `Bundle`."""
+        return {
+            "labels": list(self.labels),
+            "members": self.members,
+            "calibration": {"temperature": self.temperature},
+            "views": list(self.views),
+            "window_seconds": self.window_seconds,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict, **common) -> "Classifier":
+        """See `Bundle`."""
+        return cls(
+            **common,
+            labels=tuple(settings["labels"]),
+            members=settings["members"],
+            temperature=settings["calibration"]["temperature"],
+            views=tuple(settings["views"]),
+            window_seconds=settings["window_seconds"],
+        )
+
+    def predict(self, source, sample_rate: int | None = None) -> Prediction:
+        """Classify a recording: the mean over its half-overlapping windows and over the members.
+
+        Args:
+          source: path of an audio file, or a waveform [N] or [N, channels].
+          sample_rate: of a waveform, in Hz; not used for a path.
+
+        Returns:
+          A `Prediction`; AudioError if the recording cannot be read, is silent, or is shorter than one frame.
+        """
+        from lin_jax.audio import files
+
+        rate = self.rate(source, sample_rate)
+        seconds = files.duration(source) if is_path(source) else len(source) / rate
+        if seconds > WHOLE_SECONDS:
+            heard = [list(segment.probabilities.values()) for segment in self.timeline(source, rate) if segment.label]
+            if not heard:
+                raise AudioError(f"{source}: silent throughout; record it again or leave it out")
+            return Prediction(*self._named(np.mean(heard, axis=0)), seconds)
+        samples = files.load(source, self.frontend, sample_rate=rate)
+        size = self._window
+        count = 1 + max(0, -(-(len(samples) - size) // (size // 2)))
+        starts = np.linspace(0, max(0, len(samples) - size), count).astype(int)
+        rows = self._probabilities([samples[start : start + size] for start in starts])
+        return Prediction(*self._named(rows.mean(axis=0)), seconds)
+
+    def timeline(self, source, sample_rate: int | None = None) -> Iterator[Segment]:
+        """Classify a recording of any length window by window, in constant memory.
+
+        Args:
+          source: path of an audio file, or a waveform [N] or [N, channels].
+          sample_rate: of a waveform, in Hz; not used for a path.
+
+        Yields:
+          A `Segment` for each window, without gaps; the last is as short as the recording makes it, but is heard
+          together with what came before. AudioError as for `predict`, at the window where the fault is met.
+        """
+        from lin_jax.audio import files
+
+        rate = self.rate(source, sample_rate)
+        size = round(self.window_seconds * rate)
+        name = str(source) if is_path(source) else "samples"
+        if is_path(source):
+            blocks = files.stream(source, rate, block_seconds=self.window_seconds)
+        else:
+            blocks = (source[i : i + size] for i in range(0, len(source), size))
+        start, before, spans, windows = 0, None, [], []
+        for block in blocks:
+            end = start + len(block)
+            silent = np.abs(block).max() < files.SILENCE
+            spans.append((start / rate, end / rate, silent))
+            if not silent:
+                heard = block if before is None else np.concatenate([before, block])[-size:]
+                files.check(heard, name, min_samples=self.frontend.win_length)
+                windows.append(files.load(heard, self.frontend, sample_rate=rate))
+            start, before = end, block
+            if len(spans) == BATCHES[-1]:
+                yield from self._segments(spans, windows)
+                spans, windows = [], []
+        yield from self._segments(spans, windows)
+
+    def _segments(self, spans, windows) -> Iterator[Segment]:
+        rows = iter(self._probabilities(windows))
+        for start, end, silent in spans:
+            yield Segment(start, end, *((None, {}) if silent else self._named(next(rows))))
+
+    def _probabilities(self, windows: list[np.ndarray]) -> np.ndarray:
+        """Class probabilities [B, C] of B waveforms, each at the front end's rate and at most one window long."""
+        rows = np.zeros((len(windows), len(self.labels)))
+        for start in range(0, len(windows), BATCHES[-1]):
+            chunk = windows[start : start + BATCHES[-1]]
+            batch = padded(chunk, self._window)
+            with self.weights_fit():
+                members = [self._forward(member, *batch) for member in self._members]
+            rows[start : start + len(chunk)] = np.mean(members, axis=0)[: len(chunk)]
+        return rows
+
+    def _named(self, row: np.ndarray) -> tuple[str, dict[str, float]]:
+        return self.labels[int(row.argmax())], dict(zip(self.labels, row.tolist(), strict=True))
+
+    @property
+    def _window(self) -> int:
+        return round(self.window_seconds * self.frontend.sample_rate)
+
+    @functools.cached_property
+    def _members(self) -> list:
+        """The members one by one: calling one network many times is faster than a `vmap` over convolution weights."""
+        import jax
+
+        tree = (self.variables, self.mean, self.std)
+        if self.members == 1:
+            return [jax.device_put(tree)]
+        return [jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], tree)) for i in range(self.members)]
+
+    @functools.cached_property
+    def _forward(self):
+        import jax
+
+        from lin_jax.tasks.classification import Classification, ClassificationConfig
+
+        config = ClassificationConfig(view_tempo=self.views[0], view_frequency=self.views[1])
+
+        @jax.jit
+        def forward(member, waveform, length):  # [B, N], [B] -> [B, C]
+            variables, mean, std = member
+            # Its training task is asked, so that serving cannot drift from training.
+            task = Classification(self.model, self.labels, self.frontend, mean, std, config)
+            logits = task.predict(variables, {"waveform": waveform, "length": length})["logits"]
+            return jax.nn.softmax(logits / self.temperature)
+
+        return forward

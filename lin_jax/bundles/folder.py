@@ -1,0 +1,161 @@
+"""A bundle as a folder, one format for every kind.
+
+bundle.json          what it is: task, network, front end and its fingerprint, and what its kind adds
+weights.safetensors  variables, normalisation and what other arrays its kind has, under flat names
+README.md            the model card
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+
+from lin_jax.bundles.base import Bundle
+from lin_jax.bundles.classifier import Classifier
+from lin_jax.errors import BundleError, ConfigError
+
+FORMAT = 1
+PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
+KINDS = {kind.task: kind for kind in (Classifier,)}
+# The networks a bundle may name and where each lives; a name read from a file is never imported as it stands.
+NETWORKS = dict.fromkeys(("ResidualClassifier", "DenseResidualClassifier"), "lin_jax.models.residual_classifier")
+
+
+def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathlib.Path:
+    """Write a bundle as a folder, replacing one of that name only once all of it is on the disk.
+
+    Args:
+      folder: where to.
+      bundle: what to save.
+      card: the model card in Markdown: what it is for, what it was trained on, how it was measured, its licence.
+      dtype: of the network's parameters on the disk, "float32" or "float16" (half the size); in memory float32.
+
+    Returns:
+      The folder; BundleError if the network is unknown to `NETWORKS`, its settings are not JSON, or the disk is full.
+    """
+    from flax import traverse_util
+    from safetensors.numpy import save as to_bytes
+
+    flat = {
+        f"variables/{name}": np.asarray(leaf, dtype if name.startswith("params/") else np.float32)
+        for name, leaf in traverse_util.flatten_dict(bundle.variables, sep="/").items()
+    }
+    flat |= {name: np.asarray(getattr(bundle, name), np.float32) for name in bundle.arrays}
+    weights = to_bytes({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()})
+    described = {
+        "format": FORMAT,
+        "task": bundle.task,
+        "name": bundle.name,
+        "model": _describe(bundle.model),
+        "frontend": bundle.frontend.to_dict(),
+        "fingerprint": bundle.frontend.fingerprint(),
+        **bundle.settings(),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    folder = pathlib.Path(folder)
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        (part / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
+        (part / "weights.safetensors").write_bytes(weights)
+        (part / "README.md").write_text(card)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+        os.replace(part, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise BundleError(
+            f"{folder}: cannot be written ({error.strerror}); free space or choose another place"
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def load(name_or_path) -> Bundle:
+    """Load a bundle.
+
+    Args:
+      name_or_path: name of one that ships with lin_jax, such as "emotion", or the folder of another.
+
+    Returns:
+      The `Bundle` of its kind; BundleError if it is missing, damaged, or not of this format.
+    """
+    from flax import traverse_util
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    from lin_jax.audio.frontend import FrontendConfig
+
+    shipped = {path.parent.name: path.parent for path in sorted(PRETRAINED.glob("*/bundle.json"))}
+    folder = shipped.get(str(name_or_path), pathlib.Path(name_or_path))
+    if not (folder / "bundle.json").is_file():
+        names = f"one of {', '.join(shipped)}" if shipped else "none ships with this build"
+        raise BundleError(f"{name_or_path}: no bundle here; give a folder with a bundle.json, or a name ({names})")
+    try:
+        described = json.loads((folder / "bundle.json").read_text())
+        if described["format"] != FORMAT or described["task"] not in KINDS:
+            found = f"{described['task']} bundle of format {described['format']}"
+            raise BundleError(
+                f"{folder}: a {found}, this lin_jax reads {', '.join(KINDS)} of format {FORMAT}; update lin_jax"
+            )
+        kind = KINDS[described["task"]]
+        weights = (folder / "weights.safetensors").read_bytes()
+        if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
+            raise BundleError(f"{folder}: weights.safetensors is damaged or of another bundle; copy the folder again")
+        flat = {name: leaf.astype(np.float32) for name, leaf in from_bytes(weights).items()}
+        frontend = FrontendConfig.from_dict(described["frontend"])
+        if frontend.fingerprint() != described["fingerprint"]:
+            raise BundleError(f"{folder}: bundle.json's front end was changed after training; copy the folder again")
+        variables = {name[len("variables/") :]: leaf for name, leaf in flat.items() if name.startswith("variables/")}
+        return kind.from_settings(
+            described,
+            name=described["name"],
+            model=_build(described["model"]),
+            frontend=frontend,
+            variables=traverse_util.unflatten_dict(variables, sep="/"),
+            **{name: flat[name] for name in kind.arrays},
+        )
+    except KeyError as error:
+        raise BundleError(f"{folder}: bundle.json or weights lack {error}; copy the folder again") from None
+    except (OSError, ValueError, TypeError, ConfigError, SafetensorError) as error:
+        raise BundleError(f"{folder}: cannot be read ({str(error).splitlines()[0]}); copy the folder again") from None
+
+
+def _describe(model) -> dict:
+    """A network by its registered name and settings; what JSON cannot hold, such as a dtype, must be the default."""
+    name = type(model).__name__
+    if name not in NETWORKS:
+        raise BundleError(f"{name}: not a network bundles know; register it in lin_jax.bundles.NETWORKS")
+    kwargs = {}
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        if field.name in ("parent", "name"):
+            continue
+        try:
+            kwargs[field.name] = json.loads(json.dumps(value))
+        except TypeError:
+            if value != field.default:
+                raise BundleError(f"{name}: {field.name} does not fit in JSON; use numbers, words and lists") from None
+    return {"name": name, "kwargs": kwargs}
+
+
+def _build(described: dict):
+    if described["name"] not in NETWORKS:
+        raise BundleError(f"network {described['name']} is unknown to this lin_jax; update lin_jax")
+    network = getattr(importlib.import_module(NETWORKS[described["name"]]), described["name"])
+    return network(**{name: _frozen(value) for name, value in described["kwargs"].items()})
+
+
+def _frozen(value):
+    """JSON's lists as the tuples they were: a Linen module must be hashable."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
