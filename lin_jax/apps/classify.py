@@ -1,0 +1,109 @@
+"""Commands that name what a recording is: `lin emotion`."""
+
+import itertools
+import json
+from collections.abc import Iterator
+
+from lin_jax.apps.terminal import Command, complain, finish, load_bundle, progress, recordings, shown
+from lin_jax.errors import AudioError
+
+
+def _classify_arguments(parser):
+    parser.add_argument(
+        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder of them with its subfolders"
+    )
+    parser.add_argument("--model", metavar="BUNDLE", help="a bundle folder of your own instead of the one that ships")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+    parser.add_argument(
+        "--timeline", action="store_true", help="say what is heard when, window by window; for recordings of any length"
+    )
+
+
+def _classify(args) -> int:
+    """Print what a classification bundle hears in each recording."""
+    found, failed = recordings(args.inputs)
+    bundle = load_bundle(args.model or args.command, "classification") if found else None
+    width = min(48, max((len(shown(path)) for path in found), default=0))
+    done = 0
+    with progress(1 if args.timeline else len(found), "file") as bar:
+        for path in found:
+            try:
+                lines = _timeline(bundle, path, args) if args.timeline else [_line(bundle, path, args, width)]
+                for line in lines:
+                    bar.write(line)
+                done += 1
+            except AudioError as error:
+                complain(error)
+                failed += 1
+            bar.update()
+    return finish(done, failed)
+
+
+def _line(bundle, path, args, width) -> str:
+    heard = bundle.predict(path)
+    if args.json:
+        values = {"file": path, args.command: heard.label, "seconds": round(heard.seconds, 3)}
+        return _json(values, heard.probabilities)
+    return f"{shown(path):<{width}}  {_ranked(heard.probabilities)}"
+
+
+def _timeline(bundle, path, args) -> Iterator[str]:
+    from lin_jax.audio import files
+
+    seconds = files.duration(path)
+    with progress(round(seconds), "s") as bar:
+
+        def heard():
+            for segment in bundle.timeline(path):
+                yield segment
+                bar.update(segment.end - segment.start)
+
+        if args.json:
+            for segment in heard():
+                span = {"start": round(segment.start, 3), "end": round(segment.end, 3)}
+                yield _json({"file": path, **span, args.command: segment.label}, segment.probabilities)
+            return
+        head = f"{shown(path)}  {_clock(seconds)}"
+        for label, run in itertools.groupby(heard(), key=lambda segment: segment.label):
+            run = list(run)
+            share = sum(segment.probabilities[label] for segment in run) / len(run) if label else 0
+            what = f"{label:<10} {share:4.0%}" if label else "(silence)"
+            if head:  # only now is it known that the recording can be read
+                yield head
+            head = None
+            yield f"  {_clock(run[0].start)} – {_clock(run[-1].end)}  {what}"
+
+
+def _ranked(probabilities: dict[str, float]) -> str:
+    """The likeliest label, then the two that follow it."""
+    (label, share), *others = sorted(probabilities.items(), key=lambda item: -item[1])
+    rest = ", ".join(f"{name} {other:.0%}" for name, other in others[:2])
+    return f"{label:<10} {share:4.0%}   {rest}".rstrip()
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02d}:{seconds % 60:04.1f}"
+
+
+def _json(values: dict, probabilities: dict[str, float]) -> str:
+    return json.dumps(values | {"probabilities": {name: round(share, 6) for name, share in probabilities.items()}})
+
+
+COMMANDS = (
+    Command(
+        name="emotion",
+        summary="say which emotion a voice carries",
+        teach="""\
+examples:
+  lin emotion clip.wav                     one line: the emotion, how sure it is, what comes next
+  lin emotion recordings/                  every recording in a folder and below it
+  lin emotion --timeline interview.mp3     what is heard when; a recording may last hours
+  lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, seconds, probabilities
+
+WAV, FLAC, Ogg, Opus, MP3 and AIFF are read, at any rate and with any number of channels.
+A recording that cannot be used is named on stderr and the rest goes on.
+Exit code: 0 all done, 1 some could not be used, 2 none could.""",
+        add_arguments=_classify_arguments,
+        run=_classify,
+    ),
+)

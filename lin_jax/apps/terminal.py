@@ -1,0 +1,69 @@
+"""What the commands of `lin` share: how they are described, take recordings, show progress and complain."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+
+import lin_jax
+from lin_jax.errors import AudioError, BundleError
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A job on the command line: its name, what `--help` teaches, its arguments, and what it does (→ exit code)."""
+
+    name: str
+    summary: str
+    teach: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def recordings(inputs) -> tuple[list[str], int]:
+    """The recordings that the inputs name, in order, and how many inputs named none."""
+    from lin_jax.audio import files
+
+    found, failed = [], 0
+    for name in inputs:
+        try:
+            found += map(str, files.find(name)) if os.path.isdir(name) else [name]
+        except AudioError as error:
+            complain(error)
+            failed += 1
+    return found, failed
+
+
+def load_bundle(name: str, task: str):
+    """The bundle of that name or folder; BundleError if it is made for another task."""
+    bundle = lin_jax.load(name)
+    if bundle.task != task:
+        raise BundleError(f"{name}: a {bundle.task} bundle where {task} is needed; choose another with --model")
+    return bundle
+
+
+def progress(total: int, unit: str):
+    """A bar on stderr where that is a terminal and there is something to wait for; its `write` prints to stdout."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=unit, disable=None if total > 1 else True, leave=False)
+
+
+def shown(value) -> str:
+    """Any path or error as text a terminal takes, also where a file name is not UTF-8."""
+    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def complain(problem):
+    """Name a problem on stderr, above the bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"lin: {shown(problem)}", file=sys.stderr)
+
+
+def finish(done: int, failed: int) -> int:
+    """The exit code of a command that used so many inputs and could not use so many; says so if it was some of each."""
+    if failed and done:
+        complain(f"{failed} of {done + failed} could not be used, see above; the others were done")
+    return 0 if not failed else 1 if done else 2
