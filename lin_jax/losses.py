@@ -1,11 +1,13 @@
 """Losses: pure functions, one value per example; whoever averages them decides what an example weighs.
 
-Shapes: B batch, C classes.
+Shapes: B batch, C classes, E embedding.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from lin_jax.errors import ConfigError
 
 
 def cross_entropy(logits, targets, *, label_smoothing=0.0, class_weights=None):
@@ -42,3 +44,104 @@ def balanced_class_weights(counts):
     present = counts > 0
     weights = np.divide(counts.sum(), present.sum() * counts, out=np.zeros_like(counts), where=present)
     return weights.astype(np.float32)
+
+
+def cosine_similarities(x, y):
+    """Cosine of the angle between each of the unit vectors x [..., A, E] and y [..., B, E]: [..., A, B]."""
+    return jnp.matmul(x, jnp.swapaxes(y, -1, -2), precision="highest")
+
+
+def triplet_margin(embeddings, labels, *, margin=0.2, mining="hard", weight=None):
+    """Triplet loss over the cosine distances of a batch of P speakers with K clips each.
+
+    With "hard" mining each clip, as anchor, is set against its farthest positive and its nearest negative (Hermans et
+    al., 2017, "batch hard"). With "semi-hard" each of its positives is set against the nearest negative that is
+    farther away than that positive, or against the farthest where there is none (Schroff et al., 2015, section 3.2),
+    and the pairs are averaged.
+
+    Args:
+      embeddings: unit vectors [B, E].
+      labels: speaker of each [B] int.
+      margin: by how much a negative should be farther than a positive, in cosine distance (0 to 2).
+      mining: "hard" or "semi-hard".
+      weight: of each clip [B], zero for filler, which is in no triplet; None has no filler.
+
+    Returns:
+      Loss of each anchor [B], zero for one in no triplet, and whether it is in one [B] bool.
+    """
+    distance = 1.0 - cosine_similarities(embeddings, embeddings)
+    there = jnp.ones(len(labels), bool) if weight is None else weight > 0
+    both = there[:, None] & there[None, :]
+    same = labels[:, None] == labels[None, :]
+    positive, negative = both & same & ~jnp.eye(len(labels), dtype=bool), both & ~same  # [B, B]
+    counted = positive.any(axis=1) & negative.any(axis=1)
+    if mining == "hard":
+        farthest = jnp.max(jnp.where(positive, distance, -jnp.inf), axis=1, initial=-2.0)
+        nearest = jnp.min(jnp.where(negative, distance, jnp.inf), axis=1, initial=4.0)
+        return jnp.where(counted, jax.nn.relu(farthest - nearest + margin), 0.0), counted
+    if mining != "semi-hard":
+        raise ConfigError(f"unknown mining {mining!r}: choose hard or semi-hard")
+    farther = negative[:, None, :] & (distance[:, None, :] > distance[:, :, None])  # [anchor, positive, negative]
+    nearest = jnp.min(jnp.where(farther, distance[:, None, :], jnp.inf), axis=2, initial=4.0)
+    farthest = jnp.max(jnp.where(negative, distance, -jnp.inf), axis=1, initial=-2.0)[:, None]
+    chosen = jnp.where(farther.any(axis=2), nearest, farthest)  # [B, B]
+    pairs = jnp.where(positive, jax.nn.relu(distance - chosen + margin), 0.0)
+    return jnp.where(counted, pairs.sum(axis=1) / jnp.maximum(positive.sum(axis=1), 1), 0.0), counted
+
+
+def ge2e(embeddings, labels, scale, offset, *, weight=None):
+    """Generalised end-to-end loss, softmax form: each clip should be nearest to its own speaker's centroid.
+
+    L. Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018, equations 5 to 9; a clip is left
+    out of the centroid of its own speaker that it is compared with.
+
+    Args:
+      embeddings: unit vectors [B, E].
+      labels: speaker of each [B] int, in any order.
+      scale: what cosines are multiplied by [], positive.
+      offset: what is added then [].
+      weight: of each clip [B], zero for filler; None has no filler.
+
+    Returns:
+      Loss of each clip [B], zero where its speaker has no other clip, and whether it has one [B] bool.
+    """
+    there = jnp.ones(len(labels)) if weight is None else (weight > 0).astype(jnp.float32)
+    same = (labels[:, None] == labels[None, :]) * there[:, None] * there[None, :]  # [B, B]
+    others = same * (1.0 - jnp.eye(len(labels)))
+    # One column a clip, holding the centroid of its speaker; of those that repeat a speaker only the first is a class.
+    logits = scale * cosine_similarities(embeddings, _unit(same @ embeddings)) + offset
+    own = scale * jnp.sum(embeddings * _unit(others @ embeddings), axis=-1) + offset  # [B]
+    first = (jnp.argmax(same, axis=1) == jnp.arange(len(labels))) & (there > 0)
+    classes = jnp.where(first[None, :] & (same == 0), logits, -jnp.inf)
+    counted = (others.sum(axis=1) > 0) & (there > 0)
+    loss = jax.nn.logsumexp(jnp.concatenate([own[:, None], classes], axis=1), axis=1) - own
+    return jnp.where(counted, loss, 0.0), counted
+
+
+def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
+    """Additive angular margin softmax (AAM-softmax, ArcFace).
+
+    J. Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019: the angle to the own
+    class counts as if it were `margin` larger. Where that would pass π, the cosine goes on falling in a straight line.
+
+    Args:
+      embeddings: unit vectors [B, E].
+      centres: a vector for each class [C, E], of any length.
+      labels: class of each embedding [B] int.
+      margin: in radians; 0 is a softmax over scaled cosines.
+      scale: what cosines are multiplied by.
+
+    Returns:
+      Loss of each example [B], and the cosines it comes from, without the margin [B, C].
+    """
+    cosines = cosine_similarities(embeddings, _unit(centres))
+    own = jnp.take_along_axis(cosines, labels[:, None], axis=1)  # [B, 1]
+    sine = jnp.sqrt(jnp.maximum(1.0 - own**2, 1e-12))
+    moved = own * np.cos(margin) - sine * np.sin(margin)
+    moved = jnp.where(own > -np.cos(margin), moved, own - margin * np.sin(margin))
+    is_own = jnp.arange(len(centres)) == labels[:, None]
+    return cross_entropy(scale * jnp.where(is_own, moved, cosines), labels), cosines
+
+
+def _unit(x):
+    return x / jnp.sqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))

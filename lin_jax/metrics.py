@@ -1,12 +1,15 @@
 """Metrics: counts that add up across batches, devices and folds, and the figures read from them.
 
 A classifier is summed up by its confusion matrix (row: true class, column: predicted class); every figure below is a
-function of it, so merging two evaluations is adding two matrices. Shapes: B batch, C classes, S speakers.
+function of it, so merging two evaluations is adding two matrices. Verification is judged on scored
+trials, pairs of clips that are of the same speaker or not. Shapes: B batch, C classes, S speakers, N trials, E embedding.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from lin_jax.errors import ConfigError
 
 
 def confusion_matrix(labels, predictions, num_classes, weight=None):
@@ -141,6 +144,162 @@ def fit_temperature(logits, labels):
 
     bounds = np.log([0.05, 20.0])
     return float(np.exp(optimize.minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x))
+
+
+def det_curve(scores, same, weight=None):
+    """Both error rates at every threshold (A. Martin et al., "The DET curve", Eurospeech 1997).
+
+    Args:
+      scores: of each trial [N], higher for the same speaker.
+      same: whether it is the same speaker [N] bool.
+      weight: of each trial [N]; None counts each once.
+
+    Returns:
+      (false_accept, false_reject, threshold), each [K], from a threshold above every score, which accepts none, to the
+      lowest score; a trial is accepted when its score is at least the threshold.
+
+    Raises:
+      ConfigError: no trial of the same speaker, or none of different ones.
+    """
+    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    weight = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
+    order = np.argsort(-scores, kind="stable")
+    scores, accepted = scores[order], np.stack([~same, same])[:, order] * weight[order]
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # trials with one score go together
+    accepted = np.cumsum(accepted, axis=1)[:, last]  # [2, K - 1]
+    total = accepted[:, -1:]
+    if not (total > 0).all():
+        raise ConfigError("trials of one kind only: give pairs of the same speaker and pairs of different ones")
+    false_accept, hit = np.concatenate([np.zeros((2, 1)), accepted / total], axis=1)
+    return false_accept, 1.0 - hit, np.append(np.inf, scores[last])
+
+
+def equal_error_rate(scores, same, weight=None):
+    """The error rate where false accepts are as frequent as false rejects, and the threshold there.
+
+    Between two points of `det_curve` the rates are interpolated in a straight line.
+
+    Args:
+      scores: of each trial [N], higher for the same speaker.
+      same: whether it is the same speaker [N] bool.
+      weight: of each trial [N]; None counts each once.
+
+    Returns:
+      (rate from 0 to 1, threshold); ConfigError as for `det_curve`.
+    """
+    false_accept, false_reject, threshold = det_curve(scores, same, weight)
+    gap = false_accept - false_reject  # rises from -1 to 1
+    after = int(np.argmax(gap >= 0))
+    share = -gap[after - 1] / (gap[after] - gap[after - 1])
+    rate = false_accept[after - 1] + share * (false_accept[after] - false_accept[after - 1])
+    # Above the first threshold there is nothing to interpolate from.
+    low = threshold[after] if np.isinf(threshold[after - 1]) else threshold[after - 1]
+    return float(rate), float(low + share * (threshold[after] - low))
+
+
+def min_dcf(scores, same, p_target, *, weight=None):
+    """Smallest detection cost over all thresholds, relative to that of deciding without listening.
+
+    NIST speaker recognition evaluations, with both kinds of error costing one.
+
+    Args:
+      scores: of each trial [N], higher for the same speaker.
+      same: whether it is the same speaker [N] bool.
+      p_target: prior probability of the same speaker, such as 0.01 or 0.05.
+      weight: of each trial [N]; None counts each once.
+
+    Returns:
+      The cost, 0 to 1.
+    """
+    false_accept, false_reject, _ = det_curve(scores, same, weight)
+    cost = p_target * false_reject + (1.0 - p_target) * false_accept
+    return float(cost.min() / min(p_target, 1.0 - p_target))
+
+
+def bootstrap_trials(scores, same, speakers, statistic, *, num_samples=1000, confidence=0.95, seed=0):
+    """Percentile bootstrap interval of a figure of trials, resampling whole speakers.
+
+    A speaker drawn twice counts as two: a trial of different speakers weighs the product of how often the two were
+    drawn, one of the same speaker as much as that speaker was drawn. Draws that leave trials of one kind only are
+    passed over.
+
+    Args:
+      scores: of each trial [N].
+      same: whether it is the same speaker [N] bool.
+      speakers: number of the speaker on either side [N, 2] int.
+      statistic: maps (scores, same, weight) to a number.
+      num_samples: number of draws.
+      confidence: mass inside the interval, 0 to 1.
+      seed: of the draws.
+
+    Returns:
+      (low, high).
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")  # sorted once, each draw finds them in order
+    scores, same = np.asarray(scores)[order], np.asarray(same, bool)[order]
+    names, numbers = np.unique(np.asarray(speakers)[order], return_inverse=True)
+    left, right = numbers.reshape(-1, 2).T
+    rng, results = np.random.default_rng(seed), []
+    for _ in range(num_samples):
+        count = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        weight = np.where(same, count[left], count[left] * count[right])
+        if (weight[same] > 0).any() and (weight[~same] > 0).any():
+            results.append(statistic(scores, same, weight))
+    if not results:
+        raise ConfigError("too few speakers to resample: judge on more")
+    tail = 100.0 * (1.0 - confidence) / 2.0
+    low, high = np.percentile(results, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def as_norm(embeddings, pairs, cohort, *, top=100):
+    """Cosine scores of trials, each relative to how either side scores against its nearest strangers.
+
+    Adaptive symmetric normalisation: P. Matejka et al., "Analysis of score normalization in multilingual speaker
+    recognition", Interspeech 2017.
+
+    Args:
+      embeddings: unit vectors of the clips [B, E].
+      pairs: the two clips of each trial [N, 2] int.
+      cohort: unit vectors of speakers that are in no trial [S, E], such as the mean of each training speaker.
+      top: strangers to compare with, the nearest ones; at most S.
+
+    Returns:
+      Normalised scores [N].
+    """
+    embeddings, cohort, pairs = np.asarray(embeddings), np.asarray(cohort), np.asarray(pairs)
+    top = min(top, len(cohort))
+    nearest = -np.partition(-(embeddings @ cohort.T), top - 1, axis=1)[:, :top]
+    mean, std = nearest.mean(axis=1), np.maximum(nearest.std(axis=1), 1e-6)
+    left, right = pairs.T
+    scores = np.sum(embeddings[left] * embeddings[right], axis=1)
+    return 0.5 * ((scores - mean[left]) / std[left] + (scores - mean[right]) / std[right])
+
+
+def fit_logistic(scores, same):
+    """Calibrate scores: σ(slope · score + offset) is the probability of the same speaker, both being equally likely.
+
+    Args:
+      scores: of held-out trials [N].
+      same: whether each is the same speaker [N] bool; either kind weighs half, however many there are.
+
+    Returns:
+      (slope, offset).
+    """
+    from scipy import optimize
+
+    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    sign = np.where(same, 1.0, -1.0)
+    weight = np.where(same, 0.5 / max(same.sum(), 1), 0.5 / max((~same).sum(), 1))
+
+    def cross_entropy(parameters):  # and its gradient
+        margin = sign * (parameters[0] * scores + parameters[1])
+        slope = -weight * sign / (1.0 + np.exp(np.clip(margin, -500, 500)))
+        return weight @ np.logaddexp(0.0, -margin), np.array([slope @ scores, slope.sum()])
+
+    # Scores that fall apart at a threshold would have an infinite slope.
+    found = optimize.minimize(cross_entropy, [1.0, 0.0], jac=True, bounds=[(0.0, 100.0), (-100.0, 100.0)])
+    return float(found.x[0]), float(found.x[1])
 
 
 def _ratio(numerator, denominator):

@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from lin_jax import losses
+from lin_jax.errors import ConfigError
 
 LOGITS = np.log(np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]], np.float32))
 LABELS = np.array([0, 2])
@@ -51,3 +52,94 @@ def test_balanced_class_weights():
     np.testing.assert_allclose(weights, compute_class_weight("balanced", classes=np.arange(3), y=labels), rtol=1e-6)
     assert np.mean(weights[labels]) == pytest.approx(1.0)
     np.testing.assert_allclose(losses.balanced_class_weights([2, 0, 2]), [1.0, 0.0, 1.0])
+
+
+def on_circle(*degrees):
+    """Unit vectors in the plane, whose cosines are those of the differences of their angles."""
+    angles = np.deg2rad(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def cosine(degrees):
+    return np.cos(np.deg2rad(degrees))
+
+
+SPEAKERS = np.array([0, 0, 0, 1, 1])
+CIRCLE = on_circle(0, 30, 60, 50, 170)
+
+
+def test_triplet_margin_batch_hard():
+    """Anchor by anchor: farthest positive against nearest negative."""
+    positives, negatives = [60, 30, 60, 120, 120], [50, 20, 10, 10, 110]
+    expected = np.maximum(cosine(negatives) - cosine(positives) + 0.2, 0)
+    loss, counted = losses.triplet_margin(CIRCLE, SPEAKERS, margin=0.2)
+    np.testing.assert_allclose(loss, expected, atol=1e-6)
+    assert counted.all()
+
+
+def test_triplet_margin_semi_hard():
+    """The first anchor: the positive at 30° meets the negative at 50°, that at 60° the one at 170°."""
+    loss, counted = losses.triplet_margin(CIRCLE, SPEAKERS, margin=0.2, mining="semi-hard")
+    pairs = [cosine(50) - cosine(30) + 0.2, max(cosine(170) - cosine(60) + 0.2, 0)]
+    np.testing.assert_allclose(loss[0], np.mean(pairs), atol=1e-6)
+    # Nothing is farther from the fourth than its only positive (120° away): the farthest negative, 50°, is taken.
+    np.testing.assert_allclose(loss[3], cosine(50) - cosine(120) + 0.2, atol=1e-6)
+    assert counted.all()
+    with pytest.raises(ConfigError, match="choose hard or semi-hard"):
+        losses.triplet_margin(CIRCLE, SPEAKERS, mining="easy")
+
+
+def test_ge2e_by_hand():
+    """Two clips of one speaker and two of another: centroids are where they should be."""
+    embeddings = on_circle(0, 40, 100, 120)
+    loss, counted = losses.ge2e(embeddings, np.array([7, 7, 3, 3]), 10.0, -5.0)
+    own, other = 10 * cosine([40, 40, 20, 20]), 10 * cosine([110, 70, 80, 100])  # centroids at 20° and 110°
+    np.testing.assert_allclose(loss, np.log1p(np.exp(other - own)), rtol=1e-4, atol=1e-6)
+    assert counted.all()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.triplet_margin,
+        lambda *a, **k: losses.triplet_margin(*a, mining="semi-hard", **k),
+        lambda x, y, **k: losses.ge2e(x, y, 10.0, -5.0, **k),
+    ],
+    ids=["hard", "semi-hard", "ge2e"],
+)
+def test_filler_and_lonely_clips(loss):
+    """Filler changes nothing, a speaker with one clip has no loss, and every gradient is finite."""
+    expected, _ = loss(CIRCLE, SPEAKERS)
+    x, labels = np.concatenate([CIRCLE, on_circle(5, 52)]), np.append(SPEAKERS, [1, 0])
+    weight = np.array([1, 1, 1, 1, 1, 0, 0], np.float32)
+    value, counted = loss(x, labels, weight=weight)
+    np.testing.assert_allclose(value[:5], expected, atol=1e-6)
+    np.testing.assert_array_equal(counted, weight > 0)
+    lonely, counted = loss(x, np.append(SPEAKERS, [2, 3]))
+    np.testing.assert_array_equal(counted, [1, 1, 1, 1, 1, 0, 0])
+    assert not np.any(lonely[5:])
+    for of in (SPEAKERS, np.arange(5), np.zeros(5, int)):
+        assert np.isfinite(jax.grad(lambda x, of=of: loss(x, of)[0].sum())(CIRCLE)).all()
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+def test_angular_margin(margin):
+    """The angle to the own class counts as if it were larger by the margin; the length of a centre does not matter."""
+    centres = on_circle(10, 200) * [[3.0], [0.5]]
+    loss, cosines = losses.angular_margin(on_circle(0, 150), centres, np.array([0, 1]), margin=margin, scale=5.0)
+    np.testing.assert_allclose(cosines, [cosine([10, 160]), cosine([140, 50])], atol=1e-6)
+    own, other = 5 * np.cos(np.deg2rad([10, 50]) + margin), 5 * cosine([160, 140])
+    np.testing.assert_allclose(loss, np.log1p(np.exp(other - own)), rtol=1e-4)
+
+
+def test_angular_margin_keeps_falling_past_pi():
+    """However far away, coming nearer to the own class lowers the loss, with a finite slope."""
+    slope = jax.vmap(
+        jax.grad(
+            lambda angle: losses.angular_margin(
+                jax.numpy.array([[jax.numpy.cos(angle), jax.numpy.sin(angle)]]), np.eye(2), np.array([0]), margin=0.5
+            )[0][0]
+        )
+    )(np.deg2rad(np.array([20.0, 90.0, 160.0, 175.0])))
+    assert np.isfinite(slope).all()
+    assert (slope > 0).all()

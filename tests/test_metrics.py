@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 from sklearn import metrics as reference
+from sklearn.linear_model import LogisticRegression
 
 from lin_jax import metrics
+from lin_jax.errors import ConfigError
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.choice(4, 200, p=[0.5, 0.3, 0.15, 0.05])
@@ -65,3 +68,71 @@ def test_confusion_by_speaker_divides_the_whole():
     np.testing.assert_array_equal(sum(matrices.values()), metrics.confusion_matrix(labels, predictions, 3))
     own = speakers == "a"
     np.testing.assert_array_equal(matrices["a"], metrics.confusion_matrix(labels[own], predictions[own], 3))
+
+
+def trials(n=400, seed=0):
+    """Scores of half as many same-speaker trials as others, rounded so that some are equal."""
+    rng = np.random.default_rng(seed)
+    same = np.arange(n) % 3 == 0
+    return np.round(rng.normal(size=n) + 1.5 * same, 2), same
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_error_rates_are_those_of_scikit_learn(weighted):
+    """The DET curve, EER and minDCF read from scikit-learn's ROC curve, weights included."""
+    scores, same = trials()
+    weight = RNG.integers(0, 4, len(same)) if weighted else None
+    accept, hit, thresholds = reference.roc_curve(same, scores, sample_weight=weight, drop_intermediate=False)
+    ours = metrics.det_curve(scores, same, weight)
+    np.testing.assert_allclose(np.interp(accept, ours[0], 1 - ours[1]), np.interp(accept, accept, hit), atol=1e-9)
+    expected = scipy.optimize.brentq(lambda x: 1 - x - np.interp(x, accept, hit), 0, 1)
+    rate, threshold = metrics.equal_error_rate(scores, same, weight)
+    assert rate == pytest.approx(expected, abs=1e-9)
+    assert abs(np.interp(-threshold, -thresholds[1:], accept[1:]) - rate) < 0.01
+    for p in (0.01, 0.05, 0.9):
+        cost = (p * (1 - hit) + (1 - p) * accept).min() / min(p, 1 - p)
+        assert metrics.min_dcf(scores, same, p, weight=weight) == pytest.approx(cost)
+
+
+def test_error_rates_by_hand():
+    """Two targets, two impostors, one of each misplaced: half of either kind errs at the best threshold."""
+    assert metrics.equal_error_rate([0.9, 0.3, 0.5, 0.1], [1, 1, 0, 0])[0] == pytest.approx(0.5)
+    assert metrics.equal_error_rate([0.9, 0.6, 0.5, 0.1], [1, 1, 0, 0]) == (0.0, pytest.approx(0.6))
+    assert metrics.min_dcf([0.9, 0.3, 0.5, 0.1], [1, 1, 0, 0], 0.05) == pytest.approx(0.5)  # accept 0.9 alone
+    with pytest.raises(ConfigError, match="one kind only"):
+        metrics.equal_error_rate([0.1, 0.2], [1, 1])
+
+
+def test_a_speaker_drawn_twice_counts_twice():
+    """Weights by hand from the counts of one draw, and an interval around the figure of the whole."""
+    scores, same = np.array([0.9, 0.2, 0.6, 0.1]), np.array([True, True, False, False])
+    speakers = np.array([[4, 4], [8, 8], [4, 8], [4, 6]])
+    seen = []
+    metrics.bootstrap_trials(scores, same, speakers, lambda *a: seen.append(a[2]) or 0.0, num_samples=50)
+    for weight in seen:  # by falling score: 0.9 (speaker 4), 0.6 (4 and 8), 0.2 (8), 0.1 (4 and 6)
+        four, eight = weight[0], weight[2]
+        assert weight[1] == four * eight
+        assert weight[3] == four * (3 - four - eight)
+    scores, same = trials(900)
+    speakers = np.stack([np.arange(900) % 30, np.where(same, np.arange(900) % 30, (np.arange(900) + 7) % 30)], 1)
+    low, high = metrics.bootstrap_trials(scores, same, speakers, lambda *a: metrics.equal_error_rate(*a)[0])
+    assert low < metrics.equal_error_rate(scores, same)[0] < high
+    assert high - low < 0.15
+
+
+def test_as_norm_by_hand():
+    """Two clips against three strangers, of whom the nearest two count."""
+    embeddings, cohort = np.array([[1.0, 0.0], [0.8, 0.6]]), np.array([[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+    (score,) = metrics.as_norm(embeddings, [[0, 1]], cohort, top=2)
+    left, right = (0.8 - 0.3) / 0.3, (0.8 - 0.78) / 0.18  # nearest: 0.6 and 0.0; 0.96 and 0.6
+    assert score == pytest.approx((left + right) / 2)
+
+
+def test_logistic_calibration():
+    """Equal to scikit-learn's logistic regression with balanced classes, and never infinite."""
+    scores, same = trials()
+    model = LogisticRegression(C=1e9, class_weight="balanced", tol=1e-9).fit(scores[:, None], same)
+    slope, offset = metrics.fit_logistic(scores, same)
+    assert slope == pytest.approx(model.coef_[0, 0], rel=1e-3)
+    assert offset == pytest.approx(model.intercept_[0], rel=1e-3)
+    assert np.isfinite(metrics.fit_logistic([0.1, 0.9], [False, True])).all()

@@ -1,7 +1,9 @@
 """Layers that several networks share; all of them ignore padded frames.
 
-Shape letters: B batch, T frames, H hidden features.
+Shape letters: B batch, T frames, D features a frame, W channels, H hidden features.
 """
+
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -70,3 +72,58 @@ class StatisticsPooling(nn.Module):
         mean = jnp.sum(weights * x, axis=1)
         variance = jnp.sum(weights * x**2, axis=1) - mean**2
         return jnp.concatenate([mean, jnp.sqrt(jnp.maximum(variance, 1e-5))], axis=-1)
+
+
+def conv(width, kernel, strides=(1, 1)):
+    """A bias-free convolution whose explicit padding gives the same output however far the batch is padded."""
+    size = kernel // 2
+    return nn.Conv(width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with squeeze-and-excitation around an identity (He et al. 2016)."""
+
+    width: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x, mask, *, train):
+        """Maps x [B, T, D, W] under mask [B, T, 1, 1] to (x [B, T/stride, D/stride, width], its mask)."""
+        shortcut = x
+        if self.stride > 1:
+            window = (self.stride, self.stride)
+            shortcut = nn.avg_pool(x, window, window, padding=((0, -x.shape[1] % 2), (0, -x.shape[2] % 2)))
+        if shortcut.shape[-1] != self.width:
+            shortcut = nn.Dense(self.width, use_bias=False)(shortcut)
+        mask = mask[:, :: self.stride]
+        x = conv(self.width, 3, (self.stride, self.stride))(x)
+        x = nn.relu(BatchNorm()(x, mask, train=train)) * mask
+        x = conv(self.width, 3)(x)
+        x = SqueezeExcitation()(BatchNorm()(x, mask, train=train), mask)
+        return nn.relu(shortcut + x) * mask, mask
+
+
+def residual_stages(features, num_frames, widths: Sequence[int], blocks: Sequence[int], *, train):
+    """Runs a 5×5 stem of stride 2 and stages of residual blocks over frames, inside a network's own `__call__`.
+
+    Args:
+        features: float [B, T, D]; frames past `num_frames` do not matter.
+        num_frames: int [B], real frames of each clip.
+        widths: channels of each stage, the stem's being the first; every stage after the first with a block halves
+            time and frequency.
+        blocks: residual blocks in each stage.
+        train: whether BatchNorm uses the batch.
+
+    Returns:
+        x [B, T', D' W], the frequencies and channels of a frame side by side, and the mask of real frames [B, T', 1].
+    """
+    mask = frame_mask(num_frames, features.shape[1])[:, :, None, None]
+    x = jnp.where(mask, features[..., None], 0.0)
+    mask = mask[:, ::2]
+    x = conv(widths[0], 5, (2, 2))(x)
+    x = nn.relu(BatchNorm()(x, mask, train=train)) * mask  # [B, T/2, D/2, W]
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            x, mask = ResidualBlock(width, stride)(x, mask, train=train)
+    return x.reshape(*x.shape[:2], -1), mask[:, :, 0]

@@ -6,38 +6,8 @@ Shape letters: B batch, T frames, D features a frame, W channels, H hidden, C cl
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax.numpy as jnp
 
-from lin_jax.models.layers import BatchNorm, SqueezeExcitation, StatisticsPooling, frame_mask
-
-
-def conv(width, kernel, strides=(1, 1)):
-    """A bias-free convolution whose explicit padding gives the same output however far the batch is padded."""
-    size = kernel // 2
-    return nn.Conv(width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False)
-
-
-class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with squeeze-and-excitation around an identity (He et al. 2016)."""
-
-    width: int
-    stride: int = 1
-
-    @nn.compact
-    def __call__(self, x, mask, *, train):
-        """Maps x [B, T, D, W] under mask [B, T, 1, 1] to (x [B, T/stride, D/stride, width], its mask)."""
-        shortcut = x
-        if self.stride > 1:
-            window = (self.stride, self.stride)
-            shortcut = nn.avg_pool(x, window, window, padding=((0, -x.shape[1] % 2), (0, -x.shape[2] % 2)))
-        if shortcut.shape[-1] != self.width:
-            shortcut = nn.Dense(self.width, use_bias=False)(shortcut)
-        mask = mask[:, :: self.stride]
-        x = conv(self.width, 3, (self.stride, self.stride))(x)
-        x = nn.relu(BatchNorm()(x, mask, train=train)) * mask
-        x = conv(self.width, 3)(x)
-        x = SqueezeExcitation()(BatchNorm()(x, mask, train=train), mask)
-        return nn.relu(shortcut + x) * mask, mask
+from lin_jax.models.layers import BatchNorm, StatisticsPooling, frame_mask, residual_stages
 
 
 class ResidualClassifier(nn.Module):
@@ -71,17 +41,7 @@ class ResidualClassifier(nn.Module):
         Returns:
             logits [B, C].
         """
-        mask = frame_mask(num_frames, features.shape[1])[:, :, None, None]
-        x = jnp.where(mask, features[..., None], 0.0)
-        mask = mask[:, ::2]
-        x = conv(self.widths[0], 5, (2, 2))(x)
-        x = nn.relu(BatchNorm()(x, mask, train=train)) * mask  # [B, T/2, D/2, W]
-        for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
-            for block in range(blocks):
-                stride = 2 if stage > 0 and block == 0 else 1
-                x, mask = ResidualBlock(width, stride)(x, mask, train=train)
-        x = x.reshape(*x.shape[:2], -1)
-        mask = mask[:, :, 0]
+        x, mask = residual_stages(features, num_frames, self.widths, self.blocks, train=train)
         x = nn.relu(BatchNorm()(nn.Dense(self.hidden)(x), mask, train=train))  # [B, T/16, H]
         x = BatchNorm()(StatisticsPooling(self.attention)(x, mask[..., 0]), train=train)  # [B, 2H]
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
