@@ -1,8 +1,8 @@
 """Metrics: counts that add up across batches, devices and folds, and the figures read from them.
 
 A classifier is summed up by its confusion matrix (row: true class, column: predicted class); every figure below is a
-function of it, so merging two evaluations is adding two matrices. Verification is judged on scored
-trials, pairs of clips that are of the same speaker or not. Shapes: B batch, C classes, S speakers, N trials, E embedding.
+function of it, so merging two evaluations is adding two matrices. Verification is judged on scored trials, pairs of
+clips of the same speaker or not. Shapes: B batch, C classes, S speakers, N trials, K thresholds, E embedding.
 """
 
 import jax

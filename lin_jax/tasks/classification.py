@@ -14,7 +14,7 @@ from flax import linen as nn
 from lin_jax import losses, metrics
 from lin_jax.audio import augment as augmentation
 from lin_jax.audio import frontend as front_end
-from lin_jax.models.layers import frame_mask
+from lin_jax.tasks.hearing import hear
 
 
 @dataclasses.dataclass
@@ -117,26 +117,7 @@ class Classification:
 
     def _features(self, batch, key=None):
         """Normalised features [B, T, D] and their frames [B], augmented where a key is given."""
-        wave_key, feature_key = (None, None) if key is None else jax.random.split(key)
-        if "waveform" in batch:
-            waveform, length = batch["waveform"], batch["length"]
-            if key is not None:
-                waveform, length = augmentation.augment_waveform(
-                    wave_key, self.augment, waveform, length, self.frontend.sample_rate
-                )
-            features, num_frames = front_end.extract(self.frontend, waveform, length)
-        else:
-            features, num_frames = batch["features"], batch["num_frames"]
-        valid = frame_mask(num_frames, features.shape[1])
-        features = jnp.where(valid[..., None], (features - self.mean) / self.std, 0.0)
-        if key is not None:
-            centres = front_end.mel_centres(self.frontend)
-            features, num_frames = augmentation.augment_features(
-                feature_key, self.augment, features, num_frames, centres
-            )
-            valid = frame_mask(num_frames, features.shape[1])
-            features = jnp.where(valid[..., None], features, 0.0)
-        return features, num_frames
+        return hear(self.frontend, self.mean, self.std, batch, self.augment, key)
 
     def _views(self, features, num_frames):
         """Every clip [B, T, D] under each of V views, [V B, T', D]; T' has room for the slowest."""
