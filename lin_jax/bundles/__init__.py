@@ -3,5 +3,19 @@
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
 from lin_jax.bundles.folder import NETWORKS, PRETRAINED, load, save
+from lin_jax.bundles.verifier import Verdict, Verifier, Voice
 
-__all__ = ["BATCHES", "NETWORKS", "PRETRAINED", "Bundle", "Classifier", "Prediction", "Segment", "load", "save"]
+__all__ = [
+    "BATCHES",
+    "NETWORKS",
+    "PRETRAINED",
+    "Bundle",
+    "Classifier",
+    "Prediction",
+    "Segment",
+    "Verdict",
+    "Verifier",
+    "Voice",
+    "load",
+    "save",
+]

@@ -17,13 +17,19 @@ import numpy as np
 
 from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.classifier import Classifier
+from lin_jax.bundles.verifier import Verifier
 from lin_jax.errors import BundleError, ConfigError
 
 FORMAT = 1
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
-KINDS = {kind.task: kind for kind in (Classifier,)}
+KINDS = {kind.task: kind for kind in (Classifier, Verifier)}
 # The networks a bundle may name and where each lives; a name read from a file is never imported as it stands.
-NETWORKS = dict.fromkeys(("ResidualClassifier", "DenseResidualClassifier"), "lin_jax.models.residual_classifier")
+NETWORKS = {
+    "ResidualClassifier": "lin_jax.models.residual_classifier",
+    "DenseResidualClassifier": "lin_jax.models.residual_classifier",
+    "SpeakerEncoder": "lin_jax.models.speaker_encoder",
+    "SmallSpeakerEncoder": "lin_jax.models.speaker_encoder",
+}
 
 
 def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathlib.Path:

@@ -1,0 +1,293 @@
+"""A trained speaker encoder in use: the embedding of a voice, and whether recordings are of the same speaker.
+
+Shape letters: B windows, N samples, D features, E embedding.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
+from lin_jax.errors import AudioError, ConfigError
+
+# A recording is heard in windows of at most the last of these lengths in seconds, and each window is padded to one of
+# them: so many shapes are compiled and no more.
+LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+# Windows heard of one recording, spread evenly over a longer one: more of it says little new about the voice.
+MOST_WINDOWS = 15
+SHORTEST_SECONDS = 0.5  # of sound; of less nothing is said at all
+CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
+READ_AHEAD = 32  # recordings that are read while as many others go through the network
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Voice:
+    """What is heard of the speaker of one recording.
+
+    Attributes:
+      name: path of the recording, or "samples".
+      embedding: unit vector [E]; near those of the same speaker.
+      seconds: how much sound was heard, without the silence at both ends.
+      speech: probability that it is speech.
+      digest: of what was heard; recordings that share it are copies of each other.
+    """
+
+    name: str
+    embedding: np.ndarray
+    seconds: float
+    speech: float
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether two sides are the same speaker.
+
+    Attributes:
+      same: "unsure" where a side is too short or not speech.
+      score: cosine similarity of the two sides, -1 to 1.
+      distance: cosine distance, 1 - score.
+      threshold: the score from which on two sides count as the same speaker.
+      probability: of the same speaker, if same and different are equally likely beforehand.
+      why: what makes it unsure, or what else to know; else "".
+    """
+
+    same: Literal["same", "different", "unsure"]
+    score: float
+    distance: float
+    threshold: float
+    probability: float
+    why: str
+
+
+@dataclasses.dataclass(eq=False)
+class Verifier(Bundle):
+    """A trained speaker encoder with all it takes to use it; its network maps to unit vectors [B, E].
+
+    Attributes:
+      threshold: score from which on two sides count as the same speaker.
+      slope: of the logistic function that makes a score a probability.
+      offset: of the same: probability = 1 / (1 + exp(-(slope * score + offset))).
+      speech_weight: of the logistic regression that tells speech by its embedding [E].
+      speech_bias: of the same.
+      speech_threshold: probability of speech below which a recording does not count as speech.
+      min_seconds: of sound on a side, below which the verdict is unsure.
+    """
+
+    speech_weight: np.ndarray
+    speech_bias: float
+    threshold: float
+    slope: float
+    offset: float
+    speech_threshold: float = 0.5
+    min_seconds: float = 1.0
+
+    task: ClassVar[str] = "verification"
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
+
+    def settings(self) -> dict:
+        """See `Bundle`."""
+        return {"calibration": {name: float(getattr(self, name)) for name in CALIBRATION}}
+
+    @classmethod
+    def from_settings(cls, settings: dict, **common) -> "Verifier":
+        """See `Bundle`."""
+        return cls(**common, **{name: settings["calibration"][name] for name in CALIBRATION})
+
+    def embed(self, source, sample_rate: int | None = None) -> np.ndarray:
+        """Embedding of the voice in a recording.
+
+        Args:
+          source: path of an audio file, or a waveform [N] or [N, channels].
+          sample_rate: of a waveform, in Hz; not used for a path.
+
+        Returns:
+          float32 unit vector [E]; AudioError if the recording cannot be read, is silent or holds less than
+          `SHORTEST_SECONDS` of sound.
+        """
+        return self._all([source], sample_rate)[0].embedding
+
+    def embed_files(self, paths: Iterable) -> np.ndarray:
+        """Embeddings [number of paths, E] of many files, many times faster than one by one; errors as for `embed`."""
+        return np.stack([voice.embedding for voice in self._all(paths)])
+
+    def verify(self, a, b, threshold: float | None = None, sample_rate: int | None = None) -> Verdict:
+        """Judge whether two sides are the same speaker.
+
+        Args:
+          a: source as for `embed`, or a list of them, whose embeddings are averaged.
+          b: the other side, likewise.
+          threshold: score from which on they count as the same speaker; None is the bundle's own.
+          sample_rate: of waveforms, in Hz.
+
+        Returns:
+          A `Verdict`; AudioError as for `embed`.
+        """
+        a, b = (side if isinstance(side, list | tuple) else [side] for side in (a, b))
+        voices = self._all([*a, *b], sample_rate)
+        return self.compare(voices[: len(a)], voices[len(a) :], threshold)
+
+    def compare(self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None) -> Verdict:
+        """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
+        if not a or not b:
+            raise AudioError("a side without recordings cannot be compared; give one at least")
+        threshold = self.threshold if threshold is None else threshold
+        if not -1 <= threshold <= 1:
+            raise ConfigError(f"threshold {threshold:g}: a cosine similarity lies between -1 and 1; choose one there")
+        score = float(np.clip(_mean(a) @ _mean(b), -1.0, 1.0))
+        why = self.doubt(a) or self.doubt(b)
+        same = "unsure" if why else "same" if score >= threshold else "different"
+        twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
+        if twins and not why:
+            one, other = twins[0]
+            named = f"{one} is compared with itself" if one == other else f"{one} and {other} are the same recording"
+            why = f"{named}: that tells nothing about the speaker; give another recording"
+        probability = float(1 / (1 + np.exp(-(self.slope * score + self.offset))))
+        return Verdict(same, score, 1.0 - score, threshold, probability, why)
+
+    def doubt(self, voices: Sequence[Voice]) -> str:
+        """Why nothing sure can be said of a side, or ""."""
+        for voice in voices:
+            if voice.speech < self.speech_threshold:
+                return f"{voice.name} does not sound like speech"
+        seconds = sum(voice.seconds for voice in voices)
+        if seconds < self.min_seconds:
+            names = " + ".join(voice.name for voice in voices)
+            return f"{names}: {seconds:.1f} s of sound are too short to be sure, {self.min_seconds:g} s are needed"
+        return ""
+
+    def voices(self, sources: Iterable, sample_rate: int | None = None) -> Iterator[Voice | AudioError]:
+        """Hear any number of recordings: they are read ahead in threads and go through the network in batches.
+
+        Args:
+          sources: as for `embed`.
+          sample_rate: of those that are waveforms, in Hz.
+
+        Yields:
+          For each source, in order, its `Voice`, or the AudioError that says why there is none.
+        """
+        sources = list(sources)
+        groups = [sources[start : start + READ_AHEAD] for start in range(0, len(sources), READ_AHEAD)]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            ahead = []
+            for group in [*groups, []]:
+                reading = [pool.submit(self._windows, source, sample_rate) for source in group]
+                yield from self._hear([future.result() for future in ahead])
+                ahead = reading
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits shared only by bundles whose embeddings can be compared."""
+        import jax
+
+        digest = hashlib.sha256(self.frontend.fingerprint().encode())
+        for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
+            digest.update(np.ascontiguousarray(leaf, np.float32))
+        return digest.hexdigest()[:12]
+
+    def _all(self, sources, sample_rate=None) -> list[Voice]:
+        voices = []
+        for voice in self.voices(sources, sample_rate):
+            if isinstance(voice, AudioError):
+                raise voice
+            voices.append(voice)
+        return voices
+
+    def _windows(self, source, sample_rate) -> tuple[str, list[np.ndarray]] | AudioError:
+        """Name and windows of a recording as the network takes them, each at most the longest of `LENGTHS`."""
+        from lin_jax.audio import files
+
+        rate, longest = self.frontend.sample_rate, LENGTHS[-1]
+        name = str(source) if is_path(source) else "samples"
+        try:
+            if is_path(source) and files.duration(source) > MOST_WINDOWS * longest:
+                # Only the windows are read, so that memory stays constant.
+                starts = np.linspace(0.0, files.duration(source) - longest, MOST_WINDOWS)
+                blocks = [files.read(source, rate, start=start, duration=longest)[0] for start in starts]
+                heard = [block for block in blocks if np.abs(block).max() >= files.SILENCE]
+                windows = [
+                    files.load(block, self.frontend, sample_rate=rate)[: round(longest * rate)] for block in heard
+                ]
+                if not windows:
+                    raise AudioError(f"{name}: silent throughout; record it again or leave it out")
+            else:
+                samples = files.load(source, self.frontend, sample_rate=self.rate(source, sample_rate))
+                size = round(longest * rate)
+                count = min(MOST_WINDOWS, max(1, -(-len(samples) // size)))
+                starts = np.linspace(0, max(0, len(samples) - size), count).astype(int)
+                windows = [samples[start : start + size] for start in starts]
+            seconds = sum(map(len, windows)) / rate
+            if seconds < SHORTEST_SECONDS:
+                raise AudioError(
+                    f"{name}: {seconds:.2f} s of sound are too short for a voice, {SHORTEST_SECONDS} s are needed; "
+                    "use a longer clip"
+                )
+        except AudioError as error:
+            return error
+        return name, windows
+
+    def _hear(self, read: list) -> Iterator[Voice | AudioError]:
+        """The voices of recordings that were read, in order; their windows are mixed, so that batches are full."""
+        embeddings = iter(self._embeddings([window for one in read if isinstance(one, tuple) for window in one[1]]))
+        for one in read:
+            if isinstance(one, AudioError):
+                yield one
+                continue
+            name, windows = one
+            digest, total = hashlib.sha256(), np.zeros(len(self.speech_weight))
+            for window in windows:
+                digest.update(window)
+                total += len(window) * next(embeddings)
+            embedding = (total / np.linalg.norm(total)).astype(np.float32)
+            seconds = sum(map(len, windows)) / self.frontend.sample_rate
+            speech = float(1 / (1 + np.exp(-(self.speech_weight @ embedding + self.speech_bias))))
+            yield Voice(name, embedding, seconds, speech, digest.hexdigest())
+
+    def _embeddings(self, windows: list[np.ndarray]) -> np.ndarray:
+        """Embeddings [B, E] of B waveforms, each at the front end's rate; those of like length go together."""
+        sizes = [round(seconds * self.frontend.sample_rate) for seconds in LENGTHS]
+        rows = np.zeros((len(windows), len(self.speech_weight)), np.float32)
+        longest_first = sorted(range(len(windows)), key=lambda i: -len(windows[i]))
+        for start in range(0, len(windows), BATCHES[-1]):
+            chosen = longest_first[start : start + BATCHES[-1]]
+            size = next(size for size in sizes if size >= len(windows[chosen[0]]))
+            with self.weights_fit():
+                embeddings = self._forward(self._constants, *padded([windows[i] for i in chosen], size))
+            rows[chosen] = embeddings[: len(chosen)]
+        return rows
+
+    @functools.cached_property
+    def _constants(self) -> Any:
+        import jax
+
+        return jax.device_put((self.variables, self.mean, self.std))
+
+    @functools.cached_property
+    def _forward(self):
+        import jax
+        import jax.numpy as jnp
+
+        from lin_jax.audio import frontend as front_end
+        from lin_jax.models.layers import frame_mask
+
+        @jax.jit
+        def forward(constants, waveform, length):  # [B, N], [B] -> [B, E]
+            variables, mean, std = constants
+            features, num_frames = front_end.extract(self.frontend, waveform, length)
+            valid = frame_mask(num_frames, features.shape[1])
+            features = jnp.where(valid[..., None], (features - mean) / std, 0.0)
+            return self.model.apply(variables, features, num_frames, train=False)
+
+        return forward
+
+
+def _mean(voices: Sequence[Voice]) -> np.ndarray:
+    """The mean direction of their embeddings: a unit vector [E]."""
+    total = np.sum([voice.embedding for voice in voices], axis=0, dtype=np.float64)
+    return total / np.linalg.norm(total)

@@ -1,0 +1,179 @@
+"""The verifier: embeddings do not depend on what is heard beside them, and nothing is said that cannot be known."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import voices
+from recordings import BAD, two_hours
+
+import lin_jax
+from lin_jax import bundles
+from lin_jax.audio import files
+from lin_jax.bundles.verifier import LENGTHS, SHORTEST_SECONDS
+from lin_jax.errors import AudioError, BundleError, ConfigError
+
+RATE = voices.RATE
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    voices.register(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return voices.verifier()
+
+
+def test_saved_and_loaded_says_the_same(tmp_path):
+    bundle = voices.verifier(min_seconds=1.5, speech_threshold=0.3)
+    again = lin_jax.load(bundles.save(tmp_path / "voices", bundle, "# Voices\n"))
+    assert isinstance(again, bundles.Verifier)
+    sides = voices.voice(0), voices.voice(1)
+    assert again.verify(*sides, sample_rate=RATE) == bundle.verify(*sides, sample_rate=RATE)
+    assert again.fingerprint == bundle.fingerprint
+    assert (again.min_seconds, again.speech_threshold) == (1.5, 0.3)
+
+
+def test_fingerprint_is_of_the_weights(bundle):
+    other = voices.verifier()
+    other.variables["params"]["Dense_0"]["kernel"][0, 0] += 1e-3
+    assert bundle.fingerprint == voices.verifier().fingerprint != other.fingerprint
+
+
+def test_speakers_are_told_apart(bundle):
+    same = bundle.verify(voices.voice(0), voices.voice(0, seed=1), sample_rate=RATE)
+    different = bundle.verify(voices.voice(0), voices.voice(1), sample_rate=RATE)
+    assert (same.same, different.same) == ("same", "different")
+    a, b = bundle.embed(voices.voice(0), RATE), bundle.embed(voices.voice(1), RATE)
+    assert different.score == pytest.approx(a @ b, abs=1e-5)
+    assert different.distance == pytest.approx(1 - a @ b, abs=1e-5)
+    assert different.probability == pytest.approx(1 / (1 + np.exp(5 - 10 * (a @ b))), abs=1e-5)
+    assert (same.threshold, same.why) == (0.5, "")
+
+
+def test_threshold_can_be_chosen(bundle):
+    sides = voices.voice(0), voices.voice(0, seed=1)
+    assert bundle.verify(*sides, threshold=1.0, sample_rate=RATE).same == "different"
+    assert bundle.verify(voices.voice(0), voices.voice(1), threshold=-1.0, sample_rate=RATE).same == "same"
+    with pytest.raises(ConfigError, match="between -1 and 1"):
+        bundle.verify(*sides, threshold=50.0, sample_rate=RATE)
+
+
+def test_several_recordings_of_a_side_are_averaged(bundle):
+    side = [voices.voice(0), voices.voice(1), voices.voice(1, seed=2)]
+    mean = np.mean([bundle.embed(sound, RATE) for sound in side], axis=0)
+    other = bundle.embed(voices.voice(0, seed=3), RATE)
+    heard = bundle.verify(side, voices.voice(0, seed=3), sample_rate=RATE)
+    assert heard.score == pytest.approx(mean @ other / np.linalg.norm(mean), abs=1e-5)
+    with pytest.raises(AudioError, match="a side without recordings"):
+        bundle.verify(side, [], sample_rate=RATE)
+
+
+def test_embeddings_do_not_depend_on_the_batch(bundle, tmp_path):
+    lengths = (0.6, 1.0, 1.1, 2.9, 3.0, 3.7, 5.5, 8.0, 8.1, 19.4, 0.7)
+    paths = []
+    for seed, seconds in enumerate(lengths):
+        paths.append(tmp_path / f"{seed}.wav")
+        files.write(paths[-1], voices.voice(seed % 2, seconds, seed), RATE)
+    together = bundle.embed_files(paths)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-5)
+    for path, row in zip(paths, together, strict=True):
+        np.testing.assert_allclose(bundle.embed(path), row, atol=1e-5)
+    assert bundle._forward._cache_size() <= len(bundles.BATCHES) * len(LENGTHS)
+
+
+def test_long_recording_is_the_mean_of_its_windows(bundle):
+    sound = np.concatenate([voices.voice(0, 8.0), voices.voice(1, 8.0)])
+    a, b = bundle.embed(sound[: 8 * RATE], RATE), bundle.embed(sound[8 * RATE :], RATE)
+    heard = bundle.embed(sound, RATE)
+    np.testing.assert_allclose(heard, (a + b) / np.linalg.norm(a + b), atol=0.02)
+
+
+def test_very_long_recording_takes_constant_memory(bundle, tmp_path):
+    minutes = 20
+    files.write(tmp_path / "long.wav", np.tile(voices.voice(0, 10.0, rate=8000), 6 * minutes), 8000)
+    bundle.embed(tmp_path / "long.wav")  # compiles
+    tracemalloc.start()
+    heard = bundle.embed(tmp_path / "long.wav")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert heard @ bundle.embed(voices.voice(0, rate=8000), 8000) > 0.9
+    assert peak < 0.5 * minutes * 60 * RATE * 4, f"{peak / 1e6:.1f} MB for a recording of 77 MB"
+
+
+def test_every_bad_recording_yields_its_error_and_the_rest_goes_on(bundle, tmp_path):
+    for name, (make, _) in BAD.items():
+        make(tmp_path / f"{name}.wav")
+    good = tmp_path / "good.wav"
+    files.write(good, voices.voice(0), RATE)
+    two_hours(tmp_path / "two hours.wav")
+    paths = [good, *(tmp_path / f"{name}.wav" for name in BAD), tmp_path / "two hours.wav", good]
+    heard = list(bundle.voices(paths))
+    assert [isinstance(one, bundles.Voice) for one in heard] == [True] + [False] * (len(BAD) + 1) + [True]
+    for path, error, message in zip(
+        paths[1:], heard[1:-1], [*(said for _, said in BAD.values()), "short"], strict=False
+    ):
+        assert str(error).startswith(f"{path}: ")
+        assert message in str(error)
+    with pytest.raises(AudioError, match="no such file"):
+        bundle.embed_files([good, tmp_path / "missing.wav"])
+
+
+@pytest.mark.parametrize("seconds", [0.1, SHORTEST_SECONDS - 0.01])
+def test_clip_too_short_for_any_answer_is_refused(bundle, seconds):
+    with pytest.raises(AudioError, match=r"s of sound are too short for a voice, 0.5 s are needed"):
+        bundle.verify(voices.voice(0), voices.voice(0, seconds), sample_rate=RATE)
+
+
+def test_silence_is_refused_and_does_not_count_as_sound(bundle):
+    with pytest.raises(AudioError, match="silent throughout"):
+        bundle.embed(np.zeros(RATE, np.float32), RATE)
+    padded = np.concatenate([np.zeros(3 * RATE, np.float32), voices.voice(0, 0.3), np.zeros(RATE, np.float32)])
+    with pytest.raises(AudioError, match="too short"):
+        bundle.embed(padded, RATE)
+
+
+def test_short_sides_are_unsure_until_there_is_enough(bundle):
+    short, enough = voices.voice(0, 0.7), [voices.voice(0, 0.7, seed) for seed in (1, 2)]
+    heard = bundle.verify(voices.voice(0), short, sample_rate=RATE)
+    assert heard.same == "unsure"
+    assert "0.7 s of sound are too short to be sure, 1 s are needed" in heard.why
+    assert bundle.verify(voices.voice(0), enough, sample_rate=RATE).same == "same"
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_noise_is_unsure(bundle, swap):
+    sides = [voices.noise(seed=5), voices.voice(0)]
+    heard = bundle.verify(*(reversed(sides) if swap else sides), sample_rate=RATE)
+    assert heard.same == "unsure"
+    assert "does not sound like speech" in heard.why
+
+
+def test_recording_compared_with_itself_is_said_so(bundle, tmp_path):
+    path, copy = tmp_path / "a.wav", tmp_path / "b.flac"
+    files.write(path, voices.voice(0), RATE)
+    files.write(copy, files.read(path)[0], RATE)
+    heard = bundle.verify(path, path)
+    assert heard.score == pytest.approx(1)
+    assert heard.why.startswith(f"{path} is compared with itself")
+    other = tmp_path / "c.wav"
+    files.write(other, voices.voice(0, seed=1), RATE)
+    assert bundle.verify([other, path], copy).why.startswith(f"{path} and {copy} are the same recording")
+    assert bundle.verify(path, other).why == ""
+
+
+def test_samples_without_a_rate_are_refused(bundle):
+    with pytest.raises(AudioError, match="pass sample_rate="):
+        bundle.embed(voices.voice(0))
+
+
+def test_incomplete_calibration_is_refused(tmp_path):
+    folder = bundles.save(tmp_path / "voices", voices.verifier(), "")
+    described = json.loads((folder / "bundle.json").read_text())
+    del described["calibration"]["threshold"]
+    (folder / "bundle.json").write_text(json.dumps(described))
+    with pytest.raises(BundleError, match="lack 'threshold'"):
+        bundles.load(folder)
