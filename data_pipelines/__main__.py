@@ -60,6 +60,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--clips", type=int, default=6, metavar="N", help="clips for each voice and style (default 6)"
     )
     synthetic.add_argument("--seed", type=int, default=0, metavar="N")
+
+    noise = _command(commands, "noise", "sounds in which nobody speaks: any recordings, or generated ones")
+    noise.add_argument("--generate", type=int, metavar="N", help="make N sounds in AUDIO_DIR/generated first")
     return parser.parse_args(arguments)
 
 
@@ -91,6 +94,10 @@ def run(args: argparse.Namespace) -> int:
         from data_pipelines.corpora import synthetic
 
         synthetic.generate(args.audio_dir, speakers=args.speakers, clips=args.clips, seed=args.seed)
+    elif args.corpus == "noise" and args.generate is not None:
+        from data_pipelines.corpora import noise
+
+        noise.generate(args.audio_dir, args.generate)
     utterances = corpora.load(args.corpus, args.audio_dir, **audio_options)
     report = features.prepare(utterances, args.out, frontend, store=args.store, workers=args.workers)
     skipped = {path for path, _ in report.skipped}

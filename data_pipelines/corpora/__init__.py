@@ -16,9 +16,11 @@ CORPORA = {
     "folder": "data_pipelines.corpora.folder",
     "table": "data_pipelines.corpora.table",
     "synthetic": "data_pipelines.corpora.synthetic",
+    "noise": "data_pipelines.corpora.noise",
 }
 
 UNKNOWN = "unknown"  # the value of a label that a corpus has, but not for this speaker
+NO_SPEECH = "no speech"  # the sex of a recording in which nobody speaks
 SEXES = {"F": "female", "M": "male"}
 
 
