@@ -100,8 +100,8 @@ def bootstrap_interval(values, statistic, *, num_samples=1000, confidence=0.95, 
     return float(low), float(high)
 
 
-def expected_calibration_error(probabilities, labels, *, num_bins=15):
-    """Mean gap between confidence and accuracy over equal-width confidence bins (Guo et al., 2017).
+def reliability(probabilities, labels, *, num_bins=15):
+    """How often predictions of each confidence are right, over equal-width confidence bins (Guo et al., 2017).
 
     Args:
       probabilities: predicted distributions [B, C].
@@ -109,14 +109,21 @@ def expected_calibration_error(probabilities, labels, *, num_bins=15):
       num_bins: number of bins over (0, 1].
 
     Returns:
-      The error, 0 (calibrated) to 1.
+      (confidence, accuracy, count) of each bin [num_bins]; NaN where a bin is empty.
     """
     probabilities = np.asarray(probabilities, np.float64)
     confidence = probabilities.max(axis=-1)
     correct = probabilities.argmax(axis=-1) == np.asarray(labels)
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.bincount(bins, weights=confidence - correct, minlength=num_bins)  # summed gap of each bin
-    return float(np.abs(gaps).sum() / len(confidence))
+    count, confidence, correct = (np.bincount(bins, weights, num_bins) for weights in (None, confidence, correct))
+    share = np.where(count > 0, count, np.nan)
+    return confidence / share, correct / share, count
+
+
+def expected_calibration_error(probabilities, labels, *, num_bins=15):
+    """Mean gap between confidence and accuracy over the bins of `reliability`: 0 (calibrated) to 1."""
+    confidence, accuracy, count = reliability(probabilities, labels, num_bins=num_bins)
+    return float(np.nansum(np.abs(confidence - accuracy) * count) / count.sum())
 
 
 def mean_probabilities(logits, temperature=1.0):

@@ -60,6 +60,14 @@ def test_expected_calibration_error():
     assert metrics.expected_calibration_error(np.eye(2), [0, 1]) == 0.0
 
 
+def test_reliability_is_counted_in_bins_of_confidence():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    confidence, accuracy, count = metrics.reliability(probabilities, [0, 0, 0], num_bins=4)
+    np.testing.assert_allclose(confidence, [np.nan, np.nan, 0.6, 0.85])
+    np.testing.assert_allclose(accuracy, [np.nan, np.nan, 1.0, 0.5])
+    assert count.tolist() == [0, 0, 1, 2]
+
+
 def test_confusion_by_speaker_divides_the_whole():
     rng = np.random.default_rng(0)
     labels, predictions, speakers = rng.integers(0, 3, 50), rng.integers(0, 3, 50), rng.choice(["b", "a"], 50)

@@ -146,6 +146,29 @@ def plot_bars(values: Mapping[str, float], path=None, *, mark: float | None = No
     return _saved(figure, path)
 
 
+def plot_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, path=None) -> Figure:
+    """Draw how often predictions are right against how sure they are; the diagonal is as it should be.
+
+    Args:
+      confidence: mean confidence of the predictions in each bin [N], as `metrics.reliability` gives it.
+      accuracy: share of them that is right [N].
+      count: how many they are [N]; shown by the size of the dots.
+      path: where to save the PNG as well, if given.
+    """
+    shares = count / max(count.sum(), 1)
+    error = np.nansum(np.abs(confidence - accuracy) * shares)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+        axis = figure.add_subplot(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share that is right")
+        axis.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
+        axis.plot(confidence[count > 0], accuracy[count > 0], color=COLOURS[0], alpha=0.4)
+        axis.scatter(confidence, accuracy, s=20 + 500 * shares, color=COLOURS[0], zorder=3)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
+        axis.set_title(f"calibration error {error:.1%}, {count.sum():g} clips")
+    return _saved(figure, path)
+
+
 def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure:
     """Draw a recording's waveform above its spectrogram in dB.
 

@@ -35,6 +35,14 @@ def test_confusion_shows_shares_of_the_true_class():
     assert [text.get_text() for text in axis.texts] == ["75%", "3", "25%", "1", "50%", "2", "50%", "2"]
 
 
+def test_reliability_draws_a_dot_for_each_bin_with_clips():
+    nan = np.nan
+    figure = report.plot_reliability(np.array([nan, 0.6, 0.9]), np.array([nan, 0.5, 1.0]), np.array([0, 1, 3]))
+    (axis,) = figure.axes
+    assert axis.lines[1].get_xydata().tolist() == [[0.6, 0.5], [0.9, 1.0]]
+    assert axis.get_title(loc="left") == "calibration error 10.0%, 4 clips"
+
+
 def test_spectrogram_is_brightest_at_the_tone(tmp_path):
     tone = 0.5 * np.sin(2 * np.pi * 2000 * np.arange(16000) / 16000)
     image = report.plot_spectrogram(tone, 16000, tmp_path / "tone.png").axes[1].images[0]
