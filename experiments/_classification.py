@@ -7,12 +7,13 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 
 from data_pipelines import features, loaders, splits
+from data_pipelines.corpora import NO_SPEECH
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
 from lin_jax import bundles, losses, metrics
@@ -22,7 +23,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.models.residual_classifier import DenseResidualClassifier, ResidualClassifier
 from lin_jax.tasks.classification import Classification, ClassificationConfig
 from lin_jax.training import loop, writers
-from lin_jax.training.folds import FoldsConfig, Member, fit_members
+from lin_jax.training.folds import FoldsConfig, Member, Trained, fit_members
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
@@ -70,42 +71,18 @@ class Experiment:
     def train(self, workdir: pathlib.Path) -> dict:
         """Train one network on 80 % of the speakers, watched on 10 %; judge it on the rest, as `judge` says."""
         config, split = self.config, splits.by_speaker(self.speakers)
-        task = self.make_task(self.constants(split.train))
-
-        def loader(indices, train=False):
-            return loaders.make_loader(self.clips, indices, self.labels, config.loader, train=train)
-
         with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
-            writer.write_hparams(_run.flatten(config))
-            result = loop.fit(
-                task,
-                config.train,
-                config.optim,
-                loader(split.train, train=True),
-                lambda: loader(split.validation),
-                workdir,
-                writer,
-            )
-            curves = report.plot_curves(result.history, workdir / "curves.png")
-            writer.write_images(result.best_step, {"curves": report.pixels(curves)})
-            predict = jax.jit(task.predict)
+            task, result = self._fit(Member(split.train, split.validation, config.train.seed), workdir, writer)
             logits = np.zeros((1, len(self.labels), len(self.names)))
             for side in (split.validation, split.test):
-                for batch in loader(side):
-                    logits[0, batch["index"]] = predict(result.variables, batch)["logits"]
+                logits[0, side] = self._logits(task, result.variables, side)
             temperature = metrics.fit_temperature(logits[:, split.validation], self.labels[split.validation])
             return self.judge(logits, split.test, temperature, split.protocol, workdir, writer)
 
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
-        """Train on all splits at once and judge every clip by the networks that had it in their test side."""
+        """Train on all splits and judge every clip by the networks that had it in their test side."""
         config = self.config
-        # Seeds outermost: a run called again with more seeds goes on after those it has.
-        members = [
-            Member(split.train, split.test, seed, self.constants(split.train))
-            for seed in range(config.seeds)
-            for split in all_splits
-        ]
-        trained = fit_members(self.make_task, self._arrays(), members, config.folds, config.optim, workdir)
+        members, trained = self.fit_folds(all_splits, workdir)
         logits = np.zeros((config.seeds, len(self.labels), len(self.names)))
         for member, result in zip(members, trained, strict=True):
             logits[member.seed, member.test] = result.outputs["logits"]
@@ -114,6 +91,18 @@ class Experiment:
         with contextlib.closing(writers.create(workdir, config.folds.num_steps)) as writer:
             writer.write_hparams(_run.flatten(config))
             return self.judge(logits, everything, temperature, all_splits[0].protocol, workdir, writer)
+
+    def fit_folds(
+        self, all_splits: Sequence[splits.Split], workdir: pathlib.Path
+    ) -> tuple[list[Member], list[Trained]]:
+        """Train the seeds of every split, or take up what `workdir` has of them."""
+        # Seeds outermost: a run called again with more seeds goes on after those it has.
+        members = [
+            Member(split.train, split.test, seed, self.constants(split.train))
+            for seed in range(self.config.seeds)
+            for split in all_splits
+        ]
+        return members, self._fit_members(members, workdir)
 
     def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, writer) -> dict:
         """Figures of held-out clips, also written to results.json, predictions.npz, plots and TensorBoard.
@@ -165,13 +154,14 @@ class Experiment:
         print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         return results
 
-    def ship(self, judged: pathlib.Path, card: str, workdir: pathlib.Path) -> pathlib.Path:
+    def ship(self, judged: pathlib.Path, card: str, workdir: pathlib.Path, name: str | None = None) -> pathlib.Path:
         """Train the seeds on all clips and save them as a bundle.
 
         Args:
           judged: workdir of the cross-validation whose temperature and figures the bundle carries.
           card: model card, with the names of results.json, and `members`, in braces where the figures belong.
-          workdir: where to; the bundle is a folder in it, named by the label.
+          workdir: where to; the bundle is a folder in it.
+          name: of the bundle; that of the label when None.
         """
         if not (judged / "results.json").exists():
             raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
@@ -180,9 +170,18 @@ class Experiment:
         members = [
             Member(everything, everything[:1], seed, self.constants(everything)) for seed in range(self.config.seeds)
         ]
-        trained = fit_members(self.make_task, self._arrays(), members, self.config.folds, self.config.optim, workdir)
-        bundle = bundles.Classifier(
-            self.label,
+        trained = self._fit_members(members, workdir)
+        bundle = self.bundle(name or self.label, members, trained, results)
+        return bundles.save(
+            workdir / bundle.name, bundle, card.format(members=len(members), **results), dtype="float16"
+        )
+
+    def bundle(
+        self, name: str, members: Sequence[Member], trained: Sequence[Trained], results: Mapping
+    ) -> bundles.Classifier:
+        """The members as one classifier, calibrated by the results of a cross-validation."""
+        return bundles.Classifier(
+            name,
             self.network(),
             self.clips.frontend,
             *jax.tree.map(
@@ -194,8 +193,9 @@ class Experiment:
             views=(self.config.task.view_tempo, self.config.task.view_frequency),
             window_seconds=WINDOW_SECONDS,
             temperature=results["temperature"],
+            unsure_below=results.get("unsure_below", 0.0),
+            no_speech=NO_SPEECH if NO_SPEECH in self.names else None,
         )
-        return bundles.save(workdir / self.label, bundle, card.format(members=len(members), **results), dtype="float16")
 
     def network(self):
         """The network of the config."""
@@ -214,6 +214,53 @@ class Experiment:
         return Classification(
             self.network(), self.names, self.clips.frontend, mean, std, config.task, config.augment, weights
         )
+
+    def _fit_members(self, members: Sequence[Member], workdir: pathlib.Path) -> list[Trained]:
+        """Train members at once on features that all lie on the device, or one by one on waveforms read as needed."""
+        config, trained = self.config, []
+        if self.clips.store == "features":
+            return fit_members(self.make_task, self._arrays(), members, config.folds, config.optim, workdir)
+        for number, member in enumerate(members):
+            folder = workdir / f"member-{number:03d}"
+            with contextlib.closing(writers.create(folder, config.train.num_steps)) as writer:
+                task, result = self._fit(member, folder, writer)
+            # Those of the last step: none is chosen by the clips that judge it.
+            variables = jax.device_get(result.state.variables)
+            trained.append(Trained(variables, {"logits": self._logits(task, variables, member.test)}))
+        return trained
+
+    def _fit(self, member: Member, workdir: pathlib.Path, writer) -> tuple[Classification, loop.Result]:
+        """Train by the loop, with curves of the clips that are learnt from and of those that are not."""
+        config = self.config
+        task = self.make_task(self.constants(member.train))
+        watched = np.setdiff1d(member.test, member.train)
+        writer.write_hparams(_run.flatten(config))
+        result = loop.fit(
+            task,
+            dataclasses.replace(config.train, seed=member.seed),
+            config.optim,
+            self._loader(member.train, train=True, seed=member.seed),
+            (lambda: self._loader(watched)) if len(watched) else None,
+            workdir,
+            writer,
+        )
+        curves = report.plot_curves(result.history, workdir / "curves.png")
+        writer.write_images(result.best_step, {"curves": report.pixels(curves)})
+        return task, result
+
+    def _loader(self, indices, *, train: bool = False, seed: int = 0):
+        config = dataclasses.replace(self.config.loader, seed=self.config.loader.seed + seed)
+        if train:  # a clip as long as several crops is drawn as often
+            seconds = np.array([row["seconds"] for row in self.clips.rows])[indices]
+            indices = np.repeat(indices, np.maximum(1, seconds // config.crop_seconds).astype(int))
+        return loaders.make_loader(self.clips, indices, self.labels, config, train=train)
+
+    def _logits(self, task, variables, indices) -> np.ndarray:
+        """Logits of clips, each heard whole: [len(indices), C]."""
+        logits, predict = np.zeros((len(self.labels), len(self.names))), jax.jit(task.predict)
+        for batch in self._loader(indices):
+            logits[batch["index"]] = predict(variables, batch)["logits"]
+        return logits[indices]
 
     def _arrays(self):
         """All clips, padded to the longest."""

@@ -13,6 +13,10 @@ class AudioError(LinError):
     """A file or array that is not usable audio."""
 
 
+class SilenceError(AudioError):
+    """Audio in which there is no sound at all."""
+
+
 class CorpusError(LinError):
     """A corpus folder, table or split that is not as described."""
 

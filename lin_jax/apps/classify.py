@@ -1,4 +1,4 @@
-"""Commands that name what a recording is: `lin emotion`."""
+"""Commands that name what a recording is: `lin emotion`, `lin gender`."""
 
 import itertools
 import json
@@ -42,9 +42,19 @@ def _classify(args) -> int:
 def _line(bundle, path, args, width) -> str:
     heard = bundle.predict(path)
     if args.json:
-        values = {"file": path, args.command: heard.label, "seconds": round(heard.seconds, 3)}
-        return _json(values, heard.probabilities)
-    return f"{shown(path):<{width}}  {_ranked(heard.probabilities)}"
+        return json.dumps(answer(args.command, path, heard))
+    return f"{shown(path):<{width}}  {_ranked(heard)}"
+
+
+def answer(command: str, path: str, heard) -> dict:
+    """What `--json` and the HTTP API say of a recording: file, the job's name with its label, and how sure it is."""
+    return {
+        "file": path,
+        command: heard.label,
+        "probability": round(heard.probability, 6),
+        "seconds": round(heard.seconds, 3),
+        "probabilities": _rounded(heard.probabilities),
+    }
 
 
 def _timeline(bundle, path, args) -> Iterator[str]:
@@ -61,32 +71,37 @@ def _timeline(bundle, path, args) -> Iterator[str]:
         if args.json:
             for segment in heard():
                 span = {"start": round(segment.start, 3), "end": round(segment.end, 3)}
-                yield _json({"file": path, **span, args.command: segment.label}, segment.probabilities)
+                said = {"file": path, **span, args.command: segment.label}
+                yield json.dumps(said | {"probabilities": _rounded(segment.probabilities)})
             return
         head = f"{shown(path)}  {_clock(seconds)}"
         for label, run in itertools.groupby(heard(), key=lambda segment: segment.label):
             run = list(run)
-            share = sum(segment.probabilities[label] for segment in run) / len(run) if label else 0
-            what = f"{label:<10} {share:4.0%}" if label else "(silence)"
+            if label in run[0].probabilities:
+                what = f"{label:<10} {sum(segment.probabilities[label] for segment in run) / len(run):4.0%}"
+            else:
+                what = label or "(silence)"
             if head:  # only now is it known that the recording can be read
                 yield head
             head = None
             yield f"  {_clock(run[0].start)} – {_clock(run[-1].end)}  {what}"
 
 
-def _ranked(probabilities: dict[str, float]) -> str:
-    """The likeliest label, then the two that follow it."""
-    (label, share), *others = sorted(probabilities.items(), key=lambda item: -item[1])
-    rest = ", ".join(f"{name} {other:.0%}" for name, other in others[:2])
-    return f"{label:<10} {share:4.0%}   {rest}".rstrip()
+def _ranked(heard) -> str:
+    """The label, then the two likeliest others; where it is none of them, such as "unsure", it stands alone."""
+    others = {name: share for name, share in heard.probabilities.items() if name != heard.label}
+    ranked = sorted(others.items(), key=lambda item: -item[1])
+    rest = ", ".join(f"{name} {share:.0%}" for name, share in ranked[:2])
+    share = f"{heard.probabilities[heard.label]:4.0%}" if heard.label in heard.probabilities else "    "
+    return f"{heard.label:<10} {share}   {rest}".rstrip()
 
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02d}:{seconds % 60:04.1f}"
 
 
-def _json(values: dict, probabilities: dict[str, float]) -> str:
-    return json.dumps(values | {"probabilities": {name: round(share, 6) for name, share in probabilities.items()}})
+def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
+    return {name: round(share, 6) for name, share in probabilities.items()}
 
 
 COMMANDS = (
@@ -98,9 +113,26 @@ examples:
   lin emotion clip.wav                     one line: the emotion, how sure it is, what comes next
   lin emotion recordings/                  every recording in a folder and below it
   lin emotion --timeline interview.mp3     what is heard when; a recording may last hours
-  lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, seconds, probabilities
+  lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, probability, seconds, probabilities
 
 WAV, FLAC, Ogg, Opus, MP3 and AIFF are read, at any rate and with any number of channels.
+A recording that cannot be used is named on stderr and the rest goes on.
+Exit code: 0 all done, 1 some could not be used, 2 none could.""",
+        add_arguments=_classify_arguments,
+        run=_classify,
+    ),
+    Command(
+        name="gender",
+        summary="say whether a voice is female or male, or that nobody speaks",
+        teach="""\
+examples:
+  lin gender clip.wav                      one line: female, male, no speech or unsure, and how likely each is
+  lin gender recordings/                   every recording in a folder and below it
+  lin gender --timeline meeting.mp3        who speaks when; a recording may last hours
+  lin gender --json *.wav | jq .gender     one JSON object a line: file, gender, probability, seconds, probabilities
+
+Noise and silence are "no speech"; where neither answer is likely enough it says "unsure".
+It hears how a voice sounds, not who somebody is; the voices of boys and girls sound alike.
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
         add_arguments=_classify_arguments,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import AudioError
+from lin_jax.errors import AudioError, SilenceError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 
@@ -227,12 +227,15 @@ def trim_silence(samples: np.ndarray, top_db: float, *, frame_length: int = 2048
 
 
 def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
-    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least `min_samples`."""
+    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least `min_samples`.
+
+    It is a SilenceError if all that is wrong is that nothing can be heard.
+    """
     if len(samples) < max(1, min_samples):
         raise AudioError(f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip")
     _check_values(samples, name)
     if np.abs(samples).max() < SILENCE:
-        raise AudioError(f"{name}: silent throughout; record it again or leave it out")
+        raise SilenceError(f"{name}: silent throughout; record it again or leave it out")
 
 
 def _open(path):

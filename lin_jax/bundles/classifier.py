@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
-from lin_jax.errors import AudioError
+from lin_jax.errors import SilenceError
 
 # A recording up to this long is read whole; a longer one window by window, so that memory stays constant.
 WHOLE_SECONDS = 60.0
@@ -19,11 +19,22 @@ WHOLE_SECONDS = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a classifier hears in a recording: a label, every label's probability, and its length in seconds."""
+    """What a classifier hears in a recording.
+
+    Attributes:
+      label: the likeliest class, or "unsure" where it is not likely enough.
+      probabilities: of each class.
+      seconds: length of the recording.
+    """
 
     label: str
     probabilities: dict[str, float]
     seconds: float
+
+    @property
+    def probability(self) -> float:
+        """That of the likeliest class."""
+        return max(self.probabilities.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +58,8 @@ class Classifier(Bundle):
       temperature: what logits are divided by, so that a probability is how often it is right (Guo et al., 2017).
       views: (tempo, frequency), the `view_tempo` and `view_frequency` of `ClassificationConfig`.
       window_seconds: length of the windows in which a recording is heard.
+      unsure_below: probability below which the likeliest class is not told, but "unsure".
+      no_speech: the class of recordings in which nobody speaks, silence among them; None where silence is an error.
     """
 
     labels: tuple[str, ...]
@@ -54,6 +67,8 @@ class Classifier(Bundle):
     temperature: float = 1.0
     views: tuple[float, float] = (0.0, 0.0)
     window_seconds: float = 3.0
+    unsure_below: float = 0.0
+    no_speech: str | None = None
 
     task: ClassVar[str] = "classification"
 
@@ -62,9 +77,10 @@ class Classifier(Bundle):
         return {
             "labels": list(self.labels),
             "members": self.members,
-            "calibration": {"temperature": self.temperature},
+            "calibration": {"temperature": self.temperature, "unsure_below": self.unsure_below},
             "views": list(self.views),
             "window_seconds": self.window_seconds,
+            "no_speech": self.no_speech,
         }
 
     @classmethod
@@ -77,33 +93,52 @@ class Classifier(Bundle):
             temperature=settings["calibration"]["temperature"],
             views=tuple(settings["views"]),
             window_seconds=settings["window_seconds"],
+            unsure_below=settings["calibration"].get("unsure_below", 0.0),
+            no_speech=settings.get("no_speech"),
         )
 
     def predict(self, source, sample_rate: int | None = None) -> Prediction:
         """Classify a recording: the mean over its half-overlapping windows and over the members.
+
+        Where the bundle knows a class `no_speech`, only windows in which somebody speaks count, if there are any.
 
         Args:
           source: path of an audio file, or a waveform [N] or [N, channels].
           sample_rate: of a waveform, in Hz; not used for a path.
 
         Returns:
-          A `Prediction`; AudioError if the recording cannot be read, is silent, or is shorter than one frame.
+          A `Prediction`; AudioError if the recording cannot be read, is shorter than one frame, or is silent and the
+          bundle has no class for that.
         """
         from lin_jax.audio import files
 
         rate = self.rate(source, sample_rate)
         seconds = files.duration(source) if is_path(source) else len(source) / rate
+        try:
+            rows = self._heard(source, rate, seconds)
+        except SilenceError:
+            if self.no_speech is None:
+                raise
+            rows = np.array([[float(label == self.no_speech) for label in self.labels]])
+        if self.no_speech is not None:
+            speech = rows[:, self.labels.index(self.no_speech)] < 0.5
+            rows = rows[speech] if speech.any() else rows
+        return Prediction(*self._named(rows.mean(axis=0)), seconds)
+
+    def _heard(self, source, rate: int, seconds: float) -> np.ndarray:
+        """Class probabilities [B, C] of the windows of a recording that are not silent."""
+        from lin_jax.audio import files
+
         if seconds > WHOLE_SECONDS:
             heard = [list(segment.probabilities.values()) for segment in self.timeline(source, rate) if segment.label]
             if not heard:
-                raise AudioError(f"{source}: silent throughout; record it again or leave it out")
-            return Prediction(*self._named(np.mean(heard, axis=0)), seconds)
+                raise SilenceError(f"{source}: silent throughout; record it again or leave it out")
+            return np.array(heard)
         samples = files.load(source, self.frontend, sample_rate=rate)
         size = self._window
         count = 1 + max(0, -(-(len(samples) - size) // (size // 2)))
         starts = np.linspace(0, max(0, len(samples) - size), count).astype(int)
-        rows = self._probabilities([samples[start : start + size] for start in starts])
-        return Prediction(*self._named(rows.mean(axis=0)), seconds)
+        return self._probabilities([samples[start : start + size] for start in starts])
 
     def timeline(self, source, sample_rate: int | None = None) -> Iterator[Segment]:
         """Classify a recording of any length window by window, in constant memory.
@@ -157,7 +192,8 @@ class Classifier(Bundle):
         return rows
 
     def _named(self, row: np.ndarray) -> tuple[str, dict[str, float]]:
-        return self.labels[int(row.argmax())], dict(zip(self.labels, row.tolist(), strict=True))
+        label = self.labels[int(row.argmax())] if row.max() >= self.unsure_below else "unsure"
+        return label, dict(zip(self.labels, row.tolist(), strict=True))
 
     @property
     def _window(self) -> int:

@@ -72,7 +72,7 @@ def test_bad_file_in_a_folder_is_named_and_the_rest_goes_on(folder, capsys):
     code, out, err = run(capsys, "emotion", "clips", "--json")
     rows = [json.loads(line) for line in out]
     assert code == 1
-    assert [set(row) for row in rows] == [{"file", "emotion", "probabilities", "seconds"}] * 2
+    assert [set(row) for row in rows] == [{"file", "emotion", "probability", "probabilities", "seconds"}] * 2
     assert {row["file"]: (row["emotion"], row["seconds"]) for row in rows} == {
         "clips/loud.wav": ("angry", 2.0),
         "clips/quiet.wav": ("calm", 2.0),
@@ -129,6 +129,41 @@ def test_timeline_of_an_unusable_recording_prints_nothing(folder, capsys):
     code, out, err = run(capsys, "emotion", "--timeline", "nan.wav")
     assert (code, out, len(err)) == (2, [], 1)
     assert err[0].startswith("lin: nan.wav: holds NaN")
+
+
+def test_gender_may_be_unsure_and_says_when_nobody_speaks(folder, capsys, monkeypatch):
+    said = iter(
+        [
+            Prediction("female", {"female": 0.97, "male": 0.02, "no speech": 0.01}, 1.0),
+            Prediction("unsure", {"female": 0.42, "male": 0.55, "no speech": 0.03}, 1.0),
+            Prediction("no speech", {"female": 0.0, "male": 0.0, "no speech": 1.0}, 1.0),
+        ]
+        * 2
+    )
+    monkeypatch.setattr(Listener, "predict", lambda self, path: next(said))
+    code, out, _ = run(capsys, "gender", "a.wav", "b.wav", "c.wav")
+    assert code == 0
+    assert out == [
+        "a.wav  female      97%   male 2%, no speech 1%",
+        "b.wav  unsure            male 55%, female 42%",
+        "c.wav  no speech  100%   female 0%, male 0%",
+    ]
+    _, out, _ = run(capsys, "gender", "--json", "a.wav", "b.wav", "c.wav")
+    assert [(row["gender"], row["probability"]) for row in map(json.loads, out)] == [
+        ("female", 0.97),
+        ("unsure", 0.55),
+        ("no speech", 1.0),
+    ]
+
+
+def test_timeline_of_gender_joins_what_is_unsure(folder, capsys, monkeypatch):
+    shares = [{"female": 0.9, "male": 0.1}, {"female": 0.6, "male": 0.4}, {"female": 0.5, "male": 0.5}, {}]
+    labels = ["female", "unsure", "unsure", None]
+    segments = [Segment(i, i + 1.0, label, shares[i]) for i, label in enumerate(labels)]
+    monkeypatch.setattr(Listener, "timeline", lambda self, path: iter(segments))
+    code, out, _ = run(capsys, "gender", "--timeline", "clips/loud.wav")
+    assert code == 0
+    assert [line[25:].strip() for line in out[1:]] == ["female      90%", "unsure", "(silence)"]
 
 
 @pytest.fixture(scope="module")

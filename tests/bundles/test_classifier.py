@@ -97,6 +97,24 @@ def test_prediction_is_the_mean_softmax_of_the_members_without_padding():
     assert heard.seconds == pytest.approx(1.3)
 
 
+def test_unsure_and_no_speech(tmp_path, monkeypatch):
+    bundle = make(window_seconds=1.0, unsure_below=0.7, no_speech="sad")
+    bundles.save(tmp_path / "mood", bundle, "")
+    bundle = bundles.load(tmp_path / "mood")
+    for samples in (np.zeros(RATE, np.float32), np.zeros(70 * RATE, np.float32)):
+        heard = bundle.predict(samples, RATE)
+        assert (heard.label, heard.probability, heard.probabilities["sad"]) == ("sad", 1.0, 1.0)
+
+    def hear(*rows):
+        monkeypatch.setattr(bundle, "_probabilities", lambda windows: np.array(rows))
+        heard = bundle.predict(speech(2), RATE)
+        return heard.label, [round(share, 6) for share in heard.probabilities.values()]
+
+    assert hear([0.8, 0.2, 0.0], [0.1, 0.0, 0.9], [0.6, 0.4, 0.0]) == ("calm", [0.7, 0.3, 0.0]), "who speaks counts"
+    assert hear([0.0, 0.1, 0.9], [0.1, 0.0, 0.9]) == ("sad", [0.05, 0.05, 0.9])
+    assert hear([0.69, 0.31, 0.0]) == ("unsure", [0.69, 0.31, 0.0])
+
+
 def test_recordings_of_any_length_share_a_few_compilations():
     bundle = make()
     for seconds in (0.2, 1.1, 2.9, 3.0, 3.1, 4.6, 7.7, 30.2, 75.0):
