@@ -9,7 +9,7 @@ T frames, D features, N samples. A feature set is a folder:
   stats.json     mean and deviation per feature, durations, labels, speakers
   report.json    what was written, and what was skipped for which reason
 
-`data_pipelines.features.prepare` writes it; `open_features` reads it.
+`data_pipelines.features.prepare` writes it; `open_features` reads it, or several as one.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines import records  # at the top: importing TFDS while other threads import can break theirs
+from data_pipelines.corpora import UNKNOWN
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import FeatureError
 
@@ -38,12 +39,14 @@ class FeatureSet:
       stats: the content of stats.json.
       lengths: [clips] int, frames or samples of each clip.
       speakers: speaker of each clip.
+      corpora: name of the folder that each clip comes from.
     """
 
     def __init__(self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict):
         self.folder, self.frontend, self.store, self.rows, self.stats = folder, frontend, store, rows, stats
         self.lengths = np.array([row["length"] for row in rows], np.int32)
         self.speakers = [row["speaker"] for row in rows]
+        self.corpora = [folder.name] * len(rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -93,9 +96,13 @@ class FeatureSet:
         """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays unseen."""
         chosen = slice(None) if indices is None else np.asarray(indices)
         frames = np.array([row["frames"] for row in self.rows])[chosen].sum()
-        with _reading(self.folder):
-            total, squares = np.load(self.folder / "moments.npy")[chosen].sum(0)
+        total, squares = self._moments[chosen].sum(0)
         return mean_std(frames, total, squares)
+
+    @functools.cached_property
+    def _moments(self) -> np.ndarray:
+        with _reading(self.folder):
+            return np.load(self.folder / "moments.npy")
 
     @functools.cached_property
     def _source(self):
@@ -110,16 +117,88 @@ class FeatureSet:
         return {key: value for key, value in self.__dict__.items() if key != "_source"}
 
 
-def open_features(folder: str | Path, frontend: FrontendConfig | None = None) -> FeatureSet:
-    """Open a prepared feature set.
+class JoinedSet(FeatureSet):
+    """Several feature sets of one front end as one, in which clips and speakers are named after their set as well.
+
+    A label that only some of the sets have is "unknown" in the others.
+    """
+
+    def __init__(self, sets: Sequence[FeatureSet]):
+        first, names = sets[0], [part.folder.name for part in sets]
+        if len(set(names)) < len(names):
+            raise FeatureError(f"{', '.join(names)}: two feature sets of one name: rename a folder")
+        for other in sets[1:]:
+            check_frontend(other.folder, other.frontend, first.frontend)
+            if other.store != first.store:
+                raise FeatureError(
+                    f"{other.folder}: holds the {other.store} store, {first.folder} the {first.store} store: "
+                    "prepare both with the same --store"
+                )
+        labels = dict.fromkeys(label for part in sets for label in part.rows[0]["labels"])
+        rows = [
+            row
+            | {"id": f"{name}/{row['id']}", "speaker": f"{name}/{row['speaker']}"}
+            | {"labels": dict.fromkeys(labels, UNKNOWN) | row["labels"]}
+            for name, part in zip(names, sets, strict=True)
+            for row in part.rows
+        ]
+        super().__init__(first.folder.parent, first.frontend, first.store, rows, {})
+        self.corpora = [name for name, part in zip(names, sets, strict=True) for _ in part.rows]
+        self._sets, self._starts = list(sets), np.cumsum([0, *map(len, sets)])
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """One clip, as `FeatureSet` gives it."""
+        index = range(len(self))[index]
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._sets[number][index - int(self._starts[number])]
+
+    @functools.cached_property
+    def _moments(self) -> np.ndarray:
+        return np.concatenate([part._moments for part in self._sets])
+
+
+class Segments(FeatureSet):
+    """Consecutive pieces of one length of the clips of a feature set, as clips of their own.
 
     Args:
-      folder: what `prepare` wrote.
+      whole: the feature set.
+      indices: clips to cut; one that is shorter than a piece gives none.
+      seconds: length of a piece.
+      most: pieces a clip gives at most, the first ones; all when None.
+    """
+
+    def __init__(self, whole: FeatureSet, indices: Sequence[int], seconds: float, most: int | None = None):
+        samples = round(seconds * whole.frontend.sample_rate)
+        self._whole, self._size = whole, samples if whole.store == "waveform" else whole.frontend.num_frames(samples)
+        self._places, rows = [], []
+        for index in indices:
+            row = whole.rows[index]
+            for piece in range(min(row["length"] // self._size, most or row["length"])):
+                self._places.append((int(index), piece * self._size))
+                name = f"{row['id']}@{piece * seconds:g}-{(piece + 1) * seconds:g}"
+                rows.append(row | {"id": name, "length": self._size, "seconds": seconds})
+        super().__init__(whole.folder, whole.frontend, whole.store, rows, {})
+        self.corpora = [whole.corpora[index] for index, _ in self._places]
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """One piece, as `FeatureSet` gives a clip."""
+        clip, start = self._places[index]
+        return {self.store: self._whole[clip][self.store][start : start + self._size]}
+
+
+def open_features(folder: str | Path, frontend: FrontendConfig | None = None) -> FeatureSet:
+    """Open a prepared feature set, or several as one.
+
+    Args:
+      folder: what `prepare` wrote; several, with commas between them, make a `JoinedSet`.
       frontend: the front end the features must have been made with; any when None.
 
     Raises:
       FeatureError: not a feature set, broken, or made with another front end (says which fields differ).
     """
+    folders = str(folder).split(",")
+    if len(folders) > 1:
+        return JoinedSet([open_features(one, frontend) for one in folders])
     folder = Path(folder)
     head = read_head(folder)
     if head is None and folder.with_name(folder.name + ".partial").exists():

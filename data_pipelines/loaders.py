@@ -1,6 +1,11 @@
-"""Loaders: some clips of a feature set become batches of static shape. B batch, T frames, N samples, D features."""
+"""Loaders: some clips of a feature set become batches of static shape.
+
+B batch, T frames, N samples, D features, P speakers, K clips a speaker.
+"""
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Sequence
 
 import grain
@@ -19,6 +24,8 @@ class LoaderConfig:
 
     Attributes:
       batch_size: clips in a batch over all processes together.
+      clips_per_speaker: K; a training batch holds K clips of each of batch_size / K speakers, who come equally often
+        however many clips they have. 0 draws from all clips alike.
       crop_seconds: training clips are cut (at random) or padded to this length.
       buckets: evaluation clips are padded to one of this many lengths, quantiles of the feature set's.
       seed: of the order and the crops.
@@ -26,6 +33,7 @@ class LoaderConfig:
     """
 
     batch_size: int = 32
+    clips_per_speaker: int = 0
     crop_seconds: float = 3.0
     buckets: int = 4
     seed: int = 0
@@ -46,9 +54,10 @@ def make_loader(
     """Iterate over batches of the chosen clips.
 
     Training: shuffled anew each epoch, cropped at random, batches always full (the last clips of the last epoch, too
-    few for a batch, are left out). Evaluation: each clip once, whole, in batches of nearly equal length; the last batch
-    of a length is filled up with repeated clips of weight 0. All of it depends on the seed alone, not on threads, and
-    the clips of a step not on the number of processes.
+    few for a batch, are left out). With `clips_per_speaker`, an epoch has every speaker once, up to what does not fill
+    a batch; a speaker with fewer than K clips gives several crops of one. Evaluation: each clip once, whole, in batches
+    of nearly equal length; the last batch of a length is filled up with repeated clips of weight 0. All of it depends
+    on the seed alone, not on threads, and the clips of a step not on the number of processes.
 
     Args:
       feature_set: where the clips are.
@@ -66,7 +75,7 @@ def make_loader(
       "speaker" (as `feature_set.labels("speaker")` numbers them) and "index" [B] int32; "weight" [B] float32.
 
     Raises:
-      ConfigError: no clips, or sizes that do not go together.
+      ConfigError: no clips, too few speakers, or sizes that do not go together.
     """
     indices = np.asarray(indices, np.int64)
     if not len(indices):
@@ -81,7 +90,11 @@ def make_loader(
         samples = round(config.crop_seconds * feature_set.frontend.sample_rate)
         size = samples if feature_set.store == "waveform" else feature_set.frontend.num_frames(samples)
         crop = transforms.RandomCrop(feature_set.store, size)
-        dataset = grain.MapDataset.source(clips).seed(config.seed).shuffle().repeat(epochs)
+        if config.clips_per_speaker:
+            clips = _SpeakerBatches(clips, np.asarray(feature_set.speakers)[indices], config, epochs)
+            dataset = grain.MapDataset.source(clips).seed(config.seed)
+        else:
+            dataset = grain.MapDataset.source(clips).seed(config.seed).shuffle().repeat(epochs)
         steps = len(dataset) // config.batch_size
         if not steps:
             raise ConfigError(f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower batch_size")
@@ -115,6 +128,45 @@ class _Clips:
             "index": np.int32(index),
             "weight": np.float32(1),
         }
+
+
+class _SpeakerBatches:
+    """Clips in an order in which every batch holds K clips of each of P speakers.
+
+    Which clip stands at a position follows from the seed and the position alone.
+    """
+
+    def __init__(self, clips: _Clips, speakers: np.ndarray, config: LoaderConfig, epochs: int | None):
+        K = config.clips_per_speaker
+        P, rest = divmod(config.batch_size, K)
+        self._members = [np.flatnonzero(speakers == name) for name in np.unique(speakers)]
+        S, single = len(self._members), sum(len(members) == 1 for members in self._members)
+        if K < 2 or rest:
+            raise ConfigError(
+                f"clips_per_speaker {K}: choose at least 2, of which batch_size {config.batch_size} is a multiple"
+            )
+        if S < 2:
+            raise ConfigError(f"one speaker only, {speakers[0]}: speakers are learnt by comparing; add some")
+        if not 2 <= P <= S:
+            raise ConfigError(
+                f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} speakers: "
+                f"choose batch_size from {2 * K} to {S * K}"
+            )
+        if single:
+            _note(f"{single} of {S} speakers have a single clip: what is the same in two crops of it may be the room")
+        self._clips, self._seed, self._P, self._K = clips, config.seed, P, K
+        self._epochs = 10**9 if epochs is None else epochs
+
+    def __len__(self) -> int:
+        return self._epochs * (len(self._members) // self._P) * self._P * self._K
+
+    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+        S, slot = len(self._members), position // self._K
+        epoch, place = divmod(slot, S // self._P * self._P)
+        speaker = int(np.random.default_rng((self._seed, epoch)).permutation(S)[place])
+        members = self._members[speaker]
+        drawn = np.random.default_rng((self._seed, epoch, speaker)).permutation(members)
+        return self._clips[int(drawn[position % self._K % len(drawn)])]
 
 
 class _Batches:
@@ -151,3 +203,9 @@ def _buckets(feature_set: FeatureSet, count: int) -> np.ndarray:
     unit = GRAIN * (feature_set.frontend.hop_length if feature_set.store == "waveform" else 1)
     edges = np.quantile(feature_set.lengths, np.arange(1, count + 1) / count)
     return np.unique(np.ceil(edges / unit).astype(int) * unit)
+
+
+@functools.cache
+def _note(text: str) -> None:
+    """Say something once."""
+    print(f"note: {text}", file=sys.stderr)

@@ -17,6 +17,14 @@ from lin_jax.errors import ConfigError
 NOISE_SLOPES = (0.0, 2.0)
 NOISE_LOWEST = 1 / 160  # of the Nyquist frequency, 50 Hz at 16 kHz: below, brown noise would be all power and no sound
 
+# A room answers for up to this long; its first reflection comes after a few milliseconds; a band ends softly.
+ROOM_SECONDS = 0.5
+ROOM_DELAY = 0.003
+ROOM_RATIO_DB = (-3.0, 12.0)  # direct sound to reverberation: from across the room to close by
+BAND_LOW_HZ = (50.0, 400.0)  # of telephones, cheap microphones and loudspeakers
+BAND_HIGH_HZ = (2800.0, 7500.0)
+BABBLERS = 4  # other voices that speak at once
+
 # Pitch is shifted in frames of 1024 samples, long enough at 16 kHz to tell the harmonics of a deep voice apart.
 PITCH_FFT = 1024
 PITCH_HOP = 256
@@ -29,6 +37,11 @@ class AugmentConfig:
     Attributes:
       noise_prob: probability that an example gets noise.
       noise_snr_db: range of signal-to-noise ratios, in dB.
+      babble_prob: probability that an example gets other voices of the batch behind it.
+      babble_snr_db: range of ratios of its own voice to the others, in dB.
+      room_prob: probability that an example is heard in a room.
+      room_seconds: range of reverberation times, until the room is 60 dB quieter.
+      band_prob: probability that an example is limited to a band such as a telephone's.
       speed: range of playback speeds, which change tempo and pitch together.
       pitch_semitones: pitch is shifted by up to this many semitones, up or down.
       shift_seconds: the clip is moved by up to this many seconds, earlier or later.
@@ -44,6 +57,11 @@ class AugmentConfig:
 
     noise_prob: float = 0.0
     noise_snr_db: tuple[float, float] = (5.0, 25.0)
+    babble_prob: float = 0.0
+    babble_snr_db: tuple[float, float] = (8.0, 20.0)
+    room_prob: float = 0.0
+    room_seconds: tuple[float, float] = (0.1, 0.7)
+    band_prob: float = 0.0
     speed: tuple[float, float] = (1.0, 1.0)
     pitch_semitones: float = 0.0
     shift_seconds: float = 0.0
@@ -59,10 +77,14 @@ class AugmentConfig:
     def validate(self):
         """Raises ConfigError unless the values can work together."""
         rules = {
-            "noise_prob must be from 0 to 1": 0 <= self.noise_prob <= 1,
-            "noise_snr_db must be (low, high)": self.noise_snr_db[0] <= self.noise_snr_db[1],
-            "speed, tempo and frequency_warp must be (low, high), above 0": all(
-                0 < low <= high for low, high in (self.speed, self.tempo, self.frequency_warp)
+            "noise_prob, babble_prob, room_prob and band_prob must be from 0 to 1": all(
+                0 <= prob <= 1 for prob in (self.noise_prob, self.babble_prob, self.room_prob, self.band_prob)
+            ),
+            "noise_snr_db and babble_snr_db must be (low, high)": all(
+                low <= high for low, high in (self.noise_snr_db, self.babble_snr_db)
+            ),
+            "room_seconds, speed, tempo and frequency_warp must be (low, high), above 0": all(
+                0 < low <= high for low, high in (self.room_seconds, self.speed, self.tempo, self.frequency_warp)
             ),
             "ranges, counts and widths must not be negative": min(
                 self.pitch_semitones,
@@ -82,7 +104,7 @@ class AugmentConfig:
 
 
 def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: int):
-    """Waveforms varied by speed, pitch, time shift, noise and gain, in this order.
+    """Waveforms varied by speed, pitch, time shift, room, babble, noise, band and gain, in this order.
 
     Args:
       key: PRNG key; the same key gives the same result.
@@ -95,10 +117,13 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
       waveform [B, N] and length [B]. Samples at or past the length are not heard.
     """
     config.validate()
-    keys = iter(jax.random.split(key, 7))
+    keys = iter(jax.random.split(key, 16))
 
     def draw(low, high):
         return jax.random.uniform(next(keys), length.shape, minval=low, maxval=high)
+
+    def sometimes(probability, changed):
+        return jnp.where((draw(0.0, 1.0) < probability)[:, None], changed, waveform)
 
     if tuple(config.speed) != (1.0, 1.0):
         waveform, length = change_speed(waveform, length, draw(*config.speed))
@@ -107,10 +132,18 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
     if config.shift_seconds:
         seconds = draw(-config.shift_seconds, config.shift_seconds)
         waveform = shift_time(waveform, length, jnp.round(seconds * sample_rate).astype(jnp.int32))
+    if config.room_prob:
+        in_room = reverberate(next(keys), waveform, length, draw(*config.room_seconds), sample_rate)
+        waveform = sometimes(config.room_prob, in_room)
+    if config.babble_prob:
+        among_others = add_babble(next(keys), waveform, draw(*config.babble_snr_db), length)
+        waveform = sometimes(config.babble_prob, among_others)
     if config.noise_prob:
         noisy = add_noise(next(keys), waveform, draw(*config.noise_snr_db), length)
-        chosen = draw(0.0, 1.0) < config.noise_prob
-        waveform = jnp.where(chosen[:, None], noisy, waveform)
+        waveform = sometimes(config.noise_prob, noisy)
+    if config.band_prob:
+        narrow = limit_band(waveform, draw(*BAND_LOW_HZ), draw(*BAND_HIGH_HZ), length, sample_rate)
+        waveform = sometimes(config.band_prob, narrow)
     if config.gain_db:
         waveform = apply_gain(waveform, draw(-config.gain_db, config.gain_db))
     return waveform, length
@@ -139,9 +172,101 @@ def add_noise(key, x, snr_db, length):
     colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, NOISE_LOWEST))) * (frequency >= NOISE_LOWEST)
     noise = jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
 
+    return _mix(x, noise, snr_db, length)
+
+
+def add_babble(key, x, snr_db, length):
+    """Speech with the voices of other examples of the batch behind it.
+
+    Args:
+      key: PRNG key.
+      x: waveforms [B, N].
+      snr_db: ratio of the own voice to the others together over the valid samples in dB, [B].
+      length: valid samples, [B] int; beyond them no voice is added.
+
+    Returns:
+      [B, N].
+    """
+    B = x.shape[0]
+    others = min(BABBLERS, B - 1)
+    steps = jax.random.permutation(key, jnp.arange(1, B))[:others]  # every clip to another one: never to itself
+    heard = jnp.where(_valid(x, length), x, 0.0)
+    voices = sum(heard[(jnp.arange(B) + step) % B] for step in steps) if others else jnp.zeros_like(x)
+    return _mix(x, voices, snr_db, length)
+
+
+def _mix(x, noise, snr_db, length):
+    """Sum [B, N] of valid samples and noise at a ratio of powers over them."""
     x, noise = (jnp.where(_valid(x, length), samples, 0.0) for samples in (x, noise))
     signal_power, noise_power = jnp.vecdot(x, x), jnp.maximum(jnp.vecdot(noise, noise), 1e-20)
     return x + noise * jnp.sqrt(signal_power / noise_power * 10 ** (-snr_db / 10))[:, None]
+
+
+def reverberate(key, x, length, seconds, sample_rate: int):
+    """Speech heard in a room: the direct sound, and reflections as noise that decays exponentially.
+
+    The statistical model of J.-D. Polack, as in M. Kleiner et al., "Auralization", J. AES 41(11), 1993. The power over
+    the valid samples stays; what reverberates past their end is cut.
+
+    Args:
+      key: PRNG key.
+      x: waveforms [B, N].
+      length: valid samples, [B] int.
+      seconds: until the room is 60 dB quieter, [B].
+      sample_rate: in Hz.
+
+    Returns:
+      [B, N].
+    """
+    B, N = x.shape
+    noise_key, ratio_key = jax.random.split(key)
+    R = round(ROOM_SECONDS * sample_rate)
+    t = np.arange(R) / sample_rate
+    tail = jax.random.uniform(noise_key, (B, R), minval=-1.0) * jnp.exp(-np.log(1e3) * t / seconds[:, None])
+    tail = jnp.where(t < ROOM_DELAY, 0.0, tail)
+    ratio = jax.random.uniform(ratio_key, (B, 1), minval=ROOM_RATIO_DB[0], maxval=ROOM_RATIO_DB[1])
+    tail *= 10 ** (-ratio / 20) / jnp.linalg.norm(tail, axis=-1, keepdims=True)
+    x = jnp.where(_valid(x, length), x, 0.0)
+    size = _fast_length(N + R)
+    response = 1.0 + jnp.fft.rfft(tail, n=size)
+    y = jnp.fft.irfft(jnp.fft.rfft(x, n=size) * response, n=size)[:, :N]
+    return _level_as(jnp.where(_valid(x, length), y, 0.0), x)
+
+
+def limit_band(x, low, high, length, sample_rate: int):
+    """Speech through a narrow channel, such as a telephone from 300 to 3,400 Hz, as loud as it was.
+
+    Args:
+      x: waveforms [B, N].
+      low: lower edge of the band in Hz, [B].
+      high: its upper edge in Hz, [B].
+      length: valid samples, [B] int.
+      sample_rate: in Hz.
+
+    Returns:
+      [B, N].
+    """
+    N = x.shape[-1]
+    size = _fast_length(N)
+    frequency = np.linspace(0, sample_rate / 2, size // 2 + 1)
+    # Edges as steep as those of an 8th-order Butterworth filter, without its delay.
+    ratios = (low[:, None] / np.maximum(frequency, 1.0), frequency / high[:, None])
+    gain = jnp.prod(jnp.stack([1 / jnp.sqrt(1 + jnp.minimum(ratio, 1e2) ** 16) for ratio in ratios]), axis=0)
+    x = jnp.where(_valid(x, length), x, 0.0)
+    y = jnp.fft.irfft(jnp.fft.rfft(x, n=size) * gain, n=size)[:, :N]
+    return _level_as(jnp.where(_valid(x, length), y, 0.0), x)
+
+
+def _level_as(y, x):
+    """Waveforms y [B, N] at the power of x."""
+    return y * jnp.sqrt(jnp.vecdot(x, x) / jnp.maximum(jnp.vecdot(y, y), 1e-20))[:, None]
+
+
+def _fast_length(N: int) -> int:
+    """The next even size of which an FFT is quick."""
+    from scipy import fft
+
+    return 2 * fft.next_fast_len(-(-N // 2), real=True)
 
 
 def change_speed(x, length, rate):

@@ -191,7 +191,7 @@ def test_level_is_one_offset_a_clip():
     np.testing.assert_allclose(moved[:, 0, 0].std(), 2.0, rtol=0.3)
 
 
-@pytest.mark.parametrize("change", [{"noise_prob": 1.1}, {"speed": (1.1, 0.9)}, {"gain_db": -1.0}])
+@pytest.mark.parametrize("change", [{"noise_prob": 1.1}, {"speed": (1.1, 0.9)}, {"gain_db": -1.0}, {"room_prob": 2.0}])
 def test_config_that_cannot_work(change):
     with pytest.raises(ConfigError, match="augmentation cannot work"):
         augment_waveform(KEY, AugmentConfig(**change), tone(300), full(1), RATE)
@@ -201,14 +201,64 @@ def test_config_that_cannot_work(change):
     "change",
     [
         lambda x, length: augment.add_noise(KEY, x, full(2, 10.0), length),
+        lambda x, length: augment.add_babble(KEY, x, full(2, 10.0), length),
+        lambda x, length: augment.reverberate(KEY, x, length, full(2, 0.3), RATE),
+        lambda x, length: augment.limit_band(x, full(2, 300.0), full(2, 3400.0), length, RATE),
         lambda x, length: augment.change_speed(x, length, full(2, 1.07))[0][:, :11000],
         lambda x, length: augment.shift_pitch(x, length, full(2, 1.5)),
         lambda x, length: augment.shift_time(x, length, full(2, -700)),
     ],
-    ids=["noise", "speed", "pitch", "shift"],
+    ids=["noise", "babble", "room", "band", "speed", "pitch", "shift"],
 )
 def test_rubbish_past_the_end_is_not_heard(change):
     clean, rubbish = tone(300, 700), tone(300, 700)
     clean[:, 12000:], rubbish[:, 12000:] = 0, 9
     run = jax.jit(change)
     np.testing.assert_array_equal(run(clean, full(2, 12000))[:, :12000], run(rubbish, full(2, 12000))[:, :12000])
+
+
+def test_a_room_answers_after_the_direct_sound():
+    """A click comes back as noise that is 60 dB down after the time asked for, at the power of the click."""
+    click = np.zeros((2, N), np.float32)
+    click[:, 1000] = 1.0
+    seconds = jnp.array([0.2, 0.4])
+    heard = np.asarray(augment.reverberate(KEY, click, full(2), seconds, RATE))
+    np.testing.assert_allclose((heard**2).sum(1), 1.0, rtol=1e-4)
+    assert np.abs(heard[:, :1000]).max() < 1e-4
+    assert np.abs(heard[:, 1001:1040]).max() < 1e-4, "before the first reflection"
+    for row, T60 in zip(heard, seconds, strict=True):
+        levels = db(np.array([np.mean(row[1100 + i : 1900 + i] ** 2) for i in (0, 1600)]))
+        assert levels[0] - levels[1] == pytest.approx(60 * 0.1 / T60, abs=2)
+
+
+def test_a_band_keeps_what_is_inside():
+    x = tone(100, 1000, 6000)
+    heard = np.asarray(augment.limit_band(x[[1]] + x, full(3, 300.0), full(3, 3400.0), full(3), RATE))
+    spectrum = np.abs(np.fft.rfft(heard))
+    assert db(spectrum[0, 100] ** 2 / spectrum[0, 1000] ** 2) < -40
+    assert db(spectrum[2, 6000] ** 2 / spectrum[2, 1000] ** 2) < -39
+    np.testing.assert_allclose((heard**2).sum(1), ((x[[1]] + x) ** 2).sum(1), rtol=1e-4)
+
+
+def test_babble_is_of_other_voices_at_the_ratio_asked_for():
+    hz = np.array([300, 500, 700, 900, 1100, 1300])
+    x = tone(*hz)
+    voices = np.asarray(augment.add_babble(KEY, x, jnp.full((6,), 6.0), full(6))) - x
+    np.testing.assert_allclose(db((x**2).sum(1) / (voices**2).sum(1)), 6.0, atol=0.01)
+    present = np.abs(np.fft.rfft(voices))[:, hz] > 100
+    assert not present.diagonal().any(), "nobody babbles behind themselves"
+    np.testing.assert_array_equal(present.sum(1), augment.BABBLERS)
+    np.testing.assert_allclose(augment.add_babble(KEY, x[:1], jnp.full((1,), 6.0), full(1)), x[:1])
+
+
+def test_room_babble_and_band_are_drawn_for_each_example():
+    config = AugmentConfig(room_prob=0.5, babble_prob=0.2, band_prob=0.5)
+    x = np.repeat(tone(300, n=800), 64, axis=0)
+    x[:32] = np.random.default_rng(0).normal(size=(32, 800))
+    run = jax.jit(
+        functools.partial(augment_waveform, config=config, waveform=x, length=full(64, 800), sample_rate=RATE)
+    )
+    heard, _ = run(KEY)
+    changed = (np.abs(heard - x) > 1e-6).any(axis=1)
+    assert changed.mean() == pytest.approx(1 - 0.5 * 0.8 * 0.5, abs=0.15)
+    np.testing.assert_array_equal(heard, run(KEY)[0])

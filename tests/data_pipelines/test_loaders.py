@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from noise_corpus import FRONTEND
 
-from data_pipelines import features
+from data_pipelines import features, loaders
 from data_pipelines.loaders import LoaderConfig, make_loader
 from lin_jax.errors import ConfigError, FeatureError
 
@@ -131,3 +131,67 @@ def test_corrupt_record_reaches_the_caller(tmp_path, corpus):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(FeatureError, match=r"is corrupt|cannot be opened"):
         list(batches(features.open_features(tmp_path / "out"), train=False))
+
+
+PAIRS = LoaderConfig(batch_size=8, clips_per_speaker=2, crop_seconds=0.3, seed=3)
+
+
+def test_batches_of_speakers(feature_set):
+    """Four of the five speakers with two clips each; over the epochs all speakers and clips come as often."""
+    stream = batches(feature_set, PAIRS, train=True, epochs=60)
+    seen, clips = np.zeros(5, int), np.zeros(22, int)
+    for batch in stream:
+        speakers = batch["speaker"].reshape(4, 2)
+        np.testing.assert_array_equal(speakers[:, 0], speakers[:, 1])
+        assert len(set(speakers[:, 0])) == 4
+        assert len(set(batch["index"])) == 8
+        seen += np.bincount(speakers[:, 0], minlength=5)
+        clips += np.bincount(batch["index"], minlength=22)
+    assert seen.sum() == 60 * 4
+    assert seen.min() > 36
+    assert clips.min() > 8
+
+
+def test_batches_of_speakers_go_on_and_are_shared(feature_set):
+    iterator = make_loader(feature_set, np.arange(22), None, PAIRS, train=True)
+    next(iterator)
+    state = iterator.get_state()
+    expected = [next(iterator) for _ in range(3)]
+    again = make_loader(feature_set, np.arange(22), None, PAIRS, train=True)
+    again.set_state(state)
+    assert_equal(expected, [next(again) for _ in range(3)])
+    iterator.close(), again.close()
+    alone = list(batches(feature_set, PAIRS, train=True, epochs=2))
+    shares = [list(batches(feature_set, PAIRS, train=True, epochs=2, process_index=i, process_count=2)) for i in (0, 1)]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        merged = np.stack([part["index"] for part in parts], 1).ravel()
+        np.testing.assert_array_equal(merged, whole["index"])
+
+
+def test_a_speaker_with_one_clip_gives_several_crops(feature_set, capsys):
+    loaders._note.cache_clear()
+    indices = [0, 1, 6, 11]  # speaker s0 has one clip, s1 three
+    for _ in range(2):
+        stream = batches(feature_set, LoaderConfig(4, 2, crop_seconds=0.2), indices, train=True)
+        crops = [
+            crop for batch in (next(stream) for _ in range(4)) for crop in batch[feature_set.store][batch["index"] == 0]
+        ]
+        stream.close()
+        assert len(crops) == 8
+        assert len({crop.tobytes() for crop in crops}) > 2
+    assert capsys.readouterr().err.count("1 of 2 speakers have a single clip") == 1
+
+
+@pytest.mark.parametrize(
+    ("indices", "sizes", "message"),
+    [
+        ([0, 5, 10], (4, 2), "one speaker only, s0"),
+        (np.arange(22), (12, 2), "choose batch_size from 4 to 10"),
+        (np.arange(22), (2, 2), "choose batch_size from 4 to 10"),
+        (np.arange(22), (7, 2), "is a multiple"),
+        (np.arange(22), (4, 1), "at least 2"),
+    ],
+)
+def test_batches_of_speakers_that_cannot_be(feature_set, indices, sizes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_loader(feature_set, indices, None, LoaderConfig(*sizes), train=True)
