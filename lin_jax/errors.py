@@ -41,6 +41,10 @@ class BundleError(LinError):
     """A model bundle that is missing, broken, or made for another front end."""
 
 
+class GalleryError(LinError):
+    """A gallery of voices that is empty or damaged, or a name that is not or cannot be in it."""
+
+
 def exit_code(command: Callable[[], int | None], *, prefix: str = "error", interrupted: str = "") -> int:
     """Run a command line's work; what the user can mend becomes one line on stderr, never a traceback.
 

@@ -54,7 +54,7 @@ class Verdict:
       score: cosine similarity of the two sides, -1 to 1.
       distance: cosine distance, 1 - score.
       threshold: the score from which on two sides count as the same speaker.
-      probability: of the same speaker, if same and different are equally likely beforehand.
+      probability: of the same speaker, if same and different are equally likely beforehand; 0.5 where unsure.
       why: what makes it unsure, or what else to know; else "".
     """
 
@@ -148,7 +148,7 @@ class Verifier(Bundle):
             one, other = twins[0]
             named = f"{one} is compared with itself" if one == other else f"{one} and {other} are the same recording"
             why = f"{named}: that tells nothing about the speaker; give another recording"
-        probability = float(1 / (1 + np.exp(-(self.slope * score + self.offset))))
+        probability = 0.5 if same == "unsure" else _logistic(self.slope * score + self.offset)
         return Verdict(same, score, 1.0 - score, threshold, probability, why)
 
     def doubt(self, voices: Sequence[Voice]) -> str:
@@ -177,7 +177,7 @@ class Verifier(Bundle):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = []
             for group in [*groups, []]:
-                reading = [pool.submit(self._windows, source, sample_rate) for source in group]
+                reading = [pool.submit(self._read, source, sample_rate) for source in group]
                 yield from self._hear([future.result() for future in ahead])
                 ahead = reading
 
@@ -199,11 +199,11 @@ class Verifier(Bundle):
             voices.append(voice)
         return voices
 
-    def _windows(self, source, sample_rate) -> tuple[str, list[np.ndarray]] | AudioError:
-        """Name and windows of a recording as the network takes them, each at most the longest of `LENGTHS`."""
+    def _read(self, source, sample_rate) -> "_Recording | AudioError":
         from lin_jax.audio import files
 
         rate, longest = self.frontend.sample_rate, LENGTHS[-1]
+        size = round(longest * rate)
         name = str(source) if is_path(source) else "samples"
         try:
             if is_path(source) and files.duration(source) > MOST_WINDOWS * longest:
@@ -211,18 +211,16 @@ class Verifier(Bundle):
                 starts = np.linspace(0.0, files.duration(source) - longest, MOST_WINDOWS)
                 blocks = [files.read(source, rate, start=start, duration=longest)[0] for start in starts]
                 heard = [block for block in blocks if np.abs(block).max() >= files.SILENCE]
-                windows = [
-                    files.load(block, self.frontend, sample_rate=rate)[: round(longest * rate)] for block in heard
-                ]
-                if not windows:
+                if not heard:
                     raise AudioError(f"{name}: silent throughout; record it again or leave it out")
+                windows = [files.load(block, self.frontend, sample_rate=rate)[:size] for block in heard]
+                seconds = sum(map(len, windows)) / rate
             else:
                 samples = files.load(source, self.frontend, sample_rate=self.rate(source, sample_rate))
-                size = round(longest * rate)
                 count = min(MOST_WINDOWS, max(1, -(-len(samples) // size)))
                 starts = np.linspace(0, max(0, len(samples) - size), count).astype(int)
                 windows = [samples[start : start + size] for start in starts]
-            seconds = sum(map(len, windows)) / rate
+                seconds = len(samples) / rate
             if seconds < SHORTEST_SECONDS:
                 raise AudioError(
                     f"{name}: {seconds:.2f} s of sound are too short for a voice, {SHORTEST_SECONDS} s are needed; "
@@ -230,24 +228,23 @@ class Verifier(Bundle):
                 )
         except AudioError as error:
             return error
-        return name, windows
+        return _Recording(name, windows, seconds)
 
-    def _hear(self, read: list) -> Iterator[Voice | AudioError]:
-        """The voices of recordings that were read, in order; their windows are mixed, so that batches are full."""
-        embeddings = iter(self._embeddings([window for one in read if isinstance(one, tuple) for window in one[1]]))
-        for one in read:
+    def _hear(self, group: "list[_Recording | AudioError]") -> Iterator[Voice | AudioError]:
+        """The voices of recordings, in order; their windows are mixed, so that batches are full."""
+        windows = [window for one in group if isinstance(one, _Recording) for window in one.windows]
+        embeddings = iter(self._embeddings(windows))
+        for one in group:
             if isinstance(one, AudioError):
                 yield one
                 continue
-            name, windows = one
             digest, total = hashlib.sha256(), np.zeros(len(self.speech_weight))
-            for window in windows:
+            for window in one.windows:
                 digest.update(window)
                 total += len(window) * next(embeddings)
             embedding = (total / np.linalg.norm(total)).astype(np.float32)
-            seconds = sum(map(len, windows)) / self.frontend.sample_rate
-            speech = float(1 / (1 + np.exp(-(self.speech_weight @ embedding + self.speech_bias))))
-            yield Voice(name, embedding, seconds, speech, digest.hexdigest())
+            speech = _logistic(self.speech_weight @ embedding + self.speech_bias)
+            yield Voice(one.name, embedding, one.seconds, speech, digest.hexdigest())
 
     def _embeddings(self, windows: list[np.ndarray]) -> np.ndarray:
         """Embeddings [B, E] of B waveforms, each at the front end's rate; those of like length go together."""
@@ -271,20 +268,31 @@ class Verifier(Bundle):
     @functools.cached_property
     def _forward(self):
         import jax
-        import jax.numpy as jnp
 
-        from lin_jax.audio import frontend as front_end
-        from lin_jax.models.layers import frame_mask
+        from lin_jax.tasks.verification import Verification
 
         @jax.jit
         def forward(constants, waveform, length):  # [B, N], [B] -> [B, E]
             variables, mean, std = constants
-            features, num_frames = front_end.extract(self.frontend, waveform, length)
-            valid = frame_mask(num_frames, features.shape[1])
-            features = jnp.where(valid[..., None], (features - mean) / std, 0.0)
-            return self.model.apply(variables, features, num_frames, train=False)
+            # Its training task is asked, so that serving cannot drift from training.
+            task = Verification(self.model, 0, self.frontend, mean, std)
+            trained = {**variables, "params": {"encoder": variables["params"]}}
+            return task.predict(trained, {"waveform": waveform, "length": length})["embedding"]
 
         return forward
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recording:
+    """A recording as the network takes it: windows at the front end's rate, each at most the longest of `LENGTHS`."""
+
+    name: str
+    windows: list[np.ndarray]
+    seconds: float
+
+
+def _logistic(x) -> float:
+    return float(1 / (1 + np.exp(-x)))
 
 
 def _mean(voices: Sequence[Voice]) -> np.ndarray:
