@@ -92,6 +92,13 @@ class FeatureSet:
         number = {value: i for i, value in enumerate(names)}
         return np.array([number[value] for value in values], np.int32), names
 
+    def with_label(self, name: str) -> "FeatureSet":
+        """The clips of which a label is known; FeatureError if there are none."""
+        known = [index for index, row in enumerate(self.rows) if row["labels"].get(name, UNKNOWN) != UNKNOWN]
+        if not known:
+            raise FeatureError(f"{self.folder}: {name} is known of no clip: add a feature set that has it")
+        return self if len(known) == len(self) else Subset(self, known)
+
     def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays unseen."""
         chosen = slice(None) if indices is None else np.asarray(indices)
@@ -155,6 +162,23 @@ class JoinedSet(FeatureSet):
     @functools.cached_property
     def _moments(self) -> np.ndarray:
         return np.concatenate([part._moments for part in self._sets])
+
+
+class Subset(FeatureSet):
+    """Some clips of a feature set."""
+
+    def __init__(self, whole: FeatureSet, indices: Sequence[int]):
+        self._whole, self._indices = whole, np.asarray(indices)
+        super().__init__(whole.folder, whole.frontend, whole.store, [whole.rows[index] for index in indices], {})
+        self.corpora = [whole.corpora[index] for index in indices]
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """One clip, as `FeatureSet` gives it."""
+        return self._whole[int(self._indices[index])]
+
+    @functools.cached_property
+    def _moments(self) -> np.ndarray:
+        return self._whole._moments[self._indices]
 
 
 class Segments(FeatureSet):

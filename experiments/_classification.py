@@ -55,7 +55,7 @@ class Experiment:
 
     Args:
       config: see `Config`.
-      folder: the feature set.
+      folder: the feature set, or several; clips of which the label is unknown are left out.
       label: name of the label to learn.
       names: its classes in order; those found, sorted, when None.
     """
@@ -64,7 +64,7 @@ class Experiment:
         if config.network not in NETWORKS:
             raise ConfigError(f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}")
         self.config, self.label = config, label
-        self.clips = features.open_features(folder)
+        self.clips = features.open_features(folder).with_label(label)
         self.labels, self.names = self.clips.labels(label, names)
         self.speakers = np.array(self.clips.speakers)
 

@@ -43,6 +43,22 @@ def test_a_join_is_its_parts_in_order(folders):
     np.testing.assert_array_equal(batch["length"], joined.lengths[[3, 20]])
 
 
+def test_only_the_clips_of_which_a_label_is_known(folders):
+    joined = open_features(f"{folders / 'one'},{folders / 'two'}")
+    known, second = joined.with_label("sex"), open_features(folders / "two")
+    assert len(known) == 14
+    assert known.labels("sex")[1] == ("female",)
+    assert set(known.corpora) == {"two"}
+    for index in (0, 5, -1):
+        np.testing.assert_array_equal(known[index]["waveform"], second[index]["waveform"])
+        assert known.rows[index]["id"] == f"two/{second.rows[index]['id']}"
+    for ours, theirs in zip(known.mean_std([1, 3]), second.mean_std([1, 3]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert second.with_label("sex") is second
+    with pytest.raises(FeatureError, match="age is known of no clip"):
+        joined.with_label("age")
+
+
 def test_what_cannot_be_joined(folders, corpus, tmp_path):
     other = dataclasses.replace(FRONTEND, n_mels=21)
     features.prepare(corpus[:2], tmp_path / "other", other, store="waveform", progress=False)
