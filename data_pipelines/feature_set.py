@@ -20,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import records  # at the top: importing TFDS while other threads import can break theirs
 from data_pipelines.corpora import UNKNOWN
-from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import FeatureError
 
 REMAKE = "delete the folder and prepare it again"
@@ -43,6 +42,9 @@ class FeatureSet:
     """
 
     def __init__(self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict):
+        from data_pipelines import records  # here, not in a thread: importing TFDS while others import can break theirs
+
+        self._read_records = records.read
         self.folder, self.frontend, self.store, self.rows, self.stats = folder, frontend, store, rows, stats
         self.lengths = np.array([row["length"] for row in rows], np.int32)
         self.speakers = [row["speaker"] for row in rows]
@@ -114,7 +116,7 @@ class FeatureSet:
     @functools.cached_property
     def _source(self):
         with _reading(self.folder):
-            source = records.read(self.folder / "records")
+            source = self._read_records(self.folder / "records")
             if len(source) != len(self):
                 raise ValueError(f"{len(source)} records for {len(self)} clips")
         return source

@@ -2,13 +2,15 @@
 
 N samples, T frames, D features. While it runs, `<out>.partial` holds shards of finished utterances, each written whole
 or not at all; `<out>` itself appears in one rename when everything is in it. Reading, resampling and the compiled front
-end release Python's lock, so threads use every core without the seconds that new processes would take to start.
+end release Python's lock, so threads use every core without the seconds that new processes would take to start; they
+read while the first thread imports JAX and TFDS, and compiles.
 """
 
 import collections
 import dataclasses
 import functools
 import hashlib
+import importlib
 import itertools
 import json
 import os
@@ -19,18 +21,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import soundfile  # noqa: F401  here, so that the threads that read import nothing while JAX and TFDS are imported
+import soxr  # noqa: F401
 
-from data_pipelines import records, shards
+from data_pipelines import shards
 from data_pipelines.corpora import Utterance
 from data_pipelines.feature_set import check_head, mean_std, open_features, read_json
 from lin_jax.audio import files
-from lin_jax.audio.frontend import FrontendConfig, extract
+from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, ConfigError, CorpusError, FeatureError
 
 __all__ = ["Report", "open_features", "prepare"]
 
 STORES = ("features", "waveform")
 SHARD = 64  # utterances: the most that a kill can lose
+READ_AHEAD = 2**27  # bytes of recordings read before their features are asked for: they bridge imports and compilation
+MOST_AHEAD = 512  # recordings, however small
 LONGEST = 600  # seconds: a recording beyond it is no utterance, and as one array would not fit in memory
 
 
@@ -88,7 +94,7 @@ def prepare(
     head = {
         "fingerprint": frontend.fingerprint(),
         "store": store,
-        "corpus": _digest([dataclasses.asdict(utterance) for utterance in utterances] + list(sources.values())),
+        "corpus": _digest([vars(utterance) for utterance in utterances] + list(sources.values())),
         "frontend": frontend.to_dict(),
     }
     if check_head(out, head):
@@ -99,9 +105,23 @@ def prepare(
         finished = shards.open_folder(partial, head)
         entries = shards.read_current(finished, sources)
         waiting = [utterance for utterance in utterances if utterance.id not in entries]
-        work = functools.partial(_extract, frontend, store, compiled(frontend))
-        with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-            results = _bar(_imap(pool, work, waiting), len(utterances), len(entries), progress)
+        workers = workers or len(os.sched_getaffinity(0))
+        lightest, heaviest = (
+            READ_AHEAD // MOST_AHEAD,
+            READ_AHEAD // (2 * workers),
+        )  # every thread has work, however large
+        with ThreadPoolExecutor(workers) as pool:
+            hearing = (
+                (functools.partial(_hear, frontend, utterance), min(max(sources[utterance.id][1], lightest), heaviest))
+                for utterance in waiting
+            )
+            heard = _in_order(pool, hearing, READ_AHEAD)
+            heard = itertools.chain(list(itertools.islice(heard, 1)), heard)  # asked for one, it reads ahead
+            # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one could break them.
+            features_for = compiled(frontend)
+            importlib.import_module("data_pipelines.records")
+            work = ((_extraction(store, features_for, result), 1) for result in heard)
+            results = _bar(_in_order(pool, work, SHARD), len(utterances), len(entries), progress)
             while group := list(itertools.islice(results, SHARD)):
                 finished.append(shards.write(partial, group, sources))
         entries = shards.read_current(finished, sources)
@@ -115,53 +135,78 @@ def prepare(
     return report
 
 
-def compiled(frontend: FrontendConfig) -> Callable[[np.ndarray], np.ndarray]:
-    """The front end for clips of any length, [N] to [T, D], compiled once for each power of two of a quarter second."""
+def compiled(frontend: FrontendConfig) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
+    """The front end for clips of a given number of samples N, a function of [N] to [T, D].
+
+    It is compiled once for each power of two of a quarter second, in the thread that asks for it.
+    """
     import jax
+
+    from lin_jax.audio.frontend import extract
 
     run = jax.jit(functools.partial(extract, frontend))
     unit = frontend.sample_rate // 4
 
-    def features(waveform: np.ndarray) -> np.ndarray:
-        N = len(waveform)
-        padded = np.zeros(unit << max(0, -(-N // unit) - 1).bit_length(), np.float32)
-        padded[:N] = waveform
-        values, num_frames = run(padded, N)
-        return np.asarray(values)[: int(num_frames)]
+    @functools.cache
+    def padded_to(size: int) -> Callable[[np.ndarray], np.ndarray]:
+        run(np.zeros(size, np.float32), size)
 
-    return features
+        def features(waveform: np.ndarray) -> np.ndarray:
+            padded = np.zeros(size, np.float32)
+            padded[: len(waveform)] = waveform
+            values, num_frames = run(padded, len(waveform))
+            return np.asarray(values)[: int(num_frames)]
+
+        return features
+
+    return lambda N: padded_to(unit << max(0, -(-N // unit) - 1).bit_length())
 
 
-def _extract(frontend: FrontendConfig, store: str, features_of: Callable, utterance: Utterance) -> dict:
-    """One utterance's array and sums, or the reason why there are none."""
+def _hear(frontend: FrontendConfig, utterance: Utterance) -> dict:
+    """What the front end hears of one utterance, or the reason why it is nothing."""
     try:
         seconds = files.duration(utterance.path)
         if seconds > LONGEST:
             raise AudioError(f"{utterance.path}: {seconds:.0f} s long, more than {LONGEST}: cut it into utterances")
-        waveform = files.load(utterance.path, frontend)
+        waveform = files.load(utterance.path, frontend).copy()  # trimmed, it is a view that would keep the whole
+        return {"id": utterance.id, "waveform": waveform}
     except AudioError as error:
         return {"id": utterance.id, "reason": str(error)}
+
+
+def _extraction(store: str, features_for: Callable, heard: dict) -> Callable[[], dict]:
+    """What a thread is to do with what was heard; nothing is left to compile or to import."""
+    if "reason" in heard:
+        return lambda: heard
+    return functools.partial(_extract, store, features_for(len(heard["waveform"])), **heard)
+
+
+def _extract(store: str, features_of: Callable, id: str, waveform: np.ndarray) -> dict:
+    """One utterance's array and sums."""
     features = features_of(waveform).astype(np.float64)  # [T, D]
-    result = {"id": utterance.id, "samples": len(waveform), "frames": len(features)}
-    result["moments"] = np.stack([features.sum(0), (features**2).sum(0)])
+    result = {"id": id, "samples": len(waveform), "frames": len(features)}
+    result["moments"] = np.stack([features.sum(0), (features**2).sum(0)])[None]  # [1, 2, D]
     if store == "waveform":
         result["scale"] = float(np.abs(waveform).max() / 32767)
         return result | {"data": np.round(waveform / result["scale"]).astype(np.int16)}
     return result | {"data": features.astype(np.float32)}
 
 
-def _imap(pool: ThreadPoolExecutor, function: Callable, items: Iterable, ahead: int = SHARD) -> Iterator:
-    """`pool.map` in order that holds at most `ahead` results, however large the corpus."""
-    pending = collections.deque()
+def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], most: int) -> Iterator:
+    """Results of tasks in their order; what it holds, done and to do, never weighs more than `most` together."""
+    pending, held = collections.deque(), 0
     try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= ahead:
-                yield pending.popleft().result()
+        for task, weight in tasks:
+            pending.append((pool.submit(task), weight))
+            held += weight
+            while held >= most:
+                future, weight = pending.popleft()
+                held -= weight
+                yield future.result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     finally:
-        for future in pending:
+        for future, _ in pending:
             future.cancel()
 
 
@@ -181,6 +226,8 @@ def _digest(value) -> str:
 
 def _write_set(folder: Path, entries: dict, utterances: list[Utterance], head: dict, started: float) -> Report:
     """Write the set from the finished shards, whose `entries` say where each utterance's arrays are."""
+    from data_pipelines import records
+
     rate, store = head["frontend"]["sample_rate"], head["store"]
     rows, skipped = [], []
     for utterance in utterances:
@@ -190,7 +237,7 @@ def _write_set(folder: Path, entries: dict, utterances: list[Utterance], head: d
             continue
         length = entry["samples" if store == "waveform" else "frames"]
         facts = {"length": length, "frames": entry["frames"], "seconds": round(entry["samples"] / rate, 4)}
-        rows.append(dataclasses.asdict(utterance) | {"path": str(utterance.path)} | facts)
+        rows.append(vars(utterance) | {"path": str(utterance.path)} | facts)
     if not rows:
         reason = f"the first: {skipped[0][1]}" if skipped else "there were none"
         raise FeatureError(f"no recording of {len(skipped)} could be used, so nothing is written; {reason}")
@@ -199,21 +246,22 @@ def _write_set(folder: Path, entries: dict, utterances: list[Utterance], head: d
 
     def examples() -> Iterator[dict]:
         for shard, group in itertools.groupby(rows, lambda row: entries[row["id"]][0]):
-            with np.load(shard) as file:
-                for row in group:
-                    _, position, entry = entries[row["id"]]
-                    moments.append(file[f"moments{position}"])
-                    example = {key: row[key] for key in ("id", "speaker", "text", "labels")}
-                    example[store] = file[f"data{position}"]
-                    yield example | ({"scale": entry["scale"]} if store == "waveform" else {})
+            arrays = shards.read_arrays(shard)
+            for row in group:
+                _, position, entry = entries[row["id"]]
+                example = {key: row[key] for key in ("id", "speaker", "text", "labels")}
+                example[store], clip_moments = arrays[position]
+                moments.append(clip_moments)
+                yield example | ({"scale": entry["scale"]} if store == "waveform" else {})
 
     folder.mkdir()
     array = records.array_spec(store, FrontendConfig.from_dict(head["frontend"]).num_features)
     records.write(folder / "records", examples(), array, rows[0]["labels"])
-    np.save(folder / "moments.npy", np.stack(moments))
+    moments = np.concatenate(moments)  # [clips, 2, D]
+    np.save(folder / "moments.npy", moments)
     audio_seconds = round(sum(row["seconds"] for row in rows), 3)
     report = Report(len(rows), skipped, audio_seconds, round(time.perf_counter() - started, 2))
-    _write_json(folder / "stats.json", _stats(rows, np.stack(moments)))
+    _write_json(folder / "stats.json", _stats(rows, moments))
     _write_json(folder / "report.json", dataclasses.asdict(report))
     _write_json(folder / "frontend.json", head)
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:

@@ -1,7 +1,8 @@
 """Shards: what a run has finished, kept until the whole set is written, so that a stop costs little.
 
-A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and, for entry i unless
-it was skipped, "data{i}" and "moments{i}". An entry holds the id, its source, and either a reason or sizes.
+A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and, of those that were
+not skipped, "data" and "moments", each joined along the first axis. An entry holds the id, its source, and either a
+reason or sizes, "rows" being those of its data.
 """
 
 import json
@@ -16,12 +17,13 @@ from data_pipelines.corpora import Utterance
 from lin_jax.errors import FeatureError
 
 ARRAYS = ("data", "moments")
+LAYOUT = 2  # of a shard; what a version with another one left is not used
 
 
 def open_folder(folder: Path, head: dict) -> list[Path]:
     """Shards that a stopped run with the same front end and store left, oldest first; makes the folder when missing."""
     mark = folder / "head.json"
-    wanted = json.dumps({key: head[key] for key in ("fingerprint", "store")})
+    wanted = json.dumps({key: head[key] for key in ("fingerprint", "store")} | {"layout": LAYOUT})
     if folder.exists() and not (mark.exists() and mark.read_text() == wanted):
         if any(folder.iterdir()) and not mark.exists():
             raise FeatureError(f"{folder}: in the way of what is to be written: move it or choose another folder")
@@ -35,10 +37,11 @@ def open_folder(folder: Path, head: dict) -> list[Path]:
 
 def write(folder: Path, results: list[dict], sources: dict[str, list]) -> Path:
     """Write the results of a few utterances as the next shard."""
+    used = [result for result in results if "data" in result]
+    arrays = {name: np.concatenate([result[name] for result in used]) for name in ARRAYS if used}
     entries = [{key: value for key, value in result.items() if key not in ARRAYS} for result in results]
-    for entry in entries:
-        entry["source"] = sources[entry["id"]]
-    arrays = {f"{name}{i}": result[name] for i, result in enumerate(results) for name in ARRAYS if name in result}
+    for entry, result in zip(entries, results, strict=True):
+        entry |= {"source": sources[entry["id"]], "rows": len(result.get("data", ()))}
     number = max((int(shard.stem) for shard in folder.glob("*.npz")), default=-1) + 1
     path = folder / f"{number:06d}.npz"
     with path.with_suffix(".tmp").open("wb") as file:
@@ -55,6 +58,15 @@ def read_current(paths: list[Path], sources: dict[str, list]) -> dict[str, tuple
             if sources.get(entry["id"]) == entry["source"]:
                 current[entry["id"]] = path, position, entry
     return current
+
+
+def read_arrays(shard: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """By position, the data and the moments of each utterance that was not skipped."""
+    used = {position: entry["rows"] for position, entry in enumerate(_entries(shard)) if "reason" not in entry}
+    ends = np.cumsum(list(used.values()))[:-1]
+    with np.load(shard) as file:
+        data, moments = np.split(file["data"], ends), np.split(file["moments"], len(used))
+    return dict(zip(used, zip(data, moments, strict=True), strict=True))
 
 
 def source(utterance: Utterance) -> list:

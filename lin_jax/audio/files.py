@@ -5,6 +5,7 @@ so that importing the library stays light.
 """
 
 import io
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, SilenceError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
@@ -90,11 +91,14 @@ def read(path, sample_rate: int | None = None, *, mono: bool = True, start: floa
         try:
             if first:
                 file.seek(first)
-            samples = file.read(wanted, dtype="float32", always_2d=not mono)
+            # libsndfile reads integers faster than it converts them, and NumPy converts them to the same floats.
+            dtype = "int16" if file.subtype == "PCM_16" else "float32"
+            samples = file.read(wanted, dtype=dtype, always_2d=not mono)
         except RuntimeError:  # soundfile's LibsndfileError
             raise _damaged(path) from None
     if len(samples) < wanted:
         raise _truncated(path, (first + len(samples)) / source_rate, (first + wanted) / source_rate)
+    samples = _as_float32(samples)
     _check_values(samples, path)
     samples = _mono(samples) if mono else samples
     return resample(samples, source_rate, sample_rate or source_rate), sample_rate or source_rate
@@ -196,7 +200,7 @@ def level(samples: np.ndarray, *, target_db: float, kind: str = "peak") -> np.nd
     A clip levelled by "rms" may peak beyond ±1: nothing is clipped here.
     """
     if kind == "peak":
-        now = np.abs(samples).max()
+        now = _peak(samples)
     elif kind == "rms":
         now = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
     else:
@@ -210,17 +214,20 @@ def trim_silence(samples: np.ndarray, top_db: float, *, frame_length: int = 2048
     Args:
       samples: [N].
       top_db: a frame is quiet when its RMS lies more than this many dB below the loudest frame's.
-      frame_length: samples over which the RMS is taken.
+      frame_length: samples over which the RMS is taken, even.
       hop_length: samples between frames, the grain of the cut.
 
     Returns:
       A view [at most N].
     """
-    # Differences of a running sum give every frame's energy in one pass, whatever the overlap.
-    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-    centres = np.arange(0, len(samples) + 1, hop_length)
-    first = np.clip(centres - frame_length // 2, 0, len(samples))
-    last = np.clip(centres - frame_length // 2 + frame_length, 0, len(samples))
+    # Frames begin and end at multiples of a grain. Differences of a running sum over the grains' energies give every
+    # frame's, whatever the overlap.
+    grain = math.gcd(frame_length // 2, hop_length)
+    energy = np.add.reduceat(np.square(samples, dtype=np.float64), np.arange(0, len(samples), grain))
+    energy = np.concatenate([[0.0], np.cumsum(energy)])
+    centres = np.arange(0, len(samples) + 1, hop_length) // grain
+    first = np.maximum(centres - frame_length // 2 // grain, 0)
+    last = np.minimum(centres + frame_length // 2 // grain, len(energy) - 1)
     power = np.maximum((energy[last] - energy[first]) / frame_length, 1e-10)
     (loud,) = np.nonzero(10 * np.log10(power / power.max()) > -top_db)
     return samples[loud[0] * hop_length : (loud[-1] + 1) * hop_length]
@@ -234,7 +241,7 @@ def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
     if len(samples) < max(1, min_samples):
         raise AudioError(f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip")
     _check_values(samples, name)
-    if np.abs(samples).max() < SILENCE:
+    if _peak(samples) < SILENCE:
         raise SilenceError(f"{name}: silent throughout; record it again or leave it out")
 
 
@@ -272,8 +279,13 @@ def _damaged(path):
 
 
 def _check_values(samples, name):
-    if not np.abs(samples).max(initial=0) <= LOUDEST:
+    if not _peak(samples) <= LOUDEST:
         raise AudioError(f"{name}: holds NaN, infinite or huge samples; export it again as 16-bit WAV")
+
+
+def _peak(samples: np.ndarray) -> float:
+    """Largest magnitude, NaN if any sample is, 0 of none; without a second array as large as the clip."""
+    return max(samples.max(initial=0), -samples.min(initial=0))
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:
@@ -289,4 +301,6 @@ def _as_float32(samples) -> np.ndarray:
         raise AudioError(
             f"samples: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or [N, channels]"
         )
-    return np.asarray(samples / (np.iinfo(samples.dtype).max + 1) if integer else samples, np.float32)
+    if integer:
+        return np.multiply(samples, 1 / (np.iinfo(samples.dtype).max + 1), dtype=np.float32)
+    return np.asarray(samples, np.float32)

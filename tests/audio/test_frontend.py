@@ -35,6 +35,12 @@ RATES = {
 
 @pytest.mark.parametrize("rate", RATES)
 def test_features_are_librosas(rate):
+    """Of a made-up voice; real ones hold more dynamics.
+
+    On 64 real clips at each rate, mel power within 80 dB of the clip's largest deviates by 2.3e-4, 1.6e-4 and 1.2e-4 at
+    the worst (16, 22.05 and 48 kHz), by 3e-5 to 6e-5 in the median clip's worst value. It is the rounding of the
+    float32 FFT: librosa transforms in float64. The window in float32 makes 3e-5 of it, the filter bank less than 1e-6.
+    """
     x = speech_like(rate)
     config = FrontendConfig(sample_rate=rate, n_mels=80, feature="mfcc", deltas=2, **RATES[rate])
     power = librosa.feature.melspectrogram(
