@@ -65,3 +65,10 @@ def test_import_is_light():
     code = f"import sys, lin_jax; print(sorted({heavy!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_preparation_reads_before_heavy_imports():
+    """The command that prepares features starts without JAX and TFDS, which are imported while recordings are read."""
+    code = "import sys, data_pipelines.__main__; print(sorted({'jax', 'tensorflow_datasets'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
