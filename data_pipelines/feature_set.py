@@ -191,6 +191,9 @@ class Segments(FeatureSet):
       indices: clips to cut; one that is shorter than a piece gives none.
       seconds: length of a piece.
       most: pieces a clip gives at most, the first ones; all when None.
+
+    Raises:
+      FeatureError: no clip is that long.
     """
 
     def __init__(self, whole: FeatureSet, indices: Sequence[int], seconds: float, most: int | None = None):
@@ -203,6 +206,8 @@ class Segments(FeatureSet):
                 self._places.append((int(index), piece * self._size))
                 name = f"{row['id']}@{piece * seconds:g}-{(piece + 1) * seconds:g}"
                 rows.append(row | {"id": name, "length": self._size, "seconds": seconds})
+        if not rows:
+            raise FeatureError(f"{whole.folder}: no clip of {len(indices)} is {seconds:g} s long: cut shorter pieces")
         super().__init__(whole.folder, whole.frontend, whole.store, rows, {})
         self.corpora = [whole.corpora[index] for index, _ in self._places]
 

@@ -6,22 +6,32 @@ Shape letters: B clips, N trials, E embedding, S speakers.
 import contextlib
 import dataclasses
 import itertools
+import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import jax
 import numpy as np
 
-from data_pipelines import features, loaders, splits
+from data_pipelines import features, loaders, splits, trials
+from data_pipelines.feature_set import FeatureSet, Segments
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
+from lin_jax import bundles, metrics
 from lin_jax.apps import report
 from lin_jax.audio.augment import AugmentConfig
-from lin_jax.errors import ConfigError
+from lin_jax.errors import ConfigError, CorpusError, FeatureError
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder
 from lin_jax.tasks.verification import Verification, VerificationConfig
 from lin_jax.training import loop, writers
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
+
+CLIP_SECONDS = (1, 2, 3, 5)  # lengths that clips are cut to, to see how much speech it takes
+PRIORS = (0.01, 0.05)  # of the same speaker, for the detection cost
+CHOSEN_PAIRS = 60  # of either kind for each speaker by whom threshold and probabilities are chosen
+SPEECH_SECONDS = 1.5  # what is no voice is learnt from whole recordings and from pieces of this length
+MOST_SPEECH = 1000  # clips of speech to learn it from
 
 
 @dataclasses.dataclass
@@ -29,7 +39,7 @@ class EncoderConfig:
     """Size of the default network; see `SpeakerEncoder`."""
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
-    blocks: tuple[int, ...] = (1, 1, 2, 1)
+    blocks: tuple[int, ...] = (0, 1, 2, 1)
     hidden: int = 256
     embedding: int = 192
     dropout: float = 0.0
@@ -104,6 +114,130 @@ class Experiment:
             writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
         return task, result
 
+    def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
+        """Judge a training on the speakers held out, corpus by corpus.
+
+        Writes results.json, and for each corpus its list of trials and plots.
+
+        Args:
+          trained: workdir of the training.
+          workdir: where to.
+        """
+        if not len(self.split.test) or not len(self.split.validation):
+            raise ConfigError("no speakers to judge on: raise hold_out and validation, or add a corpus of 10 speakers")
+        task, fitted = self.fit(trained)
+        known = np.unique(self.speakers[self.split.train])
+        embed = _Embedder(task, fitted.variables, self.config.loader)
+        cohort = None
+        if self.config.cohort:
+            vectors = embed(self.clips, self.split.train)
+            own = self.speakers[self.split.train]
+            cohort = np.stack([vectors[own == name].mean(axis=0) for name in known])
+            cohort /= np.linalg.norm(cohort, axis=1, keepdims=True)
+
+        threshold, slope, offset = self._calibrate(embed, known)
+        results = {
+            "protocol": self.split.protocol,
+            "step": fitted.best_step,
+            "train_speakers": len(known),
+            "threshold": threshold,
+            "slope": slope,
+            "offset": offset,
+            "corpora": {},
+        }
+        with contextlib.closing(writers.create(workdir, self.config.train.num_steps)) as writer:
+            for corpus in np.unique(self.corpora[self.split.test]):
+                own = self.split.test[self.corpora[self.split.test] == corpus]
+                clips, indices, protocol = self._judged(own)
+                listed = trials.all_pairs(clips, indices, known)
+                trials.write(workdir / f"{corpus}_trials.tsv", listed, clips)
+                vectors = np.zeros((len(clips), task.model.embedding), np.float32)
+                vectors[indices] = embed(clips, indices)
+                scores = _scores(vectors, listed)
+                figures = {
+                    "protocol": protocol,
+                    "speakers": len(np.unique(listed.speakers)),
+                    "clips": len(indices),
+                    "all": _figures(scores, listed),
+                    "same_sex": _figures(scores, listed, listed.same_sex),
+                    "false_accept": float(np.mean(scores[~listed.same] >= threshold)),
+                    "false_reject": float(np.mean(scores[listed.same] < threshold)),
+                    "seconds": self._by_length(embed, own, known),
+                }
+                if cohort is not None:
+                    normalised = metrics.as_norm(vectors, listed.pairs, cohort, top=self.config.cohort)
+                    figures["as_norm"] = _figures(normalised, listed)
+                results["corpora"][str(corpus)] = figures
+                curves = {"all pairs": metrics.det_curve(scores, listed.same)[:2]}
+                if figures["same_sex"]:
+                    chosen = listed.same_sex
+                    curves["same sex"] = metrics.det_curve(scores[chosen], listed.same[chosen])[:2]
+                names = [name.rpartition("/")[2] for name in np.asarray(clips.speakers)[indices]]
+                plots = {
+                    "det": report.plot_det(curves, workdir / f"{corpus}_det.png"),
+                    "scores": report.plot_scores(
+                        scores, listed.same, workdir / f"{corpus}_scores.png", threshold=threshold
+                    ),
+                    "projection": report.plot_projection(vectors[indices], names, workdir / f"{corpus}_projection.png"),
+                }
+                pictures = {f"{corpus}/{name}": report.pixels(figure) for name, figure in plots.items()}
+                writer.write_images(fitted.best_step, pictures)
+                eer, low, high = (figures["all"][name] for name in ("eer", "eer_low", "eer_high"))
+                print(f"{corpus}: EER {eer:.2%} ({low:.2%} - {high:.2%}), {figures['speakers']} speakers, {protocol}")
+        (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        return results
+
+    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+        """Save the training on all speakers, where there is one, or else that on some, as a bundle.
+
+        Args:
+          workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
+          card: model card, with `corpora`, `figures` and the names of results.json in braces where they belong.
+        """
+        judged = workdir / "evaluate/results.json"
+        if not judged.exists():
+            raise ConfigError(f"{judged}: not there, and the threshold is in it: --mode=evaluate first")
+        if not self.config.noise:
+            raise ConfigError("what is no voice must be learnt: name a feature set of noises with --config.noise")
+        results = json.loads(judged.read_text())
+        everything = (workdir / "train_all/checkpoints").exists()
+        task, fitted = self.fit(workdir / ("train_all" if everything else "train"), everything=everything)
+        noise = features.open_features(self.config.noise, self.clips.frontend)
+        embed = _Embedder(task, fitted.variables, self.config.loader)
+        speech = np.random.default_rng(self.config.seed).permutation(len(self.clips))[:MOST_SPEECH]
+        kinds = []
+        for clips, indices in ((noise, np.arange(len(noise))), (self.clips, speech)):
+            pieces = Segments(clips, indices, SPEECH_SECONDS, most=4)
+            kinds.append(np.concatenate([embed(clips, indices), embed(pieces, np.arange(len(pieces)))]))
+        is_speech = np.repeat([False, True], [len(kind) for kind in kinds])
+        weight, bias = metrics.fit_logistic(np.concatenate(kinds), is_speech, decay=1e-4)
+        bundle = bundles.Verifier(
+            "speaker",
+            task.model,
+            self.clips.frontend,
+            {**fitted.variables, "params": fitted.variables["params"]["encoder"]},
+            task.mean,
+            task.std,
+            speech_weight=weight,
+            speech_bias=bias,
+            threshold=results["threshold"],
+            slope=results["slope"],
+            offset=results["offset"],
+        )
+        row = "| {} | {} | {:.2%} ({:.2%} - {:.2%}) | {:.2%} | {} |".format
+        figures = "\n".join(
+            row(
+                corpus,
+                one["speakers"],
+                *(one["all"][name] for name in ("eer", "eer_low", "eer_high")),
+                one["same_sex"].get("eer", float("nan")),
+                one["protocol"],
+            )
+            for corpus, one in results["corpora"].items()
+        )
+        told = {"corpora": ", ".join(np.unique(self.corpora)), "figures": figures, "speakers": task.num_speakers}
+        return bundles.save(workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16")
+
     def make_task(self, train) -> tuple[Verification, np.ndarray]:
         """The task for the speakers of training clips, and the number of each clip's speaker, -1 outside of them."""
         names = np.unique(self.speakers[train])
@@ -128,6 +262,42 @@ class Experiment:
         splits.check(split, self.speakers)
         return split
 
+    def _judged(self, indices) -> tuple[FeatureSet, np.ndarray, str]:
+        """Clips of one corpus to make trials of; pieces of them where each speaker has one clip only."""
+        if len(np.unique(self.speakers[indices])) < len(indices):
+            return self.clips, indices, "whole clips"
+        pieces = Segments(self.clips, indices, self.config.segment_seconds)
+        return pieces, np.arange(len(pieces)), f"same recording, {self.config.segment_seconds:g} s pieces"
+
+    def _calibrate(self, embed, known) -> tuple[float, float, float]:
+        """Threshold of equal error rates, and slope and offset of the probability, by the validation speakers."""
+        scores, same = [], []
+        for corpus in np.unique(self.corpora[self.split.validation]):
+            own = self.split.validation[self.corpora[self.split.validation] == corpus]
+            clips, indices, _ = self._judged(own)
+            listed = trials.per_speaker(clips, indices, CHOSEN_PAIRS, known)
+            vectors = np.zeros((len(clips), embed.task.model.embedding), np.float32)
+            vectors[indices] = embed(clips, indices)
+            scores.append(_scores(vectors, listed))
+            same.append(listed.same)
+        scores, same = np.concatenate(scores), np.concatenate(same)
+        return metrics.equal_error_rate(scores, same)[1], *metrics.fit_logistic(scores, same)
+
+    def _by_length(self, embed, indices, known) -> dict[str, dict]:
+        """Figures of clips cut to their first seconds, or of all pieces where each speaker has one clip only."""
+        figures = {}
+        single = len(np.unique(self.speakers[indices])) == len(indices)
+        for seconds in CLIP_SECONDS:
+            try:
+                pieces = Segments(self.clips, indices, seconds, most=None if single else 1)
+                listed = trials.all_pairs(pieces, np.arange(len(pieces)), known)
+            except (CorpusError, FeatureError):  # too few clips are that long
+                continue
+            scores = _scores(embed(pieces, np.arange(len(pieces))), listed)
+            eer = metrics.equal_error_rate(scores, listed.same)[0]
+            figures[str(seconds)] = {"clips": len(pieces), "speakers": len(np.unique(listed.speakers)), "eer": eer}
+        return figures
+
     def _validation_batches(self, indices) -> Iterator[dict]:
         """The same crops every time, each batch of the speakers of one corpus: a pair of two corpora would be easy."""
         numbers, _ = self.clips.labels("speaker")
@@ -149,3 +319,34 @@ class Experiment:
 def _residual(config: EncoderConfig) -> SpeakerEncoder:
     settings = dataclasses.asdict(config)
     return SpeakerEncoder(**settings | {"widths": tuple(config.widths), "blocks": tuple(config.blocks)})
+
+
+class _Embedder:
+    """Embeddings [B, E] of clips of a feature set, in the order asked for."""
+
+    def __init__(self, task: Verification, variables, config: LoaderConfig):
+        self.task, self._variables, self._config = task, variables, config
+        self._predict = jax.jit(task.predict)
+
+    def __call__(self, clips: FeatureSet, indices: Sequence[int]) -> np.ndarray:
+        vectors = np.zeros((len(clips), self.task.model.embedding), np.float32)
+        for batch in loaders.make_loader(clips, indices, None, self._config, train=False):
+            inputs = {name: batch[name] for name in ("waveform", "length", "features", "num_frames") if name in batch}
+            vectors[batch["index"]] = self._predict(self._variables, inputs)["embedding"]
+        return vectors[indices]
+
+
+def _scores(vectors, listed: trials.Trials) -> np.ndarray:
+    return np.sum(vectors[listed.pairs[:, 0]] * vectors[listed.pairs[:, 1]], axis=1)
+
+
+def _figures(scores, listed: trials.Trials, chosen=None) -> dict[str, float]:
+    """Equal error rate with its interval over speakers, and detection costs; nothing where a kind is missing."""
+    chosen = np.ones(len(scores), bool) if chosen is None else chosen
+    scores, same, speakers = scores[chosen], listed.same[chosen], listed.speakers[chosen]
+    if same.all() or not same.any():
+        return {}
+    low, high = metrics.bootstrap_trials(scores, same, speakers, lambda *drawn: metrics.equal_error_rate(*drawn)[0])
+    costs = {f"min_dcf_{prior}": metrics.min_dcf(scores, same, prior) for prior in PRIORS}
+    figures = {"eer": metrics.equal_error_rate(scores, same)[0], "eer_low": low, "eer_high": high}
+    return {"trials": len(scores), "same": int(same.sum()), **figures, **costs}

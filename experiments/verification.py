@@ -56,5 +56,15 @@ def train_all(config: Config, features: Path, workdir: Path):
     Experiment(config, features).fit(workdir / "train_all", everything=True)
 
 
+def evaluate(config: Config, features: Path, workdir: Path):
+    """The training judged on speakers it never heard."""
+    Experiment(config, features).evaluate(workdir / "train", workdir / "evaluate")
+
+
+def ship(config: Config, features: Path, workdir: Path):
+    """The bundle."""
+    Experiment(config, features).ship(workdir, Path(__file__).with_name("speaker_card.md").read_text())
+
+
 if __name__ == "__main__":
-    _run.main(CONFIG, {"train": train, "train_all": train_all})
+    _run.main(CONFIG, {"train": train, "evaluate": evaluate, "train_all": train_all, "ship": ship})

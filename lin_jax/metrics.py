@@ -283,30 +283,37 @@ def as_norm(embeddings, pairs, cohort, *, top=100):
     return 0.5 * ((scores - mean[left]) / std[left] + (scores - mean[right]) / std[right])
 
 
-def fit_logistic(scores, same):
-    """Calibrate scores: σ(slope · score + offset) is the probability of the same speaker, both being equally likely.
+def fit_logistic(inputs, same, *, decay=1e-6):
+    """Logistic regression: σ(slope · input + offset) is the probability of a positive, if half are.
+
+    Of scores it makes a calibration (N. Brümmer and J. du Preez, "Application-independent evaluation of speaker
+    detection", Computer Speech & Language 20, 2006); of embeddings, a detector.
 
     Args:
-      scores: of held-out trials [N].
-      same: whether each is the same speaker [N] bool; either kind weighs half, however many there are.
+      inputs: scores [N], or vectors [N, E].
+      same: which are positive [N] bool; either kind weighs half, however many there are.
+      decay: weight of the squared slope, which keeps it finite where the kinds can be told apart without error.
 
     Returns:
-      (slope, offset).
+      (slope, float or [E] float32, and offset).
     """
     from scipy import optimize
 
-    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    inputs, same = np.asarray(inputs, np.float64), np.asarray(same, bool)
+    x = inputs.reshape(len(inputs), -1)
     sign = np.where(same, 1.0, -1.0)
     weight = np.where(same, 0.5 / max(same.sum(), 1), 0.5 / max((~same).sum(), 1))
 
     def cross_entropy(parameters):  # and its gradient
-        margin = sign * (parameters[0] * scores + parameters[1])
-        slope = -weight * sign / (1.0 + np.exp(np.clip(margin, -500, 500)))
-        return weight @ np.logaddexp(0.0, -margin), np.array([slope @ scores, slope.sum()])
+        slope, offset = parameters[:-1], parameters[-1]
+        margin = sign * (x @ slope + offset)
+        pull = -weight * sign / (1.0 + np.exp(np.minimum(margin, 500.0)))
+        value = weight @ np.logaddexp(0.0, -margin) + 0.5 * decay * slope @ slope
+        return value, np.append(pull @ x + decay * slope, pull.sum())
 
-    # Scores that fall apart at a threshold would have an infinite slope.
-    found = optimize.minimize(cross_entropy, [1.0, 0.0], jac=True, bounds=[(0.0, 100.0), (-100.0, 100.0)])
-    return float(found.x[0]), float(found.x[1])
+    found = optimize.minimize(cross_entropy, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    slope = float(found[0]) if inputs.ndim == 1 else found[:-1].astype(np.float32)
+    return slope, float(found[-1])
 
 
 def _ratio(numerator, denominator):

@@ -144,3 +144,6 @@ def test_logistic_calibration():
     assert slope == pytest.approx(model.coef_[0, 0], rel=1e-3)
     assert offset == pytest.approx(model.intercept_[0], rel=1e-3)
     assert np.isfinite(metrics.fit_logistic([0.1, 0.9], [False, True])).all()
+    vectors = np.stack([scores, RNG.normal(size=len(scores))], axis=1)
+    model = LogisticRegression(C=1e9, class_weight="balanced", tol=1e-9).fit(vectors, same)
+    np.testing.assert_allclose(metrics.fit_logistic(vectors, same)[0], model.coef_[0], rtol=1e-2)

@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import html
 import io
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -166,6 +167,76 @@ def plot_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.nda
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
         axis.set_title(f"calibration error {error:.1%}, {count.sum():g} clips")
+    return _saved(figure, path)
+
+
+def plot_det(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path=None) -> Figure:
+    """Draw detection error trade-offs: false rejects against false accepts, both on the scale of a normal deviate.
+
+    Args:
+      curves: name to (false accepts [K], false rejects [K]), as `metrics.det_curve` gives them.
+      path: where to save the PNG as well, if given.
+    """
+    from scipy import special
+
+    marks = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4])
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.0, 4.8), layout="constrained")
+        axis = figure.add_subplot(xlabel="different speakers taken for one", ylabel="one speaker taken for two")
+        for colour, (name, rates) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
+            axis.plot(*special.ndtri(np.clip(rates, 1e-5, 1 - 1e-5)), color=colour, label=name)
+        ends = special.ndtri([0.0005, 0.5])
+        axis.plot(ends, ends, color=MUTED, linestyle="--", linewidth=1)
+        axis.set(xlim=ends, ylim=ends)
+        axis.set_xticks(special.ndtri(marks), [f"{mark:.1%}" if mark < 0.01 else f"{mark:.0%}" for mark in marks])
+        axis.set_yticks(special.ndtri(marks), [f"{mark:.1%}" if mark < 0.01 else f"{mark:.0%}" for mark in marks])
+        axis.legend()
+    return _saved(figure, path)
+
+
+def plot_scores(scores: np.ndarray, same: np.ndarray, path=None, *, threshold: float | None = None) -> Figure:
+    """Draw how the scores of same-speaker trials and of others are distributed.
+
+    Args:
+      scores: of each trial [N].
+      same: whether it is the same speaker [N] bool.
+      path: where to save the PNG as well, if given.
+      threshold: a score to mark with a dashed line.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+        axis = figure.add_subplot(xlabel="cosine similarity", ylabel="density", yticks=[])
+        bins = np.linspace(min(scores.min(), 0.0), 1.0, 80)
+        for name, chosen, colour in (("different speakers", ~same, COLOURS[1]), ("same speaker", same, COLOURS[0])):
+            label = f"{name}, {chosen.sum():,} trials"
+            axis.hist(scores[chosen], bins, density=True, color=colour, alpha=0.6, label=label)
+        if threshold is not None:
+            axis.axvline(threshold, color=INK, linestyle="--", linewidth=1.2)
+        axis.legend()
+    return _saved(figure, path)
+
+
+def plot_projection(embeddings: np.ndarray, names: Sequence[str], path=None, *, most: int = 12) -> Figure:
+    """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal components).
+
+    Args:
+      embeddings: [B, E].
+      names: who speaks each [B]; the first `most` in sorted order are drawn.
+      path: where to save the PNG as well, if given.
+      most: speakers to draw; more could not be told apart by colour.
+    """
+    names = np.asarray(names)
+    drawn = np.unique(names)[:most]
+    means = np.stack([embeddings[names == name].mean(axis=0) for name in drawn])
+    axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:2]  # [2, E]
+    points = (embeddings - means.mean(axis=0)) @ axes.T  # [B, 2]
+    colours = matplotlib.colormaps["tab20"].colors
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.2, 4.6), layout="constrained")
+        axis = figure.add_subplot(xticks=[], yticks=[])
+        for colour, name in zip(itertools.cycle(colours), drawn, strict=False):
+            axis.scatter(*points[names == name].T, s=16, color=colour, alpha=0.8, label=name)
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return _saved(figure, path)
 
 

@@ -30,7 +30,7 @@ class SpeakerEncoder(nn.Module):
     """
 
     widths: Sequence[int] = (32, 64, 96, 128)
-    blocks: Sequence[int] = (1, 1, 2, 1)
+    blocks: Sequence[int] = (0, 1, 2, 1)
     hidden: int = 256
     embedding: int = 192
     dropout: float = 0.0

@@ -107,3 +107,26 @@ def test_page_stands_alone_and_escapes_what_it_shows(tmp_path):
     assert not re.search(r"https?://|url\(|@import", text)
     assert [path.name for path in path.parent.iterdir()] == ["page.html"]
     assert text.index(">b</span>") < text.index("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</span><i>")
+
+
+def test_plots_of_trials(tmp_path):
+    """The trade-off, the scores and the plane of the speakers are drawn with what tells them apart."""
+    rng = np.random.default_rng(0)
+    same = np.arange(300) % 3 == 0
+    scores = np.clip(rng.normal(0.2 + 0.5 * same, 0.15), -1, 1)
+    curves = {"all": (np.array([0.0, 0.1, 1.0]), np.array([1.0, 0.1, 0.0]))}
+    (axis,) = report.plot_det(curves, tmp_path / "det.png").axes
+    ends = -4.265, -1.282, 4.265
+    np.testing.assert_allclose(axis.lines[0].get_data(), [ends, ends[::-1]], atol=1e-3)
+    (axis,) = report.plot_scores(scores, same, tmp_path / "scores.png", threshold=0.4).axes
+    assert [text.get_text() for text in axis.get_legend().texts] == [
+        "different speakers, 200 trials",
+        "same speaker, 100 trials",
+    ]
+    names = np.repeat(["c", "a", "b"], 20)
+    embeddings = np.repeat(np.eye(3, 8), 20, axis=0) + 0.01 * rng.normal(size=(60, 8))
+    (axis,) = report.plot_projection(embeddings, names, tmp_path / "projection.png", most=2).axes
+    assert [text.get_text() for text in axis.get_legend().texts] == ["a", "b"]
+    means = np.stack([points.get_offsets().mean(axis=0) for points in axis.collections])
+    assert np.linalg.norm(means[0] - means[1]) == pytest.approx(2**0.5, abs=0.02)
+    assert all((tmp_path / name).exists() for name in ("det.png", "scores.png", "projection.png"))

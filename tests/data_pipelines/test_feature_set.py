@@ -80,5 +80,7 @@ def test_segments_are_pieces_of_clips(feature_set):
     np.testing.assert_array_equal(pieces[second][key], feature_set[first][key][size : 2 * size])
     assert pieces.speakers[second] == feature_set.speakers[first]
     assert len(Segments(feature_set, [first], 0.2, most=1)) == 1
+    with pytest.raises(FeatureError, match="no clip of 22 is 2 s long"):
+        Segments(feature_set, np.arange(22), 2.0)
     (batch,) = make_loader(pieces, [second], None, LoaderConfig(batch_size=1, buckets=1), train=False)
     np.testing.assert_array_equal(batch[key][0, :size], pieces[second][key])

@@ -1,0 +1,140 @@
+"""The verification experiment on two corpora of buzzes that the test makes: every mode, end to end."""
+
+import copy
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import lin_jax
+from data_pipelines import features
+from data_pipelines.corpora import Utterance
+from experiments import verification
+from experiments._verification import EncoderConfig, Experiment
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import ConfigError
+from lin_jax.models.speaker_encoder import SmallSpeakerEncoder
+
+FRONTEND = FrontendConfig(n_mels=16, hop_length=256, trim_db=None)
+
+
+def speak(path, speaker, clip, seconds, rate=16000):
+    """A buzz: pitch and formants are the speaker's, a little vibrato the clip's."""
+    rng = np.random.default_rng(speaker)
+    pitch, formants = rng.uniform(80, 250), rng.uniform(300, 4000, 3)
+    t = np.arange(round(seconds * rate)) / rate
+    harmonics = pitch * np.arange(1, 30)
+    gains = sum(np.exp(-(((harmonics - formant) / 200) ** 2)) for formant in formants) + 0.02
+    phase = t + 0.002 * np.sin(2 * np.pi * (2 + clip) * t)
+    wave = np.sum(gains[:, None] * np.sin(2 * np.pi * harmonics[:, None] * phase), axis=0)
+    soundfile.write(path, 0.3 * wave / np.abs(wave).max(), rate)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two corpora, one with 20 speakers of 3 clips, one with 10 of whom each has one long clip; and noises."""
+    folder = tmp_path_factory.mktemp("audio")
+    for corpus, speakers, clips, seconds in (("many", 20, 3, 1.1), ("single", 20, 1, 2.5)):
+        utterances = []
+        for speaker in range(speakers):
+            for clip in range(clips):
+                path = folder / f"{corpus}-{speaker:02d}-{clip}.wav"
+                speak(path, speaker + 100 * clips, clip, seconds)
+                labels = {"sex": ("female", "male")[speaker % 2]}
+                utterances.append(Utterance(path.stem, path, f"s{speaker:02d}", labels=labels))
+        features.prepare(utterances, folder / corpus, FRONTEND, store="waveform", progress=False)
+    noises = []
+    for i in range(6):
+        path = folder / f"noise{i}.wav"
+        soundfile.write(path, 0.1 * np.random.default_rng(i).standard_normal(32000), 16000)
+        noises.append(Utterance(path.stem, path, path.stem))
+    features.prepare(noises, folder / "noise", FRONTEND, store="waveform", progress=False)
+    return folder
+
+
+@pytest.fixture
+def config():
+    """The experiment's own config, but short, with a small network."""
+    config = copy.deepcopy(verification.CONFIG)
+    config.encoder = EncoderConfig((4, 8), (0, 1), 16, 8)
+    config.hold_out, config.validation, config.segment_seconds, config.cohort = 4, 2, 1.0, 5
+    config.optim.warmup_steps = 1
+    config.augment.freq_mask_width = 2
+    config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
+    config.loader = dataclasses.replace(config.loader, batch_size=8, crop_seconds=0.6, buckets=1)
+    return config
+
+
+def test_train_judge_and_ship(folder, config, tmp_path, capsys):
+    both = f"{folder / 'many'},{folder / 'single'}"
+    with pytest.raises(ConfigError, match="--mode=evaluate first"):
+        verification.ship(config, both, tmp_path)
+    verification.train(config, both, tmp_path)
+    history = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
+    names = set().union(*history)
+    assert {"train/loss", "train/triplet_loss", "train/accuracy", "eval/triplet_loss", "eval/eer"} <= names
+    assert (tmp_path / "train/curves.png").exists()
+
+    verification.evaluate(config, both, tmp_path)
+    results = json.loads((tmp_path / "evaluate/results.json").read_text())
+    assert (results["protocol"], results["train_speakers"]) == ("speaker-disjoint", 28)
+    many, single = (results["corpora"][name] for name in ("many", "single"))
+    assert (many["speakers"], many["clips"], many["all"]["trials"], many["all"]["same"]) == (4, 12, 66, 12)
+    assert (single["speakers"], single["clips"]) == (4, 8)
+    assert many["protocol"] == "whole clips"
+    assert single["protocol"] == "same recording, 1 s pieces"
+    for one in (many, single):
+        assert one["all"]["eer_low"] <= one["all"]["eer"] <= one["all"]["eer_high"]
+        assert 0 <= one["all"]["min_dcf_0.01"] <= 1
+        assert 0 <= one["as_norm"]["eer"] <= 1
+        assert one["seconds"]["1"]["speakers"] == 4
+    assert set(single["seconds"]) == {"1"}, "no clip has two pieces of 2 s"
+    assert f"many: EER {many['all']['eer']:.2%}" in capsys.readouterr().out
+    for name in ("trials.tsv", "det.png", "scores.png", "projection.png"):
+        assert (tmp_path / f"evaluate/single_{name}").exists()
+
+    with pytest.raises(ConfigError, match="name a feature set of noises"):
+        verification.ship(config, both, tmp_path)
+    config.noise = str(folder / "noise")
+    verification.train_all(config, both, tmp_path)
+    verification.ship(config, both, tmp_path)
+    bundle = lin_jax.load(tmp_path / "ship/speaker")
+    assert bundle.threshold == results["threshold"]
+    experiment = Experiment(config, both)
+    task, fitted = experiment.fit(tmp_path / "train_all", everything=True)
+    assert task.num_speakers == 40
+    row = experiment.clips.rows[5]
+    sound = experiment.clips[5]["waveform"]
+    batch = {"waveform": sound[None], "length": np.array([len(sound)])}
+    expected = task.predict(fitted.variables, batch)["embedding"][0]
+    np.testing.assert_allclose(bundle.embed(row["path"]), expected, atol=0.02)  # stored in half precision
+    card = (tmp_path / "ship/speaker/README.md").read_text()
+    assert f"| many | 4 | {many['all']['eer']:.2%}" in card
+    assert "40 speakers of many, single" in card
+
+
+def test_no_speaker_is_on_two_sides(folder, config):
+    experiment = Experiment(config, f"{folder / 'many'},{folder / 'single'}")
+    sides = [set(experiment.speakers[side]) for side in dataclasses.astuple(experiment.split)[1:]]
+    assert [len(side) for side in sides] == [28, 4, 8]
+    assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+
+
+def test_the_original_network(folder, config, tmp_path):
+    """The small network with the triplet loss alone, on one corpus."""
+    config.network, config.task.loss, config.task.triplet_weight = "small", "triplet", 0.0
+    config.train.num_steps = 2
+    task, result = Experiment(config, folder / "many").fit(tmp_path)
+    assert isinstance(task.model, SmallSpeakerEncoder)
+    assert "eer" in result.best
+    config.network = "deep"
+    with pytest.raises(ConfigError, match="choose residual or small"):
+        Experiment(config, folder / "many")
+
+
+def test_nobody_to_judge(folder, config, tmp_path):
+    config.hold_out = 0
+    with pytest.raises(ConfigError, match="no speakers to judge on"):
+        Experiment(config, folder / "many").evaluate(tmp_path, tmp_path)
