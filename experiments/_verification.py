@@ -138,7 +138,7 @@ class Experiment:
         threshold, slope, offset = self._calibrate(embed, known)
         results = {
             "protocol": self.split.protocol,
-            "step": fitted.best_step,
+            "step": fitted.best_step or int(fitted.state.step),
             "train_speakers": len(known),
             "threshold": threshold,
             "slope": slope,
