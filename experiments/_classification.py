@@ -190,7 +190,7 @@ class Experiment:
             ),
             labels=self.names,
             members=len(members),
-            views=(self.config.task.view_tempo, self.config.task.view_frequency),
+            views=dataclasses.asdict(self.config.task.views),
             window_seconds=WINDOW_SECONDS,
             temperature=results["temperature"],
             unsure_below=results.get("unsure_below", 0.0),

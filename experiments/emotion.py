@@ -18,22 +18,25 @@ from data_pipelines.corpora.ravdess import EMOTIONS
 from experiments import _run
 from experiments._classification import Config, Experiment
 from lin_jax.audio.augment import AugmentConfig
-from lin_jax.tasks.classification import ClassificationConfig
+from lin_jax.tasks.classification import ClassificationConfig, Views
 from lin_jax.training.folds import FoldsConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
-    task=ClassificationConfig(label_smoothing=0.1, mixup_alpha=0.3, view_tempo=0.06, view_frequency=0.05),
+    task=ClassificationConfig(
+        label_smoothing=0.1, mixup_alpha=0.3, views=Views(tempo=0.06, frequency=0.05, mean_removal=True)
+    ),
     augment=AugmentConfig(
         tempo=(0.9, 1.1),
         frequency_warp=(0.9, 1.1),
+        mean_removal_prob=0.5,
         freq_masks=2,
         freq_mask_width=8,
         time_masks=2,
         time_mask_width=10,
     ),
     optim=OptimConfig(learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.99),
-    folds=FoldsConfig(num_steps=800, crop_frames=192),
+    folds=FoldsConfig(num_steps=1000, crop_frames=176),
 )
 
 

@@ -48,6 +48,7 @@ class AugmentConfig:
       gain_db: loudness is changed by up to this many dB, up or down.
       tempo: range of factors by which the frames of a clip are played faster.
       frequency_warp: range of factors by which log-mel frequencies are multiplied: another vocal tract and pitch.
+      mean_removal_prob: probability that the mean of a clip's frames is subtracted from them: another microphone.
       level: standard deviation of one offset added to all features of a clip, in units of the features.
       freq_masks: how many bands of features are masked.
       freq_mask_width: widest band masked, in features.
@@ -68,6 +69,7 @@ class AugmentConfig:
     gain_db: float = 0.0
     tempo: tuple[float, float] = (1.0, 1.0)
     frequency_warp: tuple[float, float] = (1.0, 1.0)
+    mean_removal_prob: float = 0.0
     level: float = 0.0
     freq_masks: int = 0
     freq_mask_width: int = 8
@@ -77,8 +79,15 @@ class AugmentConfig:
     def validate(self):
         """Raises ConfigError unless the values can work together."""
         rules = {
-            "noise_prob, babble_prob, room_prob and band_prob must be from 0 to 1": all(
-                0 <= prob <= 1 for prob in (self.noise_prob, self.babble_prob, self.room_prob, self.band_prob)
+            "probabilities must be from 0 to 1": all(
+                0 <= prob <= 1
+                for prob in (
+                    self.noise_prob,
+                    self.babble_prob,
+                    self.room_prob,
+                    self.band_prob,
+                    self.mean_removal_prob,
+                )
             ),
             "noise_snr_db and babble_snr_db must be (low, high)": all(
                 low <= high for low, high in (self.noise_snr_db, self.babble_snr_db)
@@ -379,7 +388,7 @@ def apply_gain(x, gain_db):
 
 
 def augment_features(key, config: AugmentConfig, features, num_frames, centres=None):
-    """Features varied by tempo, frequency, level, and masks (SpecAugment), in this order.
+    """Features varied by tempo, frequency, mean, level, and masks (SpecAugment), in this order.
 
     The warps do to log-mel frames what `change_speed` does to samples, each apart and at a fraction of the cost.
 
@@ -394,7 +403,7 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
       features [B, T, D] and num_frames [B]; frames at or past `num_frames` do not matter.
     """
     config.validate()
-    warp_key, tempo_key, level_key, mask_key = jax.random.split(key, 4)
+    warp_key, tempo_key, mean_key, level_key, mask_key = jax.random.split(key, 5)
     B = features.shape[0]
     if tuple(config.frequency_warp) != (1.0, 1.0):
         low, high = config.frequency_warp
@@ -404,6 +413,9 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
         features, num_frames = change_tempo(
             features, num_frames, jax.random.uniform(tempo_key, (B,), minval=low, maxval=high)
         )
+    if config.mean_removal_prob:
+        removed = jax.random.bernoulli(mean_key, config.mean_removal_prob, (B, 1, 1))
+        features = jnp.where(removed, remove_mean(features, num_frames), features)
     if config.level:
         features = features + config.level * jax.random.normal(level_key, (B, 1, 1))
     return mask_features(mask_key, config, features, num_frames), num_frames
@@ -435,6 +447,15 @@ def warp_frequency(features, factor, centres):
     return jnp.einsum("btd,bed->bte", features, weights)
 
 
+def remove_mean(features, num_frames):
+    """Features [B, T, D] without the mean of their valid frames, and so without what room and microphone add to it.
+
+    B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic speaker
+    identification and verification", J. Acoust. Soc. Am. 55, 1974: cepstral mean normalisation.
+    """
+    return features - _mean(features, num_frames)
+
+
 def mask_features(key, config: AugmentConfig, features, num_frames):
     """Features [B, T, D] with bands and stretches of time replaced by the clip's mean.
 
@@ -448,9 +469,14 @@ def mask_features(key, config: AugmentConfig, features, num_frames):
     width = jnp.minimum(config.time_mask_width, num_frames // 2)
     stretches = _masks(time_key, config.time_masks, width, num_frames, T)  # [B, T]
     masked = (bands[:, None, :] | stretches[:, :, None]) & valid[:, :, None]
-    total = jnp.sum(jnp.where(valid[:, :, None], features, 0.0), axis=1, keepdims=True)
-    mean = total / jnp.maximum(num_frames, 1)[:, None, None]  # [B, 1, D]
-    return jnp.where(masked, mean, features)
+    return jnp.where(masked, _mean(features, num_frames), features)
+
+
+def _mean(features, num_frames):
+    """Mean [B, 1, D] over the valid frames of features [B, T, D]."""
+    valid = jnp.arange(features.shape[1]) < num_frames[:, None]  # [B, T]
+    total = jnp.sum(features, axis=1, keepdims=True, where=valid[..., None])
+    return total / jnp.maximum(num_frames, 1)[:, None, None]
 
 
 def _masks(key, count: int, width, size, N: int):

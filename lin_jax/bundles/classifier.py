@@ -56,7 +56,7 @@ class Classifier(Bundle):
       members: number of networks whose probabilities are averaged; when more than one, `variables`, `mean` and `std`
         have a leading member axis.
       temperature: what logits are divided by, so that a probability is how often it is right (Guo et al., 2017).
-      views: (tempo, frequency), the `view_tempo` and `view_frequency` of `ClassificationConfig`.
+      views: the fields of `lin_jax.tasks.classification.Views` that are not its defaults.
       window_seconds: length of the windows in which a recording is heard.
       unsure_below: probability below which the likeliest class is not told, but "unsure".
       no_speech: the class of recordings in which nobody speaks, silence among them; None where silence is an error.
@@ -65,7 +65,7 @@ class Classifier(Bundle):
     labels: tuple[str, ...]
     members: int = 1
     temperature: float = 1.0
-    views: tuple[float, float] = (0.0, 0.0)
+    views: dict = dataclasses.field(default_factory=dict)
     window_seconds: float = 3.0
     unsure_below: float = 0.0
     no_speech: str | None = None
@@ -78,7 +78,7 @@ class Classifier(Bundle):
             "labels": list(self.labels),
             "members": self.members,
             "calibration": {"temperature": self.temperature, "unsure_below": self.unsure_below},
-            "views": list(self.views),
+            "views": self.views,
             "window_seconds": self.window_seconds,
             "no_speech": self.no_speech,
         }
@@ -91,7 +91,7 @@ class Classifier(Bundle):
             labels=tuple(settings["labels"]),
             members=settings["members"],
             temperature=settings["calibration"]["temperature"],
-            views=tuple(settings["views"]),
+            views=settings["views"],
             window_seconds=settings["window_seconds"],
             unsure_below=settings["calibration"].get("unsure_below", 0.0),
             no_speech=settings.get("no_speech"),
@@ -213,9 +213,9 @@ class Classifier(Bundle):
     def _forward(self):
         import jax
 
-        from lin_jax.tasks.classification import Classification, ClassificationConfig
+        from lin_jax.tasks.classification import Classification, ClassificationConfig, Views
 
-        config = ClassificationConfig(view_tempo=self.views[0], view_frequency=self.views[1])
+        config = ClassificationConfig(views=Views(**self.views))
 
         @jax.jit
         def forward(member, waveform, length):  # [B, N], [B] -> [B, C]

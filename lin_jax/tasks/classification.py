@@ -18,6 +18,21 @@ from lin_jax.tasks.hearing import hear
 
 
 @dataclasses.dataclass
+class Views:
+    """In which ways a clip is heard when it is judged; the logits of all their combinations are averaged.
+
+    Attributes:
+      tempo: this share slower, as it is, and this share faster; 0 only as it is.
+      frequency: likewise lower, as it is, and higher.
+      mean_removal: as it is, and without the mean of its frames.
+    """
+
+    tempo: float = 0.0
+    frequency: float = 0.0
+    mean_removal: bool = False
+
+
+@dataclasses.dataclass
 class ClassificationConfig:
     """How a classifier is trained.
 
@@ -25,15 +40,13 @@ class ClassificationConfig:
       label_smoothing: share of each target spread over all classes.
       mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
       class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
-      view_tempo: when judged, a clip is heard this share slower, as it is, and this share faster; 0 only as it is.
-      view_frequency: likewise lower, as it is, and higher; the logits of all combinations are averaged.
+      views: see `Views`.
     """
 
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     class_weights: bool = False
-    view_tempo: float = 0.0
-    view_frequency: float = 0.0
+    views: Views = dataclasses.field(default_factory=Views)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,20 +134,23 @@ class Classification:
 
     def _views(self, features, num_frames):
         """Every clip [B, T, D] under each of V views, [V B, T', D]; T' has room for the slowest."""
+        views = self.config.views
         tempos, factors = (
-            (1.0,) if not share else (1.0 - share, 1.0, 1.0 + share)
-            for share in (self.config.view_tempo, self.config.view_frequency)
+            (1.0,) if not share else (1.0 - share, 1.0, 1.0 + share) for share in (views.tempo, views.frequency)
         )
-        views = [(tempo, factor) for tempo in tempos for factor in factors]
-        if len(views) == 1:
-            return features, num_frames
-        B, T, _ = features.shape
-        tempo, factor = (jnp.repeat(jnp.array(values), B) for values in zip(*views, strict=True))
-        features = jnp.pad(features, ((0, 0), (0, math.ceil(T / tempos[0]) - T), (0, 0)))
-        features, num_frames = jnp.tile(features, (len(views), 1, 1)), jnp.tile(num_frames, len(views))
-        if len(factors) > 1:
-            features = augmentation.warp_frequency(features, factor, front_end.mel_centres(self.frontend))
-        return augmentation.change_tempo(features, num_frames, tempo)
+        pairs = [(tempo, factor) for tempo in tempos for factor in factors]
+        if len(pairs) > 1:
+            B, T, _ = features.shape
+            tempo, factor = (jnp.repeat(jnp.array(values), B) for values in zip(*pairs, strict=True))
+            features = jnp.pad(features, ((0, 0), (0, math.ceil(T / tempos[0]) - T), (0, 0)))
+            features, num_frames = jnp.tile(features, (len(pairs), 1, 1)), jnp.tile(num_frames, len(pairs))
+            if len(factors) > 1:
+                features = augmentation.warp_frequency(features, factor, front_end.mel_centres(self.frontend))
+            features, num_frames = augmentation.change_tempo(features, num_frames, tempo)
+        if views.mean_removal:
+            features = jnp.concatenate([features, augmentation.remove_mean(features, num_frames)])
+            num_frames = jnp.tile(num_frames, 2)
+        return features, num_frames
 
     def _sums(self, per_example, logits, labels, weight):
         return {

@@ -184,6 +184,18 @@ def test_frequency_warp_moves_a_peak_as_far_as_speed_does():
         np.testing.assert_allclose(2**centre, 1500 * factor, rtol=0.02)
 
 
+def test_mean_removal_leaves_no_mean_and_ignores_padding():
+    features, num_frames = np.array(3 + jax.random.normal(KEY, (2, 9, 4))), np.array([9, 5])
+    removed = np.asarray(augment.remove_mean(features, num_frames))
+    for clip, before, frames in zip(removed, features, num_frames, strict=True):
+        np.testing.assert_allclose(clip[:frames], before[:frames] - before[:frames].mean(0), atol=1e-6)
+    config = augment.AugmentConfig(mean_removal_prob=0.5)
+    many, lengths = np.repeat(features[:1], 200, 0), np.full(200, 9)
+    varied, _ = augment.augment_features(KEY, config, many, lengths)
+    share = np.mean(np.abs(np.asarray(varied).mean((1, 2))) < 1e-5)
+    assert 0.35 < share < 0.65
+
+
 def test_level_is_one_offset_a_clip():
     features = jnp.zeros((64, 10, 4))
     moved = augment_features(KEY, AugmentConfig(level=2.0), features, full(64, 10))[0]

@@ -70,7 +70,7 @@ def speech(seconds, seed=0, rate=RATE):
     ("members", "dtype", "tolerance"), [(1, "float32", 0), (3, "float32", 0), (3, "float16", 2e-3)]
 )
 def test_saved_and_loaded_predicts_the_same(tmp_path, members, dtype, tolerance):
-    bundle = make(members, temperature=1.7, views=(0.06, 0.05), window_seconds=2.5)
+    bundle = make(members, temperature=1.7, views={"tempo": 0.06, "frequency": 0.05}, window_seconds=2.5)
     bundles.save(tmp_path / "mood", bundle, "# Mood\n", dtype=dtype)
     again = lin_jax.load(tmp_path / "mood")
     before, after = bundle.predict(speech(4), RATE), again.predict(speech(4), RATE)

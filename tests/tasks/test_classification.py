@@ -12,7 +12,7 @@ from flax import linen as nn
 from lin_jax.audio import augment, frontend
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.losses import cross_entropy
-from lin_jax.tasks.classification import Classification, ClassificationConfig, mixup
+from lin_jax.tasks.classification import Classification, ClassificationConfig, Views, mixup
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
@@ -105,11 +105,9 @@ def test_padding_and_filler_change_nothing():
 
 
 def test_views_are_averaged():
-    """The clip slower, as it is, and faster, each at three frequencies: the mean of what they give one by one."""
-    task, batch = (
-        make_task(config=ClassificationConfig(view_tempo=0.1, view_frequency=0.05)),
-        make_features(make_waveforms()),
-    )
+    """The clip slower, as it is, and faster, each at three frequencies, with its mean and without: the mean of all."""
+    config = ClassificationConfig(views=Views(tempo=0.1, frequency=0.05, mean_removal=True))
+    task, batch = make_task(config=config), make_features(make_waveforms())
     variables = task.init(KEY)
     heard = task.predict(variables, batch)["logits"]
     features, num_frames = task._features(batch)
@@ -120,7 +118,8 @@ def test_views_are_averaged():
             view = augment.warp_frequency(features, np.full(B, factor), frontend.mel_centres(task.frontend))
             view = np.pad(view, ((0, 0), (0, T), (0, 0)))
             view, frames = augment.change_tempo(view, num_frames, np.full(B, tempo))
-            alone.append(task.model.apply(variables, view, frames, train=False))
+            for heard_as in (view, augment.remove_mean(view, frames)):
+                alone.append(task.model.apply(variables, heard_as, frames, train=False))
     np.testing.assert_allclose(heard, np.mean(alone, axis=0), rtol=1e-4, atol=1e-4)
     assert np.abs(heard - make_task().predict(variables, batch)["logits"]).max() > 1e-3
     padded = task.predict(variables, pad(batch, 7, examples=0))["logits"]
