@@ -142,7 +142,7 @@ def test_timeline_covers_the_recording_and_names_silence(tmp_path):
 
 def test_long_recordings_take_constant_memory(tmp_path):
     bundle = make()
-    minutes = 20
+    minutes = 30
     files.write(tmp_path / "long.wav", np.tile(speech(60, rate=8000), minutes), 8000)
     bundle.predict(tmp_path / "long.wav")  # compiles
     tracemalloc.start()
@@ -150,7 +150,7 @@ def test_long_recordings_take_constant_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert heard.seconds == minutes * 60
-    assert peak < 0.1 * minutes * 60 * RATE * 4, f"{peak / 1e6:.1f} MB for a recording of 77 MB"
+    assert peak < 0.1 * minutes * 60 * RATE * 4, f"{peak / 1e6:.1f} MB for a recording of 115 MB"
 
 
 def test_serving_imports_nothing_that_only_training_needs(tmp_path):
