@@ -1,7 +1,9 @@
 """The demo: the whole way, small."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
 import lin_jax
@@ -12,21 +14,31 @@ from lin_jax.errors import CorpusError
 
 def test_demo_goes_the_whole_way(tmp_path, capsys):
     pytest.importorskip("espeakng_loader")
-    size = demo.Size(speakers=4, clips=4, num_steps=2, eval_every=1, widths=(4,))
+    size = demo.Size(speakers=14, clips=1, num_steps=4, eval_every=1, widths=(4,))
     page = demo.run(tmp_path, size).read_text(encoding="utf-8")
     printed = capsys.readouterr().out
-    bundle = lin_jax.load(tmp_path / "bundle")
+    bundle = lin_jax.load(tmp_path / "style")
     assert bundle.labels == tuple(sorted(synthetic.STYLES))
-    for heading in ("In figures", "Corpus", "Training", "Judgement", "Listen", "Use"):
+    assert lin_jax.load(tmp_path / "sex").labels == ("female", "male")
+    for heading in ("In figures", "Corpus", "Training", "Judgement", "Listen", "Gender", "Who is speaking", "Use"):
         assert f"<h2>{heading}</h2>" in page
-    assert page.count("<audio") >= 1
-    assert "<strong>16</strong><span>clips judged" in page, "one of four voices, with four clips in each style"
-    # What `lin emotion` printed in its own process is what this process predicts.
-    answer = next(line for line in printed.splitlines() if ".wav  " in line).split()
-    heard = bundle.predict(answer[0])
-    assert answer[1:3] == [heard.label, f"{heard.probabilities[heard.label]:.0%}"]
-    steps = [json.loads(line).get("step") for line in (tmp_path / "training/metrics.jsonl").read_text().splitlines()]
-    assert max(step for step in steps if step) == 2
+    assert page.count("<audio") >= 5
+    assert "<strong>8</strong><span>clips judged" in page, "two of fourteen voices, with a clip in each style"
+    assert "<strong>28</strong><span>pairs of clips" in page
+    # What `lin` printed in its own processes is what this process hears.
+    asked = re.findall(r"\$ (.*)\n +(.*)", printed)
+    clip = asked[0][0].split()[-1]
+    heard = bundle.predict(clip)
+    assert asked[0][1].split()[1:3] == [heard.label, f"{heard.probabilities[heard.label]:.0%}"]
+    verifier = lin_jax.load(tmp_path / "speakers")
+    for command, answer in asked[2:]:
+        verdict = verifier.verify(*command.split()[-2:])
+        assert f"score {verdict.score:.3f}" in answer
+    noise = np.random.default_rng(9).normal(0, 0.1, 32000)
+    assert verifier.verify(clip, noise, sample_rate=16000).same == "unsure"
+    for name in ("style", "speakers"):
+        lines = (tmp_path / f"training/{name}/metrics.jsonl").read_text().splitlines()
+        assert max(json.loads(line).get("step", 0) for line in lines) == 4
 
 
 def test_missing_extra_is_one_line(tmp_path, capsys, monkeypatch):
