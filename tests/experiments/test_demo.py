@@ -14,7 +14,7 @@ from lin_jax.errors import CorpusError
 
 def test_demo_goes_the_whole_way(tmp_path, capsys):
     pytest.importorskip("espeakng_loader")
-    size = demo.Size(speakers=14, clips=1, num_steps=4, eval_every=1, widths=(4,))
+    size = demo.Size(speakers=14, clips=1, num_steps=4, eval_every=4, widths=(4,))
     page = demo.run(tmp_path, size).read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     bundle = lin_jax.load(tmp_path / "style")
