@@ -53,6 +53,9 @@ class Config:
 class Experiment:
     """One label of one feature set, and what can be done with it.
 
+    Attributes:
+      learnt: which clips may be learnt from [B] bool, all at first; the others are only judged.
+
     Args:
       config: see `Config`.
       folder: the feature set, or several; clips of which the label is unknown are left out.
@@ -67,6 +70,7 @@ class Experiment:
         self.clips = features.open_features(folder).with_label(label)
         self.labels, self.names = self.clips.labels(label, names)
         self.speakers = np.array(self.clips.speakers)
+        self.learnt = np.ones(len(self.labels), bool)
 
     def train(self, workdir: pathlib.Path) -> dict:
         """Train one network on 80 % of the speakers, watched on 10 %; judge it on the rest, as `judge` says."""
@@ -98,9 +102,10 @@ class Experiment:
         """Train the seeds of every split, or take up what `workdir` has of them."""
         # Seeds outermost: a run called again with more seeds goes on after those it has.
         members = [
-            Member(split.train, split.test, seed, self.constants(split.train))
+            Member(train, split.test, seed, self.constants(train))
             for seed in range(self.config.seeds)
             for split in all_splits
+            for train in [split.train[self.learnt[split.train]]]
         ]
         return members, self._fit_members(members, workdir)
 
@@ -166,7 +171,7 @@ class Experiment:
         if not (judged / "results.json").exists():
             raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
         results = json.loads((judged / "results.json").read_text())
-        everything = np.arange(len(self.labels))
+        everything = np.flatnonzero(self.learnt)
         members = [
             Member(everything, everything[:1], seed, self.constants(everything)) for seed in range(self.config.seeds)
         ]

@@ -82,12 +82,19 @@ def ship(config: Config, features: Path, workdir: Path):
 
 
 def _open(config, features) -> Experiment:
-    """The clips whose sex is known, and the sounds in which nobody speaks."""
+    """The clips whose sex is known, and the sounds in which nobody speaks; children are judged but not learnt from."""
     experiment = Experiment(config, features, "sex", NAMES)
+    experiment.learnt = ~_children(experiment)
     missing = set(range(len(NAMES))) - set(experiment.labels)
     if missing:
         raise FeatureError(f"{features}: no clip is {NAMES[missing.pop()]!r}: add a feature set that has some")
     return experiment
+
+
+def _children(experiment):
+    """Which clips are a child's: the voices of boys and girls sound alike, and would blur those of adults [B] bool."""
+    ages = [row["labels"].get("age", UNKNOWN) for row in experiment.clips.rows]
+    return np.array([age.isdigit() and int(age) < CHILD for age in ages])
 
 
 def _conditions():
@@ -136,8 +143,7 @@ def _judge(experiment, heard, workdir) -> dict:
     heard = {condition: metrics.mean_probabilities(shares, temperature) for condition, shares in logits.items()}
 
     nobody = labels == NAMES.index(NO_SPEECH)
-    ages = [row["labels"].get("age", UNKNOWN) for row in experiment.clips.rows]
-    children = np.array([age.isdigit() and int(age) < CHILD for age in ages])
+    children = _children(experiment)
     adults = ~nobody & ~children
     corpus = np.array(experiment.clips.corpora)
     groups = {name: adults & (corpus == name) for name in np.unique(corpus[adults])}

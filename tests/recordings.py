@@ -1,4 +1,4 @@
-"""Recordings that nobody can use, and some that are only unusual: what writes each, and what is said of it.
+"""Recordings: plain, useless or only unusual ones: what writes each, and what is said of it.
 
 A maker takes a path and puts the file there, whatever the path's suffix.
 """
@@ -15,6 +15,15 @@ RATE = 16000
 def tone(seconds=1.0, rate=RATE, hz=440.0, amplitude=0.5):
     """A sine [N] float32."""
     return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def speak(path, pitch, formant, seconds=0.6, rate=RATE):
+    """A buzz with one formant: what a speaker is to these tests."""
+    t = np.arange(round(seconds * rate)) / rate
+    harmonics = pitch * np.arange(1, 30)
+    gains = np.exp(-(((harmonics - formant) / 300) ** 2)) + 0.02
+    wave = np.sum(gains[:, None] * np.sin(2 * np.pi * harmonics[:, None] * t), axis=0)
+    soundfile.write(path, 0.3 * wave / np.abs(wave).max(), rate)
 
 
 def holds(samples, rate=RATE, subtype="FLOAT"):

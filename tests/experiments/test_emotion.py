@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-import soundfile
+from recordings import speak
 
 import lin_jax
 from data_pipelines import corpora, features
@@ -15,15 +15,6 @@ from experiments import emotion
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models import residual_classifier
-
-
-def speak(path, pitch, formant, seconds=0.6, sample_rate=16000):
-    """A buzz with one formant: the pitch is the actor's, the formant the emotion's."""
-    t = np.arange(round(seconds * sample_rate)) / sample_rate
-    harmonics = pitch * np.arange(1, 30)
-    gains = np.exp(-(((harmonics - formant) / 300) ** 2)) + 0.02
-    wave = np.sum(gains[:, None] * np.sin(2 * np.pi * harmonics[:, None] * t), axis=0)
-    soundfile.write(path, 0.3 * wave / np.abs(wave).max(), sample_rate)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from test_emotion import speak
+from recordings import speak
 
 import lin_jax
-from data_pipelines import corpora, features
+from data_pipelines import corpora, features, splits
 from data_pipelines.corpora import NO_SPEECH, noise
 from experiments import gender
 from lin_jax.apps import cli
@@ -67,6 +67,15 @@ def config(monkeypatch):
     config.loader = dataclasses.replace(config.loader, batch_size=8, crop_seconds=0.5)
     config.optim.warmup_steps = 1
     return config
+
+
+def test_children_are_judged_but_not_learnt_from(clips, config, tmp_path, monkeypatch):
+    experiment = gender._open(config, clips)
+    assert experiment.learnt.sum() == len(experiment.labels) - 2
+    monkeypatch.setattr(experiment, "_fit_members", lambda members, workdir: members)
+    members, _ = experiment.fit_folds(splits.k_fold(experiment.speakers, 2), tmp_path)
+    assert all(experiment.learnt[member.train].all() for member in members)
+    assert sum(len(member.test) for member in members) == len(experiment.labels)
 
 
 def test_train_evaluate_ship(clips, config, tmp_path, capsys):
