@@ -38,8 +38,8 @@ MOST_SPEECH = 1000  # clips of speech to learn it from
 class EncoderConfig:
     """Size of the default network; see `SpeakerEncoder`."""
 
-    widths: tuple[int, ...] = (32, 64, 96, 128)
-    blocks: tuple[int, ...] = (0, 1, 2, 1)
+    widths: tuple[int, ...] = (32, 64, 128, 160)
+    blocks: tuple[int, ...] = (0, 1, 1, 1)
     hidden: int = 256
     embedding: int = 192
     dropout: float = 0.0

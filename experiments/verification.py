@@ -1,6 +1,6 @@
 r"""Who is speaking: a residual network whose embeddings are near for one speaker and far for two.
 
-    for corpus in kaldi librispeech ravdess; do
+    for corpus in kaldi librispeech ravdess; do  # kaldi: speechocean762
         python -m data_pipelines $corpus --audio-dir ... --out features/$corpus --store waveform \
             --frontend.n_mels=64 --frontend.hop_length=256 --frontend.win_length=512 --frontend.level=rms \
             --frontend.level_db=-25
@@ -41,7 +41,7 @@ CONFIG = Config(
         time_mask_width=10,
     ),
     optim=OptimConfig(learning_rate=2e-3, warmup_steps=300, weight_decay=0.05, clip_norm=5.0, ema_decay=0.999),
-    train=TrainConfig(num_steps=6000, log_every=50, eval_every=500, checkpoint_every=250),
+    train=TrainConfig(num_steps=5000, log_every=50, eval_every=500, checkpoint_every=250),
     loader=LoaderConfig(batch_size=64, clips_per_speaker=2, crop_seconds=2.0),
 )
 

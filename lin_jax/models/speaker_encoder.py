@@ -29,8 +29,8 @@ class SpeakerEncoder(nn.Module):
         dropout: share of the pooled features dropped in training.
     """
 
-    widths: Sequence[int] = (32, 64, 96, 128)
-    blocks: Sequence[int] = (0, 1, 2, 1)
+    widths: Sequence[int] = (32, 64, 128, 160)
+    blocks: Sequence[int] = (0, 1, 1, 1)
     hidden: int = 256
     embedding: int = 192
     dropout: float = 0.0
