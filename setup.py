@@ -30,10 +30,11 @@ REQUIRES = [
 
 EXTRAS = {
     "tts": ["espeakng-loader>=0.2.4"],  # GPL-3 voice for the synthetic corpus: optional, never bundled
-    "eval": ["librosa>=0.11", "scikit-learn>=1.5"],  # independent references of tests and benchmarks
+    "eval": ["librosa>=0.11", "scikit-learn>=1.5", "pystoi>=0.4.1"],  # independent references of tests and benchmarks
 }
 EXTRAS["demo"] = EXTRAS["tts"]
 EXTRAS["dev"] = EXTRAS["tts"] + EXTRAS["eval"] + ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"]
+EXTRAS["eval"] = [*EXTRAS["eval"], "pesq>=0.0.4"]  # built from C source, so no test may need it
 
 setup(
     name="lin_jax",

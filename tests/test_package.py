@@ -11,12 +11,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # What each part may import, besides itself and lin_jax.errors.
 SIGNAL = {"lin_jax.audio"}
-LEARNING = SIGNAL | {"lin_jax.models", "lin_jax.losses", "lin_jax.metrics"}
+LEARNING = SIGNAL | {"lin_jax.models", "lin_jax.losses", "lin_jax.metrics", "lin_jax.audio_metrics"}
 ARROWS = {
     "lin_jax.errors": set(),
     "lin_jax.audio": set(),
     "lin_jax.losses": set(),
     "lin_jax.metrics": set(),
+    "lin_jax.audio_metrics": SIGNAL,
     "lin_jax.models": SIGNAL,
     "lin_jax.tasks": LEARNING,
     "lin_jax.training": LEARNING | {"lin_jax.tasks"},
