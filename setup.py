@@ -31,9 +31,23 @@ REQUIRES = [
 EXTRAS = {
     "tts": ["espeakng-loader>=0.2.4"],  # GPL-3 voice for the synthetic corpus: optional, never bundled
     "eval": ["librosa>=0.11", "scikit-learn>=1.5", "pystoi>=0.4.1"],  # independent references of tests and benchmarks
+    "serve": [  # the page and the HTTP API of `lin serve`
+        "fastapi>=0.165",
+        "uvicorn>=0.54",
+        "gradio>=6.31",
+        "python-multipart>=0.0.34",  # uploads
+    ],
 }
 EXTRAS["demo"] = EXTRAS["tts"]
-EXTRAS["dev"] = EXTRAS["tts"] + EXTRAS["eval"] + ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"]
+EXTRAS["dev"] = [
+    *EXTRAS["tts"],
+    *EXTRAS["eval"],
+    *EXTRAS["serve"],
+    "httpx2>=2.16",  # FastAPI's test client
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.14",
+]
 EXTRAS["eval"] = [*EXTRAS["eval"], "pesq>=0.0.4"]  # built from C source, so no test may need it
 
 setup(

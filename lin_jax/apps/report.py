@@ -240,6 +240,28 @@ def plot_projection(embeddings: np.ndarray, names: Sequence[str], path=None, *, 
     return _saved(figure, path)
 
 
+def plot_timeline(segments: Iterable, path=None) -> Figure:
+    """Draw the probability of each class over the time of a recording; in silence there is none.
+
+    Args:
+      segments: `start`, `end` in seconds and `probabilities` of each, as a classifier's `timeline` gives them.
+      path: where to save the PNG as well, if given.
+    """
+    segments = list(segments)
+    names = next((list(segment.probabilities) for segment in segments if segment.probabilities), [])
+    edges = [*(segment.start for segment in segments), segments[-1].end]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+        axis = figure.add_subplot(xlim=(edges[0], edges[-1]), ylim=(0, 1.02), xlabel="seconds")
+        for i, name in enumerate(names):
+            shares = [segment.probabilities.get(name, np.nan) for segment in segments]
+            axis.stairs(shares, edges, baseline=None, color=COLOURS[i % len(COLOURS)], label=name, linewidth=2)
+        axis.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
+        if names:
+            figure.legend(loc="outside right upper")
+    return _saved(figure, path)
+
+
 def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure:
     """Draw a recording's waveform above its spectrogram in dB.
 
@@ -372,7 +394,7 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
     )
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_CSS}</style></head><body>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{_CSS}</style></head><body>'
         f"<header><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p><nav>{links}</nav></header>"
         f"<main>{body}</main><footer>Made by lin_jax. This page needs no network.</footer></body></html>"
     )
@@ -397,8 +419,21 @@ def _data(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-_CSS = """
+# What the fragments need, on this page and on any other; the rest is this page's own.
+STYLE = """
 :root{--ink:#1c2333;--muted:#667085;--rule:#e4e7ec;--paper:#fff;--ground:#f5f6fa;--blue:#2f5bea;--green:#12936f}
+.bar{display:grid;grid-template-columns:88px 1fr 42px;align-items:center;gap:10px;font-size:14px;line-height:1.7}
+.bar i{background:var(--ground);border-radius:6px;height:10px;overflow:hidden}
+.bar b{display:block;height:100%;background:#9db4f7;border-radius:6px}
+.bar:first-child b{background:var(--blue)}
+.bar em{font-style:normal;text-align:right;color:var(--muted);font-variant-numeric:tabular-nums}
+.truth span{color:var(--green);font-weight:600}
+.truth span::after{content:" ✓"}
+figure{margin:16px 0 0}
+figure img{max-width:100%;height:auto;display:block;margin:auto}
+figcaption{color:var(--muted);font-size:14px;margin-top:6px;text-align:center}
+"""
+_CSS = """
 *{box-sizing:border-box}
 html{scroll-behavior:smooth}
 body{margin:0;background:var(--ground);color:var(--ink);
@@ -415,9 +450,6 @@ section{background:var(--paper);border:1px solid var(--rule);border-radius:14px;
 h2{margin:0 0 4px;font-size:22px;letter-spacing:-.01em}
 h3{margin:0 0 10px;font-size:15px;overflow-wrap:anywhere}
 section>p{margin:0 0 16px;color:var(--muted);max-width:76ch}
-figure{margin:16px 0 0}
-img{max-width:100%;height:auto;display:block;margin:auto}
-figcaption{color:var(--muted);font-size:14px;margin-top:6px;text-align:center}
 article figure{margin:0 0 10px}
 audio{width:100%;height:36px;margin-bottom:10px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:14px;margin-top:14px}
@@ -426,13 +458,6 @@ audio{width:100%;height:36px;margin-bottom:10px}
 .tile span{color:var(--muted);font-size:14px}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:18px;margin-top:14px}
 article{border:1px solid var(--rule);border-radius:12px;padding:16px}
-.bar{display:grid;grid-template-columns:88px 1fr 42px;align-items:center;gap:10px;font-size:14px;line-height:1.7}
-.bar i{background:var(--ground);border-radius:6px;height:10px;overflow:hidden}
-.bar b{display:block;height:100%;background:#9db4f7;border-radius:6px}
-.bar:first-child b{background:var(--blue)}
-.bar em{font-style:normal;text-align:right;color:var(--muted);font-variant-numeric:tabular-nums}
-.truth span{color:var(--green);font-weight:600}
-.truth span::after{content:" ✓"}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:15px;margin-top:8px}
 th{text-align:left;color:var(--muted);font-weight:600;font-size:13px}

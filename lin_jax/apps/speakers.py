@@ -96,7 +96,7 @@ def _verify(args) -> int:
     verdict = bundle.compare(*heard, args.threshold)
     if args.json:
         named = {name: [voice.name for voice in side] for name, side in zip("ab", heard, strict=True)}
-        print(json.dumps(named | _plain(verdict)))
+        print(json.dumps(named | plain(verdict)))
     else:
         print(_sentence(verdict))
     return finish(sum(map(len, heard)), failed)
@@ -192,7 +192,7 @@ def _identify(args) -> int:
         speaker = {"same": name, "different": "unknown", "unsure": "unsure"}[best.same]
         if args.json:
             scores = {name: round(verdict.score, 6) for name, verdict in ranked}
-            values = {key: value for key, value in _plain(best).items() if key != "same"}
+            values = {key: value for key, value in plain(best).items() if key != "same"}
             print(json.dumps({"file": voice.name, "speaker": speaker} | values | {"scores": scores}))
         else:
             others = ranked[1:3] if best.same == "same" else ranked[:3]
@@ -250,7 +250,8 @@ def _sentence(verdict: Verdict) -> str:
     return f"{answer}   ({figures}){note}"
 
 
-def _plain(verdict: Verdict) -> dict:
+def plain(verdict: Verdict) -> dict:
+    """What `--json` and the HTTP API say of a verdict."""
     return {
         name: round(value, 6) if isinstance(value, float) else value
         for name, value in dataclasses.asdict(verdict).items()

@@ -2,7 +2,7 @@
 
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
-from lin_jax.bundles.folder import NETWORKS, PRETRAINED, load, save
+from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, save, shipped
 from lin_jax.bundles.verifier import Verdict, Verifier, Voice
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "Verdict",
     "Verifier",
     "Voice",
+    "card",
     "load",
     "save",
+    "shipped",
 ]

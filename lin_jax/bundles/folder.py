@@ -102,11 +102,7 @@ def load(name_or_path) -> Bundle:
 
     from lin_jax.audio.frontend import FrontendConfig
 
-    shipped = {path.parent.name: path.parent for path in sorted(PRETRAINED.glob("*/bundle.json"))}
-    folder = shipped.get(str(name_or_path), pathlib.Path(name_or_path))
-    if not (folder / "bundle.json").is_file():
-        names = f"one of {', '.join(shipped)}" if shipped else "none ships with this build"
-        raise BundleError(f"{name_or_path}: no bundle here; give a folder with a bundle.json, or a name ({names})")
+    folder = _find(name_or_path)
     try:
         described = json.loads((folder / "bundle.json").read_text())
         if described["format"] != FORMAT or described["task"] not in KINDS:
@@ -135,6 +131,30 @@ def load(name_or_path) -> Bundle:
         raise BundleError(f"{folder}: bundle.json or weights lack {error}; copy the folder again") from None
     except (OSError, ValueError, TypeError, ConfigError, SafetensorError) as error:
         raise BundleError(f"{folder}: cannot be read ({str(error).splitlines()[0]}); copy the folder again") from None
+
+
+def shipped() -> dict[str, pathlib.Path]:
+    """The bundles that ship with lin_jax: name to folder, in the order of the names."""
+    return {path.parent.name: path.parent for path in sorted(PRETRAINED.glob("*/bundle.json"))}
+
+
+def card(name_or_path) -> str:
+    """The model card of a bundle as Markdown; BundleError if the bundle or its card is missing."""
+    path = _find(name_or_path) / "README.md"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        raise BundleError(f"{path}: the model card cannot be read; copy the folder again") from None
+
+
+def _find(name_or_path) -> pathlib.Path:
+    """The folder of a bundle that is there."""
+    found = shipped()
+    folder = found.get(str(name_or_path), pathlib.Path(name_or_path))
+    if not (folder / "bundle.json").is_file():
+        names = f"one of {', '.join(found)}" if found else "none ships with this build"
+        raise BundleError(f"{name_or_path}: no bundle here; give a folder with a bundle.json, or a name ({names})")
+    return folder
 
 
 def _describe(model) -> dict:

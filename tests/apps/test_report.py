@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lin_jax.apps import report
+from lin_jax.bundles import Segment
 
 HISTORY = [
     {"step": 1, "train/loss": 2.0, "learning_rate": 1e-3, "note": "text is no curve"},
@@ -130,3 +131,11 @@ def test_plots_of_trials(tmp_path):
     means = np.stack([points.get_offsets().mean(axis=0) for points in axis.collections])
     assert np.linalg.norm(means[0] - means[1]) == pytest.approx(2**0.5, abs=0.02)
     assert all((tmp_path / name).exists() for name in ("det.png", "scores.png", "projection.png"))
+
+
+def test_timeline_has_gaps_in_silence(tmp_path):
+    heard = [Segment(0.0, 3.0, "loud", {"loud": 0.75, "soft": 0.25}), Segment(3.0, 6.0, None, {})]
+    (axis,) = report.plot_timeline(heard, tmp_path / "timeline.png").axes
+    loud, soft = axis.patches
+    np.testing.assert_array_equal(loud.get_data().values, [0.75, np.nan])
+    np.testing.assert_array_equal(soft.get_data().edges, [0, 3, 6])
