@@ -151,7 +151,7 @@ class Experiment:
                 clips, indices, protocol = self._judged(own)
                 listed = trials.all_pairs(clips, indices, known)
                 trials.write(workdir / f"{corpus}_trials.tsv", listed, clips)
-                vectors = np.zeros((len(clips), task.model.embedding), np.float32)
+                vectors = np.zeros((len(clips), task.embedding_size), np.float32)
                 vectors[indices] = embed(clips, indices)
                 scores = _scores(vectors, listed)
                 figures = {
@@ -223,6 +223,7 @@ class Experiment:
             threshold=results["threshold"],
             slope=results["slope"],
             offset=results["offset"],
+            speeds=tuple(self.config.task.speeds),
         )
         row = "| {} | {} | {:.2%} ({:.2%} - {:.2%}) | {:.2%} | {} |".format
         figures = "\n".join(
@@ -276,7 +277,7 @@ class Experiment:
             own = self.split.validation[self.corpora[self.split.validation] == corpus]
             clips, indices, _ = self._judged(own)
             listed = trials.per_speaker(clips, indices, CHOSEN_PAIRS, known)
-            vectors = np.zeros((len(clips), embed.task.model.embedding), np.float32)
+            vectors = np.zeros((len(clips), embed.task.embedding_size), np.float32)
             vectors[indices] = embed(clips, indices)
             scores.append(_scores(vectors, listed))
             same.append(listed.same)
@@ -329,7 +330,7 @@ class _Embedder:
         self._predict = jax.jit(task.predict)
 
     def __call__(self, clips: FeatureSet, indices: Sequence[int]) -> np.ndarray:
-        vectors = np.zeros((len(clips), self.task.model.embedding), np.float32)
+        vectors = np.zeros((len(clips), self.task.embedding_size), np.float32)
         for batch in loaders.make_loader(clips, indices, None, self._config, train=False):
             inputs = {name: batch[name] for name in ("waveform", "length", "features", "num_frames") if name in batch}
             vectors[batch["index"]] = self._predict(self._variables, inputs)["embedding"]

@@ -68,7 +68,7 @@ class Verdict:
 
 @dataclasses.dataclass(eq=False)
 class Verifier(Bundle):
-    """A trained speaker encoder with all it takes to use it; its network maps to unit vectors [B, E].
+    """A trained speaker encoder with all it takes to use it; its network maps to unit vectors.
 
     Attributes:
       threshold: score from which on two sides count as the same speaker.
@@ -78,6 +78,7 @@ class Verifier(Bundle):
       speech_bias: of the same.
       speech_threshold: probability of speech below which a recording does not count as speech.
       min_seconds: of sound on a side, below which the verdict is unsure.
+      speeds: at which each recording is heard, as in `VerificationConfig`; an embedding holds one part for each.
     """
 
     speech_weight: np.ndarray
@@ -87,18 +88,21 @@ class Verifier(Bundle):
     offset: float
     speech_threshold: float = 0.5
     min_seconds: float = 1.0
+    speeds: tuple[float, ...] = (1.0,)
 
     task: ClassVar[str] = "verification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
 
     def settings(self) -> dict:
         """See `Bundle`."""
-        return {"calibration": {name: float(getattr(self, name)) for name in CALIBRATION}}
+        calibration = {name: float(getattr(self, name)) for name in CALIBRATION}
+        return {"calibration": calibration, "speeds": list(self.speeds)}
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Verifier":
         """See `Bundle`."""
-        return cls(**common, **{name: settings["calibration"][name] for name in CALIBRATION})
+        calibration = {name: settings["calibration"][name] for name in CALIBRATION}
+        return cls(**common, **calibration, speeds=tuple(settings["speeds"]))
 
     def embed(self, source, sample_rate: int | None = None) -> np.ndarray:
         """Embedding of the voice in a recording.
@@ -186,7 +190,7 @@ class Verifier(Bundle):
         """Twelve hexadecimal digits shared only by bundles whose embeddings can be compared."""
         import jax
 
-        digest = hashlib.sha256(self.frontend.fingerprint().encode())
+        digest = hashlib.sha256(f"{self.frontend.fingerprint()} {self.speeds}".encode())
         for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
             digest.update(np.ascontiguousarray(leaf, np.float32))
         return digest.hexdigest()[:12]
@@ -269,13 +273,13 @@ class Verifier(Bundle):
     def _forward(self):
         import jax
 
-        from lin_jax.tasks.verification import Verification
+        from lin_jax.tasks.verification import Verification, VerificationConfig
 
         @jax.jit
         def forward(constants, waveform, length):  # [B, N], [B] -> [B, E]
             variables, mean, std = constants
             # Its training task is asked, so that serving cannot drift from training.
-            task = Verification(self.model, 0, self.frontend, mean, std)
+            task = Verification(self.model, 0, self.frontend, mean, std, VerificationConfig(speeds=self.speeds))
             trained = {**variables, "params": {"encoder": variables["params"]}}
             return task.predict(trained, {"waveform": waveform, "length": length})["embedding"]
 

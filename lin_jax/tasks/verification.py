@@ -4,6 +4,7 @@ Shapes: B batch, N samples, T frames, D features, E embedding, S speakers.
 """
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -33,7 +34,8 @@ class VerificationConfig:
       triplet_margin: of the triplet loss, in cosine distance.
       mining: of its triplets, "hard" or "semi-hard".
       speeds: the clips of a speaker in a batch are played at one of these, drawn anew each time; a voice at another
-        speed is another speaker (Yamamoto et al., Interspeech 2019).
+        speed is another speaker (Yamamoto et al., Interspeech 2019). In use every clip is heard at each of them, so
+        that a score is the mean over the speeds.
     """
 
     loss: str = "aam"
@@ -148,10 +150,19 @@ class Verification:
         return figures
 
     def predict(self, variables, batch):
-        """The "embedding" [B, E] of each clip, a unit vector."""
-        features, num_frames = hear(self.frontend, self.mean, self.std, batch, self.augment)
+        """The "embedding" [B, speeds × E] of each clip, a unit vector."""
         encoder = {**variables, "params": variables["params"]["encoder"]}
-        return {"embedding": self.model.apply(encoder, features, num_frames, train=False)}
+        heard = []
+        for speed in self.config.speeds:
+            played = batch if speed == 1.0 else self._play(_lengthen(batch, 1 / speed), speed)
+            features, num_frames = hear(self.frontend, self.mean, self.std, played, self.augment)
+            heard.append(self.model.apply(encoder, features, num_frames, train=False))  # [B, E]
+        return {"embedding": jnp.concatenate(heard, axis=-1) * len(heard) ** -0.5}
+
+    @property
+    def embedding_size(self) -> int:
+        """Length of what `predict` gives for a clip."""
+        return self.model.embedding * len(self.config.speeds)
 
     def _change_speed(self, key, batch):
         """The batch with each speaker at one of the speeds, and its classes: the number of the speed times S more."""
@@ -159,16 +170,18 @@ class Verification:
         if tuple(self.config.speeds) == (1.0,):
             return batch, label
         drawn = jax.random.randint(key, (self.num_speakers,), 0, len(self.config.speeds))[label]  # [B]
-        speed = jnp.asarray(self.config.speeds)[drawn]
+        return self._play(batch, jnp.asarray(self.config.speeds)[drawn]), label + self.num_speakers * drawn
+
+    def _play(self, batch, speed):
+        """The batch with each clip at a speed, one of all or one of each [B]; what no longer fits is cut."""
+        B = len(batch["waveform" if "waveform" in batch else "features"])
+        speed = jnp.broadcast_to(speed, B)
         if "waveform" in batch:
             waveform, length = augmentation.change_speed(batch["waveform"], batch["length"], speed)
-            changed = {"waveform": waveform, "length": length}
-        else:
-            centres = front_end.mel_centres(self.frontend)
-            features = augmentation.warp_frequency(batch["features"], speed, centres)
-            features, num_frames = augmentation.change_tempo(features, batch["num_frames"], speed)
-            changed = {"features": features, "num_frames": num_frames}
-        return {**batch, **changed}, label + self.num_speakers * drawn
+            return {**batch, "waveform": waveform, "length": length}
+        features = augmentation.warp_frequency(batch["features"], speed, front_end.mel_centres(self.frontend))
+        features, num_frames = augmentation.change_tempo(features, batch["num_frames"], speed)
+        return {**batch, "features": features, "num_frames": num_frames}
 
     def _sums(self, embeddings, label, weight):
         """Triplet loss summed over anchors, and how often each cosine occurs between different and same speakers."""
@@ -184,3 +197,10 @@ class Verification:
             "anchors": jnp.sum(counted.astype(jnp.float32)),
             "scores": jnp.zeros((2, BINS)).at[same, bins].add(pairs),
         }
+
+
+def _lengthen(batch, factor: float):
+    """The batch with room for clips that are played this much longer."""
+    name = "waveform" if "waveform" in batch else "features"
+    more = max(0, math.ceil(batch[name].shape[1] * factor) - batch[name].shape[1])
+    return {**batch, name: jnp.pad(batch[name], [(0, 0), (0, more)] + [(0, 0)] * (batch[name].ndim - 2))}

@@ -12,7 +12,7 @@ from lin_jax.audio import frontend
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.speaker_encoder import unit_norm
-from lin_jax.tasks.verification import Verification, VerificationConfig
+from lin_jax.tasks.verification import Verification, VerificationConfig, _lengthen
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
@@ -151,6 +151,23 @@ def test_speeds_are_speakers_of_their_own(kind):
         np.testing.assert_allclose(changed[kind][still, :12], batch[kind][still, :12], atol=1e-4)  # frames of all
     assert seen == {0, 1, 2}
     assert task.init(KEY)["params"]["head"]["centres"].shape == (3 * S, 4)
+
+
+@pytest.mark.parametrize("kind", ["waveform", "features"])
+def test_clips_are_heard_at_every_speed(kind):
+    """Scores are the mean over the speeds; padding changes nothing, not even where a clip gets longer."""
+    task = make_task(speeds=(0.8, 1.0, 1.25))
+    batch = make_waveforms() if kind == "waveform" else make_features(make_waveforms())
+    variables = task.init(KEY)
+    embeddings = task.predict(variables, batch)["embedding"]
+    assert embeddings.shape[1] == task.embedding_size == 3 * task.model.embedding
+    single = make_task()
+    played = [task._play(_lengthen(batch, 1.25), speed) for speed in task.config.speeds]
+    parts = [single.predict(variables, one)["embedding"] for one in played]
+    expected = sum(part @ part.T for part in parts) / 3
+    np.testing.assert_allclose(embeddings @ embeddings.T, expected, atol=1e-3)
+    padded = _lengthen(batch, 1.5)
+    np.testing.assert_allclose(task.predict(variables, padded)["embedding"], embeddings, atol=1e-3)
 
 
 @pytest.mark.parametrize("change", [{"loss": "softmax"}, {"mining": "soft"}, {"speeds": ()}, {"speeds": (0.0,)}])
