@@ -4,10 +4,13 @@ Shape letters: N samples. Samples are float32 with full scale ±1. soundfile and
 so that importing the library stays light.
 """
 
+import contextlib
+import dataclasses
 import io
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +21,28 @@ from lin_jax.errors import AudioError, SilenceError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 
+FORMATS = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}  # where the suffix is not the format's name
+INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # bits of a sample
+LOSSY = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS")
+
 LOUDEST = 2.0**31  # a 32-bit integer that was never scaled to ±1; squares of much more overflow
 SILENCE = 1e-5  # peak below which a clip holds no sound: -100 dB, under the noise of 16-bit samples
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What an audio file is: rate in Hz, channels, samples of each, and soundfile's names of container and encoding."""
+
+    sample_rate: int
+    channels: int
+    num_samples: int
+    format: str
+    subtype: str
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.num_samples / self.sample_rate
 
 
 def find(folder) -> list[Path]:
@@ -119,36 +142,67 @@ def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarr
     import soxr
 
     size = max(1, round(block_seconds * sample_rate))
-    with _open(path) as file:
-        resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
-        source_size = max(1, round(block_seconds * file.samplerate))
-        # soundfile seeks after every read where it can, and in MP3 each seek is heard: some samples are lost.
-        file.seekable = lambda: False
-        pending, done = [], 0
-        while done < file.frames:
-            try:
-                samples = file.read(min(source_size, file.frames - done), dtype="float32")
-            except RuntimeError:
-                raise _damaged(path) from None
-            if not len(samples):
-                raise _truncated(path, done / file.samplerate, file.frames / file.samplerate)
-            _check_values(samples, path)
-            done += len(samples)
-            pending.append(resampler.resample_chunk(_mono(samples), last=done >= file.frames))
-            if sum(map(len, pending)) >= size:
-                joined = np.concatenate(pending)
-                whole = len(joined) // size * size
-                yield from joined[:whole].reshape(-1, size)
-                pending = [joined[whole:]]
+    source = describe(path)
+    resampler = soxr.ResampleStream(source.sample_rate, sample_rate, 1, dtype="float32")
+    pending, done = [], 0
+    for samples in blocks(path, block_seconds=block_seconds):
+        done += len(samples)
+        pending.append(resampler.resample_chunk(_mono(samples), last=done >= source.num_samples))
+        if sum(map(len, pending)) >= size:
+            joined = np.concatenate(pending)
+            whole = len(joined) // size * size
+            yield from joined[:whole].reshape(-1, size)
+            pending = [joined[whole:]]
     rest = np.concatenate(pending)
     if len(rest):
         yield rest
 
 
+def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> Iterator[np.ndarray]:
+    """Samples as they are, at their own rate and with all channels, block by block.
+
+    Args:
+      source: path of an audio file, as for `read`, or samples [N] or [N, channels], as for `load`.
+      sample_rate: of samples in Hz; not used for a path.
+      block_seconds: length of a block in seconds.
+
+    Yields:
+      float32 [round(block_seconds * rate), channels]; the last one may be shorter. AudioError as for `read`, at the
+      block where the fault is met.
+    """
+    if not isinstance(source, str | os.PathLike):
+        samples, size = _as_float32(source), max(1, round(block_seconds * sample_rate))
+        for start in range(0, len(samples), size):
+            block = samples[start : start + size]
+            _check_values(block, "samples")
+            yield block.reshape(len(block), -1)
+        return
+    with _open(source) as file:
+        size = max(1, round(block_seconds * file.samplerate))
+        # soundfile seeks after every read where it can, and in MP3 each seek is heard: some samples are lost.
+        file.seekable = lambda: False
+        done = 0
+        while done < file.frames:
+            try:
+                samples = file.read(min(size, file.frames - done), dtype="float32", always_2d=True)
+            except RuntimeError:
+                raise _damaged(source) from None
+            if not len(samples):
+                raise _truncated(source, done / file.samplerate, file.frames / file.samplerate)
+            _check_values(samples, source)
+            done += len(samples)
+            yield samples
+
+
+def describe(path) -> Info:
+    """The `Info` of an audio file, from its header; AudioError as for `read`."""
+    with _open(path) as file:
+        return Info(file.samplerate, file.channels, file.frames, file.format, file.subtype)
+
+
 def duration(path) -> float:
     """Length of an audio file in seconds, from its header; AudioError as for `read`."""
-    with _open(path) as file:
-        return file.frames / file.samplerate
+    return describe(path).seconds
 
 
 def write(path, samples, sample_rate: int):
@@ -168,21 +222,129 @@ def write(path, samples, sample_rate: int):
     samples = _as_float32(samples)
     _check_values(samples, path)
     encoded = io.BytesIO()
-    suffix = path.suffix.lower()
-    file_format = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}.get(suffix, suffix[1:].upper())
+    subtype = "OPUS" if path.suffix.lower() == ".opus" else None
     try:
-        soundfile.write(
-            encoded, samples, sample_rate, format=file_format, subtype="OPUS" if suffix == ".opus" else None
-        )
+        soundfile.write(encoded, samples, sample_rate, format=_format(path), subtype=subtype)
     except (RuntimeError, ValueError, TypeError):
         raise AudioError(f"{path}: no such format for samples {samples.shape} at {sample_rate} Hz; use .wav") from None
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with _replacing(path) as part:
+        part.write_bytes(encoded.getbuffer())
+
+
+def encoding(path, like: Info) -> Info:
+    """How a recording is written to a path: its suffix names the container, the encoding stays as it was if it can.
+
+    Where it cannot, as that of MP3 in FLAC, it is the container's own, with 24 bits if the samples have more than 16.
+
+    Args:
+      path: where to.
+      like: what the recording was.
+
+    Returns:
+      What it will be; AudioError if the suffix is not in `SUFFIXES`.
+    """
+    import soundfile
+
+    kind, suffix = _format(path), Path(path).suffix.lower()
+    if suffix not in SUFFIXES or kind not in soundfile.available_formats():
+        raise AudioError(f"{path}: no audio format is called {suffix or 'so'}; use .wav or .flac")
+    if kind == "WAV" and like.format in ("WAVEX", "RF64"):  # WAV too
+        kind = like.format
+    fine = "PCM_24" if like.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE") else soundfile.default_subtype(kind)
+    if suffix == ".opus":
+        wanted = ["OPUS"]
+    elif kind == like.format or like.subtype not in LOSSY:
+        wanted = [like.subtype, fine, soundfile.default_subtype(kind)]
+    else:
+        wanted = [soundfile.default_subtype(kind)]
+    subtype = next(name for name in wanted if soundfile.check_format(kind, name))
+    return dataclasses.replace(like, format=kind, subtype=subtype)
+
+
+@contextlib.contextmanager
+def writing(path, info: Info) -> Iterator["Writer"]:
+    """Write an audio file block by block, in constant memory; it is there whole or not at all.
+
+    Args:
+      path: where to; a file there is replaced at the end, if all went well, and its permissions stay.
+      info: what is written, and exactly how many samples.
+
+    Yields:
+      A `Writer`; AudioError if the format cannot hold it or the disk does not take it.
+    """
+    import soundfile
+
+    with _replacing(path) as part:
+        layout = info.sample_rate, info.channels, info.subtype
+        try:
+            file = soundfile.SoundFile(os.fsencode(part), "w", *layout, format=info.format)
+        except (RuntimeError, ValueError):
+            raise AudioError(
+                f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} at "
+                f"{info.sample_rate} Hz; use .wav"
+            ) from None
+        with file:
+            yield Writer(file, path)
+        try:
+            complete = describe(part).num_samples == info.num_samples
+        except AudioError:
+            complete = False
+        if not complete:  # what is written when a file is closed may be lost without a word
+            raise _unwritten(path, "its end is missing")
+
+
+class Writer:
+    """What `writing` writes to. Samples of integer formats come out bit for bit as they were read.
+
+    Attributes:
+      cut: number of samples that were beyond full scale and were cut, as integers must be.
+    """
+
+    def __init__(self, file, path):
+        """Write to a file that soundfile opened, on its way to `path`."""
+        self._file, self._path, self.cut = file, path, 0
+
+    def write(self, samples: np.ndarray):
+        """Append float samples [n, channels]."""
+        if bits := INTEGERS.get(self._file.subtype):
+            # libsndfile would scale by one less than it divides by when it reads.
+            top = 2.0 ** (bits - 1)
+            samples = np.rint(samples.astype(np.float64 if bits > 16 else np.float32) * top)
+            self.cut += int(np.count_nonzero(np.abs(samples) > top))
+            samples = np.clip(samples, -top, top - 1)
+            samples = samples.astype(np.int16) if bits == 16 else samples.astype(np.int32) << (32 - bits)
+        try:
+            self._file.write(samples)
+        except RuntimeError:  # libsndfile does not say why
+            raise _unwritten(self._path, "the disk does not take it") from None
+
+
+@contextlib.contextmanager
+def _replacing(path) -> Iterator[Path]:
+    """A file beside `path` that takes its place if the context ends without an error, and is gone if not."""
+    target = Path(os.path.realpath(path))  # a link stays one
+    part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(encoded.getbuffer())
-        os.replace(temporary, path)
+        part.touch()
+        yield part
+        if target.exists():
+            shutil.copymode(target, part)
+        os.replace(part, target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise AudioError(f"{path}: not written ({error.strerror}); free space or choose another folder") from None
+        raise _unwritten(path, error.strerror) from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _unwritten(path, reason):
+    return AudioError(f"{path}: not written ({reason}); free space or choose another folder")
+
+
+def _format(path) -> str:
+    """The name that soundfile has for the container of a suffix."""
+    suffix = Path(path).suffix.lower()
+    return FORMATS.get(suffix, suffix[1:].upper())
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Audio files: what is read is what was written, and everything else is one clear line."""
 
 import resource
+import signal
+import subprocess
+import sys
 import tracemalloc
 
 import librosa
@@ -175,3 +178,102 @@ def test_load_is_the_same_from_file_and_from_samples(tmp_path):
         files.load(stereo, config)
     with pytest.raises(AudioError, match="too few"):
         files.load(tone()[:100], config, sample_rate=RATE)
+
+
+def test_blocks_are_the_samples_as_they_are(tmp_path):
+    path = tmp_path / "a.flac"
+    stereo = np.stack([tone(1.1, 44100), tone(1.1, 44100, 1000)], axis=1)
+    files.write(path, stereo, 44100)
+    blocks = list(files.blocks(path, block_seconds=0.25))
+    assert [len(block) for block in blocks] == [11025] * 4 + [4410]
+    np.testing.assert_array_equal(np.concatenate(blocks), files.read(path, mono=False)[0])
+    blocks = list(files.blocks(stereo[:, 0], 44100, block_seconds=0.5))
+    assert [block.shape for block in blocks] == [(22050, 1), (22050, 1), (4410, 1)]
+    stereo[30000] = np.nan
+    with pytest.raises(AudioError, match="samples: holds NaN"):
+        list(files.blocks(stereo, 44100, block_seconds=0.5))
+
+
+@pytest.mark.parametrize(("subtype", "bits"), [("PCM_U8", 8), ("PCM_16", 16), ("PCM_24", 24)])
+def test_integers_are_written_as_they_were_read(tmp_path, subtype, bits):
+    every = np.linspace(-1, 1 - 2.0 ** (1 - bits), 4096).reshape(-1, 2)
+    every = (np.rint(every * 2.0 ** (bits - 1)) / 2.0 ** (bits - 1)).astype(np.float32)
+    info = files.Info(RATE, 2, 2048, "WAV", subtype)
+    with files.writing(tmp_path / "a.wav", info) as writer:
+        writer.write(every[:1000])
+        writer.write(every[1000:])
+    assert writer.cut == 0
+    assert files.describe(tmp_path / "a.wav") == info
+    np.testing.assert_array_equal(np.concatenate(list(files.blocks(tmp_path / "a.wav", block_seconds=1))), every)
+    with files.writing(tmp_path / "a.wav", files.Info(RATE, 1, 3, "WAV", subtype)) as writer:
+        writer.write(np.array([[1.5], [-2.0], [0.0]]))
+    assert writer.cut == 2
+    np.testing.assert_allclose(files.read(tmp_path / "a.wav")[0], [1, -1, 0], atol=2.0 ** (1 - bits))
+
+
+def test_a_file_that_ends_early_is_not_there(tmp_path):
+    with (
+        pytest.raises(AudioError, match="not written"),
+        files.writing(tmp_path / "a.wav", files.Info(RATE, 1, 500, "WAV", "PCM_16")) as writer,
+    ):
+        writer.write(np.zeros((499, 1)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.wav"
+    files.write(path, tone(), RATE)
+    before = path.read_bytes()
+    code = f"""
+import os, signal
+import numpy as np
+from lin_jax.audio import files
+with files.writing({str(path)!r}, files.Info({RATE}, 1, 99999, "WAV", "PCM_16")) as writer:
+    writer.write(np.zeros((90000, 1), np.float32))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+    assert files.find(tmp_path) == [path], "what the killed one left is not taken for a recording"
+
+
+def test_permissions_and_links_stay(tmp_path):
+    path, link = tmp_path / "a.wav", tmp_path / "b.wav"
+    files.write(path, tone(), RATE)
+    path.chmod(0o600)
+    link.symlink_to(path)
+    with files.writing(link, files.Info(RATE, 1, 10, "WAV", "PCM_16")) as writer:
+        writer.write(np.zeros((10, 1)))
+    assert link.is_symlink()
+    assert files.describe(path).num_samples == 10
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("path", "like", "expected"),
+    [
+        ("a.wav", ("WAV", "PCM_U8"), ("WAV", "PCM_U8")),
+        ("a.wav", ("WAVEX", "FLOAT"), ("WAVEX", "FLOAT")),
+        ("a.WAV", ("MP3", "MPEG_LAYER_III"), ("WAV", "PCM_16")),
+        ("a.flac", ("WAV", "DOUBLE"), ("FLAC", "PCM_24")),
+        ("a.mp3", ("WAV", "PCM_24"), ("MP3", "MPEG_LAYER_III")),
+        ("a.opus", ("OGG", "VORBIS"), ("OGG", "OPUS")),
+        ("a.ogg", ("OGG", "OPUS"), ("OGG", "OPUS")),
+        ("a.aif", ("AIFF", "PCM_24"), ("AIFF", "PCM_24")),
+    ],
+)
+def test_encoding_is_kept_where_the_container_has_it(path, like, expected):
+    info = files.Info(48000, 2, 7, *like)
+    assert files.encoding(path, info) == files.Info(48000, 2, 7, *expected)
+    with pytest.raises(AudioError, match=r"no audio format is called \.doc; use \.wav"):
+        files.encoding("a.doc", info)
+
+
+def test_rate_that_a_format_does_not_have_is_named(tmp_path):
+    info = files.Info(96000, 2, 7, "MP3", "MPEG_LAYER_III")
+    with (
+        pytest.raises(AudioError, match=r"MP3 does not take 2 channels .* at 96000 Hz; use \.wav"),
+        files.writing(tmp_path / "a.mp3", info),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
