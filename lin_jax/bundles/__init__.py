@@ -3,6 +3,7 @@
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
 from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, save, shipped
+from lin_jax.bundles.repairer import Repaired, Repairer
 from lin_jax.bundles.verifier import Verdict, Verifier, Voice
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "Bundle",
     "Classifier",
     "Prediction",
+    "Repaired",
+    "Repairer",
     "Segment",
     "Verdict",
     "Verifier",

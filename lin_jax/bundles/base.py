@@ -1,6 +1,6 @@
 """What every kind of bundle has and does.
 
-Shape letters: B windows, N samples, D features.
+Shape letters: B windows, N samples.
 """
 
 import contextlib
@@ -22,22 +22,18 @@ class Bundle:
 
     Attributes:
       name: short name, such as "emotion".
-      model: Linen network, `model.apply(variables, features, num_frames, train=False)`.
+      model: Linen network.
       frontend: the `FrontendConfig` it was trained with.
       variables: its Flax collections.
-      mean: of each feature over the training frames [D].
-      std: its standard deviation [D].
     """
 
     name: str
     model: Any
     frontend: Any
     variables: dict
-    mean: np.ndarray
-    std: np.ndarray
 
     task: ClassVar[str]  # what kind it is, in bundle.json
-    arrays: ClassVar[tuple[str, ...]] = ("mean", "std")  # attributes kept with the weights
+    arrays: ClassVar[tuple[str, ...]] = ()  # attributes kept with the weights
 
     def settings(self) -> dict:
         """What bundle.json says of this kind beyond what it says of all."""

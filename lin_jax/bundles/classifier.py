@@ -1,6 +1,6 @@
 """A trained classifier in use: what a recording is, as a whole or window by window.
 
-Shape letters: B windows, N samples, D features, C classes.
+Shape letters: B windows, N samples, T frames, D features, C classes.
 """
 
 import dataclasses
@@ -49,9 +49,11 @@ class Segment:
 
 @dataclasses.dataclass(eq=False)
 class Classifier(Bundle):
-    """A trained classifier with all it takes to use it; its network maps to logits [B, C].
+    """A trained classifier with all it takes to use it; its network maps features [B, T, D] to logits [B, C].
 
     Attributes:
+      mean: of each feature over the training frames [D].
+      std: its standard deviation [D].
       labels: name of each class (C), in the order of the logits.
       members: number of networks whose probabilities are averaged; when more than one, `variables`, `mean` and `std`
         have a leading member axis.
@@ -62,6 +64,8 @@ class Classifier(Bundle):
       no_speech: the class of recordings in which nobody speaks, silence among them; None where silence is an error.
     """
 
+    mean: np.ndarray
+    std: np.ndarray
     labels: tuple[str, ...]
     members: int = 1
     temperature: float = 1.0
@@ -71,6 +75,7 @@ class Classifier(Bundle):
     no_speech: str | None = None
 
     task: ClassVar[str] = "classification"
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
 
     def settings(self) -> dict:
         """See `Bundle`."""

@@ -17,12 +17,13 @@ import numpy as np
 
 from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.classifier import Classifier
+from lin_jax.bundles.repairer import Repairer
 from lin_jax.bundles.verifier import Verifier
 from lin_jax.errors import BundleError, ConfigError
 
 FORMAT = 1
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
-KINDS = {kind.task: kind for kind in (Classifier, Verifier)}
+KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer)}
 # The networks a bundle may name and where each lives; a name read from a file is never imported as it stands.
 NETWORKS = {
     "ResidualClassifier": "lin_jax.models.residual_classifier",
@@ -52,7 +53,7 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         for name, leaf in traverse_util.flatten_dict(bundle.variables, sep="/").items()
     }
     flat |= {name: np.asarray(getattr(bundle, name), np.float32) for name in bundle.arrays}
-    weights = to_bytes({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()})
+    weights = to_bytes({name: np.asarray(leaf, order="C") for name, leaf in flat.items()})
     described = {
         "format": FORMAT,
         "task": bundle.task,

@@ -1,6 +1,6 @@
 """A trained speaker encoder in use: the embedding of a voice, and whether recordings are of the same speaker.
 
-Shape letters: B windows, N samples, D features, E embedding.
+Shape letters: B windows, N samples, T frames, D features, E embedding.
 """
 
 import concurrent.futures
@@ -68,9 +68,11 @@ class Verdict:
 
 @dataclasses.dataclass(eq=False)
 class Verifier(Bundle):
-    """A trained speaker encoder with all it takes to use it; its network maps to unit vectors.
+    """A trained speaker encoder with all it takes to use it; its network maps features [B, T, D] to unit vectors.
 
     Attributes:
+      mean: of each feature over the training frames [D].
+      std: its standard deviation [D].
       threshold: score from which on two sides count as the same speaker.
       slope: of the logistic function that makes a score a probability.
       offset: of the same: probability = 1 / (1 + exp(-(slope * score + offset))).
@@ -81,6 +83,8 @@ class Verifier(Bundle):
       speeds: at which each recording is heard, as in `VerificationConfig`; an embedding holds one part for each.
     """
 
+    mean: np.ndarray
+    std: np.ndarray
     speech_weight: np.ndarray
     speech_bias: float
     threshold: float
