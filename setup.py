@@ -29,7 +29,10 @@ REQUIRES = [
 ]
 
 EXTRAS = {
-    "tts": ["espeakng-loader>=0.2.4"],  # GPL-3 voice for the synthetic corpus: optional, never bundled
+    "tts": [
+        "espeakng-loader>=0.2.4",  # GPL-3, for phonemes and the synthetic corpus: optional, never bundled
+        "num2words>=0.5.14",  # numbers in a text
+    ],
     "eval": ["librosa>=0.11", "scikit-learn>=1.5", "pystoi>=0.4.1"],  # independent references of tests and benchmarks
     "serve": [  # the page and the HTTP API of `lin serve`
         "fastapi>=0.165",

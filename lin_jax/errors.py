@@ -25,6 +25,10 @@ class FeatureError(LinError):
     """A feature set that is missing, broken, or made with another front end."""
 
 
+class TextError(LinError):
+    """A text that cannot be spoken, or that lacks what it takes to read it."""
+
+
 class ConfigError(LinError):
     """A configuration whose values cannot work together."""
 

@@ -15,17 +15,19 @@ LEARNING = SIGNAL | {"lin_jax.models", "lin_jax.losses", "lin_jax.metrics", "lin
 ARROWS = {
     "lin_jax.errors": set(),
     "lin_jax.audio": set(),
+    "lin_jax.espeak": set(),
+    "lin_jax.text": {"lin_jax.espeak"},
     "lin_jax.losses": set(),
     "lin_jax.metrics": set(),
     "lin_jax.audio_metrics": SIGNAL,
     "lin_jax.models": SIGNAL,
     "lin_jax.tasks": LEARNING,
     "lin_jax.training": LEARNING | {"lin_jax.tasks"},
-    "lin_jax.bundles": LEARNING | {"lin_jax.tasks"},
+    "lin_jax.bundles": LEARNING | {"lin_jax.tasks", "lin_jax.text"},
     "lin_jax": {"lin_jax.bundles"},
-    "lin_jax.apps": LEARNING | {"lin_jax.tasks", "lin_jax.bundles", "lin_jax"},
+    "lin_jax.apps": LEARNING | {"lin_jax.tasks", "lin_jax.text", "lin_jax.bundles", "lin_jax"},
 }
-ARROWS["data_pipelines"] = SIGNAL
+ARROWS["data_pipelines"] = SIGNAL | {"lin_jax.espeak", "lin_jax.text"}
 ARROWS["experiments"] = {*ARROWS}
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.corpora import Utterance, table
+from lin_jax import espeak
 from lin_jax.errors import CorpusError
 
 FEMALE = ("f1", "f2", "f3", "f4", "f5", "Annie", "Andrea", "linda", "steph", "anika", "belinda", "aunty")
@@ -93,7 +94,7 @@ def generate(out_dir: str | Path, speakers: int = 8, clips: int = 6, seed: int =
         if not note.exists() or note.read_text() != json.dumps(made):
             raise CorpusError(f"{out_dir}: holds a corpus that was not made with {made}: choose another folder")
         return
-    if importlib.util.find_spec("espeakng_loader") is None:
+    if not espeak.installed():
         raise CorpusError("espeak-ng is not installed: pip install 'lin_jax[tts]'")
     rows = [_rows(number, clips, seed) for number in range(speakers)]
     try:
