@@ -38,10 +38,13 @@ PER_SPEAKER = 4  # clips of a speaker that are heard in noise and over the telep
 RIGHT = 0.99  # share of the answers that are to be right; the rest is to be "unsure"
 
 CONFIG = Config(
-    task=ClassificationConfig(class_weights=True, label_smoothing=0.05),
+    task=ClassificationConfig(class_weights=True, label_smoothing=0.05, background=NO_SPEECH),
     augment=AugmentConfig(
-        noise_prob=0.4,
+        speed=(0.96, 1.04),
+        noise_prob=0.2,
         noise_snr_db=(0.0, 25.0),
+        background_prob=0.5,
+        background_snr_db=(-3.0, 20.0),
         room_prob=0.3,
         band_prob=0.3,
         gain_db=3.0,

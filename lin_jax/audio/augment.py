@@ -39,6 +39,8 @@ class AugmentConfig:
       noise_snr_db: range of signal-to-noise ratios, in dB.
       babble_prob: probability that an example gets other voices of the batch behind it.
       babble_snr_db: range of ratios of its own voice to the others, in dB.
+      background_prob: probability that an example gets one of the batch's backgrounds behind it.
+      background_snr_db: range of ratios of the example to its background, in dB.
       room_prob: probability that an example is heard in a room.
       room_seconds: range of reverberation times, until the room is 60 dB quieter.
       band_prob: probability that an example is limited to a band such as a telephone's.
@@ -60,6 +62,8 @@ class AugmentConfig:
     noise_snr_db: tuple[float, float] = (5.0, 25.0)
     babble_prob: float = 0.0
     babble_snr_db: tuple[float, float] = (8.0, 20.0)
+    background_prob: float = 0.0
+    background_snr_db: tuple[float, float] = (0.0, 20.0)
     room_prob: float = 0.0
     room_seconds: tuple[float, float] = (0.1, 0.7)
     band_prob: float = 0.0
@@ -84,13 +88,14 @@ class AugmentConfig:
                 for prob in (
                     self.noise_prob,
                     self.babble_prob,
+                    self.background_prob,
                     self.room_prob,
                     self.band_prob,
                     self.mean_removal_prob,
                 )
             ),
-            "noise_snr_db and babble_snr_db must be (low, high)": all(
-                low <= high for low, high in (self.noise_snr_db, self.babble_snr_db)
+            "noise_snr_db, babble_snr_db and background_snr_db must be (low, high)": all(
+                low <= high for low, high in (self.noise_snr_db, self.babble_snr_db, self.background_snr_db)
             ),
             "room_seconds, speed, tempo and frequency_warp must be (low, high), above 0": all(
                 0 < low <= high for low, high in (self.room_seconds, self.speed, self.tempo, self.frequency_warp)
@@ -112,8 +117,8 @@ class AugmentConfig:
             raise ConfigError(f"augmentation cannot work as configured: {'; '.join(broken)}")
 
 
-def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: int):
-    """Waveforms varied by speed, pitch, time shift, room, babble, noise, band and gain, in this order.
+def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: int, is_background=None):
+    """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain, in this order.
 
     Args:
       key: PRNG key; the same key gives the same result.
@@ -121,6 +126,7 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
       waveform: [B, N].
       length: valid samples, [B] int.
       sample_rate: in Hz.
+      is_background: which examples may be put behind others, [B] bool; none when None.
 
     Returns:
       waveform [B, N] and length [B]. Samples at or past the length are not heard.
@@ -147,6 +153,9 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
     if config.babble_prob:
         among_others = add_babble(next(keys), waveform, draw(*config.babble_snr_db), length)
         waveform = sometimes(config.babble_prob, among_others)
+    if config.background_prob and is_background is not None:
+        in_front = add_background(next(keys), waveform, draw(*config.background_snr_db), length, is_background)
+        waveform = sometimes(config.background_prob, in_front)
     if config.noise_prob:
         noisy = add_noise(next(keys), waveform, draw(*config.noise_snr_db), length)
         waveform = sometimes(config.noise_prob, noisy)
@@ -202,6 +211,28 @@ def add_babble(key, x, snr_db, length):
     heard = jnp.where(_valid(x, length), x, 0.0)
     voices = sum(heard[(jnp.arange(B) + step) % B] for step in steps) if others else jnp.zeros_like(x)
     return _mix(x, voices, snr_db, length)
+
+
+def add_background(key, x, snr_db, length, is_background):
+    """Examples with one of the batch's backgrounds behind them, over and over where it is shorter.
+
+    Args:
+      key: PRNG key.
+      x: waveforms [B, N].
+      snr_db: ratio of the example to its background over the valid samples in dB, [B].
+      length: valid samples, [B] int; beyond them nothing is added.
+      is_background: which examples are backgrounds, [B] bool; where none is, nothing is added.
+
+    Returns:
+      [B, N].
+    """
+    B, N = x.shape
+    which_key, start_key = jax.random.split(key)
+    chosen = jax.random.categorical(which_key, jnp.where(is_background, 0.0, -jnp.inf), shape=(B,))
+    start = jax.random.randint(start_key, (B, 1), 0, N)
+    position = (start + jnp.arange(N)) % jnp.maximum(length[chosen], 1)[:, None]
+    background = jnp.where(is_background.any(), x[chosen[:, None], position], 0.0)
+    return _mix(x, background, snr_db, length)
 
 
 def _mix(x, noise, snr_db, length):

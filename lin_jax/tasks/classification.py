@@ -41,12 +41,14 @@ class ClassificationConfig:
       mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
       class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
       views: see `Views`.
+      background: label of the clips that may be heard behind others, as `AugmentConfig.background_prob` says.
     """
 
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     class_weights: bool = False
     views: Views = dataclasses.field(default_factory=Views)
+    background: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,6 +89,8 @@ class Classification:
     def loss(self, params, model_state, batch, key):
         """Mean training loss, the new model state and the sums of a batch; see `Task.loss`."""
         augment_key, mixup_key, dropout_key = jax.random.split(key, 3)
+        if self.config.background:
+            batch = {**batch, "is_background": batch["label"] == self.labels.index(self.config.background)}
         features, num_frames = self._features(batch, augment_key)
         targets = jax.nn.one_hot(batch["label"], len(self.labels))  # [B, C]
         if self.config.mixup_alpha:

@@ -19,7 +19,7 @@ def hear(frontend: front_end.FrontendConfig, mean, std, batch, augment: augmenta
       mean: of each feature over the training frames [D].
       std: its standard deviation [D].
       batch: either "features" [B, T, D] and "num_frames" [B], or "waveform" [B, N] and "length" [B], from which the
-        same features are made.
+        same features are made. With waveforms, "is_background" [B] bool may say which may be put behind others.
       augment: what is done to training clips; the waveform part needs waveforms in the batch.
       key: source of the augmentation; None augments nothing.
 
@@ -30,7 +30,9 @@ def hear(frontend: front_end.FrontendConfig, mean, std, batch, augment: augmenta
     if "waveform" in batch:
         waveform, length = batch["waveform"], batch["length"]
         if key is not None:
-            waveform, length = augmentation.augment_waveform(wave_key, augment, waveform, length, frontend.sample_rate)
+            waveform, length = augmentation.augment_waveform(
+                wave_key, augment, waveform, length, frontend.sample_rate, batch.get("is_background")
+            )
         features, num_frames = front_end.extract(frontend, waveform, length)
     else:
         features, num_frames = batch["features"], batch["num_frames"]

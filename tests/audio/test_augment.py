@@ -263,6 +263,20 @@ def test_babble_is_of_other_voices_at_the_ratio_asked_for():
     np.testing.assert_allclose(augment.add_babble(KEY, x[:1], jnp.full((1,), 6.0), full(1)), x[:1])
 
 
+def test_background_is_repeated_behind_the_others_at_the_ratio_asked_for():
+    """Examples 1 and 3 are backgrounds, of periods of their own; one of them is heard behind each example."""
+    t = np.arange(4000)
+    x = jnp.array([np.sin(2 * np.pi * (k + 1) * t / 400) for k in range(4)], jnp.float32)
+    length = jnp.array([4000, 400, 4000, 400])
+    chosen = jnp.array([False, True, False, True])
+    behind = np.asarray(augment.add_background(KEY, x, jnp.full((4,), 6.0), length, chosen))[:1] - x[:1]
+    assert 10 * np.log10(np.sum(x[0] ** 2) / np.sum(behind**2)) == pytest.approx(6.0, abs=0.01)
+    lines = np.abs(np.fft.rfft(behind[0]))
+    assert np.flatnonzero(lines > 0.1 * lines.max()).tolist() in ([20], [40])
+    alone = augment.add_background(KEY, x, jnp.full((4,), 6.0), length, ~(chosen | True))
+    np.testing.assert_array_equal(alone[::2], x[::2])
+
+
 def test_room_babble_and_band_are_drawn_for_each_example():
     config = AugmentConfig(room_prob=0.5, babble_prob=0.2, band_prob=0.5)
     x = np.repeat(tone(300, n=800), 64, axis=0)
