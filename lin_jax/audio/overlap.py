@@ -6,6 +6,7 @@ without knowing what lies around it is left out.
 Shape letters: N samples of the signal, W of a window; `...` any axes behind time.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Iterator
 
@@ -48,10 +49,14 @@ class Overlap:
             size = min(self.size, self.num_samples - start)
             while len(queue) < size and (block := next(blocks, None)) is not None:
                 queue.push(block)
-            window = queue.first(size)
-            yield np.pad(window, [(0, size - len(window))] + [(0, 0)] * (window.ndim - 1))
+            yield lengthened(queue.first(size), size)
         for _ in blocks:  # whoever reads it comes to the end
             pass
+
+
+def lengthened(x: np.ndarray, size: int) -> np.ndarray:
+    """Samples [n, ...] followed by zeros up to a size, if they are fewer."""
+    return x if len(x) >= size else np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
 
 
 class Joiner:
@@ -92,7 +97,7 @@ class Queue:
 
     def __init__(self):
         """Start empty."""
-        self._blocks = []
+        self._blocks = collections.deque()
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -104,13 +109,17 @@ class Queue:
 
     def first(self, n: int) -> np.ndarray:
         """Return the first n samples, or as many as there are; they stay."""
-        self._blocks = [np.concatenate(self._blocks)]
-        return self._blocks[0][:n]
+        taken = [self._blocks.popleft()]
+        while self._blocks and sum(map(len, taken)) < n:
+            taken.append(self._blocks.popleft())
+        joined = np.concatenate(taken) if len(taken) > 1 else taken[0]
+        self._blocks.appendleft(joined)
+        return joined[:n]
 
     def pop(self, n: int) -> np.ndarray | None:
         """Take out the first n samples, or as many as there are; None where n is 0."""
         if not n:
             return None
         taken = self.first(n)
-        self._blocks = [self._blocks[0][n:]]
+        self._blocks[0] = self._blocks[0][n:]
         return taken

@@ -18,7 +18,7 @@ import numpy as np
 
 from lin_jax.audio import files
 from lin_jax.audio.diagnosis import Diagnosis, Meter
-from lin_jax.audio.overlap import Joiner, Overlap, Queue
+from lin_jax.audio.overlap import Joiner, Overlap, Queue, lengthened
 from lin_jax.bundles.base import BATCHES, Bundle, padded
 from lin_jax.errors import AudioError, ConfigError
 
@@ -252,10 +252,14 @@ class _Job:
         changed = (repaired[:W] - window) / self._scale
         self._channels.append([changed, window / self._scale, 1 - top_gain[:W]] if self._upper else [changed])
         if len(self._channels) == self._heard:
-            signals = np.stack(self._channels, axis=-1)  # [1 or 3, W, C]
+            signals = np.concatenate(np.stack(self._channels, axis=-1), axis=-1)  # [W, C or 3 C]
             self._channels = []
+            piece = self._joiner.push(signals)
+            step = round(BLOCK_SECONDS * self._bundle.frontend.sample_rate)
             try:
-                self._settle(self._joiner.push(np.concatenate(signals, axis=-1)), last=self._joiner.done)
+                for start in range(0, len(piece), step):
+                    last = self._joiner.done and start + step >= len(piece)
+                    self._settle(piece[start : start + step], last)
             except AudioError as error:
                 self.fail(error)
 
@@ -313,11 +317,11 @@ class _Job:
 
     def _settle(self, piece, last):
         """Write as much as a piece [n, signals] at the network's rate settles."""
-        piece = self._up(np.ascontiguousarray(piece, np.float32), last)
+        piece = self._up(np.ascontiguousarray(piece), last)
         n = len(self._native) if last else min(len(piece), len(self._native))
-        piece = np.pad(piece[:n], ((0, n - len(piece[:n])), (0, 0)))
         block = self._native.pop(n)
         if block is not None:
+            piece = lengthened(piece, n)[:n]
             change, *upper = np.split(piece, piece.shape[1] // self._heard, axis=1)  # [n, C] each
             if self._upper:
                 low, loss = upper
