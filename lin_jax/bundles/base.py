@@ -64,9 +64,12 @@ class Bundle:
             raise BundleError(f"{self.name}: weights do not fit the network ({reason}); save it again") from None
 
 
-def padded(windows: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Waveforms of at most `size` samples as a batch of one of the `BATCHES`: float32 [B, size], and lengths [B]."""
-    B = next(B for B in BATCHES if len(windows) <= B)
+def padded(windows: list[np.ndarray], size: int, batch: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Waveforms of at most `size` samples as a batch: float32 [B, size], and lengths [B].
+
+    B is `batch`, or else the smallest of the `BATCHES` that holds them.
+    """
+    B = batch or next(B for B in BATCHES if len(windows) <= B)
     waveform, length = np.zeros((B, size), np.float32), np.full(B, size, np.int32)
     for i, samples in enumerate(windows):
         waveform[i, : len(samples)], length[i] = samples, len(samples)

@@ -23,8 +23,9 @@ from lin_jax.bundles.base import BATCHES, Bundle, padded
 from lin_jax.errors import AudioError, ConfigError
 
 # A recording is repaired whole if it is no longer than the last of these lengths in seconds, padded to one of them,
-# and in windows of the last one if it is longer: so many shapes are compiled and no more.
-LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
+# and in windows of the last one if it is longer. They are few, as compiling takes longer than repairing some minutes.
+LENGTHS = (2.0, 6.0, 16.0)
+BATCH_SECONDS = 32.0  # that go through the network at once, at most
 BLOCK_SECONDS = 1.0  # in which recordings are read
 FADE_SECONDS = 0.02  # from one window to the next
 GRID_SECONDS = 0.16  # a multiple of every usual hop
@@ -115,7 +116,7 @@ class Repairer(Bundle):
     def repair_files(
         self, pairs: Iterable[tuple], strength: float = 1.0, progress: Callable[[float], None] = lambda seconds: None
     ) -> Iterator[Repaired | AudioError]:
-        """Repair many files, many times faster than one by one if they are short.
+        """Repair many files; windows of several of them go through the network together.
 
         Args:
           pairs: paths to read and to write, as for `repair_file`.
@@ -157,14 +158,33 @@ class Repairer(Bundle):
             for window in job.windows():
                 size = next(size for size in self.sizes if size >= len(window))
                 waiting[size].append((job, window))
-                if len(waiting[size]) == BATCHES[-1]:
+                if len(waiting[size]) == self._most(size):
                     yield size, waiting[size]
                     waiting[size] = []
-        yield from ((size, members) for size, members in waiting.items() if members)
+        rest = []
+        for size in self.sizes:
+            rest += waiting.pop(size)
+            # Where nothing is compiled for it yet, a few windows go with longer ones if there are some.
+            if any(known == size for known, _ in self._compiled) or not any(waiting.values()):
+                for start in range(0, len(rest), self._most(size)):
+                    yield size, rest[start : start + self._most(size)]
+                rest = []
 
     def _start(self, size, members):
+        compiled = [B for known, B in self._compiled if known == size and len(members) <= B]
+        waveform, length = padded([window for _, window in members], size, min(compiled, default=0))
+        self._compiled.add((size, len(waveform)))
         with self.weights_fit():
-            return self._forward(self._variables, *padded([window for _, window in members], size))
+            return self._forward(self._variables, waveform, length)
+
+    def _most(self, size) -> int:
+        """How many windows of a size go through the network at once."""
+        return max(B for B in BATCHES if B == 1 or B * size <= BATCH_SECONDS * self.frontend.sample_rate)
+
+    @functools.cached_property
+    def _compiled(self) -> set[tuple[int, int]]:
+        """Sizes and numbers of windows for which the network was compiled."""
+        return set()
 
     @property
     def context(self) -> int:
