@@ -48,6 +48,27 @@ def by_speaker(speakers: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 
     return split
 
 
+def hold_out(speakers: Sequence[str], corpora: Sequence[str], test: int, validation: int, seed: int = 0) -> Split:
+    """Take some speakers of each corpus for test and validation, and the rest for training.
+
+    Args:
+      speakers: speaker of each clip.
+      corpora: corpus of each clip.
+      test: speakers of a corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
+      validation: speakers of a corpus to choose by; at most a tenth.
+      seed: of the shuffle of speakers.
+    """
+    speakers, corpora, sides = np.asarray(speakers), np.asarray(corpora), ([], [], [])
+    for corpus in np.unique(corpora):
+        names = _shuffled(speakers[corpora == corpus], seed)
+        here = min(test, len(names) // 5), min(validation, len(names) // 10)
+        for side, chosen in zip(sides, np.split(names, [len(names) - sum(here), len(names) - here[0]]), strict=True):
+            side.extend(chosen)
+    split = Split("speaker-disjoint", *(_of(speakers, side) for side in sides))
+    check(split, speakers)
+    return split
+
+
 def k_fold(speakers: Sequence[str], k: int, seed: int = 0, *, validation: bool = False) -> list[Split]:
     """Divide the speakers into k groups, each the test side of one fold.
 

@@ -90,7 +90,7 @@ class Experiment:
         self.config = config
         self.clips = features.open_features(folder)
         self.speakers, self.corpora = np.array(self.clips.speakers), np.array(self.clips.corpora)
-        self.split = self._hold_out()
+        self.split = splits.hold_out(self.speakers, self.corpora, config.hold_out, config.validation, seed=config.seed)
 
     def fit(self, workdir: pathlib.Path, *, everything: bool = False) -> tuple[Verification, loop.Result]:
         """Train on the training speakers, or on everything; go on, or return at once, where that was done before."""
@@ -248,20 +248,6 @@ class Experiment:
         network = SmallSpeakerEncoder() if config.network == "small" else _residual(config.encoder)
         mean_std = self.clips.mean_std(train)
         return Verification(network, len(names), self.clips.frontend, *mean_std, config.task, config.augment), labels
-
-    def _hold_out(self) -> splits.Split:
-        """Speakers of each corpus for test and validation, the rest for training."""
-        config, sides = self.config, ([], [], [])
-        for corpus in np.unique(self.corpora):
-            names = np.unique(self.speakers[self.corpora == corpus])
-            names = np.random.default_rng(config.seed).permutation(names)
-            test, validation = min(config.hold_out, len(names) // 5), min(config.validation, len(names) // 10)
-            edges = (len(names) - test - validation, len(names) - test)
-            for side, chosen in zip(sides, np.split(names, edges), strict=True):
-                side.extend(chosen)
-        split = splits.Split("speaker-disjoint", *(np.flatnonzero(np.isin(self.speakers, side)) for side in sides))
-        splits.check(split, self.speakers)
-        return split
 
     def _judged(self, indices) -> tuple[FeatureSet, np.ndarray, str]:
         """Clips of one corpus to make trials of; pieces of them where each speaker has one clip only."""

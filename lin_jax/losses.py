@@ -1,12 +1,15 @@
 """Losses: pure functions, one value per example; whoever averages them decides what an example weighs.
 
-Shapes: B batch, C classes, E embedding.
+Shapes: B batch, C classes, E embedding, N samples, T frames, F frequency bins.
 """
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lin_jax.audio.frontend import stft
 from lin_jax.errors import ConfigError
 
 
@@ -141,6 +144,61 @@ def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
     moved = jnp.where(own > -np.cos(margin), moved, own - margin * np.sin(margin))
     is_own = jnp.arange(len(centres)) == labels[:, None]
     return cross_entropy(scale * jnp.where(is_own, moved, cosines), labels), cosines
+
+
+def compressed_spectrum(estimate, target, *, sizes: Sequence[int] = (256, 512, 1024), power=0.3, complex_share=0.3):
+    """Distance of spectra compressed as loudness is, of magnitudes and of complex values, at several resolutions.
+
+    A. Ephrat et al., "Looking to listen at the cocktail party", ACM TOG 37(4), 2018, with the complex term of
+    S. Braun and I. Tashev, "A consolidated view of loss functions for supervised deep learning-based speech
+    enhancement", TSP 2021; several resolutions as in R. Yamamoto et al., "Parallel WaveGAN", ICASSP 2020.
+
+    Args:
+      estimate: waveforms [B, N].
+      target: what they should be [B, N].
+      sizes: FFT size of each resolution in samples; frames overlap by half.
+      power: magnitudes are raised to it.
+      complex_share: weight of the complex term, from 0 to 1; that of the magnitudes is the rest.
+
+    Returns:
+      Mean squared distance of each waveform [B], averaged over the resolutions.
+    """
+    total = 0.0
+    for n_fft in sizes:
+        (near, near_size), (true, true_size) = (
+            _compress(stft(x, n_fft, n_fft // 2, n_fft) * (2.0 / n_fft) ** 0.5, power) for x in (estimate, target)
+        )
+        magnitude = jnp.mean((near_size - true_size) ** 2, axis=(-2, -1))
+        difference = near - true
+        difference = jnp.mean(difference.real**2 + difference.imag**2, axis=(-2, -1))
+        total += (1.0 - complex_share) * magnitude + complex_share * difference
+    return total / len(sizes)
+
+
+def _compress(spectrum, power):
+    """A complex spectrum with its magnitudes raised to a power, and these magnitudes; smooth at zero."""
+    energy = spectrum.real**2 + spectrum.imag**2 + 1e-10
+    return spectrum * energy ** ((power - 1.0) / 2), energy ** (power / 2)
+
+
+def si_sdr(estimate, target, *, most_db=50.0):
+    """Scale-invariant signal-to-distortion ratio.
+
+    J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, without removing the mean.
+
+    Args:
+      estimate: waveforms [B, N].
+      target: what they should be [B, N].
+      most_db: the largest ratio there is; near it the gradient goes to zero.
+
+    Returns:
+      The ratio in dB [B], at most `most_db`.
+    """
+    energy = jnp.sum(target**2, axis=-1) + 1e-8
+    scale = jnp.sum(estimate * target, axis=-1) / energy
+    signal = scale**2 * energy
+    distortion = jnp.sum((estimate - scale[..., None] * target) ** 2, axis=-1)
+    return 10.0 * jnp.log10((signal + 1e-10) / (distortion + 10.0 ** (-most_db / 10.0) * signal + 1e-10))
 
 
 def _unit(x):

@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from lin_jax import losses
+from lin_jax.audio.frontend import stft
 from lin_jax.errors import ConfigError
 
 LOGITS = np.log(np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]], np.float32))
@@ -144,3 +145,37 @@ def test_angular_margin_keeps_falling_past_pi():
     slope = jax.vmap(jax.grad(loss))(np.deg2rad(np.array([20.0, 90.0, 160.0, 175.0])))
     assert np.isfinite(slope).all()
     assert (slope > 0).all()
+
+
+@pytest.fixture(scope="module")
+def sounds():
+    rng = np.random.default_rng(0)
+    return (0.1 * rng.standard_normal((2, 3, 4000))).astype(np.float32)
+
+
+def test_si_sdr_by_hand(sounds):
+    target, noise = sounds
+    ratios = losses.si_sdr(3 * (target + 0.1 * noise), target, most_db=100)
+    for i in range(3):
+        estimate = target[i] + 0.1 * noise[i]
+        own = (estimate @ target[i]) / (target[i] @ target[i]) * target[i]
+        expected = 10 * np.log10((own @ own) / ((estimate - own) @ (estimate - own)))
+        assert ratios[i] == pytest.approx(expected, abs=1e-3)
+    np.testing.assert_allclose(losses.si_sdr(target, target, most_db=30), 30, atol=1e-3)
+    gradient = jax.grad(lambda x: losses.si_sdr(x, jnp.zeros_like(x)).sum())(np.zeros_like(target))
+    assert np.isfinite(gradient).all(), "silence"
+
+
+def test_compressed_spectrum(sounds):
+    target, noise = sounds
+    assert not losses.compressed_spectrum(target, target).any()
+    near, far = (losses.compressed_spectrum(target + gain * noise, target) for gain in (0.1, 1.0))
+    assert (near < far).all()
+    magnitude, phase = (losses.compressed_spectrum(-target, target, complex_share=share) for share in (0.0, 1.0))
+    np.testing.assert_allclose(magnitude, 0, atol=1e-9)
+    assert (phase > 0.1).all()
+    one = losses.compressed_spectrum(2 * target, target, sizes=(256,), power=0.5, complex_share=0.0)
+    magnitudes = np.abs(np.asarray(stft(target, 256, 128, 256))) / 128**0.5
+    np.testing.assert_allclose(one, (2**0.5 - 1) ** 2 * magnitudes.mean(axis=(1, 2)), rtol=1e-2)
+    gradient = jax.grad(lambda x: losses.compressed_spectrum(x, target).sum())(np.zeros_like(target))
+    assert np.isfinite(gradient).all(), "silence"

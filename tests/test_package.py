@@ -17,7 +17,7 @@ ARROWS = {
     "lin_jax.audio": set(),
     "lin_jax.espeak": set(),
     "lin_jax.text": {"lin_jax.espeak"},
-    "lin_jax.losses": set(),
+    "lin_jax.losses": SIGNAL,
     "lin_jax.metrics": set(),
     "lin_jax.audio_metrics": SIGNAL,
     "lin_jax.models": SIGNAL,

@@ -179,7 +179,11 @@ def add_noise(key, x, snr_db, length):
     Returns:
       [B, N].
     """
-    B, N = x.shape
+    return mix(x, coloured_noise(key, *x.shape), snr_db, length)
+
+
+def coloured_noise(key, B: int, N: int):
+    """Steady noise [B, N] of colours drawn between white and brown, of any loudness."""
     slope_key, noise_key = jax.random.split(key)
     slope = jax.random.uniform(slope_key, (B, 1), minval=NOISE_SLOPES[0], maxval=NOISE_SLOPES[1])
     # Each sample sums thousands of bins, so uniform parts sound as Gaussian, and 16 bits of randomness are plenty:
@@ -188,9 +192,7 @@ def add_noise(key, x, snr_db, length):
     real, imaginary = jnp.moveaxis(jax.lax.bitcast_convert_type(bits, jnp.int16), -1, 0).astype(jnp.float32)
     frequency = np.linspace(0, 1, N // 2 + 1)  # of Nyquist
     colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, NOISE_LOWEST))) * (frequency >= NOISE_LOWEST)
-    noise = jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
-
-    return _mix(x, noise, snr_db, length)
+    return jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
 
 
 def add_babble(key, x, snr_db, length):
@@ -205,12 +207,16 @@ def add_babble(key, x, snr_db, length):
     Returns:
       [B, N].
     """
+    return mix(x, babble(key, x, length), snr_db, length)
+
+
+def babble(key, x, length):
+    """The voices [B, N] of up to four other examples of the batch together, different ones for each example."""
     B = x.shape[0]
     others = min(BABBLERS, B - 1)
     steps = jax.random.permutation(key, jnp.arange(1, B))[:others]  # every clip to another one: never to itself
     heard = jnp.where(_valid(x, length), x, 0.0)
-    voices = sum(heard[(jnp.arange(B) + step) % B] for step in steps) if others else jnp.zeros_like(x)
-    return _mix(x, voices, snr_db, length)
+    return sum(heard[(jnp.arange(B) + step) % B] for step in steps) if others else jnp.zeros_like(x)
 
 
 def add_background(key, x, snr_db, length, is_background):
@@ -232,21 +238,21 @@ def add_background(key, x, snr_db, length, is_background):
     start = jax.random.randint(start_key, (B, 1), 0, N)
     position = (start + jnp.arange(N)) % jnp.maximum(length[chosen], 1)[:, None]
     background = jnp.where(is_background.any(), x[chosen[:, None], position], 0.0)
-    return _mix(x, background, snr_db, length)
+    return mix(x, background, snr_db, length)
 
 
-def _mix(x, noise, snr_db, length):
-    """Sum [B, N] of valid samples and noise at a ratio of powers over them."""
+def mix(x, noise, snr_db, length):
+    """Sum [B, N] of valid samples and noise at a ratio of powers over them, `snr_db` [B] in dB."""
     x, noise = (jnp.where(_valid(x, length), samples, 0.0) for samples in (x, noise))
     signal_power, noise_power = jnp.vecdot(x, x), jnp.maximum(jnp.vecdot(noise, noise), 1e-20)
     return x + noise * jnp.sqrt(signal_power / noise_power * 10 ** (-snr_db / 10))[:, None]
 
 
-def reverberate(key, x, length, seconds, sample_rate: int):
+def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool = True):
     """Speech heard in a room: the direct sound, and reflections as noise that decays exponentially.
 
-    The statistical model of J.-D. Polack, as in M. Kleiner et al., "Auralization", J. AES 41(11), 1993. The power over
-    the valid samples stays; what reverberates past their end is cut.
+    The statistical model of J.-D. Polack, as in M. Kleiner et al., "Auralization", J. AES 41(11), 1993. What
+    reverberates past the end of the valid samples is cut.
 
     Args:
       key: PRNG key.
@@ -254,6 +260,7 @@ def reverberate(key, x, length, seconds, sample_rate: int):
       length: valid samples, [B] int.
       seconds: until the room is 60 dB quieter, [B].
       sample_rate: in Hz.
+      keep_level: keep the power over the valid samples; else the direct sound is what it was.
 
     Returns:
       [B, N].
@@ -267,14 +274,15 @@ def reverberate(key, x, length, seconds, sample_rate: int):
     ratio = jax.random.uniform(ratio_key, (B, 1), minval=ROOM_RATIO_DB[0], maxval=ROOM_RATIO_DB[1])
     tail *= 10 ** (-ratio / 20) / jnp.linalg.norm(tail, axis=-1, keepdims=True)
     x = jnp.where(_valid(x, length), x, 0.0)
-    size = _fast_length(N + R)
+    size = fast_length(N + R)
     response = 1.0 + jnp.fft.rfft(tail, n=size)
     y = jnp.fft.irfft(jnp.fft.rfft(x, n=size) * response, n=size)[:, :N]
-    return _level_as(jnp.where(_valid(x, length), y, 0.0), x)
+    y = jnp.where(_valid(x, length), y, 0.0)
+    return _level_as(y, x) if keep_level else y
 
 
-def limit_band(x, low, high, length, sample_rate: int):
-    """Speech through a narrow channel, such as a telephone from 300 to 3,400 Hz, as loud as it was.
+def limit_band(x, low, high, length, sample_rate: int, *, keep_level: bool = True):
+    """Speech through a narrow channel, such as a telephone from 300 to 3,400 Hz.
 
     Args:
       x: waveforms [B, N].
@@ -282,19 +290,20 @@ def limit_band(x, low, high, length, sample_rate: int):
       high: its upper edge in Hz, [B].
       length: valid samples, [B] int.
       sample_rate: in Hz.
+      keep_level: keep the power over the valid samples; else what passes the channel is as loud as it was.
 
     Returns:
       [B, N].
     """
     N = x.shape[-1]
-    size = _fast_length(N)
+    size = fast_length(N)
     frequency = np.linspace(0, sample_rate / 2, size // 2 + 1)
     # Edges as steep as those of an 8th-order Butterworth filter, without its delay.
     ratios = (low[:, None] / np.maximum(frequency, 1.0), frequency / high[:, None])
     gain = jnp.prod(jnp.stack([1 / jnp.sqrt(1 + jnp.minimum(ratio, 1e2) ** 16) for ratio in ratios]), axis=0)
     x = jnp.where(_valid(x, length), x, 0.0)
-    y = jnp.fft.irfft(jnp.fft.rfft(x, n=size) * gain, n=size)[:, :N]
-    return _level_as(jnp.where(_valid(x, length), y, 0.0), x)
+    y = jnp.where(_valid(x, length), jnp.fft.irfft(jnp.fft.rfft(x, n=size) * gain, n=size)[:, :N], 0.0)
+    return _level_as(y, x) if keep_level else y
 
 
 def _level_as(y, x):
@@ -302,7 +311,7 @@ def _level_as(y, x):
     return y * jnp.sqrt(jnp.vecdot(x, x) / jnp.maximum(jnp.vecdot(y, y), 1e-20))[:, None]
 
 
-def _fast_length(N: int) -> int:
+def fast_length(N: int) -> int:
     """The next even size of which an FFT is quick."""
     from scipy import fft
 

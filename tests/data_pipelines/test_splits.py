@@ -84,3 +84,13 @@ def test_a_leak_is_refused():
 def test_too_little_to_split(call):
     with pytest.raises(CorpusError, match=r": |needs"):
         call()
+
+
+def test_hold_out_takes_from_each_corpus():
+    corpora = ["many" if int(name[1:]) < 7 else "few" for name in SPEAKERS]
+    split = splits.hold_out(SPEAKERS, corpora, 1, 1)
+    assert names(split.test) <= {f"s{i}" for i in range(7)}, "a fifth of three speakers is none"
+    assert [len(names(side)) for side in (split.train, split.validation, split.test)] == [9, 0, 1]
+    more = splits.hold_out(np.arange(100), ["one"] * 100, 30, 5)
+    assert [len(side) for side in (more.train, more.validation, more.test)] == [75, 5, 20]
+    assert set(splits.hold_out(np.arange(100), ["one"] * 100, 30, 5, seed=1).test) != set(more.test)

@@ -1,0 +1,51 @@
+r"""Damaged and noisy speech comes out restored: an autoencoder of the spectrum, learnt from clean speech.
+
+    for corpus in kaldi librispeech ravdess noise; do
+        python -m data_pipelines $corpus --audio-dir ... --out features/$corpus --store waveform \
+            --frontend.hop_length=256 --frontend.win_length=512 --frontend.level=rms --frontend.level_db=-25
+    done
+    python -m experiments.repair --features features/kaldi,features/librispeech,features/ravdess \
+        --config.noise=features/noise --workdir runs/repair
+
+--mode=train     learns from the speakers and noises that are not held out, damaged anew in every step
+--mode=evaluate  judges what was learnt on those held out: each kind of damage, beside the untouched and a baseline
+--mode=ship      the bundle, with the results of evaluate in its card
+
+The mel autoencoder of the original project: --config.network=mel --config.task.loss=mel
+Nothing of the future: --config.encoder.causal=True
+"""
+
+from pathlib import Path
+
+from data_pipelines.loaders import LoaderConfig
+from experiments import _run
+from experiments._repair import Config, Experiment
+from lin_jax.audio.degrade import DegradeConfig
+from lin_jax.training.loop import TrainConfig
+from lin_jax.training.optim import OptimConfig
+
+CONFIG = Config(
+    degrade=DegradeConfig(
+        noise_prob=0.85,
+        room_prob=0.12,
+        clip_prob=0.08,
+        drop_prob=0.08,
+        band_prob=0.1,
+        quantise_prob=0.04,
+        drift_prob=0.04,
+        gain_db=10.0,
+        clean_prob=0.05,
+    ),
+    optim=OptimConfig(learning_rate=2e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998),
+    train=TrainConfig(num_steps=5000, log_every=25, eval_every=250, checkpoint_every=250),
+    loader=LoaderConfig(batch_size=16, crop_seconds=3.0),
+)
+
+
+def train(config: Config, features: Path, workdir: Path):
+    """One training, watched on the validation speakers."""
+    Experiment(config, features).fit(workdir / "train")
+
+
+if __name__ == "__main__":
+    _run.main(CONFIG, {"train": train})

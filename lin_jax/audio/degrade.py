@@ -1,0 +1,334 @@
+"""Damage done to clean speech, keyed and on device: pairs to learn repair from, without a damaged copy on any disk.
+
+Shape letters: B batch, N samples, P recordings of noise, M samples of the longest of them. A severity is a number [B]
+from 0, hardly heard, to 1, the worst that is met in practice. What is left of the speech keeps its place in time and
+its level, so that the clean waveform is what a repair should give.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lin_jax.audio import augment
+from lin_jax.errors import ConfigError
+
+# What severity 0 and 1 mean.
+SNR_DB = (25.0, -5.0)
+ROOM_SECONDS = (0.1, 0.7)  # until the room is 60 dB quieter
+CLIP_RMS = (4.0, 0.5)  # full scale of the recorder, in units of the clip's RMS
+LOST_SHARE = (0.01, 0.2)  # of the time, in gaps
+BAND_LOW_HZ = (50.0, 400.0)
+BAND_HIGH_HZ = (7500.0, 2800.0)
+BITS = (10.0, 3.0)  # of a sample, full scale being the clip's peak
+DRIFT_DB = (1.0, 9.0)  # of gain, up and down
+
+GAP_SECONDS = (0.005, 0.06)  # shortest and longest drop-out
+GAP_SLOT = 0.005  # gaps begin and end at its multiples
+NOISE_SPEED = (0.6, 1.6)  # a recorded noise at another speed is another noise
+NOISE_TILT_DB = 6.0  # and so it is in another room: deviation of its level from band to band
+NOISE_BANDS = 12
+HUM_HZ = (45.0, 65.0)
+HUM_HARMONICS = 20
+
+KINDS = ("recorded", "coloured", "babble", "hum", "clicks")
+
+
+@dataclasses.dataclass
+class DegradeConfig:
+    """Which damage training speech is done, and how hard; the defaults leave it as it is.
+
+    Attributes:
+      noise_prob: probability that a clip gets noise.
+      snr_db: range of its signal-to-noise ratios, in dB.
+      kinds: odds of each of `KINDS` of noise; "recorded" needs recordings.
+      second_prob: probability that a second noise is mixed into the first.
+      room_prob: probability that a clip is heard in a room.
+      clip_prob: probability that it is clipped.
+      drop_prob: probability that it has drop-outs.
+      band_prob: probability that it is limited to a band.
+      quantise_prob: probability that it is quantised coarsely.
+      drift_prob: probability that its gain drifts.
+      severity: range of the severities of all these but noise.
+      gain_db: the level of a pair is changed by up to this many dB, up or down.
+      clean_prob: probability that nothing of the above but the gain is done to a clip.
+    """
+
+    noise_prob: float = 0.0
+    snr_db: tuple[float, float] = (-5.0, 20.0)
+    kinds: tuple[float, ...] = (0.6, 0.15, 0.1, 0.05, 0.1)
+    second_prob: float = 0.2
+    room_prob: float = 0.0
+    clip_prob: float = 0.0
+    drop_prob: float = 0.0
+    band_prob: float = 0.0
+    quantise_prob: float = 0.0
+    drift_prob: float = 0.0
+    severity: tuple[float, float] = (0.0, 1.0)
+    gain_db: float = 0.0
+    clean_prob: float = 0.0
+
+    def validate(self):
+        """Raises ConfigError unless the values can work together."""
+        probabilities = [getattr(self, field.name) for field in dataclasses.fields(self) if "_prob" in field.name]
+        rules = {
+            "probabilities must be from 0 to 1": all(0 <= prob <= 1 for prob in probabilities),
+            "snr_db must be (low, high)": self.snr_db[0] <= self.snr_db[1],
+            f"kinds must be {len(KINDS)} odds, not all 0": len(self.kinds) == len(KINDS)
+            and min(self.kinds) >= 0 < max(self.kinds),
+            "severity must be (low, high) from 0 to 1": 0 <= self.severity[0] <= self.severity[1] <= 1,
+            "gain_db must not be negative": self.gain_db >= 0,
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise ConfigError(f"degradation cannot work as configured: {'; '.join(broken)}")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class NoisePool:
+    """Recorded noises on the device.
+
+    Attributes:
+      waveform: recordings, each repeated until it fills the row [P, M].
+      length: samples of each before it repeats itself [P] int.
+    """
+
+    waveform: Any
+    length: Any
+
+    @classmethod
+    def of(cls, recordings) -> "NoisePool":
+        """The pool of a list of waveforms [N_i]."""
+        M = max(map(len, recordings))
+        rows = [np.resize(np.asarray(one, np.float32), M) for one in recordings]
+        return cls(np.stack(rows), np.array([len(one) for one in recordings], np.int32))
+
+
+def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int):
+    """Clean speech damaged on its way: room, noise, drift, clipping, band, quantisation and drop-outs, in this order.
+
+    Args:
+      key: PRNG key; the same key gives the same damage.
+      clean: waveforms [B, N].
+      pool: recorded noises, or None where `config.kinds` has no odds for them.
+      config: what is done, how often and how hard; static under `jax.jit`.
+      sample_rate: in Hz.
+
+    Returns:
+      damaged waveforms [B, N], and the clean ones at the level they now have [B, N].
+    """
+    config.validate()
+    B = len(clean)
+    keys = iter(jax.random.split(key, 32))
+
+    def draw(low, high):
+        return jax.random.uniform(next(keys), (B,), minval=low, maxval=high)
+
+    clean = augment.apply_gain(clean, draw(-config.gain_db, config.gain_db))
+    touched = draw(0.0, 1.0) >= config.clean_prob
+    x = clean
+
+    def sometimes(probability, changed):
+        return jnp.where(((draw(0.0, 1.0) < probability) & touched)[:, None], changed, x)
+
+    if config.room_prob:
+        x = sometimes(config.room_prob, reverberate(next(keys), x, draw(*config.severity), sample_rate))
+    if config.noise_prob:
+        noise = draw_noise(next(keys), clean, pool, config, sample_rate)
+        x = sometimes(config.noise_prob, add_noise(x, noise, draw(*config.snr_db)))
+    if config.drift_prob:
+        x = sometimes(config.drift_prob, drift(next(keys), x, draw(*config.severity), sample_rate))
+    if config.clip_prob:
+        x = sometimes(config.clip_prob, clip(x, draw(*config.severity)))
+    if config.band_prob:
+        x = sometimes(config.band_prob, limit_band(x, draw(*config.severity), draw(*config.severity), sample_rate))
+    if config.quantise_prob:
+        x = sometimes(config.quantise_prob, quantise(x, draw(*config.severity)))
+    if config.drop_prob:
+        x = sometimes(config.drop_prob, drop_out(next(keys), x, draw(*config.severity), sample_rate))
+    return x, clean
+
+
+def add_noise(x, noise, snr_db):
+    """Speech [B, N] in noise [B, N] at a signal-to-noise ratio [B] in dB over all samples."""
+    return augment.mix(x, noise, snr_db, _whole(x))
+
+
+def reverberate(key, x, severity, sample_rate: int):
+    """Speech [B, N] in a generated room that answers the longer the larger the severity [B]."""
+    seconds = _between(ROOM_SECONDS, severity)
+    return augment.reverberate(key, x, _whole(x), seconds, sample_rate, keep_level=False)
+
+
+def clip(x, severity):
+    """Speech [B, N] cut off at a full scale that falls geometrically with the severity [B], as `CLIP_RMS` says."""
+    ceiling = CLIP_RMS[0] * (CLIP_RMS[1] / CLIP_RMS[0]) ** severity[:, None] * _rms(x)
+    return jnp.clip(x, -ceiling, ceiling)
+
+
+def drop_out(key, x, severity, sample_rate: int):
+    """Speech [B, N] with gaps of silence, as of lost packets, that take about `LOST_SHARE` of the time."""
+    B, N = x.shape
+    slot = round(GAP_SLOT * sample_rate)
+    shortest, longest = (round(seconds / GAP_SLOT) for seconds in GAP_SECONDS)
+    start_key, width_key = jax.random.split(key)
+    slots = -(-N // slot)
+    # A slot is lost if a gap begins in it or so recently that the gap still lasts.
+    chance = -jnp.log1p(-_between(LOST_SHARE, severity)) / ((shortest + longest) / 2)
+    begins = jax.random.uniform(start_key, (B, slots)) < chance[:, None]
+    width = begins * jax.random.randint(width_key, (B, slots), shortest, longest + 1)
+    lost = jnp.zeros((B, slots), bool)
+    for late in range(longest):
+        lost |= jnp.pad(width, ((0, 0), (late, 0)))[:, :slots] > late
+    return jnp.where(jnp.repeat(lost, slot, axis=1)[:, :N], 0.0, x)
+
+
+def limit_band(x, low_severity, high_severity, sample_rate: int):
+    """Speech [B, N] without what lies below a low and above a high frequency, each of its own severity [B]."""
+    low, high = _between(BAND_LOW_HZ, low_severity), _between(BAND_HIGH_HZ, high_severity)
+    return augment.limit_band(x, low, high, _whole(x), sample_rate, keep_level=False)
+
+
+def quantise(x, severity):
+    """Speech [B, N] in steps of so many bits, `BITS`, a fraction of one included."""
+    steps = 2 ** (_between(BITS, severity)[:, None] - 1)
+    peak = jnp.maximum(jnp.abs(x).max(axis=-1, keepdims=True), 1e-9)
+    return jnp.round(x / peak * steps) / steps * peak
+
+
+def drift(key, x, severity, sample_rate: int):
+    """Speech [B, N] whose gain goes up and down by `DRIFT_DB` dB, slowly, about its level."""
+    B, N = x.shape
+    rate_key, phase_key = jax.random.split(key)
+    t = np.arange(N) / sample_rate
+    rate = jax.random.uniform(rate_key, (B, 1), minval=0.1, maxval=1.5)  # Hz
+    phase = jax.random.uniform(phase_key, (B, 1), maxval=2 * np.pi)
+    gain_db = _between(DRIFT_DB, severity)[:, None] * jnp.sin(2 * np.pi * rate * t + phase)
+    return x * 10 ** (gain_db / 20)
+
+
+def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int):
+    """A noise for each clip [B, N], of a kind drawn by the odds in the config, with swells, of level 1.
+
+    Babble is made of the other clips of the batch.
+    """
+    B, N = clean.shape
+    odds = np.asarray(config.kinds, np.float32)
+    if odds[0] and pool is None:
+        raise ConfigError("recorded noise has odds but there are no recordings: pass some or set its odds to 0")
+    keys = dict(zip(("kind", "second", "swell", *KINDS), jax.random.split(key, 3 + len(KINDS)), strict=True))
+    make = {
+        "recorded": lambda key: recorded_noise(key, pool, B, N),
+        "coloured": lambda key: shape_noise(key, augment.coloured_noise(key, B, N)),
+        "babble": lambda key: augment.babble(key, clean, _whole(clean)),
+        "hum": lambda key: hum(key, B, N, sample_rate),
+        "clicks": lambda key: clicks(key, B, N, sample_rate),
+    }
+    there = [i for i in range(len(KINDS)) if odds[i]]
+    sounds = jnp.stack([_levelled(make[KINDS[i]](keys[KINDS[i]])) for i in there])  # [kinds, B, N]
+    other_key, prob_key, gain_key = jax.random.split(keys["second"], 3)
+    first, second = (
+        sounds[jax.random.categorical(key, np.log(odds[there]), shape=(B,)), jnp.arange(B)]
+        for key in (keys["kind"], other_key)
+    )
+    second = jnp.roll(second, 1, axis=0)  # of another clip: two noises of a kind are different ones
+    gain = 10 ** (jax.random.uniform(gain_key, (B,), minval=-10.0, maxval=5.0) / 20)
+    gain *= jax.random.uniform(prob_key, (B,)) < config.second_prob
+    return _levelled(swell(keys["swell"], first + gain[:, None] * second, sample_rate))
+
+
+def recorded_noise(key, pool: NoisePool, B: int, N: int):
+    """Pieces [B, N] of recordings from anywhere in them, at another speed and with another spectrum.
+
+    A recording that ends goes on from its start.
+    """
+    which_key, start_key, speed_key, shape_key = jax.random.split(key, 4)
+    which = jax.random.randint(which_key, (B, 1), 0, len(pool.length))
+    length = jnp.asarray(pool.length)[which]
+    start = jnp.floor(jax.random.uniform(start_key, (B, 1)) * length)
+    speed = jnp.exp(jax.random.uniform(speed_key, (B, 1), minval=np.log(NOISE_SPEED[0]), maxval=np.log(NOISE_SPEED[1])))
+    place = jnp.mod(start + jnp.arange(N) * speed, length)
+    before = jnp.floor(place)
+    share, before = place - before, before.astype(jnp.int32)
+    samples = jnp.asarray(pool.waveform)
+    after = jnp.where(before + 1 < length, before + 1, 0)
+    sound = (1 - share) * samples[which, before] + share * samples[which, after]
+    return shape_noise(shape_key, sound)
+
+
+def shape_noise(key, noise):
+    """Noise [B, N] through a filter whose gain goes up and down with the logarithm of the frequency, at random."""
+    B, N = noise.shape
+    size = augment.fast_length(N)
+    place = np.clip(np.log2(np.linspace(1e-3, 1, size // 2 + 1)) + 7, 0, 7) / 7 * (NOISE_BANDS - 1)
+    weights = np.maximum(0, 1 - np.abs(place - np.arange(NOISE_BANDS)[:, None])).astype(np.float32)  # [bands, F]
+    gain = 10 ** (NOISE_TILT_DB / 20 * jax.random.normal(key, (B, NOISE_BANDS)) @ weights)
+    return jnp.fft.irfft(jnp.fft.rfft(noise, n=size) * gain, n=size)[:, :N]
+
+
+def hum(key, B: int, N: int, sample_rate: int):
+    """Mains and motors: a steady low tone [B, N] with harmonics of any strength."""
+    pitch_key, gain_key, phase_key = jax.random.split(key, 3)
+    low, high = HUM_HZ
+    multiple = jnp.exp(jax.random.uniform(pitch_key, (B, 1), maxval=np.log(8.0)))  # up to a whine
+    cycles = multiple * jax.random.uniform(jax.random.fold_in(pitch_key, 1), (B, 1), minval=low, maxval=high)
+    phase = 2 * np.pi * jnp.mod(cycles / sample_rate * jnp.arange(N), 1.0)
+    steepness = jax.random.uniform(jax.random.fold_in(gain_key, 1), (B, 1), minval=0.0, maxval=1.5)
+    k = np.arange(1, HUM_HARMONICS + 1)
+    gain = jax.random.exponential(gain_key, (B, HUM_HARMONICS)) * k**-steepness
+    shift = jax.random.uniform(phase_key, (B, HUM_HARMONICS), maxval=2 * np.pi)
+    gain *= cycles * k < sample_rate / 2
+    # Chebyshev's recurrence makes each harmonic of the one before, without another sine.
+    cosine, sine = jnp.cos(phase), jnp.sin(phase)
+    total, real, imaginary = jnp.zeros((B, N)), cosine, sine
+    for i in range(HUM_HARMONICS):
+        a, b = gain[:, i] * jnp.cos(shift[:, i]), gain[:, i] * jnp.sin(shift[:, i])
+        total += a[:, None] * real + b[:, None] * imaginary
+        real, imaginary = real * cosine - imaginary * sine, imaginary * cosine + real * sine
+    return total
+
+
+def clicks(key, B: int, N: int, sample_rate: int):
+    """Crackle, keys and knocks [B, N]: bursts of noise at random moments that die away in 0.1 to 30 ms."""
+    rate_key, moment_key, size_key, noise_key, decay_key = jax.random.split(key, 5)
+    rate = 10 ** jax.random.uniform(rate_key, (B, 1), minval=0.0, maxval=2.0)  # a second
+    bits = jax.random.uniform(moment_key, (B, N))
+    struck = (bits < rate / sample_rate) * (0.2 + jax.random.exponential(size_key, (B, 1)))
+    struck = struck.at[:, N // 3].add(1.0)  # never none at all
+    seconds = 10 ** jax.random.uniform(decay_key, (B, 1), minval=-4.0, maxval=-1.5)
+    R = round(0.1 * sample_rate)
+    size = augment.fast_length(N + R)
+    decay = jnp.exp(-np.arange(R) / sample_rate / seconds)
+    strength = jnp.fft.irfft(jnp.fft.rfft(struck, n=size) * jnp.fft.rfft(decay, n=size), n=size)[:, :N]
+    return strength * augment.coloured_noise(noise_key, B, N)
+
+
+def swell(key, noise, sample_rate: int):
+    """Noise [B, N] that swells and fades, for a half of the clips hardly and for some strongly."""
+    B, N = noise.shape
+    depth_key, rate_key, phase_key = jax.random.split(key, 3)
+    t = np.arange(N) / sample_rate
+    depth = 2.0 * jax.random.uniform(depth_key, (B, 1)) ** 3
+    rate = 10 ** jax.random.uniform(rate_key, (B, 1), minval=-1.0, maxval=1.0)  # Hz
+    phase = jax.random.uniform(phase_key, (B, 1), maxval=2 * np.pi)
+    return noise * jnp.exp(depth * jnp.sin(2 * np.pi * rate * t + phase))
+
+
+def _between(ends, severity):
+    """The value at a severity [B] between those at 0 and 1."""
+    return ends[0] + (ends[1] - ends[0]) * severity
+
+
+def _rms(x):
+    return jnp.sqrt(jnp.mean(x**2, axis=-1, keepdims=True))
+
+
+def _levelled(x):
+    return x / jnp.maximum(_rms(x), 1e-9)
+
+
+def _whole(x):
+    return jnp.full(x.shape[:1], x.shape[1])

@@ -1,0 +1,226 @@
+"""Networks that repair a waveform: an encoder, a bottleneck and a decoder over the frames of its spectrum.
+
+Shape letters: B batch, N samples, T frames, F frequency bins, K bands, W channels of a band, H hidden, M mel bins.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lin_jax.audio.frontend import istft, mel_filter_bank, mel_spectrogram, power_to_db, stft
+from lin_jax.errors import ConfigError
+from lin_jax.models.layers import frame_mask
+
+# Magnitudes are raised to it, so that what is soft counts too; silence keeps a finite gradient.
+COMPRESSION = 0.5
+SILENCE = 1e-8
+
+
+class ResidualConv(nn.Module):
+    """A convolution over time, and over bands where there are any, around an identity.
+
+    Attributes:
+        taps: size of the kernel along time and, where there are bands, across them.
+        dilation: frames from one tap to the next.
+        causal: whether it looks back only.
+    """
+
+    taps: Sequence[int] = (3, 3)
+    dilation: int = 1
+    causal: bool = False
+
+    @nn.compact
+    def __call__(self, x, mask=None):
+        """Maps x [B, T, ..., W] to the same shape; frames outside of mask [B, T] are not heard."""
+        span = self.dilation * (self.taps[0] - 1)
+        after = 0 if self.causal else span // 2
+        padding = ((span - after, after), *((size // 2, size // 2) for size in self.taps[1:]))
+        dilation = (self.dilation, *(1,) * len(self.taps[1:]))
+        y = nn.RMSNorm()(x)
+        if mask is not None:
+            y = y * mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
+        return x + nn.silu(nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y))
+
+
+class SpectralAutoencoder(nn.Module):
+    """A convolutional autoencoder of the complex spectrum that multiplies every bin and adds to it.
+
+    Bands of bins become channels, by weights of their own for each band, as in Y. Luo and J. Yu, "Music source
+    separation with band-split RNN", IEEE/ACM TASLP 31, 2023. The encoder halves the bands and squeezes them to a
+    bottleneck, in which dilated convolutions look far in time, as in A. Pandey and D. Wang, "TCNN: temporal
+    convolutional neural network for real-time speech enhancement", ICASSP 2019; the decoder goes the way back, with a
+    skip at either width. The mask and what is added are of magnitudes raised to `COMPRESSION`; untrained, the
+    network changes next to nothing.
+
+    Attributes:
+        sample_rate: of the waveforms, in Hz.
+        n_fft: frame in samples, even.
+        hop_length: samples from one frame to the next.
+        bands: groups of bands from the lowest on, each (bands, bins in a band); together n_fft / 2 bins in an even
+            number of bands. The bin at half the sample rate stays as it is.
+        width: channels of a band.
+        inner_width: channels of two bands joined.
+        outer: dilations in time of the encoder's convolutions before the bands are joined; the decoder mirrors them.
+        inner: the same after.
+        bottleneck: channels of two bands in the bottleneck.
+        hidden: channels of a frame in the middle.
+        middle: dilations of its convolutions.
+        causal: whether a sample depends on no input more than a frame later; else it is repaired both ways in time.
+    """
+
+    sample_rate: int = 16000
+    n_fft: int = 512
+    hop_length: int = 256
+    bands: Sequence[tuple[int, int]] = ((16, 4), (8, 8), (8, 16))
+    width: int = 32
+    inner_width: int = 64
+    outer: Sequence[int] = (1,)
+    inner: Sequence[int] = (1, 2)
+    bottleneck: int = 16
+    hidden: int = 256
+    middle: Sequence[int] = (1, 2, 4, 8, 16, 32)
+    causal: bool = False
+
+    @property
+    def context_seconds(self) -> float:
+        """How far from a sample the input still matters to it, earlier or later; beyond, not at all."""
+        reach = 2 * sum(self.outer) + 2 * sum(self.inner) + sum(self.middle)  # frames, either way
+        return ((2 if self.causal else 1) * reach * self.hop_length + self.n_fft) / self.sample_rate
+
+    @nn.compact
+    def __call__(self, waveform, length=None, *, train=False):
+        """Repairs waveforms.
+
+        Args:
+            waveform: float [B, N].
+            length: int [B], valid samples of each, past which nothing is heard and the output is zero; None means all.
+            train: nothing here depends on it.
+
+        Returns:
+            float32 [B, N].
+        """
+        del train
+        B, N = waveform.shape
+        K = sum(count for count, _ in self.bands)
+        if sum(count * bins for count, bins in self.bands) != self.n_fft // 2 or K % 2:
+            raise ConfigError(f"bands {self.bands} must be even in number and hold {self.n_fft // 2} bins: change them")
+        mask = None
+        if length is not None:
+            waveform = jnp.where(frame_mask(length, N), waveform, 0.0)
+            mask = frame_mask(*(_num_frames(n, self.n_fft, self.hop_length) for n in (length, N)))  # [B, T]
+
+        def convolve(x, dilations):
+            for dilation in dilations:
+                x = ResidualConv((3, 3), dilation, self.causal)(x, mask)
+            return x
+
+        spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
+        size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + SILENCE)
+        real, imaginary = (part * size ** (COMPRESSION - 1) for part in (spectrum.real, spectrum.imag))
+        x = self._split(jnp.stack([real, imaginary, jnp.log10(size)], axis=-1)[:, :, :-1])  # [B, T, K, W]
+        outer = x = convolve(x, self.outer)
+        T = x.shape[1]
+        x = nn.Dense(self.inner_width)(nn.RMSNorm()(x).reshape(B, T, K // 2, -1))
+        x = x + self.param("inner_place", nn.initializers.normal(0.1), x.shape[2:])
+        x = convolve(x, self.inner)
+
+        y = nn.Dense(self.bottleneck)(nn.RMSNorm()(x)).reshape(B, T, -1)
+        y = nn.Dense(self.hidden)(y)  # [B, T, H]
+        for dilation in self.middle:
+            y = ResidualConv((3,), dilation, self.causal)(y, mask)
+        y = nn.silu(nn.Dense(K // 2 * self.bottleneck)(nn.RMSNorm()(y))).reshape(B, T, K // 2, -1)
+
+        x = convolve(x + nn.Dense(self.inner_width)(y), self.inner[::-1])
+        x = outer + nn.Dense(2 * self.width)(nn.RMSNorm()(x)).reshape(outer.shape)
+        x = convolve(x, self.outer[::-1])
+        x = nn.silu(nn.Dense(2 * self.width)(nn.RMSNorm()(x)))
+        a, b, c, d = self._join(x, 4)  # each [B, T, F]
+        real, imaginary = (1 + a) * real - b * imaginary + c, (1 + a) * imaginary + b * real + d
+        grow = (real**2 + imaginary**2 + SILENCE) ** ((1 / COMPRESSION - 1) / 2)
+        repaired = istft(jax.lax.complex(real * grow, imaginary * grow), self.hop_length, self.n_fft, N)
+        return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
+
+    def _split(self, x):
+        """Bins [B, T, F - 1, 3] to bands [B, T, K, W]."""
+        bands, start = [], 0
+        for group, (count, bins) in enumerate(self.bands):
+            part = x[:, :, start : start + count * bins].reshape(*x.shape[:2], count, -1)
+            init = nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=0)
+            kernel = self.param(f"split_{group}", init, (*part.shape[2:], self.width))
+            bands.append(jnp.einsum("btki,kiw->btkw", part, kernel))
+            start += count * bins
+        x = jnp.concatenate(bands, axis=2)
+        return x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
+
+    def _join(self, x, size):
+        """Bands [B, T, K, W'] to `size` values for each bin, [size, B, T, F]; those of the last bin are zero."""
+        bins_of, start = [], 0
+        for group, (count, bins) in enumerate(self.bands):
+            kernel = self.param(f"join_{group}", nn.initializers.normal(0.003), (count, x.shape[-1], bins * size))
+            y = jnp.einsum("btkw,kwo->btko", x[:, :, start : start + count], kernel)
+            bins_of.append(y.reshape(*x.shape[:2], count * bins, size))
+            start += count
+        return jnp.moveaxis(jnp.pad(jnp.concatenate(bins_of, axis=2), ((0, 0), (0, 0), (0, 1), (0, 0))), -1, 0)
+
+
+class MelAutoencoder(nn.Module):
+    """An autoencoder of single log-mel frames, for comparison: dense layers down to a bottleneck and up again.
+
+    It hears no frame but one, so what it repairs is the colour of the sound. Its log-mel frames become a waveform as
+    a gain of each mel band on the spectrum of the input, whose phases stay.
+
+    Attributes:
+        sample_rate: of the waveforms, in Hz.
+        n_fft: frame in samples, even.
+        hop_length: samples from one frame to the next.
+        n_mels: M.
+        widths: hidden features of the encoder's layers; the last one is the bottleneck.
+    """
+
+    sample_rate: int = 16000
+    n_fft: int = 512
+    hop_length: int = 256
+    n_mels: int = 64
+    widths: Sequence[int] = (256, 128, 32)
+
+    @property
+    def context_seconds(self) -> float:
+        """How far from a sample the input still matters to it, earlier or later."""
+        return self.n_fft / self.sample_rate
+
+    @nn.compact
+    def __call__(self, waveform, length=None, *, train=False):
+        """Repairs waveforms; arguments and result as in `SpectralAutoencoder`."""
+        del train
+        N = waveform.shape[1]
+        if length is not None:
+            waveform = jnp.where(frame_mask(length, N), waveform, 0.0)
+        spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
+        bank = mel_filter_bank(self.sample_rate, self.n_fft, self.n_mels, 0.0, None)
+        heard = power_to_db(mel_spectrogram(spectrum, bank)) / 20  # [B, T, M]
+        x = heard
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width)(x))
+        for width in (*self.widths[-2::-1], self.n_mels):
+            x = nn.Dense(width)(nn.relu(x))
+        spread = bank / jnp.maximum(bank.sum(axis=0), 1e-8)  # [M, F], how much of a bin's gain is each band's
+        gain = 10 ** jnp.minimum((x - heard) @ spread, 1.0)
+        repaired = istft(spectrum * gain, self.hop_length, self.n_fft, N)
+        return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
+
+
+def _num_frames(num_samples, n_fft, hop_length):
+    """Frames that reach into the first samples of a waveform."""
+    return -(-(num_samples + n_fft // 2) // hop_length)
+
+
+def _spectrum(waveform, n_fft, hop_length):
+    """The STFT [B, T, F] of waveforms [B, N], with as many frames over the last samples as over any others.
+
+    From the faint end of one frame alone, the inverse would have to guess them.
+    """
+    N = waveform.shape[1]
+    waveform = jnp.pad(waveform, ((0, 0), (0, (_num_frames(N, n_fft, hop_length) - 1) * hop_length - N)))
+    return stft(waveform, n_fft, hop_length, n_fft)

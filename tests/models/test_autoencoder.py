@@ -1,0 +1,88 @@
+"""Repair networks: shapes, padding, what they see of the future, and that they start by changing little."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lin_jax.errors import ConfigError
+from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
+
+TINY = {
+    "n_fft": 64,
+    "hop_length": 32,
+    "bands": ((4, 2), (2, 4), (2, 8)),
+    "width": 4,
+    "inner_width": 6,
+    "outer": (1,),
+    "inner": (2,),
+    "bottleneck": 2,
+    "hidden": 8,
+    "middle": (1, 4),
+}
+N = 3200
+
+
+def start(network, seed=0, gain=1.0):
+    """Variables and a waveform; with a `gain`, weights large enough that the network does something."""
+    x = 0.1 * jax.random.normal(jax.random.key(seed), (2, N))
+    variables = network.init(jax.random.key(1), x)
+    return jax.tree.map(lambda p: p + (gain - 1) * 0.1 * jax.random.normal(jax.random.key(2), p.shape), variables), x
+
+
+@pytest.mark.parametrize("network", [SpectralAutoencoder(), SpectralAutoencoder(causal=True), MelAutoencoder()])
+def test_shapes_and_size(network):
+    x = jax.ShapeDtypeStruct((3, 20000), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), x)
+    assert jax.eval_shape(network.apply, variables, x).shape == (3, 20000)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) < 3e6
+
+
+def test_untrained_changes_little():
+    variables, x = start(SpectralAutoencoder(**TINY))
+    y = SpectralAutoencoder(**TINY).apply(variables, x)
+    error = np.sum((y - x) ** 2) / np.sum(x**2)
+    assert error < 0.03
+
+
+@pytest.mark.parametrize("network", [SpectralAutoencoder(**TINY), MelAutoencoder(n_fft=64, hop_length=32, n_mels=8)])
+def test_padding_changes_nothing(network):
+    variables, x = start(network, gain=3.0)
+    length = np.array([1500, 2100])
+    short = network.apply(variables, x[:, :2200], length)
+    long = network.apply(variables, x, length)
+    np.testing.assert_allclose(long[:, :2200], short, atol=1e-5)
+    assert not long[0, 1500:].any()
+    assert not np.allclose(short[:, :1400], x[:, :1400], atol=1e-2), "the network does something"
+    alone = network.apply(variables, x[:1, :1500])
+    np.testing.assert_allclose(short[:1, :1500], alone, atol=1e-5)
+
+
+def reach(network):
+    """Samples before and after a changed input sample up to which the output changes."""
+    variables, x = start(network, gain=3.0)
+    x = jnp.tile(x, (1, 3))
+    at = x.shape[1] // 2
+    changed = network.apply(variables, x.at[:, at].add(0.5)) != network.apply(variables, x)
+    where = np.flatnonzero(np.asarray(changed).any(axis=0))
+    return at - where.min(), where.max() - at
+
+
+def test_sees_both_ways_as_far_as_it_says():
+    network = SpectralAutoencoder(**TINY)
+    context = network.context_seconds * 16000
+    early, late = reach(network)
+    assert 0.7 * context < early <= context
+    assert 0.7 * context < late <= context
+
+
+def test_causal_sees_no_future():
+    network = SpectralAutoencoder(**TINY, causal=True)
+    early, late = reach(network)
+    assert early < 64, "no sample depends on one that comes a frame or more later"
+    assert 0.7 * network.context_seconds * 16000 < late <= network.context_seconds * 16000
+
+
+def test_bands_must_fit():
+    with pytest.raises(ConfigError, match="must be even in number and hold 256 bins"):
+        start(SpectralAutoencoder(bands=((4, 8),)))
