@@ -178,7 +178,8 @@ def compressed_spectrum(estimate, target, *, sizes: Sequence[int] = (256, 512, 1
 def _compress(spectrum, power):
     """A complex spectrum with its magnitudes raised to a power, and these magnitudes; smooth at zero."""
     energy = spectrum.real**2 + spectrum.imag**2 + 1e-10
-    return spectrum * energy ** ((power - 1.0) / 2), energy ** (power / 2)
+    compressed = jnp.exp(power / 2 * jnp.log(energy))  # on CPU several times as fast as a power
+    return spectrum * (compressed * jax.lax.rsqrt(energy)), compressed
 
 
 def si_sdr(estimate, target, *, most_db=50.0):

@@ -13,9 +13,7 @@ from lin_jax.audio.frontend import istft, mel_filter_bank, mel_spectrogram, powe
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
-# Magnitudes are raised to it, so that what is soft counts too; silence keeps a finite gradient.
-COMPRESSION = 0.5
-SILENCE = 1e-8
+SILENCE = 1e-8  # power below all that is heard: the gradient of a square root stays finite
 
 
 class ResidualConv(nn.Module):
@@ -51,8 +49,8 @@ class SpectralAutoencoder(nn.Module):
     separation with band-split RNN", IEEE/ACM TASLP 31, 2023. The encoder halves the bands and squeezes them to a
     bottleneck, in which dilated convolutions look far in time, as in A. Pandey and D. Wang, "TCNN: temporal
     convolutional neural network for real-time speech enhancement", ICASSP 2019; the decoder goes the way back, with a
-    skip at either width. The mask and what is added are of magnitudes raised to `COMPRESSION`; untrained, the
-    network changes next to nothing.
+    skip at either width. The mask and what is added are of the square roots of magnitudes, so that what is soft counts
+    too; untrained, the network changes next to nothing.
 
     Attributes:
         sample_rate: of the waveforms, in Hz.
@@ -118,8 +116,8 @@ class SpectralAutoencoder(nn.Module):
 
         spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
         size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + SILENCE)
-        real, imaginary = (part * size ** (COMPRESSION - 1) for part in (spectrum.real, spectrum.imag))
-        x = self._split(jnp.stack([real, imaginary, jnp.log10(size)], axis=-1)[:, :, :-1])  # [B, T, K, W]
+        real, imaginary = (part * jax.lax.rsqrt(size) for part in (spectrum.real, spectrum.imag))
+        x = self._split(jnp.stack([real, imaginary, jnp.log(size)], axis=-1)[:, :, :-1])  # [B, T, K, W]
         outer = x = convolve(x, self.outer)
         T = x.shape[1]
         x = nn.Dense(self.inner_width)(nn.RMSNorm()(x).reshape(B, T, K // 2, -1))
@@ -138,7 +136,7 @@ class SpectralAutoencoder(nn.Module):
         x = nn.silu(nn.Dense(2 * self.width)(nn.RMSNorm()(x)))
         a, b, c, d = self._join(x, 4)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary + c, (1 + a) * imaginary + b * real + d
-        grow = (real**2 + imaginary**2 + SILENCE) ** ((1 / COMPRESSION - 1) / 2)
+        grow = jnp.sqrt(real**2 + imaginary**2 + SILENCE)
         repaired = istft(jax.lax.complex(real * grow, imaginary * grow), self.hop_length, self.n_fft, N)
         return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
 
