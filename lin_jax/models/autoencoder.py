@@ -117,7 +117,7 @@ class SpectralAutoencoder(nn.Module):
         spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
         size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + SILENCE)
         real, imaginary = (part * jax.lax.rsqrt(size) for part in (spectrum.real, spectrum.imag))
-        x = self._split(jnp.stack([real, imaginary, jnp.log(size)], axis=-1)[:, :, :-1])  # [B, T, K, W]
+        x = self._split(jnp.stack([real, imaginary, jnp.log10(size)], axis=-1)[:, :, :-1])  # [B, T, K, W]
         outer = x = convolve(x, self.outer)
         T = x.shape[1]
         x = nn.Dense(self.inner_width)(nn.RMSNorm()(x).reshape(B, T, K // 2, -1))
