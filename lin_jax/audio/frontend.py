@@ -62,7 +62,7 @@ def stft(x, n_fft: int, hop_length: int, win_length: int):
     return jnp.fft.rfft(x[..., samples_of_frame] * hann_window(win_length, n_fft))  # [..., T, F]
 
 
-def istft(spectrum, hop_length: int, win_length: int, length: int):
+def istft(spectrum, hop_length: int, win_length: int, length: int, num_frames=None):
     """Waveform whose STFT is nearest to `spectrum` in the least-squares sense.
 
     D. W. Griffin and J. S. Lim, "Signal estimation from modified short-time Fourier transform", IEEE TASSP 32(2), 1984.
@@ -72,14 +72,16 @@ def istft(spectrum, hop_length: int, win_length: int, length: int):
       hop_length: samples between frames.
       win_length: length of the window that `stft` used.
       length: number of samples N to return; past the last frame they are zero.
+      num_frames: valid frames of each waveform [...] int; None means all T.
 
     Returns:
       float32 [..., N].
     """
-    n_fft = 2 * (spectrum.shape[-1] - 1)
+    n_fft, T = 2 * (spectrum.shape[-1] - 1), spectrum.shape[-2]
     window = hann_window(win_length, n_fft)
-    frames = jnp.fft.irfft(spectrum, n=n_fft) * window  # [..., T, n_fft]
-    overlap = _overlap_add(jnp.broadcast_to(window**2, frames.shape[-2:]), hop_length)
+    valid = jnp.arange(T) < (T if num_frames is None else jnp.asarray(num_frames)[..., None])  # [..., T]
+    frames = jnp.where(valid[..., None], jnp.fft.irfft(spectrum, n=n_fft) * window, 0.0)  # [..., T, n_fft]
+    overlap = _overlap_add(valid[..., None] * window**2, hop_length)
     signal = _overlap_add(frames, hop_length) / jnp.where(overlap > 1e-8, overlap, 1.0)
     signal = signal[..., n_fft // 2 :][..., :length]
     return jnp.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, length - signal.shape[-1])])
