@@ -36,7 +36,7 @@ class EncoderConfig:
     width: int = 32
     inner_width: int = 64
     outer: tuple[int, ...] = (1,)
-    inner: tuple[int, ...] = (1, 2)
+    inner: tuple[int, ...] = (2,)
     bottleneck: int = 16
     hidden: int = 256
     middle: tuple[int, ...] = (1, 2, 4, 8, 16, 32)

@@ -36,7 +36,7 @@ class ResidualConv(nn.Module):
         after = 0 if self.causal else span // 2
         padding = ((span - after, after), *((size // 2, size // 2) for size in self.taps[1:]))
         dilation = (self.dilation, *(1,) * len(self.taps[1:]))
-        y = nn.RMSNorm()(x)
+        y = _normalised(x)
         if mask is not None:
             y = y * mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
         return x + nn.silu(nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y))
@@ -45,7 +45,7 @@ class ResidualConv(nn.Module):
 class SpectralAutoencoder(nn.Module):
     """A convolutional autoencoder of the complex spectrum that multiplies every bin and adds to it.
 
-    Bands of bins become channels, by weights of their own for each band, as in Y. Luo and J. Yu, "Music source
+    Bands of bins become channels, by the same weights for bands of one size, as in Y. Luo and J. Yu, "Music source
     separation with band-split RNN", IEEE/ACM TASLP 31, 2023. The encoder halves the bands and squeezes them to a
     bottleneck, in which dilated convolutions look far in time, as in A. Pandey and D. Wang, "TCNN: temporal
     convolutional neural network for real-time speech enhancement", ICASSP 2019; the decoder goes the way back, with a
@@ -75,7 +75,7 @@ class SpectralAutoencoder(nn.Module):
     width: int = 32
     inner_width: int = 64
     outer: Sequence[int] = (1,)
-    inner: Sequence[int] = (1, 2)
+    inner: Sequence[int] = (2,)
     bottleneck: int = 16
     hidden: int = 256
     middle: Sequence[int] = (1, 2, 4, 8, 16, 32)
@@ -115,52 +115,50 @@ class SpectralAutoencoder(nn.Module):
             return x
 
         spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
+        T = spectrum.shape[1]
         size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + SILENCE)
         real, imaginary = (part * jax.lax.rsqrt(size) for part in (spectrum.real, spectrum.imag))
-        x = self._split(jnp.stack([real, imaginary, jnp.log10(size)], axis=-1)[:, :, :-1])  # [B, T, K, W]
+        x = self._split(real, imaginary, jnp.log10(size))  # [B, T, K, W]
         outer = x = convolve(x, self.outer)
-        T = x.shape[1]
-        x = nn.Dense(self.inner_width)(nn.RMSNorm()(x).reshape(B, T, K // 2, -1))
+        x = nn.Dense(self.inner_width)(_normalised(x).reshape(B, T, K // 2, -1))
         x = x + self.param("inner_place", nn.initializers.normal(0.1), x.shape[2:])
         x = convolve(x, self.inner)
 
-        y = nn.Dense(self.bottleneck)(nn.RMSNorm()(x)).reshape(B, T, -1)
+        y = nn.Dense(self.bottleneck)(_normalised(x)).reshape(B, T, -1)
         y = nn.Dense(self.hidden)(y)  # [B, T, H]
         for dilation in self.middle:
             y = ResidualConv((3,), dilation, self.causal)(y, mask)
-        y = nn.silu(nn.Dense(K // 2 * self.bottleneck)(nn.RMSNorm()(y))).reshape(B, T, K // 2, -1)
+        y = nn.silu(nn.Dense(K // 2 * self.bottleneck)(_normalised(y))).reshape(B, T, K // 2, -1)
 
         x = convolve(x + nn.Dense(self.inner_width)(y), self.inner[::-1])
-        x = outer + nn.Dense(2 * self.width)(nn.RMSNorm()(x)).reshape(outer.shape)
+        x = outer + nn.Dense(2 * self.width)(_normalised(x)).reshape(outer.shape)
         x = convolve(x, self.outer[::-1])
-        x = nn.silu(nn.Dense(2 * self.width)(nn.RMSNorm()(x)))
-        a, b, c, d = self._join(x, 4)  # each [B, T, F]
+        a, b, c, d = self._join(_normalised(x), 4)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary + c, (1 + a) * imaginary + b * real + d
         grow = jnp.sqrt(real**2 + imaginary**2 + SILENCE)
         repaired = istft(jax.lax.complex(real * grow, imaginary * grow), self.hop_length, self.n_fft, N)
         return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
 
-    def _split(self, x):
-        """Bins [B, T, F - 1, 3] to bands [B, T, K, W]."""
+    def _split(self, *values):
+        """Several values of each bin, each [B, T, F], to bands [B, T, K, W]."""
         bands, start = [], 0
-        for group, (count, bins) in enumerate(self.bands):
-            part = x[:, :, start : start + count * bins].reshape(*x.shape[:2], count, -1)
-            init = nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=0)
-            kernel = self.param(f"split_{group}", init, (*part.shape[2:], self.width))
-            bands.append(jnp.einsum("btki,kiw->btkw", part, kernel))
-            start += count * bins
+        for count, bins in self.bands:
+            end = start + count * bins
+            parts = [value[:, :, start:end].reshape(*value.shape[:2], count, bins) for value in values]
+            bands.append(nn.Dense(self.width)(jnp.concatenate(parts, axis=-1)))
+            start = end
         x = jnp.concatenate(bands, axis=2)
         return x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
 
     def _join(self, x, size):
-        """Bands [B, T, K, W'] to `size` values for each bin, [size, B, T, F]; those of the last bin are zero."""
-        bins_of, start = [], 0
-        for group, (count, bins) in enumerate(self.bands):
-            kernel = self.param(f"join_{group}", nn.initializers.normal(0.003), (count, x.shape[-1], bins * size))
-            y = jnp.einsum("btkw,kwo->btko", x[:, :, start : start + count], kernel)
-            bins_of.append(y.reshape(*x.shape[:2], count * bins, size))
+        """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F]; those of the last bin are zero."""
+        groups, start = [], 0
+        for count, bins in self.bands:
+            y = nn.Dense(size * bins, kernel_init=nn.initializers.normal(0.003))(x[:, :, start : start + count])
+            groups.append([part.reshape(*x.shape[:2], -1) for part in jnp.split(y, size, axis=-1)])
             start += count
-        return jnp.moveaxis(jnp.pad(jnp.concatenate(bins_of, axis=2), ((0, 0), (0, 0), (0, 1), (0, 0))), -1, 0)
+        joined = (jnp.concatenate(parts, axis=-1) for parts in zip(*groups, strict=True))
+        return [jnp.pad(part, ((0, 0), (0, 0), (0, 1))) for part in joined]
 
 
 class MelAutoencoder(nn.Module):
@@ -207,6 +205,11 @@ class MelAutoencoder(nn.Module):
         gain = 10 ** jnp.minimum((x - heard) @ spread, 1.0)
         repaired = istft(spectrum * gain, self.hop_length, self.n_fft, N)
         return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
+
+
+def _normalised(x):
+    """Features [..., W] at a root mean square of one; the weights of the next layer are scale enough."""
+    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6)
 
 
 def _num_frames(num_samples, n_fft, hop_length):
