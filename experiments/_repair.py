@@ -5,18 +5,25 @@ Shape letters: B clips, N samples.
 
 import contextlib
 import dataclasses
+import functools
+import importlib.util
 import itertools
+import json
 import pathlib
+import time
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 
 from data_pipelines import features, loaders, splits
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
+from lin_jax import audio_metrics, bundles, metrics
 from lin_jax.apps import report
+from lin_jax.audio import augment, degrade, files
 from lin_jax.audio.degrade import DegradeConfig, NoisePool
-from lin_jax.errors import ConfigError
+from lin_jax.errors import AudioError, ConfigError
 from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
 from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training import loop, writers
@@ -25,6 +32,13 @@ from lin_jax.training.optim import OptimConfig
 
 CLEAR_DB = 35.0  # between the loud and the soft frames of a clip: clearer ones are heard more often
 FRAME_SECONDS = 0.02
+
+SNRS_DB = (0, 5, 10, 15)  # at which is judged
+SEVERITIES = (0.2, 0.5, 0.8)
+EXAMPLES = ("5 dB", f"{SEVERITIES[1]:g}")  # amounts of damage of which there are examples to hear
+SYSTEMS = ("untouched", "gated", "repaired")
+FIGURES = {"si_sdr": "SI-SDR, dB", "pesq": "PESQ", "stoi": "STOI", "lsd": "LSD, dB"}
+MOST_DB = 100.0  # of a clip's SI-SDR: that of an untouched clean clip is infinite
 
 
 @dataclasses.dataclass
@@ -56,6 +70,10 @@ class Config:
       seed: of the choice of speakers and noises.
       clear_weight: how many times more often than others those clips are drawn in which the background is faint.
       eval_batches: batches of the validation speakers in an evaluation during training.
+      judged_clips: of each corpus; the speakers held out take turns.
+      judged_seconds: of a clip; it is what a speaker says in one recording after the other.
+      damaged_every: every how many of these clips is judged with other damage than noise.
+      scored_every: every how many of them gets the quality score, which takes long.
     """
 
     network: str = "spectral"
@@ -66,6 +84,10 @@ class Config:
     seed: int = 0
     clear_weight: int = 2
     eval_batches: int = 8
+    judged_clips: int = 20
+    judged_seconds: float = 8.0
+    damaged_every: int = 3
+    scored_every: int = 8
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
     task: RepairConfig = dataclasses.field(default_factory=RepairConfig)
     degrade: DegradeConfig = dataclasses.field(default_factory=DegradeConfig)
@@ -116,6 +138,86 @@ class Experiment:
             writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
         return task, result
 
+    def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
+        """Judge a training on the speakers and noises held out, as `lin repair` would use it.
+
+        Beside it stand the untouched recording and, where noisereduce is installed, its spectral gating. Writes
+        results.json, examples to listen to, bars by kind of damage, and a page with all of them.
+
+        Args:
+          trained: workdir of the training.
+          workdir: where to.
+        """
+        if not len(self.split.test):
+            raise ConfigError("no speakers to judge on: raise hold_out, or add a corpus of 5 speakers")
+        task, fitted = self.fit(trained)
+        bundle, rate = self._bundle(task, fitted), self.clips.frontend.sample_rate
+        clean, speakers, corpora = self._judged()
+        bundle.repair(clean[0], rate)  # which compiles
+        judged, examples, seconds, heard = [], [], 0.0, 0.0
+        for damage, amount, chosen, damaged in self._damages(clean):
+            began = time.perf_counter()
+            waves = {"untouched": damaged, "repaired": np.stack([bundle.repair(x, rate) for x in damaged])}
+            seconds, heard = seconds + time.perf_counter() - began, heard + damaged.size / rate
+            if importlib.util.find_spec("noisereduce"):
+                waves["gated"] = np.stack([_gate(x, rate) for x in damaged])
+            scored = self.config.scored_every if damage in ("clean", "noise") else 0
+            figures = {name: _figures(clean[chosen], waves[name], rate, scored) for name in waves}
+            judged.append(_Judged(damage, amount, chosen, figures))
+            print(f"{f'{damage} {amount}'.strip()}: {_told(judged[-1].means())}")
+            if amount in EXAMPLES:
+                examples.append(
+                    (f"{damage} {amount}".strip(), {"clean": clean[chosen[0]]} | {n: waves[n][0] for n in waves})
+                )
+
+        noisy = _join([one for one in judged if one.damage == "noise"])
+        results = {
+            "protocol": f"{self.split.protocol}, with noises that were held out too",
+            "step": fitted.best_step or int(fitted.state.step),
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"])),
+            "train_speakers": len(np.unique(self.speakers[self.split.train])),
+            "train_noises": len(self.heard_noises),
+            "speakers": {str(name): np.unique(speakers[corpora == name]).tolist() for name in np.unique(corpora)},
+            "noises": [self.noises.rows[int(index)]["id"] for index in self.unheard_noises],
+            "times_real_time": seconds / heard,
+            "noise": noisy.means() | {"intervals": noisy.intervals(speakers)},
+            "noise_by_corpus": {
+                str(name): noisy.of(np.flatnonzero(corpora == name)).means() for name in np.unique(corpora)
+            },
+            "damages": {
+                damage: _join([one for one in judged if one.damage == damage]).means()
+                for damage in dict.fromkeys(one.damage for one in judged)
+            },
+            "conditions": [{"damage": one.damage, "amount": one.amount} | one.means() for one in judged],
+        }
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        self._show(results, examples, workdir)
+        return results
+
+    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+        """Save the training as a bundle.
+
+        Args:
+          workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
+          card: model card, with `corpora`, `rows` and the names of results.json in braces where they belong.
+        """
+        judged = workdir / "evaluate/results.json"
+        if not judged.exists():
+            raise ConfigError(f"{judged}: not there, and the card quotes it: --mode=evaluate first")
+        results = json.loads(judged.read_text())
+        rows = "\n".join(
+            f"| {' | '.join([one['damage'], one['amount'], *(_pair(one, name) for name in FIGURES)])} |"
+            for one in results["conditions"]
+        )
+        intervals = ", ".join(
+            f"{FIGURES[name]} {_number(low)} – {_number(high)}"
+            for name, (low, high) in results["noise"]["intervals"].items()
+        )
+        told = {"corpora": ", ".join(np.unique(self.corpora)), "rows": rows, "intervals": intervals}
+        bundle = self._bundle(*self.fit(workdir / "train"))
+        return bundles.save(workdir / "ship/repair", bundle, card.format(**results | told), dtype="float16")
+
     def make_task(self) -> Repair:
         """The task, with the noises that are not held out."""
         config, rate = self.config, self.clips.frontend.sample_rate
@@ -133,6 +235,84 @@ class Experiment:
             degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
         return Repair(network, rate, pool, config.task, degrade)
 
+    def _bundle(self, task: Repair, fitted: loop.Result) -> bundles.Repairer:
+        return bundles.Repairer("repair", task.model, self.clips.frontend, fitted.variables)
+
+    def _judged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Clean speech to judge on [B, N], its speakers [B] and corpora [B].
+
+        Each clip is what one speaker says in several recordings, one after the other; the speakers of a corpus come
+        in turn, until there are enough clips or nobody has said more.
+        """
+        size = round(self.config.judged_seconds * self.clips.frontend.sample_rate)
+        clips, owners = [], []
+        test = self.split.test
+        for corpus in np.unique(self.corpora[test]):
+            said = {}
+            for name in np.unique(self.speakers[test][self.corpora[test] == corpus]):
+                own = test[self.speakers[test] == name]
+                joined = np.concatenate([self.clips[int(index)]["waveform"] for index in own])
+                said[name] = joined[: len(joined) // size * size].reshape(-1, size)
+            turns = itertools.zip_longest(*([(name, piece) for piece in pieces] for name, pieces in said.items()))
+            found = [one for turn in turns for one in turn if one is not None][: self.config.judged_clips]
+            clips += [piece for _, piece in found]
+            owners += [(name, corpus) for name, _ in found]
+        if not clips:
+            raise ConfigError(f"nobody held out speaks for {self.config.judged_seconds:g} s: lower judged_seconds")
+        return np.stack(clips), *map(np.array, zip(*owners, strict=True))
+
+    def _damages(self, clean) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+        """Kind and amount of damage, the clips [b] that it is done to, and them with it [b, N]; always the same."""
+        B, N = clean.shape
+        rate = self.clips.frontend.sample_rate
+        everyone, some = np.arange(B), np.arange(0, B, self.config.damaged_every)
+        yield "clean", "", everyone, clean
+        for number, snr in enumerate(SNRS_DB):
+            if len(self.unheard_noises):
+                chosen = self.unheard_noises[(everyone + number * 5) % len(self.unheard_noises)]
+                noise = np.stack([np.resize(self.noises[int(index)]["waveform"], N) for index in chosen])
+            else:
+                noise = augment.coloured_noise(jax.random.key(number), B, N)
+            yield "noise", f"{snr} dB", everyone, np.asarray(degrade.add_noise(clean, noise, np.full(B, float(snr))))
+        for name, damage in degrade.DAMAGES.items():
+            for severity in SEVERITIES:
+                damaged = damage(jax.random.key(0), clean[some], np.full(len(some), severity), rate)
+                yield name, f"{severity:g}", some, np.asarray(damaged)
+
+    def _show(self, results, examples, workdir):
+        """Bars and spectrograms as pictures, examples as recordings, and a page with all of them."""
+        rate = self.clips.frontend.sample_rate
+        (workdir / "examples").mkdir(exist_ok=True)
+        parts = []
+        for name, title in FIGURES.items():
+            groups = {
+                damage: {system: means[system][name] for system in SYSTEMS if name in means.get(system, {})}
+                for damage, means in results["damages"].items()
+            }
+            if any(groups.values()):
+                path = workdir / f"{name}.png"
+                parts.append(report.picture(report.plot_groups(groups, path, title=title), title))
+        cards = []
+        for name, waves in examples:
+            for system, samples in waves.items():
+                stem = f"{name}-{system}".replace(" ", "-")
+                files.write(workdir / f"examples/{stem}.flac", np.clip(samples, -1, 1), rate)
+                figure = report.plot_spectrogram(samples, rate, workdir / f"examples/{stem}.png")
+                cards.append((f"{name}: {system}", [report.picture(figure), report.player(samples, rate)]))
+        header = ["damage", "amount", "system", *FIGURES.values()]
+        table = [
+            [one["damage"], one["amount"], system, *(_number(one[system].get(name)) for name in FIGURES)]
+            for one in results["conditions"]
+            for system in SYSTEMS
+            if system in one
+        ]
+        sections = [
+            report.Section("By kind of damage", "Means over all amounts of it.", parts),
+            report.Section("Examples", "", [report.cards(cards)]),
+            report.Section("All figures", results["protocol"], [report.table(header, table)]),
+        ]
+        report.write_html(workdir / "report.html", "Repair", sections, lead=_told(results["noise"]))
+
     def _drawn(self, indices) -> np.ndarray:
         """Clips as often as they are drawn in an epoch: for each crop once, and more often where they are clear."""
         config, rate = self.config, self.clips.frontend.sample_rate
@@ -149,6 +329,92 @@ class Experiment:
             yield from itertools.islice(batches, self.config.eval_batches)
         finally:
             batches.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """What came of one damage: for each system and figure the values [b] of clips `chosen` [b], NaN where not asked."""
+
+    damage: str
+    amount: str
+    chosen: np.ndarray
+    figures: dict[str, dict[str, np.ndarray]]
+
+    def means(self) -> dict:
+        """Number of clips, and the mean of each figure of each system."""
+        return {"clips": len(self.chosen)} | {
+            system: {name: float(np.nanmean(values)) for name, values in figures.items() if not np.isnan(values).all()}
+            for system, figures in self.figures.items()
+        }
+
+    def intervals(self, speakers) -> dict:
+        """95 % intervals of the means of the repaired, over speakers [B]."""
+        own = speakers[self.chosen]
+        return {
+            name: metrics.bootstrap_interval(
+                np.array([np.nanmean(values[own == speaker]) for speaker in np.unique(own[~np.isnan(values)])]), np.mean
+            )
+            for name, values in self.figures["repaired"].items()
+            if name in FIGURES and not np.isnan(values).all()
+        }
+
+    def of(self, clips) -> "_Judged":
+        """That of some clips alone."""
+        own = np.isin(self.chosen, clips)
+        figures = {
+            system: {name: values[own] for name, values in figures.items()} for system, figures in self.figures.items()
+        }
+        return _Judged(self.damage, self.amount, self.chosen[own], figures)
+
+
+def _join(parts: list[_Judged]) -> _Judged:
+    """What came of one kind of damage in all its amounts."""
+    first = parts[0]
+    figures = {
+        system: {name: np.concatenate([part.figures[system][name] for part in parts]) for name in figures}
+        for system, figures in first.figures.items()
+    }
+    return _Judged(first.damage, "", np.concatenate([part.chosen for part in parts]), figures)
+
+
+def _figures(clean, waves, rate, scored_every) -> dict[str, np.ndarray]:
+    """Figures [b] of waveforms [b, N] against clean ones; the slow ones of some clips only."""
+    measures = {
+        "si_sdr": lambda x, y: min(audio_metrics.si_sdr(x, y), MOST_DB),
+        "lsd": lambda x, y: audio_metrics.log_spectral_distance(x, y, rate),
+    }
+    for name in ("pesq", "stoi"):
+        if importlib.util.find_spec({"pesq": "pesq", "stoi": "pystoi"}[name]):
+            measures[name] = functools.partial(getattr(audio_metrics, name), sample_rate=rate)
+    figures = {name: np.full(len(clean), np.nan) for name in measures}
+    for i, name in itertools.product(range(len(clean)), measures):
+        with contextlib.suppress(AudioError):  # PESQ hears no speech in a few clips, which count for the rest alone
+            figures[name][i] = measures[name](clean[i], waves[i])
+    quality = np.full(len(clean), np.nan)
+    if scored_every and importlib.util.find_spec("librosa"):
+        for i in range(0, len(clean), scored_every):
+            quality[i] = audio_metrics.quality(clean[i], waves[i], rate).score
+    return figures | {"quality": quality}
+
+
+def _gate(samples, rate):
+    """The baseline: spectral gating with the defaults of noisereduce (T. Sainburg et al., PLOS Comp. Biol. 2020)."""
+    import noisereduce
+
+    return np.asarray(noisereduce.reduce_noise(y=samples, sr=rate), np.float32)
+
+
+def _told(means) -> str:
+    """The figures before and after, in one line."""
+    return ", ".join(f"{title} {_pair(means, name)}" for name, title in FIGURES.items() if name in means["repaired"])
+
+
+def _pair(means, name) -> str:
+    return " → ".join(_number(means[system].get(name)) for system in ("untouched", "repaired"))
+
+
+def _number(value) -> str:
+    return "–" if value is None else f"{value:.2f}" if value < 100 else "100"
 
 
 def _range_db(samples, sample_rate: int) -> float:

@@ -47,5 +47,15 @@ def train(config: Config, features: Path, workdir: Path):
     Experiment(config, features).fit(workdir / "train")
 
 
+def evaluate(config: Config, features: Path, workdir: Path):
+    """The training judged on speakers and noises that it never heard."""
+    Experiment(config, features).evaluate(workdir / "train", workdir / "evaluate")
+
+
+def ship(config: Config, features: Path, workdir: Path):
+    """The bundle."""
+    Experiment(config, features).ship(workdir, Path(__file__).with_name("repair_card.md").read_text())
+
+
 if __name__ == "__main__":
-    _run.main(CONFIG, {"train": train})
+    _run.main(CONFIG, {"train": train, "evaluate": evaluate, "ship": ship})

@@ -147,6 +147,30 @@ def plot_bars(values: Mapping[str, float], path=None, *, mark: float | None = No
     return _saved(figure, path)
 
 
+def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: str = "") -> Figure:
+    """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by kind of damage.
+
+    Args:
+      values: name of the group to name of the series to number; groups and series are drawn in this order.
+      path: where to save the PNG as well, if given.
+      title: what the numbers are.
+    """
+    series = list(dict.fromkeys(name for group in values.values() for name in group))
+    with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "y", "axes.spines.left": False}):
+        figure = Figure(figsize=(max(6.4, 0.9 * len(values)), 3.2), layout="constrained")
+        axis = figure.add_subplot(title=title)
+        width = 0.8 / len(series)
+        for i, name in enumerate(series):
+            heights = [group.get(name, np.nan) for group in values.values()]
+            places = np.arange(len(values)) + (i - (len(series) - 1) / 2) * width
+            axis.bar(places, heights, 0.9 * width, color=COLOURS[i % len(COLOURS)], label=name)
+        axis.set_xticks(np.arange(len(values)), list(values), rotation=30, ha="right")
+        axis.tick_params(axis="both", length=0)
+        axis.axhline(0, color=RULE, linewidth=0.8)
+        figure.legend(loc="outside right upper")
+    return _saved(figure, path)
+
+
 def plot_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, path=None) -> Figure:
     """Draw how often predictions are right against how sure they are; the diagonal is as it should be.
 

@@ -210,6 +210,17 @@ def drift(key, x, severity, sample_rate: int):
     return x * 10 ** (gain_db / 20)
 
 
+# Each kind of damage but noise, as (key, speech [B, N], severity [B], sample rate) → [B, N].
+DAMAGES = {
+    "room": reverberate,
+    "clipping": lambda key, x, severity, sample_rate: clip(x, severity),
+    "drop-outs": drop_out,
+    "band limit": lambda key, x, severity, sample_rate: limit_band(x, severity, severity, sample_rate),
+    "quantisation": lambda key, x, severity, sample_rate: quantise(x, severity),
+    "drift": drift,
+}
+
+
 def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int):
     """A noise for each clip [B, N], of a kind drawn by the odds in the config, with swells, of level 1.
 

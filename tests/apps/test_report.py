@@ -139,3 +139,13 @@ def test_timeline_has_gaps_in_silence(tmp_path):
     loud, soft = axis.patches
     np.testing.assert_array_equal(loud.get_data().values, [0.75, np.nan])
     np.testing.assert_array_equal(soft.get_data().edges, [0, 3, 6])
+
+
+def test_groups_have_a_bar_for_each_series():
+    values = {"noise": {"before": 7.0, "after": 13.0}, "room": {"before": 2.0}}
+    (axis,) = report.plot_groups(values, title="SI-SDR, dB").axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["noise", "room"]
+    heights = [[bar.get_height() for bar in bars] for bars in axis.containers]
+    assert heights[0] == [7.0, 2.0]
+    assert heights[1][0] == 13.0
+    assert np.isnan(heights[1][1]), "what is not there has no bar"

@@ -1,0 +1,131 @@
+"""The repair experiment on buzzes and noises that the test makes: every mode, end to end."""
+
+import copy
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import lin_jax
+from data_pipelines import features
+from data_pipelines.corpora import Utterance
+from experiments import repair
+from experiments._repair import EncoderConfig, Experiment
+from lin_jax.audio.degrade import DegradeConfig
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import ConfigError
+from lin_jax.models.autoencoder import MelAutoencoder
+
+RATE = 16000
+FRONTEND = FrontendConfig(n_mels=16, hop_length=256, trim_db=None, level="rms", level_db=-25.0)
+
+
+def buzz(rng, seconds, hiss):
+    """Syllables of a harmonic sound over a hiss."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    harmonics = rng.uniform(90, 220) * np.arange(1, 20)
+    voice = np.sin(2 * np.pi * harmonics[:, None] * t + rng.uniform(0, 6, (19, 1))).sum(axis=0)
+    return 0.02 * voice * np.sin(2 * np.pi * 3 * t) ** 4 + hiss * rng.standard_normal(len(t))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ten speakers of two clips, those of even number in a hiss; and six noises."""
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
+    for name, count, clips in (("voices", 10, 2), ("noises", 6, 1)):
+        utterances = []
+        for i in range(count * clips):
+            path = folder / f"{name}{i:02d}.wav"
+            hiss = 3e-3 if i // clips % 2 == 0 else 1e-5
+            sound = buzz(rng, 1.2, hiss) if name == "voices" else 0.1 * rng.standard_normal(RATE)
+            soundfile.write(path, sound, RATE)
+            utterances.append(Utterance(path.stem, path, f"{name}{i // clips}"))
+        features.prepare(utterances, folder / name, FRONTEND, store="waveform", progress=False)
+    return folder
+
+
+@pytest.fixture
+def config(folder):
+    """The experiment's own config, but short, with a small network."""
+    config = copy.deepcopy(repair.CONFIG)
+    config.encoder = EncoderConfig(width=4, inner_width=4, inner=(1,), bottleneck=2, hidden=8, middle=(1,))
+    config.noise, config.hold_out, config.validation = str(folder / "noises"), 2, 1
+    config.judged_seconds, config.damaged_every, config.scored_every, config.eval_batches = 1.0, 2, 0, 1
+    config.optim.warmup_steps = 1
+    config.degrade = DegradeConfig(noise_prob=1.0, kinds=(1, 0, 0, 0, 0), clip_prob=0.5)
+    config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
+    config.loader = dataclasses.replace(config.loader, batch_size=4, crop_seconds=0.6)
+    return config
+
+
+def test_train_judge_and_ship(folder, config, tmp_path, capsys):
+    with pytest.raises(ConfigError, match="--mode=evaluate first"):
+        repair.ship(config, folder / "voices", tmp_path)
+    repair.train(config, folder / "voices", tmp_path)
+    history = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
+    assert {"train/loss", "train/si_sdr", "eval/loss", "eval/si_sdr", "eval/si_sdr_gain"} <= set().union(*history)
+
+    repair.evaluate(config, folder / "voices", tmp_path)
+    results = json.loads((tmp_path / "evaluate/results.json").read_text())
+    assert results["protocol"].startswith("speaker-disjoint")
+    assert (results["train_speakers"], results["train_noises"]) == (7, 5)
+    assert len(results["speakers"]["voices"]) == 2
+    assert len(results["noises"]) == 1
+    rows = {(one["damage"], one["amount"]): one for one in results["conditions"]}
+    assert len(rows) == 1 + 4 + 6 * 3
+    assert rows["clean", ""]["clips"] == 4
+    assert rows["room", "0.5"]["clips"] == 2
+    for snr in (0, 5, 10, 15):
+        assert rows["noise", f"{snr} dB"]["untouched"]["si_sdr"] == pytest.approx(snr, abs=0.5)
+    assert rows["clean", ""]["untouched"]["si_sdr"] == 100
+    low, high = results["noise"]["intervals"]["si_sdr"]
+    assert low <= results["noise"]["repaired"]["si_sdr"] <= high
+    worse = [rows["clipping", amount]["untouched"]["si_sdr"] for amount in ("0.2", "0.5", "0.8")]
+    assert worse == sorted(worse, reverse=True)
+    assert "noise 5 dB: SI-SDR, dB 5." in capsys.readouterr().out
+    for name in ("report.html", "si_sdr.png", "examples/noise-5-dB-repaired.flac", "examples/room-0.5-clean.png"):
+        assert (tmp_path / "evaluate" / name).exists()
+
+    bundle = lin_jax.load(repair.ship(config, folder / "voices", tmp_path) or tmp_path / "ship/repair")
+    example = folder / "voices00.wav"
+    samples, _ = soundfile.read(example, dtype="float32")
+    assert np.abs(bundle.repair(samples, RATE) - samples).max() > 0
+    card = (tmp_path / "ship/repair/README.md").read_text()
+    assert "7 speakers of voices" in card
+    assert "| noise | 10 dB | 10." in card
+
+
+def test_what_is_heard(folder, config):
+    """Held-out speakers and noises are apart, and clear clips come more often."""
+    config.clear_weight = 3
+    experiment = Experiment(config, folder / "voices")
+    sides = [set(experiment.speakers[side]) for side in dataclasses.astuple(experiment.split)[1:]]
+    assert [len(side) for side in sides] == [7, 1, 2]
+    assert sorted([*experiment.heard_noises, *experiment.unheard_noises]) == list(range(6))
+    drawn = experiment._drawn(np.arange(20))
+    times = np.bincount(drawn)
+    assert set(times[0::4]) == set(times[1::4]) == {2}, "1.2 s are two crops of 0.6 s"
+    assert set(times[2::4]) == set(times[3::4]) == {6}
+
+
+def test_the_original_network_without_recorded_noises(folder, config, tmp_path):
+    config.network, config.task.loss, config.noise = "mel", "mel", ""
+    config.train.num_steps, config.degrade.kinds = 2, (0.5, 0.5, 0, 0, 0)
+    task, result = Experiment(config, folder / "voices").fit(tmp_path)
+    assert isinstance(task.model, MelAutoencoder)
+    assert np.isfinite(result.best["loss"])
+
+
+def test_what_cannot_work(folder, config, tmp_path):
+    config.hold_out = 0
+    with pytest.raises(ConfigError, match="no speakers to judge on"):
+        Experiment(config, folder / "voices").evaluate(tmp_path, tmp_path)
+    config.hold_out, config.judged_seconds = 2, 60.0
+    with pytest.raises(ConfigError, match="lower judged_seconds"):
+        Experiment(config, folder / "voices")._judged()
+    config.network = "deep"
+    with pytest.raises(ConfigError, match="choose spectral or mel"):
+        Experiment(config, folder / "voices")
