@@ -51,7 +51,8 @@ EXTRAS["dev"] = [
     "pytest-xdist>=3.6",
     "ruff>=0.14",
 ]
-EXTRAS["eval"] = [*EXTRAS["eval"], "pesq>=0.0.4"]  # built from C source, so no test may need it
+# Built from C source, or of a source that is: no test may need them.
+EXTRAS["eval"] = [*EXTRAS["eval"], "pesq>=0.0.4", "mel-cepstral-distance>=0.0.4"]
 
 setup(
     name="lin_jax",

@@ -1,11 +1,14 @@
-"""Figures of a waveform against the clean one it should be: how well a recording was repaired or copied.
+"""Figures of a waveform against the one it should be: how well a recording was repaired, or a voice copied.
 
-Every function takes the reference first, then the estimate: mono waveforms [N] of one rate, sample by sample in step.
-They run on the host, a clip at a time. Shapes: N samples, T frames, M mel bands, F frequency bins.
+Every function takes the reference first, then the estimate: mono waveforms [N] of one rate, sample by sample in step
+except where they are said to be aligned. They run on the host, a clip at a time. Shapes: N samples, T frames, M mel
+bands, F frequency bins.
 """
 
 import dataclasses
 import importlib
+import os
+import tempfile
 
 import numpy as np
 
@@ -124,6 +127,49 @@ def stoi(reference, estimate, sample_rate: int) -> float:
     """
     package = _extra("pystoi")
     return float(package.stoi(*_pair(reference, estimate), sample_rate))
+
+
+def mel_cepstral_distance(reference, estimate, sample_rate: int) -> float:
+    """Mel-cepstral distance in dB after alignment, lower is better, by the package `mel-cepstral-distance`.
+
+    R. F. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM 1993, over dynamic
+    time warping. Other packages give other figures: name this one beside it. Its frames are of 32 ms, every 8, of 20
+    mel bands, of which coefficients 1 to 15 are compared.
+    """
+    import soundfile
+
+    package = _extra("mel_cepstral_distance")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, name) for name in ("reference.wav", "estimate.wav")]
+        for path, samples in zip(paths, (reference, estimate), strict=True):
+            soundfile.write(path, np.clip(samples, -1.0, 1.0), sample_rate, subtype="PCM_16")
+        return float(package.compare_audio_files(*paths)[0])
+
+
+def pitch_errors(reference, estimate, sample_rate: int, *, n_mels: int = 40) -> tuple[float, float]:
+    """How far the melody is off after alignment of the mel spectrograms by dynamic time warping.
+
+    Args:
+      reference: waveform [N].
+      estimate: waveform, of any length.
+      sample_rate: of both, in Hz.
+      n_mels: bands by which they are aligned.
+
+    Returns:
+      Root mean square difference of the natural logarithms of the pitch where both are voiced, NaN where they never
+      are; and the share of frames in which only one of them is.
+    """
+    librosa = _extra("librosa")
+    spectra = [_spectrum(x, sample_rate)[::2] for x in (reference, estimate)]  # as often as the pitch, every 16 ms
+    bank = frontend.mel_filter_bank(sample_rate, 2 * (spectra[0].shape[1] - 1), n_mels, 0.0, None)
+    mels = _decibels([np.abs(spectrum) ** 2 @ bank.T for spectrum in spectra])  # [T, M]
+    _, path = librosa.sequence.dtw(mels[0].T, mels[1].T)
+    pitches = [pitch_contour(x, sample_rate) for x in (reference, estimate)]
+    true, found = (pitch[np.minimum(steps, len(pitch) - 1)] for pitch, steps in zip(pitches, path.T, strict=True))
+    voiced = (true > 0) & (found > 0)
+    difference = np.log(found[voiced] / true[voiced])
+    rmse = float(np.sqrt(np.square(difference).mean())) if voiced.any() else float("nan")
+    return rmse, float(np.mean((true > 0) != (found > 0)))
 
 
 def _pair(reference, estimate) -> tuple[np.ndarray, np.ndarray]:

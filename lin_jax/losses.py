@@ -1,6 +1,7 @@
 """Losses: pure functions, one value per example; whoever averages them decides what an example weighs.
 
-Shapes: B batch, C classes, E embedding, N samples, T frames, F frequency bins.
+Shapes: B batch, C classes, E embedding, N samples, T frames, F frequency bins, M mel bins, S decoder steps, L source
+positions.
 """
 
 from collections.abc import Sequence
@@ -200,6 +201,64 @@ def si_sdr(estimate, target, *, most_db=50.0):
     signal = scale**2 * energy
     distortion = jnp.sum((estimate - scale[..., None] * target) ** 2, axis=-1)
     return 10.0 * jnp.log10((signal + 1e-10) / (distortion + 10.0 ** (-most_db / 10.0) * signal + 1e-10))
+
+
+def mel_distance(estimate, target, num_frames):
+    """Mean absolute plus mean squared difference of frames.
+
+    Args:
+      estimate: normalised mel frames [B, T, M].
+      target: what they should be [B, T, M].
+      num_frames: valid frames of each clip [B] int.
+
+    Returns:
+      Distance of each clip [B], over its valid frames and all bins.
+    """
+    valid = jnp.arange(target.shape[1]) < num_frames[:, None]
+    difference = jnp.where(valid[..., None], estimate - target, 0.0)
+    total = jnp.sum(jnp.abs(difference) + difference**2, axis=(1, 2))
+    return total / jnp.maximum(num_frames * target.shape[2], 1)
+
+
+def stop_cross_entropy(logits, num_steps, *, positive_weight=1.0):
+    """Binary cross entropy of whether a step is the last one of its clip.
+
+    Args:
+      logits: of each step [B, S].
+      num_steps: steps of each clip [B] int; later ones do not count.
+      positive_weight: of the last step, the only one of its kind.
+
+    Returns:
+      Loss in nats of each clip [B], averaged over its steps.
+    """
+    step = jnp.arange(logits.shape[1])
+    last, valid = step == num_steps[:, None] - 1, step < num_steps[:, None]
+    each = jnp.where(last, positive_weight * jax.nn.softplus(-logits), jax.nn.softplus(logits))
+    return jnp.sum(jnp.where(valid, each, 0.0), axis=1) / jnp.maximum(num_steps, 1)
+
+
+def guided_attention(attention, num_steps, length, *, sigma=0.2):
+    """How far attention strays from the diagonal, 0 to 1.
+
+    H. Tachibana, K. Uenoyama and S. Aihara, "Efficiently trainable text-to-speech system based on deep convolutional
+    networks with guided attention", ICASSP 2018, equation 5, but summed over the source and averaged over the steps, so
+    that long texts weigh as much as short ones.
+
+    Args:
+      attention: weights [B, S, L].
+      num_steps: steps of each clip [B] int.
+      length: source positions of each clip [B] int.
+      sigma: width of the diagonal that is free, as a share of the clip.
+
+    Returns:
+      Loss of each clip [B].
+    """
+    S, L = attention.shape[1:]
+    time = jnp.arange(S) / jnp.maximum(num_steps, 1)[:, None]  # [B, S]
+    place = jnp.arange(L) / jnp.maximum(length, 1)[:, None]  # [B, L]
+    away = 1.0 - jnp.exp(-((place[:, None, :] - time[:, :, None]) ** 2) / (2.0 * sigma**2))
+    away = jnp.where((time < 1.0)[:, :, None], away, 0.0)
+    return jnp.sum(attention * away, axis=(1, 2)) / jnp.maximum(num_steps, 1)
 
 
 def _unit(x):

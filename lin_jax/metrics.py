@@ -2,7 +2,8 @@
 
 A classifier is summed up by its confusion matrix (row: true class, column: predicted class); every figure below is a
 function of it, so merging two evaluations is adding two matrices. Verification is judged on scored trials, pairs of
-clips of the same speaker or not. Shapes: B batch, C classes, S speakers, N trials, K thresholds, E embedding.
+clips of the same speaker or not. Shapes: B batch, C classes, S speakers
+(of attention: decoder steps), L source positions, N trials, K thresholds, E embedding.
 """
 
 import jax
@@ -314,6 +315,42 @@ def fit_logistic(inputs, same, *, decay=1e-6):
     found = optimize.minimize(cross_entropy, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
     slope = float(found[0]) if inputs.ndim == 1 else found[:-1].astype(np.float32)
     return slope, float(found[-1])
+
+
+def attention_health(attention, num_steps, length, *, band=0.15, tolerance=3):
+    """How well attention reads its source from one end to the other; pure, for use inside a jitted step.
+
+    Args:
+      attention: weights [B, S, L].
+      num_steps: decoder steps of each clip [B] int.
+      length: source positions of each clip [B] int.
+      band: half-width of the diagonal, as a share of the clip.
+      tolerance: positions that may be passed over at once, or gone back by.
+
+    Returns:
+      dict of [B] float32: "focus", the mean over the steps of the largest weight; "diagonality", the share of the
+      weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019, section 4.3); "skipped", positions passed
+      over beyond the tolerance or not reached by the end; "repeated", positions gone back by, at the farthest.
+    """
+    S, L = attention.shape[1:]
+    steps = jnp.arange(S) < num_steps[:, None]  # [B, S]
+    count = jnp.maximum(num_steps, 1)
+    time = jnp.arange(S) / jnp.maximum(num_steps - 1, 1)[:, None]
+    place = jnp.arange(L) / jnp.maximum(length - 1, 1)[:, None]
+    near = (jnp.abs(place[:, None, :] - time[:, :, None]) <= band) & steps[:, :, None]
+    path = jnp.where(steps, jnp.argmax(attention, axis=-1), 0)
+    furthest = jax.lax.cummax(path, axis=1)
+    before = jnp.pad(furthest, ((0, 0), (1, 0)))[:, :-1]
+    ahead, back = path - before, jnp.where(steps, before - path, 0)
+    unread = length - 1 - furthest[:, -1]
+    return {
+        "focus": jnp.sum(jnp.where(steps, attention.max(axis=-1), 0.0), axis=1) / count,
+        "diagonality": jnp.sum(jnp.where(near, attention, 0.0), axis=(1, 2)) / count,
+        "skipped": (
+            jnp.sum(jnp.where(ahead > tolerance, ahead - 1, 0), axis=1) + jnp.where(unread > tolerance, unread, 0)
+        ).astype(jnp.float32),
+        "repeated": jnp.max(jnp.where(back > tolerance, back, 0), axis=1).astype(jnp.float32),
+    }
 
 
 def _ratio(numerator, denominator):

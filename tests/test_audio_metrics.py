@@ -103,3 +103,28 @@ def test_missing_package_is_named(monkeypatch):
 def test_what_is_not_in_step_is_refused(other):
     with pytest.raises(AudioError, match="cannot be compared"):
         audio_metrics.si_sdr(CLEAN, other)
+
+
+def test_pitch_errors():
+    """A voice a tenth higher, or slower, or half of it whispered, against itself."""
+
+    def buzz(hz, seconds):
+        t = np.arange(round(seconds * RATE)) / RATE
+        envelope = np.minimum(1.0, 4 * np.abs(np.sin(np.pi * t / seconds * 2)))  # two syllables
+        return sum(np.sin(2 * np.pi * k * hz * t) / k for k in range(1, 20)) * envelope * 0.1
+
+    true = buzz(120.0, 0.8)
+    assert audio_metrics.pitch_errors(true, true, RATE) == (0.0, 0.0)
+    higher, _ = audio_metrics.pitch_errors(true, buzz(132.0, 0.8), RATE)
+    assert higher == pytest.approx(np.log(1.1), abs=0.02)
+    slower, unvoiced = audio_metrics.pitch_errors(true, buzz(120.0, 1.0), RATE)
+    assert slower < 0.02
+    assert unvoiced < 0.1
+    whispered = np.where(np.arange(len(true)) < len(true) // 2, true, 0.1 * voices.noise(0.8))
+    assert audio_metrics.pitch_errors(true, whispered, RATE)[1] > 0.12
+
+
+def test_mel_cepstral_distance():
+    pytest.importorskip("mel_cepstral_distance")
+    assert audio_metrics.mel_cepstral_distance(CLEAN, CLEAN, RATE) == pytest.approx(0, abs=1e-6)
+    assert audio_metrics.mel_cepstral_distance(CLEAN, CLEAN + NOISE, RATE) > 2

@@ -179,3 +179,28 @@ def test_compressed_spectrum(sounds):
     np.testing.assert_allclose(one, (2**0.5 - 1) ** 2 * magnitudes.mean(axis=(1, 2)), rtol=1e-2)
     gradient = jax.grad(lambda x: losses.compressed_spectrum(x, target).sum())(np.zeros_like(target))
     assert np.isfinite(gradient).all(), "silence"
+
+
+def test_mel_distance_and_stops_by_hand():
+    target = np.zeros((2, 4, 3), np.float32)
+    estimate = np.full_like(target, 2.0)
+    estimate[1, 2:] = 99.0  # past its end
+    np.testing.assert_allclose(losses.mel_distance(estimate, target, np.array([4, 2])), 2.0 + 4.0)
+
+    logits = np.array([[-1.0, -2.0, 3.0, 9.0], [0.5, 7.0, 7.0, 7.0]])
+    softplus = lambda x: np.log1p(np.exp(x))  # noqa: E731
+    expected = [(softplus(-1.0) + softplus(-2.0) + 5 * softplus(-3.0)) / 3, 5 * softplus(-0.5)]
+    found = losses.stop_cross_entropy(logits, np.array([3, 1]), positive_weight=5.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_guided_attention_by_hand():
+    """Nothing on the diagonal, 1 - exp(-d²/2σ²) at a distance d from it, and padding does not count."""
+    attention = np.zeros((3, 6, 8), np.float32)
+    attention[0, range(4), range(4)] = 1.0
+    attention[1, :4, 0] = 1.0
+    attention[2] = attention[1]
+    attention[2, 4:] = 1.0
+    found = losses.guided_attention(attention, np.full(3, 4), np.full(3, 4), sigma=0.2)
+    expected = np.mean(1 - np.exp(-((np.arange(4) / 4) ** 2) / 0.08))
+    np.testing.assert_allclose(found, [0.0, expected, expected], atol=1e-6)

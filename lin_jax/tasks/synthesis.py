@@ -1,0 +1,213 @@
+"""Speech synthesis: a source, a text or a recording, becomes the mel frames of someone who says the same.
+
+Shapes: B batch, L symbols, T frames, M mel bins, D features of a recording, E embedding, S decoder steps.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from lin_jax import losses, metrics
+from lin_jax.audio import frontend as front_end
+from lin_jax.errors import ConfigError
+from lin_jax.models.layers import frame_mask
+
+HEALTH = ("focus", "diagonality", "skipped", "repeated")
+
+
+@dataclasses.dataclass
+class SynthesisConfig:
+    """How a synthesizer is trained. Values in pairs go from the first to the second in `schedule_steps` steps.
+
+    Attributes:
+      stop_weight: of the stop loss.
+      stop_positive: weight of the last step of a clip in it.
+      guided_weight: of the guided-attention loss.
+      guided_sigma: width of the diagonal that it leaves free.
+      prenet_dropout: share of the last frame's features that is withheld from the decoder.
+      schedule_steps: training steps.
+      source_mfcc: coefficients of a recording that the decoder says again.
+      max_seconds: after which speech is stopped.
+    """
+
+    stop_weight: float = 1.0
+    stop_positive: float = 8.0
+    guided_weight: tuple[float, float] = (5.0, 0.5)
+    guided_sigma: float = 0.2
+    prenet_dropout: tuple[float, float] = (0.5, 0.2)
+    schedule_steps: int = 20_000
+    source_mfcc: int = 20
+    max_seconds: float = 15.0
+
+    def validate(self):
+        """Raises ConfigError unless the values can work."""
+        shares = (*self.prenet_dropout, self.guided_sigma)
+        if not all(0 <= share < 1 for share in shares) or not self.guided_sigma:
+            raise ConfigError(f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give shares")
+        if not self.max_seconds > 0 or self.schedule_steps < 1:
+            raise ConfigError(f"max_seconds {self.max_seconds:g}, schedule_steps {self.schedule_steps}: give more")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Synthesis:
+    """The task of speaking in a given voice.
+
+    A batch holds "features" [B, T, M], log-mel frames of what should be said, and "num_frames" [B]; "voice", embeddings
+    [B, E] float or numbers of speakers [B] int; "weight" [B]; and one source, either "symbols" [B, L] int32 and
+    "num_symbols" [B], or "source" [B, T', M] and "num_source_frames" [B], log-mel frames of another recording in which
+    the same is said, of which the network is given the MFCCs. How many steps were trained stands in the variables, in
+    "schedule".
+
+    Attributes:
+      model: a `Synthesizer`.
+      frontend: how a waveform becomes features: "log_mel" without deltas.
+      mean: of each feature over the training frames [M].
+      std: its standard deviation [M].
+      voice_size: E, or 0 where voices are numbers.
+      sources: kinds of source that the network is given: "text", "speech" or both.
+      config: see `SynthesisConfig`.
+    """
+
+    model: nn.Module
+    frontend: front_end.FrontendConfig
+    mean: Any
+    std: Any
+    voice_size: int = 0
+    sources: tuple[str, ...] = ("text",)
+    config: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
+
+    monitor: ClassVar[str] = "mel"
+    monitor_mode: ClassVar[str] = "min"
+
+    @property
+    def max_frames(self) -> int:
+        """Frames after which speech is stopped."""
+        return int(self.frontend.num_frames(round(self.config.max_seconds * self.frontend.sample_rate)))
+
+    def init(self, key):
+        """Draw the variables for all kinds of source."""
+        self.config.validate()
+        if self.frontend.feature != "log_mel" or self.frontend.deltas:
+            raise ConfigError("speech is made of log_mel features without deltas only: change the front end")
+        M = self.frontend.num_features
+        voice = jnp.zeros((1, self.voice_size)) if self.voice_size else jnp.zeros(1, jnp.int32)
+        batch = {"features": jnp.zeros((1, 8, M)), "num_frames": jnp.full(1, 8), "voice": voice}
+        kinds = {
+            "text": {"symbols": jnp.zeros((1, 8), jnp.int32), "num_symbols": jnp.full(1, 8)},
+            "speech": {"source": jnp.zeros((1, 8, M)), "num_source_frames": jnp.full(1, 8)},
+        }
+        parameters = {}
+        for kind in self.sources:  # what both kinds share is drawn alike
+            parameters |= self.model.init(key, *self._inputs(batch | kinds[kind]), train=False)["params"]
+        return {"params": parameters, "schedule": {"step": jnp.zeros(())}}
+
+    def loss(self, params, model_state, batch, key):
+        """Mean training loss, the new model state and the sums of a batch; see `Task.loss`."""
+        step = model_state["schedule"]["step"]
+        progress = jnp.minimum(step / self.config.schedule_steps, 1.0)
+        prenet_dropout, guided = (
+            start + progress * (end - start) for start, end in (self.config.prenet_dropout, self.config.guided_weight)
+        )
+        decoded = self.model.apply(
+            {"params": params},
+            *self._inputs(batch),
+            train=True,
+            prenet_dropout=prenet_dropout,
+            rngs={"dropout": key},
+        )
+        sums = self._sums(decoded, batch)
+        total = sums["coarse"] + sums["mel"] + self.config.stop_weight * sums["stop"] + guided * sums["guided"]
+        sums["loss"] = total
+        return total / jnp.maximum(sums["weight"], 1.0), ({"schedule": {"step": step + 1}}, sums)
+
+    def evaluate(self, variables, batch):
+        """Losses of an evaluation batch with each frame told the last one, and how speech made without that ends."""
+        sums = self._sums(self._apply(variables, *self._inputs(batch), train=False), batch)
+        said, weight = self._generate(variables, batch), batch["weight"]
+        sums |= self._health(said, batch, weight)
+        sums["stop_failures"] = jnp.sum(weight * ~said.stopped)
+        sums["length_error"] = jnp.sum(weight * jnp.abs(said.num_frames / batch["num_frames"] - 1.0))
+        return sums
+
+    def summarise(self, sums):
+        """Means over the clips of merged sums."""
+        weight = max(float(sums["weight"]), 1.0)
+        names = ("loss", "mel", "coarse", "stop", "guided", *HEALTH, "stop_failures", "length_error")
+        return {name: float(sums[name]) / weight for name in names if name in sums}
+
+    def predict(self, variables, batch):
+        """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L]."""
+        said = self._generate(variables, batch)
+        valid = frame_mask(said.num_frames, said.mel.shape[1])
+        features = jnp.where(valid[..., None], said.mel * self.std + self.mean, 0.0)
+        return {
+            "features": features,
+            "num_frames": said.num_frames,
+            "stopped": said.stopped,
+            "attention": said.attention,
+        }
+
+    def _inputs(self, batch):
+        """What the network is given: source, its length, voice, normalised frames and their number."""
+        frames = (batch["features"] - self.mean) / self.std
+        return *self._source(batch), batch["voice"], frames, batch["num_frames"]
+
+    def _source(self, batch):
+        """The source and its length; a recording as MFCCs, each normalised over the clip, so that less is left of who
+        says it and through what.
+        """
+        if "symbols" in batch:
+            return batch["symbols"], batch["num_symbols"]
+        length = batch["num_source_frames"]
+        mask = frame_mask(length, batch["source"].shape[1])[..., None]
+        mfcc = front_end.mfcc(batch["source"], self.config.source_mfcc)
+        mean = jnp.mean(mfcc, axis=1, keepdims=True, where=mask)
+        variance = jnp.mean((mfcc - mean) ** 2, axis=1, keepdims=True, where=mask)
+        return jnp.where(mask, (mfcc - mean) * jax.lax.rsqrt(variance + 1e-4), 0.0), length
+
+    def _apply(self, variables, *inputs, **options):
+        return self.model.apply({"params": variables["params"]}, *inputs, **options)
+
+    def _generate(self, variables, batch):
+        inputs = *self._source(batch), batch["voice"]
+        return self._apply(variables, *inputs, method="generate", max_frames=self.max_frames)
+
+    def _sums(self, decoded, batch):
+        """Losses summed over the clips, and the health of attention."""
+        weight, num_frames = batch["weight"], batch["num_frames"]
+        target = (batch["features"] - self.mean) / self.std
+        T, num_steps = target.shape[1], -(-num_frames // self.model.reduction)
+        length = self._attended(batch, decoded)
+        each = {
+            "coarse": losses.mel_distance(decoded.coarse[:, :T], target, num_frames),
+            "mel": losses.mel_distance(decoded.mel[:, :T], target, num_frames),
+            "stop": losses.stop_cross_entropy(decoded.stop, num_steps, positive_weight=self.config.stop_positive),
+            "guided": losses.guided_attention(decoded.attention, num_steps, length, sigma=self.config.guided_sigma),
+        }
+        sums = {name: jnp.sum(weight * value) for name, value in each.items()}
+        return sums | {"weight": jnp.sum(weight)} | self._health(decoded, batch, weight)
+
+    def _health(self, decoded, batch, weight):
+        num_steps = -(-decoded.num_frames // self.model.reduction)
+        health = metrics.attention_health(decoded.attention, num_steps, self._attended(batch, decoded))
+        return {name: jnp.sum(weight * value) for name, value in health.items()}
+
+    @staticmethod
+    def _attended(batch, decoded):
+        """Positions that each clip attends to [B]: symbols, or what is left of the frames of a recording."""
+        if "symbols" in batch:
+            return batch["num_symbols"]
+        shortened = batch["source"].shape[1] / decoded.attention.shape[-1]
+        return jnp.ceil(batch["num_source_frames"] / round(shortened)).astype(int)
+
+
+def pad_symbols(texts, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as numbers of symbols, each [L] int, as a batch: [B, size] int32 and lengths [B]."""
+    symbols = np.zeros((len(texts), size), np.int32)
+    for row, ids in zip(symbols, texts, strict=True):
+        row[: len(ids)] = ids
+    return symbols, np.array([len(ids) for ids in texts], np.int32)

@@ -1,0 +1,137 @@
+"""The synthesis task: it overfits, stops where the target ends, and filler and padding change nothing."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import ConfigError
+from lin_jax.models.synthesizer import Synthesizer
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
+from lin_jax.training.state import create_state
+from lin_jax.training.step import make_train_step
+
+KEY = jax.random.key(0)
+M, T, L = 4, 20, 6
+FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
+MEAN, STD = np.full(M, -40.0, np.float32), np.full(M, 10.0, np.float32)
+NETWORK = Synthesizer(
+    num_mels=M,
+    num_symbols=8,
+    num_voices=2,
+    symbol_features=12,
+    encoder_hidden=16,
+    voice_features=4,
+    decoder_hidden=32,
+    prenet=(16,),
+    postnet=(8,),
+    dropout=0.0,
+)
+
+
+def make_task(**options):
+    config = {"prenet_dropout": (0.0, 0.0), "guided_weight": (1.0, 1.0), "max_seconds": 0.4, "source_mfcc": M}
+    return Synthesis(NETWORK, FRONTEND, MEAN, STD, config=SynthesisConfig(**config | options))
+
+
+def make_batch():
+    """Symbols of one spectrum each, some of them longer than others."""
+    rng = np.random.default_rng(0)
+    symbols = np.array([[2, 3, 4, 5, 6, 1], [6, 4, 2, 1, 0, 0]], np.int32)
+    spectra = rng.normal(size=(8, M))
+    spoken = [np.repeat(spectra[row[row > 0]], [3, 4, 3, 4, 4, 2][: (row > 0).sum()], axis=0) for row in symbols]
+    features = np.zeros((2, T, M), np.float32)
+    for row, frames in zip(features, spoken, strict=True):
+        row[: len(frames)] = MEAN + STD * frames
+    return {
+        "features": features,
+        "num_frames": np.array([len(frames) for frames in spoken], np.int32),
+        "symbols": symbols,
+        "num_symbols": np.array([6, 4], np.int32),
+        "voice": np.array([0, 1], np.int32),
+        "weight": np.ones(2, np.float32),
+    }
+
+
+def test_overfits_one_batch():
+    """Speech made without help is as long as the target, to a step, and sounds like it."""
+    task, batch, optimizer = make_task(), make_batch(), optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
+    state = jax.jit(functools.partial(create_state, task, optimizer))(KEY)
+    step = jax.jit(make_train_step(task, optimizer))
+    first = None
+    for _ in range(250):
+        state, sums = step(state, batch, KEY)
+        first = first or task.summarise(sums)
+    figures = task.summarise(sums)
+    assert figures["loss"] < 0.15 * first["loss"]
+    assert state.variables["schedule"]["step"] == 250
+    said = jax.jit(task.predict)(state.variables, batch)
+    assert said["stopped"].all()
+    assert (np.abs(said["num_frames"] - batch["num_frames"]) <= NETWORK.reduction).all()
+    error = np.abs(np.asarray(said["features"])[0, :18] - batch["features"][0, :18]).mean()
+    assert error < 0.3 * STD[0]
+
+
+def test_padding_and_filler_change_nothing():
+    """Rubbish in the padding and in a clip of weight zero, against zeros there."""
+    task, batch = make_task(), make_batch()
+    variables = jax.jit(task.init)(KEY)
+    evaluate = jax.jit(task.evaluate)
+    clean = {name: np.concatenate([value, value[:1]]) for name, value in batch.items()}
+    clean["weight"][2] = 0.0
+    spoilt = jax.tree.map(np.copy, clean)
+    spoilt["features"][np.arange(T) >= clean["num_frames"][:, None]] = 7.0
+    spoilt["symbols"][np.arange(L) >= clean["num_symbols"][:, None]] = 7
+    spoilt["features"][2], spoilt["symbols"][2], spoilt["voice"][2] = -3.0, 3, 1
+    expected, found = (task.summarise(evaluate(variables, one)) for one in (clean, spoilt))
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert {"mel", "stop_failures", "length_error", "diagonality", "skipped"} <= set(expected)
+
+
+def test_schedules():
+    """What the loss weighs moves with the steps that were trained, and then stays."""
+    task, batch = make_task(guided_weight=(3.0, 1.0), schedule_steps=10), make_batch()
+    variables = jax.jit(task.init)(KEY)
+
+    @jax.jit
+    def weight_at(step):
+        _, (state, sums) = task.loss(variables["params"], {"schedule": {"step": step}}, batch, KEY)
+        rest = sums["coarse"] + sums["mel"] + sums["stop"]
+        return (sums["loss"] - rest) / sums["guided"], state["schedule"]["step"]
+
+    found = [weight_at(step)[0] for step in (0.0, 5.0, 10.0, 99.0)]
+    np.testing.assert_allclose(found, [3.0, 2.0, 1.0, 1.0], rtol=1e-3)
+    assert weight_at(5.0)[1] == 6
+
+
+def test_two_sources_share_the_decoder():
+    """A recording's loudness and colour do not reach the network; its shapes are those of a text's."""
+    task = Synthesis(
+        NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=SynthesisConfig(source_mfcc=3)
+    )
+    shapes = jax.eval_shape(task.init, KEY)["params"]
+    assert {"text_encoder", "speech_encoder", "cell"} <= set(shapes)
+    batch = {**make_batch(), "voice": np.zeros((2, 3), np.float32)}
+    batch |= {"source": batch["features"], "num_source_frames": batch["num_frames"]}
+    del batch["symbols"], batch["num_symbols"]
+    one, length = task._source(batch)
+    np.testing.assert_array_equal(length, batch["num_frames"])
+    colour = np.array([3.0, -8.0, 0.0, 11.0], np.float32)
+    valid = (np.arange(T) < length[:, None])[..., None]
+    other, _ = task._source({**batch, "source": np.where(valid, batch["source"] + colour, 5.0)})
+    np.testing.assert_allclose(other, one, atol=1e-4)
+    assert not one[~np.broadcast_to(valid, one.shape)].any()
+    said = jax.eval_shape(task.predict, {"params": shapes}, batch)
+    assert said["attention"].shape == (2, -(-task.max_frames // 2), 5)
+    jax.eval_shape(task.evaluate, {"params": shapes}, batch)
+
+
+def test_settings_that_cannot_work():
+    with pytest.raises(ConfigError, match="give shares"):
+        make_task(prenet_dropout=(1.0, 0.0)).init(KEY)
+    with pytest.raises(ConfigError, match="log_mel features without deltas"):
+        Synthesis(NETWORK, FrontendConfig(feature="mfcc"), jnp.zeros(20), jnp.ones(20)).init(KEY)
