@@ -3,24 +3,43 @@
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 
 import lin_jax
 from data_pipelines.corpora import synthetic
 from experiments import demo
+from lin_jax import bundles
+from lin_jax.audio import files
+from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import CorpusError
+from lin_jax.models.autoencoder import MelAutoencoder
 
 
 def test_demo_goes_the_whole_way(tmp_path, capsys):
     pytest.importorskip("espeakng_loader")
     size = demo.Size(speakers=14, clips=1, num_steps=4, eval_every=4, widths=(4,))
-    page = demo.run(tmp_path, size).read_text(encoding="utf-8")
+    network = MelAutoencoder(widths=(4,))
+    variables = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 16000)))
+    repairer = bundles.Repairer("mended", network, FrontendConfig(), jax.tree.map(np.asarray, variables))
+    mended = str(bundles.save(tmp_path / "mended", repairer, ""))
+    page = demo.run(tmp_path, size, mended).read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     bundle = lin_jax.load(tmp_path / "style")
     assert bundle.labels == tuple(sorted(synthetic.STYLES))
     assert lin_jax.load(tmp_path / "sex").labels == ("female", "male")
-    for heading in ("In figures", "Corpus", "Training", "Judgement", "Listen", "Gender", "Who is speaking", "Use"):
+    for heading in (
+        "In figures",
+        "Corpus",
+        "Training",
+        "Judgement",
+        "Listen",
+        "Gender",
+        "Who is speaking",
+        "Repair",
+        "Use",
+    ):
         assert f"<h2>{heading}</h2>" in page
     assert page.count("<audio") >= 5
     assert "<strong>8</strong><span>clips judged" in page, "two of fourteen voices, with a clip in each style"
@@ -31,11 +50,14 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     heard = bundle.predict(clip)
     assert asked[0][1].split()[1:3] == [heard.label, f"{heard.probabilities[heard.label]:.0%}"]
     verifier = lin_jax.load(tmp_path / "speakers")
-    for command, answer in asked[2:]:
+    for command, answer in asked[2:4]:
         verdict = verifier.verify(*command.split()[-2:])
         assert f"score {verdict.score:.3f}" in answer
     noise = np.random.default_rng(9).normal(0, 0.1, 32000)
     assert verifier.verify(clip, noise, sample_rate=16000).same == "unsure"
+    for name in ("noise", "clipping", "drop-outs"):
+        before, after = (files.describe(tmp_path / f"{folder}/{name}.wav") for folder in ("damaged", "repaired"))
+        assert before == after
     for name in ("style", "speakers"):
         lines = (tmp_path / f"training/{name}/metrics.jsonl").read_text().splitlines()
         assert max(json.loads(line).get("step", 0) for line in lines) == 4
