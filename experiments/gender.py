@@ -51,7 +51,7 @@ CONFIG = Config(
         time_masks=2,
     ),
     optim=OptimConfig(learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.99),
-    train=TrainConfig(num_steps=1500, eval_every=250, checkpoint_every=250),
+    train=TrainConfig(num_steps=1200, eval_every=250, checkpoint_every=250),
 )
 CONFIG.loader.crop_seconds = 2.5
 
