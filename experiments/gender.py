@@ -35,7 +35,7 @@ FOLDS = 5
 CHILD = 14  # years: the voices of younger boys have not broken
 SNRS = (20, 10, 0)  # dB
 PER_SPEAKER = 4  # clips of a speaker that are heard in noise and over the telephone too
-RIGHT = 0.99  # share of the answers that are to be right; the rest is to be "unsure"
+UNSURE_BELOW = 0.75  # probability: above it the answers are hardly righter, and fewer are told
 
 CONFIG = Config(
     task=ClassificationConfig(class_weights=True, label_smoothing=0.05, background=NO_SPEECH),
@@ -142,11 +142,12 @@ def _judge(experiment, heard, workdir) -> dict:
     """Figures and plots of what was heard under each condition [B, C], NaN where a clip was not played."""
     labels, speakers = experiment.labels, experiment.speakers
     logits = {condition: np.log(shares + 1e-12)[None] for condition, shares in heard.items()}
-    temperature = metrics.fit_temperature(logits["clean"], labels)
+    children = _children(experiment)
+    sure = ~children  # nobody can be sure of a child
+    temperature = metrics.fit_temperature(logits["clean"][:, sure], labels[sure])
     heard = {condition: metrics.mean_probabilities(shares, temperature) for condition, shares in logits.items()}
 
     nobody = labels == NAMES.index(NO_SPEECH)
-    children = _children(experiment)
     adults = ~nobody & ~children
     corpus = np.array(experiment.clips.corpora)
     groups = {name: adults & (corpus == name) for name in np.unique(corpus[adults])}
@@ -155,12 +156,9 @@ def _judge(experiment, heard, workdir) -> dict:
     def figures(condition, chosen):
         return _figures(heard[condition], chosen & np.isfinite(heard[condition][:, 0]), labels, speakers)
 
-    sure = ~children  # nobody can be sure of a child
-    everything = np.concatenate([shares[sure] for shares in heard.values()])
-    played = np.isfinite(everything[:, 0])
     results = figures("clean", adults) | {
         "temperature": temperature,
-        "unsure_below": _unsure_below(everything[played], np.tile(labels[sure], len(heard))[played]),
+        "unsure_below": UNSURE_BELOW,
         "calibration_error": metrics.expected_calibration_error(heard["clean"][sure], labels[sure]),
         "groups": {name: figures("clean", chosen) for name, chosen in groups.items() if chosen.any()},
         "conditions": {condition: figures(condition, adults) for condition in heard},
@@ -186,24 +184,19 @@ def _figures(probabilities, chosen, labels, speakers) -> dict:
     means = {speaker: probabilities[speakers == speaker].mean(0).argmax() for speaker in by_speaker}
     right = [means[speaker] == own.sum(1).argmax() for speaker, own in by_speaker.items()]
     recalls = metrics.recalls(matrix)
+    told = probabilities.max(-1) >= UNSURE_BELOW
     return {
         "speakers": len(by_speaker),
         "clips": len(labels),
         "accuracy": metrics.accuracy(matrix),
         "accuracy_low": low,
         "accuracy_high": high,
+        "told": float(np.mean(told)),
+        "told_right": float(np.mean((probabilities.argmax(-1) == labels)[told])) if told.any() else 0.0,
         "worst_recall": float(np.nanmin(recalls)),
         "recalls": {name: value for name, value in zip(NAMES, recalls.tolist(), strict=True) if not np.isnan(value)},
         "speaker_accuracy": float(np.mean(right)),
     }
-
-
-def _unsure_below(probabilities, labels) -> float:
-    """The least confidence from which on a share `RIGHT` of the answers is right."""
-    confidence, wrong = probabilities.max(-1), probabilities.argmax(-1) != labels
-    least = np.linspace(0.5, 0.95, 46)
-    counts = ((share, confidence >= share) for share in least)
-    return float(next((share for share, told in counts if wrong[told].sum() <= (1 - RIGHT) * told.sum()), least[-1]))
 
 
 if __name__ == "__main__":
