@@ -1,6 +1,6 @@
 """Loaders: some clips of a feature set become batches of static shape.
 
-B batch, T frames, N samples, D features, P speakers, K clips a speaker.
+B batch, T frames, N samples, D features, P speakers, K clips a speaker, L symbols, E embedding.
 """
 
 import dataclasses
@@ -109,6 +109,101 @@ def make_loader(
     return iter(dataset.to_iter_dataset(options))
 
 
+def make_pair_loader(
+    feature_set: FeatureSet,
+    indices: Sequence[int],
+    symbols: Sequence[np.ndarray],
+    voices: np.ndarray,
+    config: LoaderConfig,
+    *,
+    train: bool,
+    epochs: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """Iterate over batches of whole clips with their texts and voices, for learning to speak.
+
+    The clips of a batch are of nearly equal length, so that little of it is padding; `config.buckets` lengths are
+    compiled. Training: clips are dealt anew to the batches of their length in each epoch, and the batches shuffled.
+
+    Args:
+      feature_set: where the clips are, of the "features" store.
+      indices: which of them.
+      symbols: of every clip of the set, int32 [L].
+      voices: of every clip of the set, [clips, E] float32 or [clips] int32.
+      config: the rest; crops and speakers do not count.
+      train: training or evaluation.
+      epochs: passes over the clips when training; None never ends.
+      process_index: this process among `process_count`.
+      process_count: number of processes.
+
+    Returns:
+      An iterator as that of `make_loader`, with "symbols" [B, L] int32, "num_symbols" [B] and "voice" besides.
+
+    Raises:
+      ConfigError: no clips, waveforms instead of features, or sizes that do not go together.
+    """
+    indices = np.asarray(indices, np.int64)
+    if not len(indices):
+        raise ConfigError("a loader of no clips: check the split and the transcripts")
+    if feature_set.store != "features":
+        raise ConfigError(f"{feature_set.folder}: holds waveforms: prepare it with --store features")
+    if config.batch_size < 1 or config.batch_size % process_count or config.buckets < 1:
+        raise ConfigError(
+            f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, and a multiple of "
+            f"{process_count} processes"
+        )
+    batches = _PairBatches(feature_set, indices, symbols, voices, config, train, epochs if train else 1)
+    dataset = grain.MapDataset.source(batches)
+    if process_count > 1:
+        share = slice(process_index, None, process_count)
+        dataset = dataset.map(lambda batch: {name: value[share] for name, value in batch.items()})
+    options = grain.ReadOptions(num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads)
+    return iter(dataset.to_iter_dataset(options))
+
+
+class _PairBatches:
+    """Whole batches of clips with texts and voices, dealt by the seed and the epoch alone."""
+
+    def __init__(self, feature_set, indices, symbols, voices, config: LoaderConfig, train: bool, epochs: int | None):
+        self._clips, self._symbols, self._voices = _Clips(feature_set, indices, None), symbols, np.asarray(voices)
+        self._config, self._train, self._epochs = config, train, 10**9 if epochs is None else epochs
+        self._lengths, self._sizes = feature_set.lengths[indices], _buckets(feature_set, config.buckets)
+        counts = np.array([len(symbols[index]) for index in indices])
+        bucket = np.searchsorted(self._sizes, self._lengths)
+        self._most = {int(self._sizes[b]): int(counts[bucket == b].max()) for b in np.unique(bucket)}
+        self._plan_of = functools.lru_cache(maxsize=2)(self._deal)
+        self._per_epoch = len(self._plan_of(0))
+
+    def __len__(self) -> int:
+        return self._epochs * self._per_epoch
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        epoch, place = divmod(number, self._per_epoch)
+        positions, weights, size = self._plan_of(epoch)[place]
+        examples = [transforms.fit(self._clips[position], self._clips.key, size) for position in positions]
+        batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        texts = [self._symbols[index] for index in batch["index"]]
+        padded = np.zeros((len(texts), self._most[size]), np.int32)
+        for row, ids in zip(padded, texts, strict=True):
+            row[: len(ids)] = ids
+        return batch | {
+            "symbols": padded,
+            "num_symbols": np.array([len(ids) for ids in texts], np.int32),
+            "voice": self._voices[batch["index"]],
+            "weight": weights,
+        }
+
+    def _deal(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
+        """The batches of an epoch."""
+        if not self._train:
+            return _plan(self._lengths, self._sizes, self._config.batch_size)
+        rng = np.random.default_rng((self._config.seed, epoch))
+        order = rng.permutation(len(self._lengths))
+        plan = _plan(self._lengths[order], self._sizes, self._config.batch_size)
+        return [(order[plan[i][0]], *plan[i][1:]) for i in rng.permutation(len(plan))]
+
+
 class _Clips:
     """Single examples at their own length."""
 
@@ -116,6 +211,7 @@ class _Clips:
         self._set, self._indices = feature_set, indices
         self._labels = np.full(len(feature_set), -1) if labels is None else np.asarray(labels)
         self._speakers, _ = feature_set.labels("speaker")
+        self.key = feature_set.store
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from lin_jax import losses, metrics
@@ -203,11 +202,3 @@ class Synthesis:
             return batch["num_symbols"]
         shortened = batch["source"].shape[1] / decoded.attention.shape[-1]
         return jnp.ceil(batch["num_source_frames"] / round(shortened)).astype(int)
-
-
-def pad_symbols(texts, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Texts as numbers of symbols, each [L] int, as a batch: [B, size] int32 and lengths [B]."""
-    symbols = np.zeros((len(texts), size), np.int32)
-    for row, ids in zip(symbols, texts, strict=True):
-        row[: len(ids)] = ids
-    return symbols, np.array([len(ids) for ids in texts], np.int32)

@@ -1,11 +1,13 @@
 """Loaders: every clip as often as promised, whole or rightly cropped, whatever the threads, processes and stops."""
 
+import itertools
+
 import numpy as np
 import pytest
 from noise_corpus import FRONTEND
 
 from data_pipelines import features, loaders
-from data_pipelines.loaders import LoaderConfig, make_loader
+from data_pipelines.loaders import LoaderConfig, make_loader, make_pair_loader
 from lin_jax.errors import ConfigError, FeatureError
 
 CROP = LoaderConfig(batch_size=4, crop_seconds=0.5, seed=3)
@@ -195,3 +197,61 @@ def test_a_speaker_with_one_clip_gives_several_crops(feature_set, capsys):
 def test_batches_of_speakers_that_cannot_be(feature_set, indices, sizes, message):
     with pytest.raises(ConfigError, match=message):
         make_loader(feature_set, indices, None, LoaderConfig(*sizes), train=True)
+
+
+def pairs(feature_set, train=True, **options):
+    rng = np.random.default_rng(0)
+    symbols = [rng.integers(1, 9, length // 4).astype(np.int32) for length in feature_set.lengths]
+    voices = np.arange(3 * len(feature_set), dtype=np.float32).reshape(-1, 3)
+    config = LoaderConfig(batch_size=4, buckets=3, seed=5)
+    return (
+        symbols,
+        voices,
+        make_pair_loader(feature_set, np.arange(2, 20), symbols, voices, config, train=train, **options),
+    )
+
+
+def test_pairs_are_whole_and_together(feature_set):
+    """In each epoch every clip comes once, with its own text and voice, in batches that differ from epoch to epoch."""
+    if feature_set.store == "waveform":
+        with pytest.raises(ConfigError, match="--store features"):
+            pairs(feature_set)
+        return
+    symbols, voices, stream = pairs(feature_set, epochs=2)
+    seen, shapes = [], set()
+    for batch in stream:
+        shapes.add((batch["features"].shape, batch["symbols"].shape))
+        for row, index in enumerate(batch["index"]):
+            np.testing.assert_array_equal(
+                batch["features"][row, : batch["num_frames"][row]], feature_set[index]["features"]
+            )
+            assert not batch["features"][row, batch["num_frames"][row] :].any()
+            np.testing.assert_array_equal(batch["symbols"][row, : batch["num_symbols"][row]], symbols[index])
+            assert not batch["symbols"][row, batch["num_symbols"][row] :].any()
+            np.testing.assert_array_equal(batch["voice"][row], voices[index])
+        seen.append(batch["index"][batch["weight"] > 0].tolist())
+    assert len(shapes) <= 3
+    half = len(seen) // 2
+    epochs = [seen[:half], seen[half:]]
+    assert [sorted(itertools.chain(*epoch)) for epoch in epochs] == [list(range(2, 20))] * 2
+    assert epochs[0] != epochs[1]
+
+
+def test_pairs_go_on_and_are_shared(feature_set):
+    if feature_set.store == "waveform":
+        return
+    *_, stream = pairs(feature_set)
+    next(stream)
+    state = stream.get_state()
+    expected = [next(stream) for _ in range(7)]
+    *_, again = pairs(feature_set)
+    again.set_state(state)
+    assert_equal(expected, [next(again) for _ in range(7)])
+    stream.close(), again.close()
+    alone = list(pairs(feature_set, train=False)[2])
+    shares = [list(pairs(feature_set, train=False, process_index=i, process_count=2)[2]) for i in (0, 1)]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        merged = np.stack([part["index"] for part in parts], 1).ravel()
+        np.testing.assert_array_equal(merged, whole["index"])
+    with pytest.raises(ConfigError, match="no clips"):
+        make_pair_loader(feature_set, [], [], np.zeros(0), CROP, train=True)

@@ -1,0 +1,52 @@
+"""Transcripts: the texts of clips as symbols, and those that cannot be what is said in their recording."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lin_jax.errors import TextError
+from lin_jax.text import SymbolTable
+
+FEW = 8  # clips by which the pace of one speaker is known; of fewer, the pace of all is taken
+STEADY = 0.1  # deviation of a pace, as a share of it, that the steadiest of speakers has
+
+
+def read(rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0) -> tuple[list[np.ndarray], dict[int, str]]:
+    """Read the text of every clip of a feature set.
+
+    A text is judged by its symbols a second, against the median of its speaker: one that is too long or too short for
+    its recording belongs to another one, or is cut.
+
+    Args:
+      rows: of the feature set, each with "text", "seconds" and "speaker".
+      table: the symbols.
+      most: deviations from the median pace, by the median absolute deviation, that a clip may have.
+
+    Returns:
+      Symbols of each clip, int32 [L], and the clips that are no use for learning to speak, each with the reason.
+    """
+    symbols, problems = [], {}
+    for index, row in enumerate(rows):
+        try:
+            symbols.append(table.encode(row["text"]))
+        except TextError as error:
+            symbols.append(np.zeros(0, np.int32))
+            problems[index] = str(error)
+    good = np.array([index for index in range(len(rows)) if index not in problems], int)
+    if not len(good):
+        return symbols, problems
+    seconds = np.array([rows[index]["seconds"] for index in good])
+    pace = np.array([len(symbols[index]) for index in good]) / seconds
+    speakers = np.array([rows[index]["speaker"] for index in good])
+    for speaker in np.unique(speakers):
+        own = speakers == speaker
+        known = pace[own] if own.sum() >= FEW else pace
+        usual = np.median(known)
+        spread = max(1.4826 * np.median(np.abs(np.log(known / usual))), STEADY)
+        for place in np.flatnonzero(own & (np.abs(np.log(pace / usual)) > most * spread)):
+            count = len(symbols[good[place]])
+            problems[int(good[place])] = (
+                f"{count} symbols in {seconds[place]:.1f} s, where about {usual * seconds[place]:.0f} are usual: "
+                "check the text"
+            )
+    return symbols, dict(sorted(problems.items()))

@@ -1,0 +1,31 @@
+"""Transcripts: texts that do not fit their recordings are found, whatever the pace of the speaker."""
+
+import numpy as np
+
+from data_pipelines import transcripts
+from lin_jax.text import END, SymbolTable
+
+
+def test_texts_that_cannot_be_what_is_said():
+    rng = np.random.default_rng(0)
+    rows = []
+    for speaker, pace in (("slow", 8.0), ("fast", 16.0)):
+        for _ in range(20):
+            text = "ab " * int(rng.integers(5, 30))
+            rows.append({"text": text, "seconds": len(text) / pace * rng.uniform(0.9, 1.1), "speaker": speaker})
+    table = SymbolTable.of(row["text"] for row in rows)
+    symbols, problems = transcripts.read(rows, table)
+    assert problems == {}
+    assert all(ids[-1] == END for ids in symbols)
+    assert table.decode(symbols[0]) == rows[0]["text"].strip()
+
+    rows[3]["seconds"] *= 2.0
+    rows[25] |= {"text": rows[25]["text"] * 3}
+    rows[30] |= {"text": " — "}
+    rows.append({"text": "ab ab ab ab", "seconds": 1.0, "speaker": "new"})
+    rows.append({"text": "ab ab ab ab", "seconds": 20.0, "speaker": "new"})
+    _, problems = transcripts.read(rows, table)
+    assert list(problems) == [3, 25, 30, 41]
+    assert "are usual: check the text" in problems[3]
+    assert "nothing to say" in problems[30]
+    assert len(transcripts.read(rows[30:31], table)[1]) == 1
