@@ -8,7 +8,7 @@ from lin_jax.errors import TextError
 from lin_jax.text import SymbolTable
 
 FEW = 8  # clips by which the pace of one speaker is known; of fewer, the pace of all is taken
-STEADY = 0.1  # deviation of a pace, as a share of it, that the steadiest of speakers has
+SPREAD = (0.1, 0.35)  # least and most deviation of a pace, as a share of it, that speakers are granted
 
 
 def read(rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0) -> tuple[list[np.ndarray], dict[int, str]]:
@@ -42,7 +42,7 @@ def read(rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0) -> tupl
         own = speakers == speaker
         known = pace[own] if own.sum() >= FEW else pace
         usual = np.median(known)
-        spread = max(1.4826 * np.median(np.abs(np.log(known / usual))), STEADY)
+        spread = np.clip(1.4826 * np.median(np.abs(np.log(known / usual))), *SPREAD)
         for place in np.flatnonzero(own & (np.abs(np.log(pace / usual)) > most * spread)):
             count = len(symbols[good[place]])
             problems[int(good[place])] = (
