@@ -131,6 +131,21 @@ def test_any_reduction_has_the_same_parameters():
     assert shapes[0][1] == shapes[1][1] == shapes[2][1]
 
 
+@pytest.mark.parametrize("attention", KINDS)
+def test_half_precision(attention):
+    """The recurrences keep their types, and what comes out is float32."""
+    model = NETWORK.clone(attention=attention, dtype="bfloat16", unroll=2)
+    variables = draw(model, SYMBOLS, LENGTH, VOICE, FRAMES, NUM_FRAMES, train=False)
+    run = functools.partial(model.apply, method="generate", max_frames=T)
+    taught = jax.eval_shape(
+        functools.partial(model.apply, train=False), variables, SYMBOLS, LENGTH, VOICE, FRAMES, NUM_FRAMES
+    )
+    for decoded in (taught, jax.eval_shape(run, variables, SYMBOLS, LENGTH, VOICE)):
+        assert {leaf.dtype.name for leaf in (decoded.mel, decoded.coarse, decoded.stop, decoded.attention)} == {
+            "float32"
+        }
+
+
 def test_recordings_as_sources_and_voices_of_a_table():
     """A recording is shortened to a quarter; padding does not reach the memory."""
     model = NETWORK.clone(num_voices=4)

@@ -1,0 +1,190 @@
+"""What `experiments.synthesis` does: texts as symbols, voices, held-out sentences and speakers, and the training.
+
+Shape letters: B clips, E embedding.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from data_pipelines import features, loaders, transcripts
+from data_pipelines.loaders import LoaderConfig
+from experiments import _run
+from lin_jax import bundles
+from lin_jax.apps import report
+from lin_jax.errors import ConfigError
+from lin_jax.models.synthesizer import Synthesizer
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
+from lin_jax.text import SymbolTable
+from lin_jax.training import loop, writers
+from lin_jax.training.loop import TrainConfig
+from lin_jax.training.optim import OptimConfig
+
+TABLE = "table"  # voices are those of the training speakers, by number
+
+
+@dataclasses.dataclass
+class NetworkConfig:
+    """Size of the network; see `Synthesizer`."""
+
+    reduction: int = 2
+    max_reduction: int = 4
+    symbol_features: int = 256
+    encoder_hidden: int = 256
+    voice_features: int = 64
+    decoder_hidden: int = 512
+    prenet: tuple[int, ...] = (256, 128)
+    postnet: tuple[int, ...] = (256, 256, 256, 256)
+    attention: str = "dynamic_convolution"
+    dropout: float = 0.2
+    unroll: int = 1
+    dtype: str = "float32"
+
+
+@dataclasses.dataclass
+class Config:
+    """Everything the experiment can be told.
+
+    Attributes:
+      voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in a clip, in training
+        in the next clip of the same speaker.
+      language: of the texts, as espeak-ng names it.
+      form: of the symbols, "characters" or "phonemes".
+      longest_seconds: clips that are longer are left out.
+      hold_out_voices: speakers nobody learns from; at most a fifth of them, and none where voices are a table.
+      hold_out_texts: sentences nobody learns from, as a share of all different ones.
+      seed: of the choice of both.
+      eval_batches: batches in an evaluation during training.
+    """
+
+    voices: str = TABLE
+    language: str = "en-us"
+    form: str = "characters"
+    longest_seconds: float = 12.0
+    hold_out_voices: int = 4
+    hold_out_texts: float = 0.1
+    seed: int = 0
+    eval_batches: int = 4
+    network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    task: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    loader: LoaderConfig = dataclasses.field(default_factory=LoaderConfig)
+
+
+class Experiment:
+    """One or several corpora with texts, and the speech that can be learnt from them.
+
+    Args:
+      config: see `Config`.
+      folder: the feature set, or several with commas between them; their store is "features".
+    """
+
+    def __init__(self, config: Config, folder: pathlib.Path):
+        self.config = config
+        self.clips = features.open_features(folder)
+        rows = self.clips.rows
+        self.table = SymbolTable.of((row["text"] for row in rows), config.language, config.form)
+        self.symbols, self.problems = transcripts.read(rows, self.table)
+        too_long = {
+            index: f"{row['seconds']:.1f} s long, more than {config.longest_seconds:g}"
+            for index, row in enumerate(rows)
+            if row["seconds"] > config.longest_seconds
+        }
+        self.problems = too_long | self.problems
+        if len(self.problems) == len(rows):
+            raise ConfigError(f"{folder}: no clip is of use; the first: {rows[0]['id']}: {self.problems[0]}")
+        self.speakers = np.array(self.clips.speakers)
+        self.texts = np.array([row["text"] for row in rows])
+        self._split()
+
+    def fit(self, workdir: pathlib.Path) -> tuple[Synthesis, loop.Result]:
+        """Train; go on, or return at once, where that was done before.
+
+        Writes problems.json with the clips that were left out, each with the reason, and symbols.json.
+        """
+        config = self.config
+        workdir.mkdir(parents=True, exist_ok=True)
+        named = {self.clips.rows[index]["id"]: reason for index, reason in self.problems.items()}
+        (workdir / "problems.json").write_text(json.dumps(named, indent=2, ensure_ascii=False) + "\n")
+        (workdir / "symbols.json").write_text(json.dumps(self.table.to_dict(), ensure_ascii=False) + "\n")
+        if named:
+            print(f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json", file=sys.stderr)
+        voices = self.voices(workdir)
+        task = self.make_task(voices)
+        train = loaders.make_pair_loader(self.clips, self.train, self.symbols, voices, config.loader, train=True)
+        with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
+            writer.write_hparams(_run.flatten(config))
+            evaluation = (lambda: self._validation_batches(voices)) if len(self.validation) else None
+            result = loop.fit(task, config.train, config.optim, train, evaluation, workdir, writer)
+            curves = report.plot_curves(result.history, workdir / "curves.png")
+            writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
+        return task, result
+
+    def make_task(self, voices: np.ndarray) -> Synthesis:
+        """The task for what is in the training clips."""
+        settings = dataclasses.asdict(self.config.network)
+        network = Synthesizer(
+            num_mels=self.clips.frontend.num_features,
+            num_symbols=len(self.table),
+            num_voices=int(voices.max()) + 1 if voices.ndim == 1 else 0,
+            **settings | {name: tuple(settings[name]) for name in ("prenet", "postnet")},
+        )
+        return Synthesis(
+            network,
+            self.clips.frontend,
+            *self.clips.mean_std(self.train),
+            voice_size=voices.shape[1] if voices.ndim == 2 else 0,
+            config=self.config.task,
+        )
+
+    def voices(self, workdir: pathlib.Path) -> np.ndarray:
+        """The voice that goes with each clip: a number [clips] int32, or an embedding [clips, E] float32."""
+        if self.config.voices == TABLE:
+            names = np.unique(self.speakers[self.train])
+            return np.searchsorted(names, self.speakers).clip(max=len(names) - 1).astype(np.int32)
+        path = workdir / "voices.npy"
+        if not path.exists():
+            encoder = bundles.load(self.config.voices)
+            heard = np.stack([encoder.embed(row["path"]) for row in self.clips.rows])  # [clips, E]
+            with path.open("wb") as file:
+                np.save(file, heard)
+        heard, chosen = np.load(path), np.arange(len(self.clips))
+        for speaker in np.unique(self.speakers):
+            own = np.flatnonzero(self.speakers == speaker)
+            chosen[own] = np.roll(own, 1)
+        return heard[chosen]
+
+    def _split(self) -> None:
+        """Clips to train on, to watch by and to judge on; no text, and no held-out voice, is in training as well."""
+        config, rng = self.config, np.random.default_rng(self.config.seed)
+        good = np.array([index for index in range(len(self.clips)) if index not in self.problems])
+        names = rng.permutation(np.unique(self.speakers))
+        count = 0 if config.voices == TABLE else min(config.hold_out_voices, len(names) // 5)
+        unseen = np.isin(self.speakers, names[:count])
+        texts = rng.permutation(np.unique(self.texts))
+        count = round(config.hold_out_texts * len(texts))
+        held_out = np.isin(self.texts, texts[:count])
+        judged = np.isin(self.texts, texts[: count - count // 2])
+        self.train = good[~unseen[good] & ~held_out[good]]
+        self.validation = good[~unseen[good] & held_out[good] & ~judged[good]]
+        self.test_seen = good[~unseen[good] & judged[good]]
+        self.test_unseen = good[unseen[good] & judged[good]]
+        if not len(self.train):
+            raise ConfigError("nothing is left to train on: lower hold_out_texts or hold_out_voices")
+
+    def _validation_batches(self, voices: np.ndarray) -> Iterator[dict]:
+        """The same clips every time."""
+        size = self.config.eval_batches * self.config.loader.batch_size
+        chosen = np.random.default_rng(self.config.seed).permutation(self.validation)[:size]
+        settings = dataclasses.replace(self.config.loader, buckets=1)
+        batches = loaders.make_pair_loader(self.clips, np.sort(chosen), self.symbols, voices, settings, train=False)
+        try:
+            yield from batches
+        finally:
+            batches.close()
