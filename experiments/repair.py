@@ -21,16 +21,18 @@ from data_pipelines.loaders import LoaderConfig
 from experiments import _run
 from experiments._repair import Config, Experiment
 from lin_jax.audio.degrade import DegradeConfig
+from lin_jax.tasks.repair import RepairConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
+    task=RepairConfig(quality_weight=0.1),
     degrade=DegradeConfig(
         noise_prob=0.85,
         room_prob=0.12,
-        clip_prob=0.08,
-        drop_prob=0.08,
-        band_prob=0.1,
+        clip_prob=0.12,
+        drop_prob=0.12,
+        band_prob=0.12,
         quantise_prob=0.04,
         drift_prob=0.04,
         gain_db=10.0,

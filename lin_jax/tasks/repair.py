@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lin_jax import losses
+from lin_jax.audio import perception
 from lin_jax.audio.degrade import DegradeConfig, NoisePool, degrade
 from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
@@ -30,6 +31,7 @@ class RepairConfig:
       complex_share: weight of their complex distance, from 0 to 1; that of magnitudes is the rest.
       spectral_weight: weight of the distance of spectra.
       si_sdr_weight: weight of the SI-SDR, in 1 / dB.
+      quality_weight: weight of the quality that is heard (`audio.perception`), at 16 kHz only.
     """
 
     loss: str = "spectral"
@@ -38,6 +40,7 @@ class RepairConfig:
     complex_share: float = 0.3
     spectral_weight: float = 10.0
     si_sdr_weight: float = 0.02
+    quality_weight: float = 0.0
 
     def validate(self):
         """Raises ConfigError unless the values can work."""
@@ -76,6 +79,8 @@ class Repair:
     def init(self, key):
         """Draw the variables of the network."""
         self.config.validate()
+        if self.config.quality_weight and self.sample_rate != perception.SAMPLE_RATE:
+            raise ConfigError(f"quality is defined at {perception.SAMPLE_RATE} Hz: set quality_weight to 0")
         return self.model.init(key, jnp.zeros((1, self.sample_rate)), train=False)
 
     def loss(self, params, model_state, batch, key):
@@ -98,13 +103,11 @@ class Repair:
         return self._sums(damaged, clean, self.model.apply(variables, damaged, train=False), batch["weight"])
 
     def summarise(self, sums):
-        """Loss, SI-SDR in dB (at most `MOST_DB` a clip), and by how much it is better than before the repair."""
-        figures = {name: float(sums[name] / sums["weight"]) for name in ("loss", "si_sdr", "si_sdr_damaged")}
-        return {
-            "loss": figures["loss"],
-            "si_sdr": figures["si_sdr"],
-            "si_sdr_gain": figures["si_sdr"] - figures["si_sdr_damaged"],
-        }
+        """Loss, quality, SI-SDR in dB (at most `MOST_DB` a clip), and how much better it is than before the repair."""
+        names = ("loss", "quality", "si_sdr", "si_sdr_damaged")
+        figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
+        figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")
+        return figures
 
     def predict(self, variables, batch):
         """The "repaired" waveforms [B, N] of damaged ones, "waveform" [B, N] and "length" [B]."""
@@ -131,7 +134,12 @@ class Repair:
                 complex_share=self.config.complex_share,
             )
             loss -= self.config.si_sdr_weight * losses.si_sdr(repaired, clean, most_db=MOST_DB)
-        return {
+        sums = {}
+        if self.config.quality_weight:
+            quality = perception.perceived_quality(repaired, clean)
+            loss -= self.config.quality_weight * quality
+            sums["quality"] = jnp.sum(weight * quality)
+        return sums | {
             "loss": jnp.sum(weight * loss),
             "si_sdr": jnp.sum(weight * losses.si_sdr(repaired, clean, most_db=MOST_DB)),
             "si_sdr_damaged": jnp.sum(weight * losses.si_sdr(damaged, clean, most_db=MOST_DB)),

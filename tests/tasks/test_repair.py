@@ -87,6 +87,18 @@ def test_predict_ignores_what_is_past_the_end(batch):
     assert jnp.shape(one) == (B, N)
 
 
+def test_quality_is_learnt_at_its_own_rate(batch):
+    task = dataclasses.replace(make_task(quality_weight=1.0), sample_rate=16000)
+    variables = task.init(jax.random.key(0))
+    plain, heard = (dataclasses.replace(task, config=RepairConfig(sizes=(64,), quality_weight=w)) for w in (0.0, 0.5))
+    before, after = plain.evaluate(variables, batch), heard.evaluate(variables, batch)
+    np.testing.assert_allclose(after["loss"], before["loss"] - 0.5 * after["quality"], rtol=1e-4)
+    assert heard.summarise(after)["quality"] < 4.5
+    assert "quality" not in plain.summarise(before)
+    with pytest.raises(ConfigError, match="set quality_weight to 0"):
+        make_task(quality_weight=1.0).init(jax.random.key(0))
+
+
 @pytest.mark.parametrize("wrong", [{"loss": "l1"}, {"sizes": ()}, {"power": 0.0}, {"complex_share": 2.0}])
 def test_config_is_checked(wrong):
     with pytest.raises(ConfigError):
