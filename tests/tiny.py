@@ -130,10 +130,10 @@ def fit(workdir, *, loader=None, evaluation=eval_loader, task=None, learning_rat
 
 def run_alone(*arguments, script=__file__, **environment):
     """Run this file, or another one, in a process of its own."""
-    root = pathlib.Path(__file__).parents[2]
+    tests = pathlib.Path(__file__).parent
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(root), **environment},
+        env={**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}", **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -347,7 +347,7 @@ def change_speed(x, length, rate):
 
     a, b, c, d = (neighbour(offset) for offset in (-1, 0, 1, 2))
     y = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
-    length = jnp.clip(jnp.ceil(length / rate), 0, N).astype(length.dtype)
+    length = jnp.clip(jnp.ceil(length / rate), 0, N).astype(jnp.int32)
     return jnp.where(_valid(x, length), y, 0.0), length
 
 
@@ -471,7 +471,7 @@ def change_tempo(features, num_frames, rate):
         jnp.take_along_axis(features, jnp.minimum(index, last)[..., None], axis=1) for index in (below, below + 1)
     )
     share = (source - below)[..., None]
-    faster = jnp.ceil(num_frames / rate).astype(num_frames.dtype)
+    faster = jnp.ceil(num_frames / rate).astype(jnp.int32)
     return low + share * (high - low), jnp.clip(faster, 1, T)
 
 

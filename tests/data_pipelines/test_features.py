@@ -183,7 +183,7 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, corpus, feature_set, m
     rows = [f"{u.path},{u.speaker},{u.text},{u.labels['emotion']}" for u in corpus]
     (tmp_path / "table.csv").write_text("\n".join(["path,speaker,text,emotion", *rows]))
     out = tmp_path / "out"
-    paths = os.pathsep.join([os.getcwd(), os.path.dirname(__file__)])
+    paths = os.pathsep.join([os.getcwd(), os.path.dirname(os.path.dirname(__file__))])
     process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path, out], env=os.environ | {"PYTHONPATH": paths})
     while len(list(tmp_path.glob("out.partial/*.npz"))) < 3 and process.poll() is None:
         time.sleep(0.01)

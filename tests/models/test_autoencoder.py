@@ -26,7 +26,7 @@ N = 3200
 def start(network, seed=0, gain=1.0):
     """Variables and a waveform; with a `gain`, weights large enough that the network does something."""
     x = 0.1 * jax.random.normal(jax.random.key(seed), (2, N))
-    variables = network.init(jax.random.key(1), x)
+    variables = jax.jit(network.init)(jax.random.key(1), x)
     return jax.tree.map(lambda p: p + (gain - 1) * 0.1 * jax.random.normal(jax.random.key(2), p.shape), variables), x
 
 
@@ -40,7 +40,7 @@ def test_shapes_and_size(network):
 
 def test_untrained_changes_little():
     variables, x = start(SpectralAutoencoder(**TINY))
-    y = SpectralAutoencoder(**TINY).apply(variables, x)
+    y = jax.jit(SpectralAutoencoder(**TINY).apply)(variables, x)
     error = np.sum((y - x) ** 2) / np.sum(x**2)
     assert error < 0.03
 
@@ -49,12 +49,12 @@ def test_untrained_changes_little():
 def test_padding_changes_nothing(network):
     variables, x = start(network, gain=3.0)
     length = np.array([1500, 2100])
-    short = network.apply(variables, x[:, :2200], length)
-    long = network.apply(variables, x, length)
+    short = jax.jit(network.apply)(variables, x[:, :2200], length)
+    long = jax.jit(network.apply)(variables, x, length)
     np.testing.assert_allclose(long[:, :2200], short, atol=1e-5)
     assert not long[0, 1500:].any()
     assert not np.allclose(short[:, :1400], x[:, :1400], atol=1e-2), "the network does something"
-    alone = network.apply(variables, x[:1, :1500])
+    alone = jax.jit(network.apply)(variables, x[:1, :1500])
     np.testing.assert_allclose(short[:1, :1500], alone, atol=1e-5)
 
 
@@ -63,7 +63,7 @@ def reach(network):
     variables, x = start(network, gain=3.0)
     x = jnp.tile(x, (1, 3))
     at = x.shape[1] // 2
-    changed = network.apply(variables, x.at[:, at].add(0.5)) != network.apply(variables, x)
+    changed = jax.jit(network.apply)(variables, x.at[:, at].add(0.5)) != jax.jit(network.apply)(variables, x)
     where = np.flatnonzero(np.asarray(changed).any(axis=0))
     return at - where.min(), where.max() - at
 

@@ -39,7 +39,7 @@ def batch():
 
 def test_figures_of_the_untrained(batch):
     task = make_task()
-    variables = task.init(jax.random.key(0))
+    variables = jax.jit(task.init)(jax.random.key(0))
     sums = jax.jit(task.evaluate)(variables, batch)
     again = jax.jit(task.evaluate)(variables, batch)
     assert jax.tree.map(float, sums) == jax.tree.map(float, again), "evaluation draws nothing"
@@ -48,7 +48,7 @@ def test_figures_of_the_untrained(batch):
     assert figures["si_sdr_gain"] == pytest.approx(0, abs=0.5)
     assert float(sums["weight"]) == 3
     louder = batch | {"waveform": batch["waveform"] * np.array([[1], [1], [1], [9]], np.float32)}
-    np.testing.assert_allclose(task.evaluate(variables, louder)["si_sdr"], sums["si_sdr"], rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(task.evaluate)(variables, louder)["si_sdr"], sums["si_sdr"], rtol=1e-4)
 
 
 def test_damage_is_drawn_anew_and_clips_are_moved(batch):
@@ -78,7 +78,7 @@ def test_learns_a_batch(batch, loss):
 
 def test_predict_ignores_what_is_past_the_end(batch):
     task = make_task()
-    variables = task.init(jax.random.key(0))
+    variables = jax.jit(task.init)(jax.random.key(0))
     loud = batch["waveform"].copy()
     loud[1, 3000:] = 9
     one, two = (task.predict(variables, batch | {"waveform": x})["repaired"] for x in (batch["waveform"], loud))
@@ -89,7 +89,7 @@ def test_predict_ignores_what_is_past_the_end(batch):
 
 def test_quality_is_learnt_at_its_own_rate(batch):
     task = dataclasses.replace(make_task(quality_weight=1.0), sample_rate=16000)
-    variables = task.init(jax.random.key(0))
+    variables = jax.jit(task.init)(jax.random.key(0))
     plain, heard = (dataclasses.replace(task, config=RepairConfig(sizes=(64,), quality_weight=w)) for w in (0.0, 0.5))
     before, after = plain.evaluate(variables, batch), heard.evaluate(variables, batch)
     np.testing.assert_allclose(after["loss"], before["loss"] - 0.5 * after["quality"], rtol=1e-4)
