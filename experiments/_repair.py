@@ -70,6 +70,7 @@ class Config:
       seed: of the choice of speakers and noises.
       clear_weight: how many times more often than others those clips are drawn in which the background is faint.
       eval_batches: batches of the validation speakers in an evaluation during training.
+      views: of the default network where it is judged and shipped; see `SpectralAutoencoder`.
       judged_clips: of each corpus; the speakers held out take turns.
       judged_seconds: of a clip; it is what a speaker says in one recording after the other.
       damaged_every: every how many of these clips is judged with other damage than noise.
@@ -84,6 +85,7 @@ class Config:
     seed: int = 0
     clear_weight: int = 2
     eval_batches: int = 8
+    views: int = 2
     judged_clips: int = 20
     judged_seconds: float = 8.0
     damaged_every: int = 3
@@ -236,7 +238,10 @@ class Experiment:
         return Repair(network, rate, pool, config.task, degrade)
 
     def _bundle(self, task: Repair, fitted: loop.Result) -> bundles.Repairer:
-        return bundles.Repairer("repair", task.model, self.clips.frontend, fitted.variables)
+        network = task.model
+        if isinstance(network, SpectralAutoencoder):
+            network = network.clone(views=self.config.views)
+        return bundles.Repairer("repair", network, self.clips.frontend, fitted.variables)
 
     def _judged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Clean speech to judge on [B, N], its speakers [B] and corpora [B].

@@ -45,7 +45,14 @@ def test_untrained_changes_little():
     assert error < 0.03
 
 
-@pytest.mark.parametrize("network", [SpectralAutoencoder(**TINY), MelAutoencoder(n_fft=64, hop_length=32, n_mels=8)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        SpectralAutoencoder(**TINY),
+        SpectralAutoencoder(**TINY, views=2),
+        MelAutoencoder(n_fft=64, hop_length=32, n_mels=8),
+    ],
+)
 def test_padding_changes_nothing(network):
     variables, x = start(network, gain=3.0)
     length = np.array([1500, 2100])
@@ -56,6 +63,13 @@ def test_padding_changes_nothing(network):
     assert not np.allclose(short[:, :1400], x[:, :1400], atol=1e-2), "the network does something"
     alone = jax.jit(network.apply)(variables, x[:1, :1500])
     np.testing.assert_allclose(short[:1, :1500], alone, atol=1e-5)
+
+
+def test_views_are_averaged():
+    one, two = SpectralAutoencoder(**TINY), SpectralAutoencoder(**TINY, views=2)
+    variables, x = start(one, gain=3.0)
+    later = one.apply(variables, jnp.pad(x, ((0, 0), (16, 0))))[:, 16:]
+    np.testing.assert_allclose(two.apply(variables, x), (one.apply(variables, x) + later) / 2, atol=1e-5)
 
 
 def reach(network):
@@ -69,7 +83,7 @@ def reach(network):
 
 
 def test_sees_both_ways_as_far_as_it_says():
-    network = SpectralAutoencoder(**TINY)
+    network = SpectralAutoencoder(**TINY, views=2)
     context = network.context_seconds * 16000
     early, late = reach(network)
     assert 0.7 * context < early <= context
