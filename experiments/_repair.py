@@ -85,7 +85,7 @@ class Config:
     seed: int = 0
     clear_weight: int = 2
     eval_batches: int = 8
-    views: int = 2
+    views: int = 1
     judged_clips: int = 20
     judged_seconds: float = 8.0
     damaged_every: int = 3
