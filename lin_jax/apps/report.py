@@ -24,6 +24,7 @@ COLOURS = ("#2f5bea", "#f08c2e", "#12936f", "#c2417c", "#7a5af8", "#0e8aa8")
 _SHADES = LinearSegmentedColormap.from_list("lin", ["#ffffff", "#c9d6ff", "#2f5bea", "#14246b"])
 _STYLE = {
     "font.size": 10,
+    "legend.loc": "upper right",  # and not where there is most room, which takes long to find
     "text.color": INK,
     "axes.edgecolor": "#98a2b3",
     "axes.labelcolor": MUTED,
@@ -236,7 +237,7 @@ def plot_scores(scores: np.ndarray, same: np.ndarray, path=None, *, threshold: f
             axis.hist(scores[chosen], bins, density=True, color=colour, alpha=0.6, label=label)
         if threshold is not None:
             axis.axvline(threshold, color=INK, linestyle="--", linewidth=1.2)
-        axis.legend()
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _saved(figure, path)
 
 

@@ -119,8 +119,8 @@ def test_plots_of_trials(tmp_path):
     (axis,) = report.plot_det(curves, tmp_path / "det.png").axes
     ends = -4.265, -1.282, 4.265
     np.testing.assert_allclose(axis.lines[0].get_data(), [ends, ends[::-1]], atol=1e-3)
-    (axis,) = report.plot_scores(scores, same, tmp_path / "scores.png", threshold=0.4).axes
-    assert [text.get_text() for text in axis.get_legend().texts] == [
+    figure = report.plot_scores(scores, same, tmp_path / "scores.png", threshold=0.4)
+    assert [text.get_text() for text in figure.legends[0].texts] == [
         "different speakers, 200 trials",
         "same speaker, 100 trials",
     ]
