@@ -61,6 +61,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--clips", type=int, default=6, metavar="N", help="clips for each voice and style (default 6)"
     )
     synthetic.add_argument("--seed", type=int, default=0, metavar="N")
+    synthetic.add_argument(
+        "--styles", nargs="+", metavar="NAME", help="of calm, happy, sad and angry (default all): how each voice speaks"
+    )
+    synthetic.add_argument(
+        "--chorus", type=int, default=0, metavar="N", help="N voices say the same, the next N others (default 0: all)"
+    )
+    synthetic.add_argument("--language", default="en", metavar="CODE", help="en (default) or ru")
+    synthetic.add_argument(
+        "--texts", type=Path, metavar="FILE", help="what to say first, one sentence a line; more are made if need be"
+    )
 
     noise = _command(commands, "noise", "sounds in which nobody speaks: any recordings, or generated ones")
     noise.add_argument("--generate", type=int, metavar="N", help="make N sounds in AUDIO_DIR/generated first")
@@ -94,7 +104,17 @@ def run(args: argparse.Namespace) -> int:
     elif args.corpus == "synthetic":
         from data_pipelines.corpora import synthetic
 
-        synthetic.generate(args.audio_dir, speakers=args.speakers, clips=args.clips, seed=args.seed)
+        texts = [line for _, line in corpora.read_lines(args.texts, "check --texts")] if args.texts else ()
+        synthetic.generate(
+            args.audio_dir,
+            speakers=args.speakers,
+            clips=args.clips,
+            seed=args.seed,
+            styles=args.styles or tuple(synthetic.STYLES),
+            chorus=args.chorus,
+            language=args.language,
+            texts=texts,
+        )
     elif args.corpus == "noise" and args.generate is not None:
         from data_pipelines.corpora import noise
 

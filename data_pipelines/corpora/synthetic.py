@@ -1,38 +1,43 @@
 """A corpus spoken by espeak-ng: many voices of known sex, known sentences, and speaking styles that can be told apart.
 
-It stands in for real speech in the demo and the tests; what is learnt from it says nothing about people. It needs the
+It stands in for real speech in the demo and the tests, and is where a synthesizer learns to read: there is as much of
+it as one asks for, and several voices say the same. What is learnt from it says nothing about people. It needs the
 `tts` extra. Folder: `SPEAKER/STYLE-NN.wav` and a `table.csv`, read by `data_pipelines.corpora.table`.
 """
 
 import csv
 import dataclasses
+import hashlib
 import importlib.util
 import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from data_pipelines import sentences
 from data_pipelines.corpora import Utterance, table
 from lin_jax import espeak
 from lin_jax.errors import CorpusError
 
 FEMALE = ("f1", "f2", "f3", "f4", "f5", "Annie", "Andrea", "linda", "steph", "anika", "belinda", "aunty")
 MALE = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "Denis", "antonio", "travis", "sandro")
-ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland")
-SPEAKERS = [
-    (f"{accent}+{voice}", sex)
-    for accent in ACCENTS
-    for pair in zip(FEMALE, MALE, strict=True)
-    for voice, sex in zip(pair, ("female", "male"), strict=True)
-]
+ACCENTS = {"en": ("en-us", "en-gb-x-rp", "en-gb-scotland"), "ru": ("ru",)}
 
-SENTENCES = (
+
+def voices(language: str) -> list[tuple[str, str]]:
+    """The voices of a language, each with its sex: female and male in turn, accent by accent."""
+    pairs = zip(FEMALE, MALE, strict=True)
+    turns = [turn for pair in pairs for turn in zip(pair, ("female", "male"), strict=True)]
+    return [(f"{accent}+{voice}", sex) for accent in ACCENTS[language] for voice, sex in turns]
+
+
+OPENING = (  # what is said first, in English
     "The kettle is on and the bread is still warm.",
     "We left the garden gate open all night.",
     "Seven boats came back before the storm.",
@@ -72,23 +77,42 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     return table.load(audio_dir)
 
 
-def generate(out_dir: str | Path, speakers: int = 8, clips: int = 6, seed: int = 0) -> None:
+def generate(
+    out_dir: str | Path,
+    speakers: int = 8,
+    clips: int = 6,
+    seed: int = 0,
+    *,
+    styles: Sequence[str] = tuple(STYLES),
+    chorus: int = 0,
+    language: str = "en",
+    texts: Sequence[str] = (),
+) -> None:
     """Speak a corpus, the same one for the same arguments and espeak-ng; what is there already is left alone.
 
     Args:
       out_dir: folder to make it in.
-      speakers: voices, female and male in turn, at most `len(SPEAKERS)`.
-      clips: clips for each voice in each style; clip i of every voice and style says the same sentence.
+      speakers: voices, female and male in turn, at most those of the language.
+      clips: clips for each voice in each style.
       seed: of the spread of rate, pitch and loudness.
+      styles: names of the `STYLES` that each voice speaks in.
+      chorus: voices that say the same sentences, while the next ones go on with others; 0 has all say the same.
+      language: "en" or "ru".
+      texts: what is said first, before sentences that are made.
 
     Raises:
       CorpusError: espeak-ng is not installed or fails, or the folder holds a corpus made with other arguments.
     """
-    out_dir, made = Path(out_dir), {"speakers": speakers, "clips": clips, "seed": seed}
-    if not 1 <= speakers <= len(SPEAKERS) or clips < 1:
-        raise CorpusError(
-            f"{speakers} speakers with {clips} clips: choose 1 to {len(SPEAKERS)} speakers and 1 or more clips"
-        )
+    if language not in ACCENTS:
+        raise CorpusError(f"unknown language {language!r}: choose {' or '.join(ACCENTS)}")
+    if unknown := set(styles) - set(STYLES) or not styles:
+        raise CorpusError(f"unknown styles {unknown}: choose from {', '.join(STYLES)}")
+    most = len(voices(language))
+    if not 1 <= speakers <= most or clips < 1 or chorus < 0:
+        raise CorpusError(f"{speakers} speakers with {clips} clips: choose 1 to {most} speakers and 1 or more clips")
+    out_dir, digest = Path(out_dir), hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    made = {"speakers": speakers, "clips": clips, "seed": seed, "styles": list(styles), "chorus": chorus}
+    made |= {"language": language, "texts": digest if texts else ""}
     note = out_dir / "synthetic.json"
     if (out_dir / "table.csv").exists():
         if not note.exists() or note.read_text() != json.dumps(made):
@@ -96,7 +120,13 @@ def generate(out_dir: str | Path, speakers: int = 8, clips: int = 6, seed: int =
         return
     if not espeak.installed():
         raise CorpusError("espeak-ng is not installed: pip install 'lin_jax[tts]'")
-    rows = [_rows(number, clips, seed) for number in range(speakers)]
+    groups = -(-speakers // chorus) if chorus else 1
+    opening = texts or (OPENING if language == "en" else ())
+    said = list(itertools.islice(itertools.chain(opening, sentences.make(language)), groups * clips))
+    rows = []
+    for number, voice in enumerate(voices(language)[:speakers]):
+        first = (number // chorus if chorus else 0) * clips
+        rows.append(_rows(number, voice, styles, said[first : first + clips], seed))
     try:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(_speak, itertools.repeat(out_dir), rows))
@@ -111,17 +141,19 @@ def generate(out_dir: str | Path, speakers: int = 8, clips: int = 6, seed: int =
         raise CorpusError(f"cannot write {out_dir} ({error.strerror}): free space or permissions") from error
 
 
-def _rows(number: int, clips: int, seed: int) -> list[dict]:
+def _rows(number: int, voice: tuple[str, str], styles: Sequence[str], said: list[str], seed: int) -> list[dict]:
     """What one speaker says, and how."""
-    voice, sex = SPEAKERS[number]
+    voice, sex = voice
     speaker = f"{number:02d}_{voice.replace('+', '_')}"
     rows = []
-    for (kind, (style, mean)), clip in itertools.product(enumerate(STYLES.items()), range(clips)):
+    for (kind, (style, mean)), (clip, text) in itertools.product(enumerate(STYLES.items()), enumerate(said)):
+        if style not in styles:
+            continue
         rng = np.random.default_rng([seed, number, kind, clip])
         drawn = rng.normal(dataclasses.astuple(mean), dataclasses.astuple(SPREAD))
         rate, pitch, pitch_range = np.clip(np.round(drawn[:3]), (80, 0, 0), (450, 99, 99)).astype(int).tolist()
         row = {"path": f"{speaker}/{style}-{clip:02d}.wav", "speaker": speaker, "style": style, "sex": sex}
-        row |= {"text": SENTENCES[clip % len(SENTENCES)], "voice": voice}
+        row |= {"text": text, "voice": voice}
         rows.append(row | {"rate": rate, "pitch": pitch, "range": pitch_range, "gain_db": min(0.0, float(drawn[3]))})
     return rows
 

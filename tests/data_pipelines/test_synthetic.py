@@ -24,7 +24,7 @@ def test_speakers_styles_and_text(folder):
         "01_en-us_m1": "male",
         "02_en-us_f2": "female",
     }
-    assert {u.text for u in utterances} == set(synthetic.SENTENCES[:2])
+    assert {u.text for u in utterances} == set(synthetic.OPENING[:2])
     loudness = {}
     for utterance in utterances:
         samples, rate = files.read(utterance.path)
@@ -50,7 +50,25 @@ def test_left_alone_when_there_and_refused_when_other(folder):
 def test_arguments_and_installation_are_checked(tmp_path, monkeypatch):
     with pytest.raises(CorpusError, match="choose 1 to 72 speakers"):
         synthetic.generate(tmp_path, speakers=73)
+    with pytest.raises(CorpusError, match="choose from calm"):
+        synthetic.generate(tmp_path, styles=["bored"])
+    with pytest.raises(CorpusError, match="choose en or ru"):
+        synthetic.generate(tmp_path, language="xx")
     monkeypatch.setattr(synthetic.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CorpusError, match=r"pip install 'lin_jax\[tts\]'"):
         synthetic.generate(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_choruses_say_the_same_and_others_go_on(tmp_path):
+    """Two voices a chorus; the texts given come first, and made ones follow without a repetition."""
+    pytest.importorskip("espeakng_loader")
+    given = ["Привет, мир!", "Добрый вечер."]
+    synthetic.generate(tmp_path, speakers=3, clips=2, styles=["calm"], chorus=2, language="ru", texts=given)
+    said = {}
+    for utterance in corpora.load("synthetic", tmp_path):
+        said.setdefault(utterance.speaker, []).append(utterance.text)
+    first, second, third = said.values()
+    assert first == second == given
+    assert len({*first, *third}) == 4
+    assert all(files.read(u.path)[0].std() > 0.005 for u in corpora.load("synthetic", tmp_path))
