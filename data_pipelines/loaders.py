@@ -117,6 +117,8 @@ def make_pair_loader(
     config: LoaderConfig,
     *,
     train: bool,
+    speech: float = 0.0,
+    partners: Sequence[np.ndarray] = (),
     epochs: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -133,12 +135,15 @@ def make_pair_loader(
       voices: of every clip of the set, [clips, E] float32 or [clips] int32.
       config: the rest; crops and speakers do not count.
       train: training or evaluation.
+      speech: share of the batches that have a recording to say again in place of a text.
+      partners: for every clip of the set the clips in which the same is said; without them, a clip is its own.
       epochs: passes over the clips when training; None never ends.
       process_index: this process among `process_count`.
       process_count: number of processes.
 
     Returns:
-      An iterator as that of `make_loader`, with "symbols" [B, L] int32, "num_symbols" [B] and "voice" besides.
+      An iterator as that of `make_loader`, with "voice" besides, and "symbols" [B, L] int32 and "num_symbols" [B], or
+      "source" [B, T', D] float32 and "num_source_frames" [B].
 
     Raises:
       ConfigError: no clips, waveforms instead of features, or sizes that do not go together.
@@ -153,7 +158,9 @@ def make_pair_loader(
             f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, and a multiple of "
             f"{process_count} processes"
         )
-    batches = _PairBatches(feature_set, indices, symbols, voices, config, train, epochs if train else 1)
+    batches = _PairBatches(
+        feature_set, indices, symbols, voices, config, train, epochs if train else 1, speech, partners
+    )
     dataset = grain.MapDataset.source(batches)
     if process_count > 1:
         share = slice(process_index, None, process_count)
@@ -165,13 +172,19 @@ def make_pair_loader(
 class _PairBatches:
     """Whole batches of clips with texts and voices, dealt by the seed and the epoch alone."""
 
-    def __init__(self, feature_set, indices, symbols, voices, config: LoaderConfig, train: bool, epochs: int | None):
-        self._clips, self._symbols, self._voices = _Clips(feature_set, indices, None), symbols, np.asarray(voices)
+    def __init__(self, feature_set, indices, symbols, voices, config, train, epochs, speech, partners):
+        self._set, self._symbols, self._voices = feature_set, symbols, np.asarray(voices)
+        self._clips, self._speech = _Clips(feature_set, indices, None), speech
         self._config, self._train, self._epochs = config, train, 10**9 if epochs is None else epochs
         self._lengths, self._sizes = feature_set.lengths[indices], _buckets(feature_set, config.buckets)
+        self._partners = {index: partners[index] if len(partners) else np.array([index]) for index in indices.tolist()}
         counts = np.array([len(symbols[index]) for index in indices])
+        longest = np.array([feature_set.lengths[others].max() for others in self._partners.values()])
         bucket = np.searchsorted(self._sizes, self._lengths)
-        self._most = {int(self._sizes[b]): int(counts[bucket == b].max()) for b in np.unique(bucket)}
+        self._most = {  # of each bucket, symbols and frames of a recording
+            int(self._sizes[b]): (int(counts[bucket == b].max()), int(-(-longest[bucket == b].max() // GRAIN) * GRAIN))
+            for b in np.unique(bucket)
+        }
         self._plan_of = functools.lru_cache(maxsize=2)(self._deal)
         self._per_epoch = len(self._plan_of(0))
 
@@ -183,15 +196,28 @@ class _PairBatches:
         positions, weights, size = self._plan_of(epoch)[place]
         examples = [transforms.fit(self._clips[position], self._clips.key, size) for position in positions]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-        texts = [self._symbols[index] for index in batch["index"]]
-        padded = np.zeros((len(texts), self._most[size]), np.int32)
+        rng, (most_symbols, most_frames) = np.random.default_rng((self._config.seed, number)), self._most[size]
+        speaks = rng.random() < self._speech
+        source = (
+            self._recordings(batch["index"], most_frames, rng) if speaks else self._texts(batch["index"], most_symbols)
+        )
+        return batch | source | {"voice": self._voices[batch["index"]], "weight": weights}
+
+    def _texts(self, indices: np.ndarray, most: int) -> dict[str, np.ndarray]:
+        """What is said in some clips, as symbols."""
+        texts = [self._symbols[index] for index in indices]
+        padded = np.zeros((len(texts), most), np.int32)
         for row, ids in zip(padded, texts, strict=True):
             row[: len(ids)] = ids
-        return batch | {
-            "symbols": padded,
-            "num_symbols": np.array([len(ids) for ids in texts], np.int32),
-            "voice": self._voices[batch["index"]],
-            "weight": weights,
+        return {"symbols": padded, "num_symbols": np.array([len(ids) for ids in texts], np.int32)}
+
+    def _recordings(self, indices: np.ndarray, most: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Clips in which the same is said as in some others."""
+        chosen = [int(rng.choice(self._partners[index])) for index in indices.tolist()]
+        examples = [transforms.fit(self._set[index], self._clips.key, most) for index in chosen]
+        return {
+            "source": np.stack([example["features"] for example in examples]),
+            "num_source_frames": np.stack([example["num_frames"] for example in examples]),
         }
 
     def _deal(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray, int]]:

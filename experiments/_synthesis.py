@@ -32,18 +32,34 @@ TABLE = "table"  # voices are those of the training speakers, by number
 class NetworkConfig:
     """Size of the network; see `Synthesizer`."""
 
-    reduction: int = 2
-    max_reduction: int = 4
-    symbol_features: int = 256
-    encoder_hidden: int = 256
+    symbol_features: int = 128
+    encoder_hidden: int = 192
     voice_features: int = 64
-    decoder_hidden: int = 512
+    decoder_hidden: int = 256
     prenet: tuple[int, ...] = (256, 128)
-    postnet: tuple[int, ...] = (256, 256, 256, 256)
+    postnet: tuple[int, ...] = (192, 192, 192)
     attention: str = "dynamic_convolution"
     dropout: float = 0.2
     unroll: int = 1
     dtype: str = "float32"
+
+
+@dataclasses.dataclass
+class Stages:
+    """Trainings that follow one another, each going on with the parameters of the last.
+
+    Attributes:
+      reductions: frames that the decoder makes in one step: many first, since a short way is learnt faster.
+      steps: how long each is.
+    """
+
+    reductions: tuple[int, ...] = (4, 2)
+    steps: tuple[int, ...] = (12_000, 8_000)
+
+    def validate(self):
+        """Raises ConfigError unless they can follow one another."""
+        if len(self.reductions) != len(self.steps) or not self.steps or min(self.reductions + self.steps) < 1:
+            raise ConfigError(f"stages.reductions {self.reductions} and steps {self.steps}: give as many of each")
 
 
 @dataclasses.dataclass
@@ -55,6 +71,7 @@ class Config:
         in the next clip of the same speaker.
       language: of the texts, as espeak-ng names it.
       form: of the symbols, "characters" or "phonemes".
+      speech: share of the training batches whose source is a recording in place of a text; 0 learns texts only.
       longest_seconds: clips that are longer are left out.
       hold_out_voices: speakers nobody learns from; at most a fifth of them, and none where voices are a table.
       hold_out_texts: sentences nobody learns from, as a share of all different ones.
@@ -65,11 +82,13 @@ class Config:
     voices: str = TABLE
     language: str = "en-us"
     form: str = "characters"
+    speech: float = 0.0
     longest_seconds: float = 12.0
     hold_out_voices: int = 4
     hold_out_texts: float = 0.1
     seed: int = 0
     eval_batches: int = 4
+    stages: Stages = dataclasses.field(default_factory=Stages)
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
     task: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
@@ -104,43 +123,55 @@ class Experiment:
         self._split()
 
     def fit(self, workdir: pathlib.Path) -> tuple[Synthesis, loop.Result]:
-        """Train; go on, or return at once, where that was done before.
+        """Train all stages; go on, or return at once, where that was done before.
 
-        Writes problems.json with the clips that were left out, each with the reason, and symbols.json.
+        Writes problems.json with the clips that were left out, each with the reason, symbols.json, and a folder for
+        each stage.
         """
         config = self.config
+        config.stages.validate()
         workdir.mkdir(parents=True, exist_ok=True)
         named = {self.clips.rows[index]["id"]: reason for index, reason in self.problems.items()}
         (workdir / "problems.json").write_text(json.dumps(named, indent=2, ensure_ascii=False) + "\n")
         (workdir / "symbols.json").write_text(json.dumps(self.table.to_dict(), ensure_ascii=False) + "\n")
         if named:
             print(f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json", file=sys.stderr)
-        voices = self.voices(workdir)
-        task = self.make_task(voices)
-        train = loaders.make_pair_loader(self.clips, self.train, self.symbols, voices, config.loader, train=True)
-        with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
-            writer.write_hparams(_run.flatten(config))
-            evaluation = (lambda: self._validation_batches(voices)) if len(self.validation) else None
-            result = loop.fit(task, config.train, config.optim, train, evaluation, workdir, writer)
-            curves = report.plot_curves(result.history, workdir / "curves.png")
-            writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
+        voices, params = self.voices(workdir), None
+        for stage, (reduction, steps) in enumerate(zip(config.stages.reductions, config.stages.steps, strict=True)):
+            folder, settings = workdir / f"reduction_{reduction}", dataclasses.replace(config.train, num_steps=steps)
+            task = self.make_task(voices, reduction, fresh=not stage)
+            train = self._loader(self.train, voices, config.loader, train=True, speech=config.speech)
+            with contextlib.closing(writers.create(folder, steps)) as writer:
+                writer.write_hparams(_run.flatten(config))
+                evaluation = (lambda: self._validation_batches(voices)) if len(self.validation) else None
+                result = loop.fit(task, settings, config.optim, train, evaluation, folder, writer, params=params)
+                curves = report.plot_curves(result.history, folder / "curves.png")
+                writer.write_images(steps, {"curves": report.pixels(curves)})
+            params = result.variables["params"]
         return task, result
 
-    def make_task(self, voices: np.ndarray) -> Synthesis:
-        """The task for what is in the training clips."""
-        settings = dataclasses.asdict(self.config.network)
+    def make_task(self, voices: np.ndarray, reduction: int, *, fresh: bool = False) -> Synthesis:
+        """The task for what is in the training clips; one that is not fresh has its schedules behind it."""
+        config, settings = self.config, dataclasses.asdict(self.config.network)
         network = Synthesizer(
             num_mels=self.clips.frontend.num_features,
             num_symbols=len(self.table),
             num_voices=int(voices.max()) + 1 if voices.ndim == 1 else 0,
+            reduction=reduction,
+            max_reduction=max(config.stages.reductions),
             **settings | {name: tuple(settings[name]) for name in ("prenet", "postnet")},
         )
+        task = config.task
+        if not fresh:
+            last = {name: getattr(task, name)[1:] * 2 for name in ("guided_weight", "prenet_dropout")}
+            task = dataclasses.replace(task, **last)
         return Synthesis(
             network,
             self.clips.frontend,
             *self.clips.mean_std(self.train),
             voice_size=voices.shape[1] if voices.ndim == 2 else 0,
-            config=self.config.task,
+            sources=("text", "speech") if config.speech else ("text",),
+            config=task,
         )
 
     def voices(self, workdir: pathlib.Path) -> np.ndarray:
@@ -179,12 +210,20 @@ class Experiment:
             raise ConfigError("nothing is left to train on: lower hold_out_texts or hold_out_voices")
 
     def _validation_batches(self, voices: np.ndarray) -> Iterator[dict]:
-        """The same clips every time."""
+        """The same clips every time, from their texts and, where that is learnt, from recordings."""
         size = self.config.eval_batches * self.config.loader.batch_size
-        chosen = np.random.default_rng(self.config.seed).permutation(self.validation)[:size]
+        chosen = np.sort(np.random.default_rng(self.config.seed).permutation(self.validation)[:size])
         settings = dataclasses.replace(self.config.loader, buckets=1)
-        batches = loaders.make_pair_loader(self.clips, np.sort(chosen), self.symbols, voices, settings, train=False)
-        try:
-            yield from batches
-        finally:
-            batches.close()
+        for speech in (0, 1) if self.config.speech else (0,):
+            with contextlib.closing(self._loader(chosen, voices, settings, train=False, speech=speech)) as batches:
+                yield from batches
+
+    def _loader(self, indices: np.ndarray, voices: np.ndarray, settings: LoaderConfig, **options):
+        """Batches of some clips; who says the same in a recording is one of them."""
+        said = {}
+        for index in indices:
+            said.setdefault(self.texts[index], []).append(index)
+        partners = [np.array(said.get(text, ())) for text in self.texts]
+        return loaders.make_pair_loader(
+            self.clips, indices, self.symbols, voices, settings, partners=partners, **options
+        )

@@ -21,7 +21,7 @@ from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
     optim=OptimConfig(learning_rate=1e-3, warmup_steps=500, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.999),
-    train=TrainConfig(num_steps=20_000, log_every=50, eval_every=1000, checkpoint_every=500),
+    train=TrainConfig(log_every=50, eval_every=1000, checkpoint_every=500),
     loader=LoaderConfig(batch_size=32, buckets=5),
 )
 

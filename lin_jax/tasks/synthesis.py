@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from lin_jax import losses, metrics
 from lin_jax.audio import frontend as front_end
+from lin_jax.audio.augment import AugmentConfig, augment_features
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
@@ -30,6 +31,9 @@ class SynthesisConfig:
       prenet_dropout: share of the last frame's features that is withheld from the decoder.
       schedule_steps: training steps.
       source_mfcc: coefficients of a recording that the decoder says again.
+      source_warp: range of factors by which its frequencies are multiplied in training, so that its voice is not
+        copied along (Choi et al., "Neural analysis and synthesis", NeurIPS 2021).
+      source_tempo: range of factors by which it is played faster in training.
       max_seconds: after which speech is stopped.
     """
 
@@ -40,6 +44,8 @@ class SynthesisConfig:
     prenet_dropout: tuple[float, float] = (0.5, 0.2)
     schedule_steps: int = 20_000
     source_mfcc: int = 20
+    source_warp: tuple[float, float] = (0.85, 1.18)
+    source_tempo: tuple[float, float] = (0.9, 1.1)
     max_seconds: float = 15.0
 
     def validate(self):
@@ -106,6 +112,9 @@ class Synthesis:
 
     def loss(self, params, model_state, batch, key):
         """Mean training loss, the new model state and the sums of a batch; see `Task.loss`."""
+        dropout_key, source_key = jax.random.split(key)
+        if "source" in batch:
+            batch = batch | self._varied(source_key, batch)
         step = model_state["schedule"]["step"]
         progress = jnp.minimum(step / self.config.schedule_steps, 1.0)
         prenet_dropout, guided = (
@@ -116,7 +125,7 @@ class Synthesis:
             *self._inputs(batch),
             train=True,
             prenet_dropout=prenet_dropout,
-            rngs={"dropout": key},
+            rngs={"dropout": dropout_key},
         )
         sums = self._sums(decoded, batch)
         total = sums["coarse"] + sums["mel"] + self.config.stop_weight * sums["stop"] + guided * sums["guided"]
@@ -124,19 +133,29 @@ class Synthesis:
         return total / jnp.maximum(sums["weight"], 1.0), ({"schedule": {"step": step + 1}}, sums)
 
     def evaluate(self, variables, batch):
-        """Losses of an evaluation batch with each frame told the last one, and how speech made without that ends."""
+        """Losses of an evaluation batch with each frame told the last one, and how speech made without that ends.
+
+        Where there are two kinds of source, the sums of recordings stand apart, under names that begin with "speech_".
+        """
         sums = self._sums(self._apply(variables, *self._inputs(batch), train=False), batch)
         said, weight = self._generate(variables, batch), batch["weight"]
         sums |= self._health(said, batch, weight)
         sums["stop_failures"] = jnp.sum(weight * ~said.stopped)
         sums["length_error"] = jnp.sum(weight * jnp.abs(said.num_frames / batch["num_frames"] - 1.0))
-        return sums
+        if len(self.sources) == 1:
+            return sums
+        parts = {"": "symbols" in batch, "speech_": "source" in batch}
+        return {prefix + name: value * here for prefix, here in parts.items() for name, value in sums.items()}
 
     def summarise(self, sums):
         """Means over the clips of merged sums."""
-        weight = max(float(sums["weight"]), 1.0)
         names = ("loss", "mel", "coarse", "stop", "guided", *HEALTH, "stop_failures", "length_error")
-        return {name: float(sums[name]) / weight for name in names if name in sums}
+        return {
+            prefix + name: float(sums[prefix + name]) / float(sums[prefix + "weight"])
+            for prefix in ("", "speech_")
+            for name in names
+            if prefix + name in sums and sums[prefix + "weight"]
+        }
 
     def predict(self, variables, batch):
         """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L]."""
@@ -167,6 +186,13 @@ class Synthesis:
         mean = jnp.mean(mfcc, axis=1, keepdims=True, where=mask)
         variance = jnp.mean((mfcc - mean) ** 2, axis=1, keepdims=True, where=mask)
         return jnp.where(mask, (mfcc - mean) * jax.lax.rsqrt(variance + 1e-4), 0.0), length
+
+    def _varied(self, key, batch):
+        """The recording of a batch as someone else might have said it."""
+        varied = AugmentConfig(frequency_warp=self.config.source_warp, tempo=self.config.source_tempo)
+        centres = front_end.mel_centres(self.frontend)
+        source, length = augment_features(key, varied, batch["source"], batch["num_source_frames"], centres)
+        return {"source": source, "num_source_frames": length}
 
     def _apply(self, variables, *inputs, **options):
         return self.model.apply({"params": variables["params"]}, *inputs, **options)

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -92,6 +93,8 @@ def fit(
     eval_loader: Callable[[], Iterable] | None,
     workdir: str | pathlib.Path,
     writer: writers.Writer | None = None,
+    *,
+    params: Any = None,
 ) -> Result:
     """Train a task, or go on where an earlier call with the same `workdir` was stopped.
 
@@ -106,6 +109,7 @@ def fit(
       eval_loader: makes an iterator over the validation batches, once through; None trains without evaluations.
       workdir: folder of the checkpoints and logs.
       writer: of the logs; None writes event files and metrics.jsonl into `workdir`, and to the terminal.
+      params: parameters that a new run starts from, instead of those drawn.
 
     Returns:
       Result.
@@ -123,7 +127,7 @@ def fit(
     workdir = pathlib.Path(workdir)
     mesh = parallel.make_mesh()
     optimizer = optim.build(optim_config, config.num_steps)
-    create = functools.partial(create_state, task, optimizer, ema_decay=optim_config.ema_decay)
+    create = functools.partial(create_state, task, optimizer, ema_decay=optim_config.ema_decay, params=params)
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     axis_name = parallel.AXIS if config.parallel == "pmap" else None
     train_step = make_train_step(task, optimizer, ema_decay=optim_config.ema_decay, axis_name=axis_name)

@@ -10,7 +10,7 @@ from noise_corpus import FRONTEND, make_corpus
 
 from data_pipelines import features
 from experiments import synthesis
-from experiments._synthesis import Experiment, NetworkConfig
+from experiments._synthesis import Experiment, NetworkConfig, Stages
 from lin_jax.errors import ConfigError
 from lin_jax.text import SymbolTable
 
@@ -28,9 +28,10 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def config():
     config = copy.deepcopy(synthesis.CONFIG)
-    config.network = NetworkConfig(1, 1, 4, 4, 2, 8, (4,), (4,), dropout=0.0)
+    config.network = NetworkConfig(4, 4, 2, 8, (4,), (4,), dropout=0.0)
+    config.stages = Stages((2, 1), (2, 2))
     config.hold_out_texts, config.task.max_seconds = 0.34, 0.2
-    config.train = dataclasses.replace(config.train, num_steps=2, eval_every=2, log_every=1)
+    config.train = dataclasses.replace(config.train, eval_every=2, log_every=1)
     config.loader = dataclasses.replace(config.loader, batch_size=4, buckets=1)
     config.optim.warmup_steps = 1
     return config
@@ -38,14 +39,15 @@ def config():
 
 def test_train(folder, config, tmp_path):
     synthesis.train(config, folder, tmp_path)
-    history = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
-    names = set().union(*history)
-    assert {"train/loss", "train/guided", "eval/mel", "eval/diagonality", "eval/stop_failures"} <= names
+    for stage in ("reduction_2", "reduction_1"):
+        history = [json.loads(line) for line in (tmp_path / "train" / stage / "metrics.jsonl").read_text().splitlines()]
+        names = set().union(*history)
+        assert {"train/loss", "train/guided", "eval/mel", "eval/diagonality", "eval/stop_failures"} <= names
+        assert (tmp_path / "train" / stage / "curves.png").exists()
     problems = json.loads((tmp_path / "train/problems.json").read_text())
     assert "nothing to say" in problems["clip07"]
     table = SymbolTable.from_dict(json.loads((tmp_path / "train/symbols.json").read_text()))
     assert table == Experiment(config, folder).table
-    assert (tmp_path / "train/curves.png").exists()
 
 
 def test_texts_and_voices_are_held_out(folder, config):
