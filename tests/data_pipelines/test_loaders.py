@@ -237,6 +237,28 @@ def test_pairs_are_whole_and_together(feature_set):
     assert epochs[0] != epochs[1]
 
 
+def test_pairs_may_have_a_recording_for_a_text(feature_set):
+    """A share of the batches has, for each clip, one of its partners, whole."""
+    if feature_set.store == "waveform":
+        return
+    partners = [np.array([index, (index + 5) % len(feature_set)]) for index in range(len(feature_set))]
+    kinds, chosen = [], set()
+    for batch in pairs(feature_set, epochs=6, speech=0.5, partners=partners)[2]:
+        kinds.append("source" in batch)
+        assert ("symbols" in batch) != ("source" in batch)
+        if "source" not in batch:
+            continue
+        for row, index in enumerate(batch["index"].tolist()):
+            said = batch["source"][row, : batch["num_source_frames"][row]]
+            assert not batch["source"][row, len(said) :].any()
+            (found,) = [p for p in partners[index] if np.array_equal(feature_set[int(p)]["features"], said)]
+            chosen.add(int(found - index))
+    assert 0.2 < np.mean(kinds) < 0.8
+    assert {0, 5} <= chosen
+    for batch in pairs(feature_set, train=False, speech=1)[2]:
+        np.testing.assert_array_equal(batch["num_source_frames"], batch["num_frames"])
+
+
 def test_pairs_go_on_and_are_shared(feature_set):
     if feature_set.store == "waveform":
         return

@@ -127,7 +127,24 @@ def test_two_sources_share_the_decoder():
     assert not one[~np.broadcast_to(valid, one.shape)].any()
     said = jax.eval_shape(task.predict, {"params": shapes}, batch)
     assert said["attention"].shape == (2, -(-task.max_frames // 2), 5)
-    jax.eval_shape(task.evaluate, {"params": shapes}, batch)
+    sums = jax.eval_shape(task.evaluate, {"params": shapes}, batch)
+    assert {"mel", "weight", "speech_mel", "speech_weight", "speech_stop_failures"} <= set(sums)
+    only = {name: float(name.startswith("speech_")) for name in sums}
+    assert set(task.summarise(only)) == {name for name in sums if name.startswith("speech_")} - {"speech_weight"}
+
+
+def test_a_recording_is_varied_in_training_alone():
+    """Training hears it at another pitch and pace each time; judgement hears it as it is."""
+    task = Synthesis(NETWORK, FRONTEND, MEAN, STD, sources=("speech",), config=SynthesisConfig(source_mfcc=3))
+    batch = {name: value for name, value in make_batch().items() if "symbols" not in name}
+    batch |= {"source": batch["features"], "num_source_frames": batch["num_frames"]}
+    varied = [task._varied(jax.random.key(seed), batch) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(varied[0]["source"], varied[1]["source"])
+    assert np.abs(varied[0]["source"] - varied[2]["source"]).mean() > 0.1
+    assert (np.abs(varied[0]["num_source_frames"] / batch["num_frames"] - 1) < 0.2).all()
+    params = jax.eval_shape(task.init, KEY)["params"]
+    loss, _ = jax.eval_shape(task.loss, params, {"schedule": {"step": jnp.zeros(())}}, batch, KEY)
+    assert loss.shape == ()
 
 
 def test_settings_that_cannot_work():

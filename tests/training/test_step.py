@@ -51,6 +51,13 @@ def test_step_by_hand():
     assert len({float(s["noise"]) for s in sums}) == 3, "each step draws randomness of its own"
 
 
+def test_a_state_starts_from_parameters_that_fit():
+    state = create_state(Quadratic(), optax.sgd(0.25), KEY, 0.9, {"w": np.array([[7.0]])})
+    assert (state.params["w"], state.variables["params"]["w"]) == (7.0, 7.0)
+    with pytest.raises(ConfigError, match="of another network"):
+        create_state(Quadratic(), optax.sgd(0.25), KEY, params={"w": np.zeros((2, 1))})
+
+
 def test_moving_average_by_hand():
     """Decay min(0.3, (1 + step) / (10 + step)); the average is what is evaluated."""
     states, _ = run(optax.sgd(0.25), 5, ema_decay=0.3)
