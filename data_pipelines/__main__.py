@@ -42,6 +42,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--subset", nargs="+", metavar="NAME", help="such as train-clean-100 (6.3 GB); default: all that are there"
     )
 
+    _command(commands, "libritts", "LibriTTS: 585 hours of audio books in sentences, with their texts")
+    _command(commands, "ljspeech", "LJSpeech: a day of audio books by one reader, in sentences")
+
     vctk = _command(commands, "vctk", "VCTK 0.80 or 0.92: 110 speakers of English in many accents")
     vctk.add_argument("--download", action="store_true", help="fetch version 0.92 (11.7 GB) to --audio-dir first")
 

@@ -11,6 +11,8 @@ from lin_jax.errors import CorpusError
 CORPORA = {
     "ravdess": "data_pipelines.corpora.ravdess",
     "librispeech": "data_pipelines.corpora.librispeech",
+    "libritts": "data_pipelines.corpora.libritts",
+    "ljspeech": "data_pipelines.corpora.ljspeech",
     "vctk": "data_pipelines.corpora.vctk",
     "kaldi": "data_pipelines.corpora.kaldi",
     "folder": "data_pipelines.corpora.folder",

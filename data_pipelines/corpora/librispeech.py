@@ -19,7 +19,7 @@ from lin_jax.errors import CorpusError
 SPEAKERS = "SPEAKERS.TXT"
 MEND = "take it from the release, where it lies beside the subsets"
 NAME = re.compile(r"(\d+)-(\d+)-\d+")
-READER = re.compile(r"(\d+)\s*\|\s*([FM])\s*\|[^|]*\|[^|]*\|.*")  # a name may hold a bar: reader 60's does
+READER = re.compile(r"(\d+)\s*\|\s*([FM])\s*\|[^|]*\|.*")
 LAYOUT = "SUBSET/READER/CHAPTER/READER-CHAPTER-NUMBER"
 
 BASE_URL = "https://www.openslr.org/resources/12"
@@ -52,7 +52,7 @@ def load(audio_dir: Path, subsets: Sequence[str] | None = None) -> Iterator[Utte
       AudioError: no recordings.
     """
     root = find_root(audio_dir, SPEAKERS)
-    sexes = _read_sexes(root / SPEAKERS)
+    sexes = read_sexes(root / SPEAKERS)
     for folder in [root] if subsets is None else [root / subset for subset in subsets]:
         if not folder.is_dir():
             there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
@@ -85,15 +85,19 @@ def download(
         fetch(archives[subset], f"{base_url}/{archives[subset].name}", folder)
 
 
-def _read_sexes(path: Path) -> dict[str, str]:
-    """Sex of each reader, from lines `READER | SEX | SUBSET | MINUTES | NAME`."""
+def read_sexes(path: Path) -> dict[str, str]:
+    """Sex of each reader, from lines `READER | SEX | SUBSET | MINUTES | NAME`; LibriTTS leaves out the minutes.
+
+    Raises:
+      CorpusError: it is missing, malformed, or names nobody.
+    """
     sexes = {}
     for where, line in read_lines(path, MEND):
         if line.startswith(";"):
             continue
         match = READER.fullmatch(line)
         if not match:
-            raise CorpusError(f"{where}: not READER | F or M | SUBSET | MINUTES | NAME: {MEND}")
+            raise CorpusError(f"{where}: not READER | F or M | SUBSET | …: {MEND}")
         sexes[match[1]] = SEXES[match[2]]
     if not sexes:
         raise CorpusError(f"{path}: no readers in it: {MEND}")

@@ -120,6 +120,46 @@ def test_librispeech_download(libri, record, tmp_path):
         librispeech.download(tmp_path / "cut", ["dev-clean"], url, cut)
 
 
+# LibriTTS and LJSpeech
+
+
+@pytest.fixture
+def tts(tmp_path):
+    files = {
+        "LibriTTS/SPEAKERS.txt": ";READER|GENDER|SUBSET|NAME\n14   | F | train-clean-360 | Kristin |CBW| LeMoine\n",
+        "LibriTTS/dev-clean/14/208/14_208_000001_000000.wav": "",
+        "LibriTTS/dev-clean/14/208/14_208_000001_000000.normalized.txt": "Chapter fifteen.\n",
+        "LibriTTS/dev-clean/14/208/14_208_000001_000000.original.txt": "Chapter 15.",
+        "LibriTTS/dev-clean/15/1/15_1_000001_000002.wav": "",
+        "LJSpeech-1.1/metadata.csv": "LJ001-0001|in 1465|in fourteen sixty-five\nLJ001-0002|as is |\nLJ9-1|gone|gone\n",
+        "LJSpeech-1.1/wavs/LJ001-0001.wav": "",
+        "LJSpeech-1.1/wavs/LJ001-0002.wav": "",
+    }
+    return write(tmp_path, files)
+
+
+def test_libritts(tts):
+    known, stranger = corpora.load("libritts", tts)
+    assert (known.id, known.speaker, known.text) == ("14_208_000001_000000", "14", "Chapter fifteen.")
+    assert known.labels == {"sex": "female", "subset": "dev-clean"}
+    assert (stranger.text, stranger.labels["sex"]) == ("", "unknown")
+    write(tts, {"LibriTTS/dev-clean/16/1/15_1_000001_000003.wav": ""})
+    with pytest.raises(CorpusError, match=r"layout of LibriTTS .*: move it"):
+        corpora.load("libritts", tts)
+
+
+def test_ljspeech(tts):
+    first, second = corpora.load("ljspeech", tts)
+    assert (first.id, first.speaker, first.text) == ("LJ001-0001", "LJ", "in fourteen sixty-five")
+    assert (second.text, second.labels) == ("as is", {"sex": "female"})
+    write(tts, {"LJSpeech-1.1/wavs/mine.wav": ""})
+    with pytest.raises(CorpusError, match=r"metadata\.csv lacks mine: move it"):
+        corpora.load("ljspeech", tts / "LJSpeech-1.1")
+    write(tts, {"LJSpeech-1.1/metadata.csv": "LJ001-0001 in 1465\n"})
+    with pytest.raises(CorpusError, match=r"metadata\.csv, line 1: not NAME\|TEXT"):
+        corpora.load("ljspeech", tts / "LJSpeech-1.1")
+
+
 # VCTK
 
 
