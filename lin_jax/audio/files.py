@@ -262,12 +262,13 @@ def encoding(path, like: Info) -> Info:
 
 
 @contextlib.contextmanager
-def writing(path, info: Info) -> Iterator["Writer"]:
+def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
     """Write an audio file block by block, in constant memory; it is there whole or not at all.
 
     Args:
       path: where to; a file there is replaced at the end, if all went well, and its permissions stay.
       info: what is written, and exactly how many samples.
+      comment: that stands in the metadata.
 
     Yields:
       A `Writer`; AudioError if the format cannot hold it or the disk does not take it.
@@ -284,6 +285,11 @@ def writing(path, info: Info) -> Iterator["Writer"]:
                 f"{info.sample_rate} Hz; use .wav"
             ) from None
         with file:
+            try:
+                if comment:
+                    file.comment, file.software = comment, "lin_jax"
+            except RuntimeError:
+                raise AudioError(f"{path}: {info.format} cannot carry the comment that is needed; use .wav") from None
             yield Writer(file, path)
         try:
             complete = describe(part).num_samples == info.num_samples

@@ -4,6 +4,7 @@ from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
 from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, save, shipped
 from lin_jax.bundles.repairer import Repaired, Repairer
+from lin_jax.bundles.talker import Piece, Speech, Talker
 from lin_jax.bundles.verifier import Verdict, Verifier, Voice
 
 __all__ = [
@@ -12,10 +13,13 @@ __all__ = [
     "PRETRAINED",
     "Bundle",
     "Classifier",
+    "Piece",
     "Prediction",
     "Repaired",
     "Repairer",
     "Segment",
+    "Speech",
+    "Talker",
     "Verdict",
     "Verifier",
     "Voice",

@@ -65,12 +65,12 @@ class Bundle:
 
 
 def padded(windows: list[np.ndarray], size: int, batch: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Waveforms of at most `size` samples as a batch: float32 [B, size], and lengths [B].
+    """Waveforms (or symbols) of at most `size` samples as a batch: [B, size] of their type, and lengths [B].
 
     B is `batch`, or else the smallest of the `BATCHES` that holds them.
     """
     B = batch or next(B for B in BATCHES if len(windows) <= B)
-    waveform, length = np.zeros((B, size), np.float32), np.full(B, size, np.int32)
+    waveform, length = np.zeros((B, size), windows[0].dtype), np.full(B, size, np.int32)
     for i, samples in enumerate(windows):
         waveform[i, : len(samples)], length[i] = samples, len(samples)
     return waveform, length

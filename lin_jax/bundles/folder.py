@@ -18,12 +18,13 @@ import numpy as np
 from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.classifier import Classifier
 from lin_jax.bundles.repairer import Repairer
+from lin_jax.bundles.talker import Talker
 from lin_jax.bundles.verifier import Verifier
 from lin_jax.errors import BundleError, ConfigError
 
 FORMAT = 1
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
-KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer)}
+KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Talker)}
 # The networks a bundle may name and where each lives; a name read from a file is never imported as it stands.
 NETWORKS = {
     "ResidualClassifier": "lin_jax.models.residual_classifier",
@@ -32,6 +33,7 @@ NETWORKS = {
     "SmallSpeakerEncoder": "lin_jax.models.speaker_encoder",
     "SpectralAutoencoder": "lin_jax.models.autoencoder",
     "MelAutoencoder": "lin_jax.models.autoencoder",
+    "Synthesizer": "lin_jax.models.synthesizer",
 }
 
 

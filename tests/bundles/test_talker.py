@@ -1,0 +1,290 @@
+"""The talker: what is said when, in whose voice, and that nothing goes on without end or unnamed."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+import talkers
+import voices
+from recordings import BAD, holds, tone
+from talkers import RATE, SYMBOL_SECONDS, band, says
+
+import lin_jax
+from lin_jax import bundles
+from lin_jax.audio import files
+from lin_jax.bundles import folder
+from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
+from lin_jax.models.synthesizer import Synthesizer
+from lin_jax.tasks.synthesis import Synthesis
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    talkers.register(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """The folder of the bundle that hears voices."""
+    with pytest.MonkeyPatch.context() as patch:
+        voices.register(patch)
+        return bundles.save(tmp_path_factory.mktemp("encoder") / "voices", voices.verifier(), "")
+
+
+@pytest.fixture(scope="module")
+def bundle(encoder):
+    return talkers.talker(encoder)
+
+
+def middle(samples, start, end):
+    """The middle half of what lies from `start` to `end` seconds."""
+    quarter = (end - start) / 4
+    return samples[round((start + quarter) * RATE) : round((end - quarter) * RATE)]
+
+
+def spelt(speech, piece, text, voice):
+    """Whether a piece spells a text, symbol by symbol, in a voice."""
+    starts = piece.start + SYMBOL_SECONDS * np.arange(len(text))
+    heard = [band(middle(speech.samples, start, start + SYMBOL_SECONDS)) for start in starts]
+    return heard == [says(symbol, voice) for symbol in text]
+
+
+def test_saved_and_loaded_is_the_same_and_speaks(tmp_path):
+    """With the network that is trained."""
+    network = Synthesizer(16, len(talkers.TABLE), 0, 2, 2, 8, 8, 4, 16, (8,), (8,), dropout=0.0)
+    bundle = dataclasses.replace(
+        talkers.talker(trained_seconds=3.0, encoder_fingerprint="abc"), model=network, max_seconds=0.4
+    )
+    task = Synthesis(network, talkers.FRONTEND, bundle.mean, bundle.std, voice_size=64)
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
+    bundle.variables = {"params": jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)}
+    bundle.variables["params"]["to_stop"]["bias"] -= 100.0
+    again = lin_jax.load(bundles.save(tmp_path / "talker", bundle, "# Talker\n"))
+    assert isinstance(again, bundles.Talker)
+    for field in ("model", "frontend", "names", "sexes", "sources", "encoder", "encoder_fingerprint"):
+        assert getattr(again, field) == getattr(bundle, field)
+    assert (again.table, again.max_seconds, again.source_mfcc) == (talkers.TABLE, 0.4, 8)
+    assert again.trained_seconds == 3.0
+    jax.tree.map(np.testing.assert_array_equal, again.variables, bundle.variables)
+    with pytest.warns(UserWarning, match="did not come to an end"):
+        assert again.speak("abba").seconds == pytest.approx(0.4, abs=0.02)
+
+
+def test_sentences_in_order(bundle):
+    done = []
+    speech = bundle.speak("Abcdefg. ab. Hagebad.", "High", progress=done.append)
+    assert [piece.text for piece in speech.pieces] == ["Abcdefg.", "ab.", "Hagebad."]
+    assert done == [1, 1, 1]
+    for piece, text in zip(speech.pieces, ("abcdefg.", "ab", "hagebad."), strict=True):
+        assert spelt(speech, piece, text, voice=1)
+    pauses = [b.start - a.end for a, b in zip(speech.pieces, speech.pieces[1:], strict=False)]
+    assert pauses == pytest.approx([0.3, 0.3])
+    assert speech.pieces[0].start == 0
+    assert speech.pieces[-1].end == speech.seconds
+    assert speech.sample_rate == RATE
+    assert 10 * np.log10(np.mean(speech.samples**2)) == pytest.approx(-25.0, abs=0.1)
+
+
+def test_voices(bundle):
+    """A learnt one by its name or its embedding, one that is heard, and several together; the first is the default."""
+    speech = bundle.speak("abc")
+    assert spelt(speech, speech.pieces[0], "abc", voice=0)
+    for voice in ("High", bundle.voices[1], bundle.voice(voices.voice(1, seed=3), RATE), ["High", "High", "Low"]):
+        speech = bundle.speak("abc", voice)
+        assert spelt(speech, speech.pieces[0], "abc", voice=1)
+    np.testing.assert_allclose(bundle.voice("High"), bundle.voices[1], atol=1e-6)
+    mean = bundle.voices[0] + 2 * bundle.voices[1]
+    np.testing.assert_allclose(bundle.voice(["High", "Low", "High"]), mean / np.linalg.norm(mean), atol=1e-6)
+    with pytest.raises(ConfigError, match=r"a voice \(5,\): give the embedding \[64\]"):
+        bundle.speak("abc", np.ones(5))
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.6, 2.0])
+def test_speed_keeps_the_pitch(bundle, speed):
+    speech = bundle.speak("aabbaabb. ccccdddd", speed=speed)
+    first, second = speech.pieces
+    assert first.end == pytest.approx(10 * SYMBOL_SECONDS / speed, abs=0.05)
+    assert second.start - first.end == pytest.approx(0.3 / speed, abs=1e-3)
+    quarter = (second.end - second.start) * 4 / 9
+    assert band(middle(speech.samples, second.start, second.start + quarter)) == says("c", 0)
+    assert band(middle(speech.samples, second.start + quarter, second.start + 2 * quarter)) == says("d", 0)
+
+
+@pytest.mark.parametrize("speed", [0.4, 2.1, float("nan")])
+def test_impossible_speed(bundle, speed):
+    with pytest.raises(ConfigError, match=r"choose one from 0\.5 to 2"):
+        bundle.speak("abc", speed=speed)
+
+
+def test_endless_sentence_is_cut_and_named(bundle):
+    with pytest.warns(UserWarning, match=r"did not come to an end and was cut: 'aq\.'") as told:
+        speech = bundle.speak("Abba. aq. Cab.")
+    assert len(told) == 1
+    assert [piece.stopped for piece in speech.pieces] == [True, False, True]
+    assert speech.pieces[1].end - speech.pieces[1].start < 3
+    assert spelt(speech, speech.pieces[2], "cab.", voice=0)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\x00\x07", "😀 😀", "… — !", "привет", "你好。"])
+def test_nothing_to_say(bundle, text):
+    with pytest.raises(TextError, match="nothing to say"):
+        bundle.speak(text)
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_said(bundle):
+    with pytest.warns(UserWarning, match=r"skipped what this voice cannot read: 😀 \(grinning face\), x"):
+        speech = bundle.speak("ab😀\x00 xcéd")
+    assert spelt(speech, speech.pieces[0], "ab ced", voice=0)
+    with pytest.warns(UserWarning, match="nothing to say: this voice cannot read п"):
+        speech = bundle.speak("Bad. привет. Cab.")
+    assert [piece.text for piece in speech.pieces] == ["Bad.", "Cab."]
+
+
+def test_long_text_compiles_few_shapes(encoder):
+    bundle = talkers.talker(encoder)
+    words = ["abc" * (1 + i % 3) + "." * (i % 7 == 0) for i in range(1600)]
+    text = " ".join(words)
+    assert len(text) > 10_000
+    shapes = set()
+
+    def vocode(frames, num_frames, speed):
+        shapes.add(frames.shape)
+        return np.full(1, 0.1), 1
+
+    bundle.__dict__["_vocode"] = vocode
+    speech = bundle.speak(text)
+    assert all(piece.stopped for piece in speech.pieces)
+    assert " ".join(piece.text for piece in speech.pieces) == text
+    assert bundle._say._cache_size() <= 2
+    assert len(shapes) <= 2
+
+
+def test_spelt_numbers_are_said_in_parts_that_are_not_too_long(encoder):
+    table = dataclasses.replace(talkers.TABLE, symbols=(" ", *map(chr, range(97, 123)), "-", ","))
+    sentences = talkers.talker(encoder, table=table)._read("abc 987654321 a 987654321 ab")
+    assert max(len(symbols) for _, symbols in sentences) <= 4 * 12
+    assert " ".join(table.decode(symbols) for _, symbols in sentences) == table.spell("abc 987654321 a 987654321 ab")
+
+
+REFERENCES = {
+    "silent": (holds(np.zeros(RATE)), "silent throughout"),
+    "short": (holds(voices.voice(0, 0.3)), r"0\.30 s of sound are too short for a voice"),
+    "no speech": (holds(voices.noise()), "does not sound like speech"),
+    **{name: BAD[name] for name in ("missing", "not audio", "nan", "truncated wav")},
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_bad_reference_is_named(bundle, tmp_path, name):
+    make, message = REFERENCES[name]
+    path = tmp_path / f"{name}.wav"
+    make(path)
+    with pytest.raises(AudioError, match=rf"{name}\.wav: .*{message}"):
+        bundle.speak("abc", [bundle.names[0], path])
+
+
+def test_unknown_name_is_told_the_known_ones(bundle):
+    with pytest.raises(AudioError, match=r"Middle: no such file, nor a voice of this bundle \(Low, High\)"):
+        bundle.speak("abc", "Middle")
+
+
+def test_long_reference_is_heard_at_its_beginning(bundle, tmp_path):
+    beginning = np.tile(voices.voice(0), 60)
+    files.write(tmp_path / "long.wav", np.concatenate([beginning, np.tile(voices.voice(1), 60)]), RATE)
+    assert bundle.voice(tmp_path / "long.wav") @ bundle.voices[0] > 0.99
+
+
+def test_reference_is_repaired_first(encoder):
+    class Swap:
+        def repair(self, samples, rate):
+            assert rate == RATE
+            return voices.voice(1)
+
+    bundle = talkers.talker(encoder)
+    bundle.__dict__["_repairer"] = Swap()
+    assert bundle.voice(voices.voice(0), RATE, repair=True) @ bundle.voices[1] > 0.99
+    assert bundle.voice(voices.voice(0), RATE) @ bundle.voices[0] > 0.99
+
+
+def test_only_the_bundle_that_heard_the_voices_hears_more(encoder):
+    known = bundles.load(encoder).fingerprint
+    assert talkers.talker(encoder, encoder_fingerprint=known).voice(voices.voice(0), RATE).shape == (64,)
+    with pytest.raises(BundleError, match="not the speaker bundle that parrot was trained with"):
+        talkers.talker(encoder, encoder_fingerprint="0123").voice(voices.voice(0), RATE)
+    with pytest.raises(BundleError, match="no bundle here"):
+        talkers.talker("nowhere").voice(voices.voice(0), RATE)
+
+
+def test_revoice(bundle, tmp_path):
+    """Phrases keep their place and length, whatever the recording's rate and channels."""
+    silence = np.zeros(44100)
+    sound = np.concatenate([silence, tone(1.5, 44100), silence, tone(0.7, 44100), silence])
+    soundfile.write(tmp_path / "a.wav", np.stack([sound, sound], axis=1), 44100)
+    done = []
+    speech = bundle.revoice(tmp_path / "a.wav", "High", progress=done.append)
+    assert [(piece.start, piece.end) for piece in speech.pieces] == [
+        pytest.approx((1.0, 2.5), abs=0.12),
+        pytest.approx((3.5, 4.2), abs=0.12),
+    ]
+    assert speech.seconds == pytest.approx(5.2, abs=0.1)
+    assert sum(done) == pytest.approx(5.2)
+    assert {band(middle(speech.samples, piece.start, piece.end)) for piece in speech.pieces} == {8}
+    faster = bundle.revoice(sound, "High", sample_rate=44100, speed=2.0)
+    assert faster.seconds == pytest.approx(2.6, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (np.zeros(RATE, np.float32), AudioError, "silent throughout"),
+        ("nowhere.wav", AudioError, "no such file"),
+        (np.full(RATE, np.nan, np.float32), AudioError, "NaN"),
+    ],
+)
+def test_bad_recording_to_revoice(bundle, source, error, message):
+    with pytest.raises(error, match=message):
+        bundle.revoice(source, sample_rate=RATE)
+
+
+def test_source_that_was_not_learnt(encoder):
+    with pytest.raises(ConfigError, match="parrot: speaks from text only"):
+        talkers.talker(encoder, sources=("text",)).revoice(tone(), sample_rate=RATE)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff"])
+def test_every_file_says_that_it_is_synthetic(bundle, tmp_path, suffix):
+    speech = bundle.speak("abcdefg", "High")
+    speech.write(tmp_path / f"a{suffix}")
+    with soundfile.SoundFile(tmp_path / f"a{suffix}") as file:
+        assert file.comment == "synthetic speech, made by lin_jax with the bundle parrot in the voice High"
+    samples, rate = files.read(tmp_path / f"a{suffix}")
+    assert len(samples) / rate == pytest.approx(speech.seconds, abs=0.1)
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(10 ** (-25 / 20), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.au", "AU cannot carry the comment"),
+        ("a.doc", r"no audio format is called \.doc"),
+        ("nowhere/a.wav", "not written"),
+    ],
+)
+def test_unwritable(bundle, tmp_path, name, message):
+    with pytest.raises(AudioError, match=message):
+        bundle.speak("abc").write(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_kinds_of_bundles_know_it(tmp_path, encoder, bundle):
+    saved = bundles.save(tmp_path / "parrot", talkers.talker(encoder), "")
+    assert json.loads((saved / "bundle.json").read_text())["voices"] == [
+        {"name": "Low", "sex": "male"},
+        {"name": "High", "sex": "female"},
+    ]
+    assert folder.KINDS["synthesis"] is bundles.Talker
+    np.testing.assert_array_equal(bundles.load(saved).speak("abc").samples, bundle.speak("abc").samples)

@@ -1,0 +1,93 @@
+"""A synthesizer so simple that what it says is known: each symbol is a tone, and each voice has its own octaves."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import voices
+from flax import linen as nn
+
+from lin_jax import bundles
+from lin_jax.audio.frontend import mel_centres
+from lin_jax.audio.frontend_config import FrontendConfig
+from lin_jax.models.synthesizer import Decoded
+from lin_jax.text import SymbolTable
+
+RATE, M, EACH = voices.RATE, 16, 6  # EACH frames say one symbol
+FRONTEND = FrontendConfig(
+    sample_rate=RATE, n_mels=M, n_mfcc=M, n_fft=512, win_length=512, hop_length=256, level="rms", level_db=-25.0
+)
+TABLE = SymbolTable(tuple(" .abcdefghq"), language="en")
+SYMBOL_SECONDS = EACH * FRONTEND.hop_length / RATE
+
+
+class Speller(nn.Module):
+    """Says a text symbol by symbol, a recording by one tone of its length; at a q it does not end."""
+
+    num_mels: int = M
+    endless: int = len(TABLE) - 1
+
+    def setup(self):
+        """Voices on one side of this direction speak high, the others low."""
+        self.low = self.param("low", nn.initializers.zeros, (64,))
+
+    def generate(self, source, source_length, voice, *, max_frames):
+        """As that of a `Synthesizer`."""
+        B, L = source.shape[:2]
+        stuck, wanted, symbol = jnp.zeros(B, bool), source_length, 0
+        if jnp.issubdtype(source.dtype, jnp.integer):
+            stuck, wanted = jnp.any(source == self.endless, axis=1), EACH * source_length
+            symbol = source[:, jnp.minimum(jnp.arange(max_frames) // EACH, L - 1)]  # [B, T]
+        band = symbol % 8 + jnp.where(voice @ self.low > 0, 0, 8)[:, None] + jnp.zeros(max_frames, int)
+        mel = jnp.where(jnp.arange(M) == band[..., None], 0.0, -4.0)
+        num_frames = jnp.where(stuck, max_frames, jnp.minimum(wanted, max_frames))
+        nothing = jnp.zeros((B, 1, L))
+        return Decoded(mel, mel, num_frames, nothing[..., 0], nothing, ~stuck & (wanted <= max_frames))
+
+
+def talker(encoder="speaker", **changes) -> bundles.Talker:
+    """A bundle of two voices, heard by `voices.verifier()`; register its network with `register` to save it."""
+    learnt = _learnt()
+    settings = {
+        "table": TABLE,
+        "trained_seconds": 4.0,
+        "max_seconds": 6.0,
+        "source_mfcc": 8,
+        "sources": ("text", "speech"),
+    }
+    return bundles.Talker(
+        "parrot",
+        Speller(),
+        FRONTEND,
+        {"params": {"low": learnt[0] - learnt[1]}},
+        mean=np.full(M, -40.0, np.float32),
+        std=np.full(M, 10.0, np.float32),
+        voices=learnt,
+        names=("Low", "High"),
+        sexes=("male", "female"),
+        encoder=str(encoder),
+        **(settings | changes),
+    )
+
+
+@functools.cache
+def _learnt() -> np.ndarray:
+    hears = voices.verifier()
+    return np.stack([hears.embed(voices.voice(speaker), RATE) for speaker in (0, 1)])
+
+
+def band(samples) -> int:
+    """The mel band of which a sound is."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return int(np.abs(mel_centres(FRONTEND) - spectrum.argmax() / len(samples) * RATE).argmin())
+
+
+def says(symbol: str, voice: int) -> int:
+    """The mel band by which a voice says a symbol."""
+    return (TABLE.symbols.index(symbol) + 2) % 8 + 8 * voice
+
+
+def register(patch):
+    """Let bundles know the networks, for as long as the patch lasts."""
+    voices.register(patch)
+    patch.setitem(bundles.NETWORKS, "Speller", __name__)
