@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 
-from lin_jax.apps.terminal import Command, complain, finish, load_bundle, progress, recordings, shown
+from lin_jax.apps.terminal import Command, clock, complain, finish, load_bundle, progress, recordings, shown
 from lin_jax.errors import AudioError
 
 
@@ -74,7 +74,7 @@ def _timeline(bundle, path, args) -> Iterator[str]:
                 said = {"file": path, **span, args.command: segment.label}
                 yield json.dumps(said | {"probabilities": _rounded(segment.probabilities)})
             return
-        head = f"{shown(path)}  {_clock(seconds)}"
+        head = f"{shown(path)}  {clock(seconds)}"
         for label, run in itertools.groupby(heard(), key=lambda segment: segment.label):
             run = list(run)
             if label in run[0].probabilities:
@@ -84,7 +84,7 @@ def _timeline(bundle, path, args) -> Iterator[str]:
             if head:  # only now is it known that the recording can be read
                 yield head
             head = None
-            yield f"  {_clock(run[0].start)} – {_clock(run[-1].end)}  {what}"
+            yield f"  {clock(run[0].start)} – {clock(run[-1].end)}  {what}"
 
 
 def _ranked(heard) -> str:
@@ -94,10 +94,6 @@ def _ranked(heard) -> str:
     rest = ", ".join(f"{name} {share:.0%}" for name, share in ranked[:2])
     share = f"{heard.probabilities[heard.label]:4.0%}" if heard.label in heard.probabilities else "    "
     return f"{heard.label:<10} {share}   {rest}".rstrip()
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02d}:{seconds % 60:04.1f}"
 
 
 def _rounded(probabilities: dict[str, float]) -> dict[str, float]:

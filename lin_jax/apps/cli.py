@@ -7,10 +7,10 @@ import argparse
 import sys
 
 import lin_jax
-from lin_jax.apps import classify, repair, speakers, web
+from lin_jax.apps import classify, repair, speak, speakers, web
 from lin_jax.errors import exit_code
 
-COMMANDS = (*classify.COMMANDS, *speakers.COMMANDS, *repair.COMMANDS, *web.COMMANDS)
+COMMANDS = (*classify.COMMANDS, *speakers.COMMANDS, *repair.COMMANDS, *speak.COMMANDS, *web.COMMANDS)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,11 +4,10 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
-import tempfile
 import time
 
-from lin_jax.apps.terminal import Command, complain, finish, load_bundle, progress, recordings, shown
+from lin_jax.apps import places
+from lin_jax.apps.terminal import Command, clock, complain, finish, load_bundle, progress, recordings, shown
 from lin_jax.bundles import Repaired, Repairer
 from lin_jax.errors import AudioError, ConfigError
 
@@ -58,7 +57,7 @@ def _repair(args) -> int:
                     f"{result.format} must; turn the recording down first, or write floating point"
                 )
     if done and not args.json:
-        print(f"{_clock(seconds)} of sound, {speed:.3g} times as fast as it plays")
+        print(f"{clock(seconds)} of sound, {speed:.3g} times as fast as it plays")
     return finish(done, failed)
 
 
@@ -94,54 +93,18 @@ def _line(result: Repaired) -> str:
         f"{result.format.split()[0]} encoded anew, which loses a little": result.lossy,
     }
     place = shown(result.out) if result.out == result.source else f"{shown(result.source)} → {shown(result.out)}"
-    return f"{place}  {_clock(result.seconds)}  {', '.join(words for words, holds in said.items() if holds)}".rstrip()
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02d}:{seconds % 60:04.1f}"
+    return f"{place}  {clock(result.seconds)}  {', '.join(words for words, holds in said.items() if holds)}".rstrip()
 
 
 def _pairs(args) -> tuple[list[tuple[str, str]], int]:
     """Which recordings become which files, and how many inputs name none; ConfigError if that cannot be."""
     if bool(args.out) == args.in_place:
         raise ConfigError("name one place: --out FILE|DIR, or --in-place to replace the recordings")
-    found, failed = [], 0  # (recording, its name in a folder)
-    within = os.path.join(os.path.realpath(args.out or os.devnull), "")
-    for name in args.inputs:
-        paths, missing = recordings([name])
-        failed += missing
-        root = name if os.path.isdir(name) else os.path.dirname(name)
-        if os.path.isdir(name) and within.startswith(os.path.join(os.path.realpath(name), "_")[:-1]):
-            # What an earlier run put into a folder within this one is no input.
-            paths = [path for path in paths if not os.path.realpath(path).startswith(within)] or paths
-        found += [(path, os.path.relpath(path, root or ".")) for path in paths]
-    if args.in_place:
-        # A recording that is named twice is repaired once.
-        return list({os.path.realpath(path): (path, path) for path, _ in found}.values()), failed
-
-    out = pathlib.Path(args.out)
-    one = len(args.inputs) == 1 and not os.path.isdir(args.inputs[0])
-    is_file = one and out.suffix and not out.is_dir() and not args.out.endswith(os.sep)
-    pairs = [(path, str(out) if is_file else str(out / name)) for path, name in found]
-    sources = {}
-    for path, target in pairs:
-        if _same(path, target):
-            raise ConfigError(f"{path}: would be replaced; choose another place for --out, or say --in-place")
-        if not _same(sources.setdefault(target, path), path):
-            raise ConfigError(f"{sources[target]} and {path} would both become {target}; repair them one by one")
-    try:
-        for folder in {os.path.dirname(target) for target in sources}:
-            os.makedirs(folder or ".", exist_ok=True)
-            tempfile.TemporaryFile(dir=folder or ".").close()
-    except OSError as error:
-        raise ConfigError(f"{args.out}: cannot be written ({error.strerror}); choose another place") from None
-    return [(path, target) for target, path in sources.items()], failed
-
-
-def _same(path, other) -> bool:
-    return os.path.realpath(path) == os.path.realpath(other) or (
-        os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
-    )
+    if args.out:
+        return places.pairs(args.inputs, args.out)
+    found, failed = recordings(args.inputs)
+    # A recording that is named twice is repaired once.
+    return list({os.path.realpath(path): (path, path) for path in found}.values()), failed
 
 
 COMMANDS = (

@@ -1,9 +1,11 @@
 """What the commands of `lin` share: how they are described, take recordings, show progress and complain."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 import lin_jax
@@ -60,6 +62,20 @@ def complain(problem):
     from tqdm import tqdm
 
     tqdm.write(f"lin: {shown(problem)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warned():
+    """Where warnings are named like problems, each once."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: complain(message)
+        warnings.simplefilter("default", UserWarning)
+        yield
+
+
+def clock(seconds: float) -> str:
+    """A length of time in hours, minutes and seconds."""
+    return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02d}:{seconds % 60:04.1f}"
 
 
 def finish(done: int, failed: int) -> int:

@@ -126,7 +126,7 @@ def test_in_place(lin, tmp_path):
     [
         (["a.wav"], "name one place: --out FILE|DIR, or --in-place"),
         (["a.wav", "--out", "b.wav", "--in-place"], "name one place"),
-        (["a.wav", "--out", "a.wav"], "a.wav: would be replaced; choose another place for --out, or say --in-place"),
+        (["a.wav", "--out", "a.wav"], "a.wav: would be replaced; choose another place for --out"),
         (["a.wav", "--out", "./in/../a.wav"], "a.wav: would be replaced"),
         (["a.wav", "--out", "link.wav"], "a.wav: would be replaced"),
         (["link.wav", "--out", "a.wav"], "link.wav: would be replaced"),

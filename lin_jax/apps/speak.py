@@ -1,0 +1,227 @@
+"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin revoice` and `lin voices`."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import time
+
+from lin_jax.apps import places
+from lin_jax.apps.terminal import Command, clock, complain, finish, load_bundle, progress, shown, warned
+from lin_jax.bundles import Speech, Talker
+from lin_jax.errors import AudioError, ConfigError, TextError
+from lin_jax.text import sentences
+
+
+def _common_arguments(parser):
+    parser.add_argument(
+        "--model",
+        metavar="BUNDLE",
+        default="synthesis",
+        help="a bundle folder of your own instead of the one that ships",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+
+
+def _voice_arguments(parser):
+    parser.add_argument(
+        "--voice",
+        nargs="+",
+        action="extend",
+        metavar="FILE|DIR|NAME",
+        help="recordings of who should speak, averaged if several, or a name of `lin voices` (default: the first)",
+    )
+    parser.add_argument("--repair-voice", action="store_true", help="restore these recordings before they are heard")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="0.5..2", help="the pitch stays (default: 1)")
+    _common_arguments(parser)
+
+
+def _speak_arguments(parser):
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="what to say")
+    parser.add_argument("--text-file", metavar="FILE", help="say what stands in a file; - is standard input")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to; the suffix names the format")
+    _voice_arguments(parser)
+
+
+def _revoice_arguments(parser):
+    parser.add_argument("inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders")
+    parser.add_argument("--out", required=True, metavar="FILE|DIR", help="where to; a folder takes any number of them")
+    _voice_arguments(parser)
+
+
+def _speak(args) -> int:
+    """Say a text and write it to a file."""
+    text = _text(args)
+    if os.path.isdir(args.out):
+        raise ConfigError(f"{args.out}: a folder; name the file that is to be written")
+    places.make_folders([args.out], args.out)
+    bundle = load_bundle(args.model, Talker.task)
+    _check_format(args.out, bundle)
+    with warned(), progress(len(sentences(text, bundle.longest)), "sentence") as bar:
+        voice = _voice(bundle, args)
+        started = time.perf_counter()
+        speech = bundle.speak(text, voice, args.speed, progress=bar.update)
+        took = time.perf_counter() - started
+    speech.write(args.out)
+    if args.json:
+        print(json.dumps(answer(args.out, speech, took)))
+    else:
+        print(_line(args.out, speech))
+        print(_pace(speech.seconds, took))
+    return 0 if all(piece.stopped for piece in speech.pieces) else 1
+
+
+def _revoice(args) -> int:
+    """Say recordings again in another voice."""
+    from lin_jax.audio import files
+
+    pairs, failed = places.pairs(args.inputs, args.out)
+    if not pairs:
+        return 2
+    bundle = load_bundle(args.model, Talker.task)
+    total, done, seconds, took = 0.0, 0, 0.0, 0.0
+    for source, _ in pairs:
+        with contextlib.suppress(AudioError):  # it is named when its turn comes
+            total += files.duration(source)
+    with warned(), progress(round(total), "s") as bar:
+        voice = _voice(bundle, args)
+        for source, out in pairs:
+            started = time.perf_counter()
+            try:
+                _check_format(out, bundle)
+                speech = bundle.revoice(source, voice, speed=args.speed, progress=bar.update)
+                speech.write(out)
+            except AudioError as error:
+                complain(error)
+                failed += 1
+                continue
+            lasted = time.perf_counter() - started
+            done, seconds, took = done + 1, seconds + speech.seconds, took + lasted
+            if args.json:
+                bar.write(json.dumps({"file": source} | answer(out, speech, lasted)))
+            else:
+                bar.write(f"{shown(source)} → {_line(out, speech)}")
+    if done and not args.json:
+        print(_pace(seconds, took))
+    return finish(done, failed)
+
+
+def _voices(args) -> int:
+    """Print the voices of a bundle."""
+    bundle = load_bundle(args.model, Talker.task)
+    width = max(map(len, bundle.names))
+    for name, sex in zip(bundle.names, bundle.sexes, strict=True):
+        print(json.dumps({"voice": name, "sex": sex}) if args.json else f"{name:<{width}}  {sex}".rstrip())
+    return 0
+
+
+def answer(out: str, speech: Speech, took: float) -> dict:
+    """What `--json` says of speech that was written: where, how, what is said when, and how long it took."""
+    pieces = [
+        {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in dataclasses.asdict(piece).items()
+        }
+        for piece in speech.pieces
+    ]
+    return {
+        "out": out,
+        "seconds": round(speech.seconds, 3),
+        "made_by": speech.made_by,
+        "pieces": pieces,
+        "real_time_factor": round(took / max(speech.seconds, 1e-3), 4),
+    }
+
+
+def _text(args) -> str:
+    """The text that is to be said, wherever it stands."""
+    if bool(args.text) == bool(args.text_file):
+        raise ConfigError("give one text: lin speak TEXT --out FILE, or --text-file FILE in place of TEXT")
+    if args.text:
+        return " ".join(args.text)
+    try:
+        data = sys.stdin.buffer.read() if args.text_file == "-" else pathlib.Path(args.text_file).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise TextError(f"{args.text_file}: cannot be read ({error.strerror}); check the path") from None
+    except UnicodeDecodeError:
+        raise TextError(f"{args.text_file}: not a text in UTF-8; save it as one") from None
+
+
+def _check_format(out: str, bundle: Talker):
+    """Raises AudioError now, and not after the work, if no format goes by that suffix."""
+    from lin_jax.audio import files
+
+    files.encoding(out, files.Info(bundle.frontend.sample_rate, 1, 0, "WAV", "PCM_16"))
+
+
+def _voice(bundle: Talker, args):
+    """The voice that was asked for: a name, or the embedding of who is heard; None if none was."""
+    from lin_jax.audio import files
+
+    if not args.voice:
+        return None
+    if len(args.voice) == 1 and args.voice[0] in bundle.names:
+        return args.voice[0]
+    sources = []
+    for name in args.voice:
+        sources += files.find(name) if os.path.isdir(name) and name not in bundle.names else [name]
+    return bundle.voice(sources, repair=args.repair_voice)
+
+
+def _line(out: str, speech: Speech) -> str:
+    return f"{shown(out)}  {clock(speech.seconds)}  {speech.made_by}"
+
+
+def _pace(seconds: float, took: float) -> str:
+    return f"{clock(seconds)} of speech, {seconds / took:.3g} times as fast as it plays"
+
+
+COMMANDS = (
+    Command(
+        name="speak",
+        summary="say a text in a learnt voice or that of a recording",
+        teach="""\
+examples:
+  lin speak "Good morning." --out hello.wav                       the first voice that `lin voices` lists
+  lin speak "Good morning." --voice anna.wav --out hello.wav      in the voice of a recording; several are averaged
+  lin speak --text-file book.txt --voice anna/ --out book.flac    a text of any length, sentence by sentence
+  echo "Good morning." | lin speak --text-file - --speed 0.8 --out hello.ogg
+  lin speak "Good morning." --voice old_tape.mp3 --repair-voice --out hello.wav
+
+Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
+What cannot be read, and a sentence that did not come to an end and was cut, is named on stderr.
+Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
+        add_arguments=_speak_arguments,
+        run=_speak,
+    ),
+    Command(
+        name="revoice",
+        summary="say recordings again in another voice",
+        teach="""\
+examples:
+  lin revoice me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
+  lin revoice talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
+  lin revoice --json me.wav --out b.wav | jq .real_time_factor
+
+Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
+A recording that cannot be used is named on stderr and the rest goes on.
+Exit code: 0 all done, 1 some could not be used, 2 none could.""",
+        add_arguments=_revoice_arguments,
+        run=_revoice,
+    ),
+    Command(
+        name="voices",
+        summary="list the voices that `lin speak` has learnt",
+        teach="""\
+examples:
+  lin voices                                      names, and whether female or male
+  lin voices --json | jq .voice
+
+Exit code: 0 listed, 2 not.""",
+        add_arguments=_common_arguments,
+        run=_voices,
+    ),
+)
