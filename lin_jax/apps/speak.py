@@ -81,7 +81,7 @@ def _revoice(args) -> int:
     if not pairs:
         return 2
     bundle = load_bundle(args.model, Talker.task)
-    total, done, seconds, took = 0.0, 0, 0.0, 0.0
+    total, done, seconds, took, whole = 0.0, 0, 0.0, 0.0, True
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
             total += files.duration(source)
@@ -98,6 +98,7 @@ def _revoice(args) -> int:
                 failed += 1
                 continue
             lasted = time.perf_counter() - started
+            whole = whole and all(piece.stopped for piece in speech.pieces)
             done, seconds, took = done + 1, seconds + speech.seconds, took + lasted
             if args.json:
                 bar.write(json.dumps({"file": source} | answer(out, speech, lasted)))
@@ -105,7 +106,7 @@ def _revoice(args) -> int:
                 bar.write(f"{shown(source)} → {_line(out, speech)}")
     if done and not args.json:
         print(_pace(seconds, took))
-    return finish(done, failed)
+    return finish(done, failed) or int(not whole)
 
 
 def _voices(args) -> int:
@@ -207,8 +208,8 @@ examples:
   lin revoice --json me.wav --out b.wav | jq .real_time_factor
 
 Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
-A recording that cannot be used is named on stderr and the rest goes on.
-Exit code: 0 all done, 1 some could not be used, 2 none could.""",
+A recording that cannot be used, and a phrase that did not come to an end and was cut, is named on stderr and the rest
+goes on. Exit code: 0 all done, 1 some could not be used or were cut, 2 none could be used.""",
         add_arguments=_revoice_arguments,
         run=_revoice,
     ),

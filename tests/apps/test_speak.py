@@ -1,5 +1,6 @@
 """`lin speak`, `lin revoice` and `lin voices`: what is written and said, and what is refused in one line."""
 
+import dataclasses
 import io
 import json
 import re
@@ -12,6 +13,7 @@ import talkers
 import voices
 from recordings import BAD, tone
 
+import lin_jax
 from lin_jax import bundles
 from lin_jax.apps import cli
 from lin_jax.audio import files
@@ -201,6 +203,14 @@ def test_revoiced_pauses_stay(lin):
     assert code == 0
     first, second = json.loads(out[0])["pieces"]
     assert second["start"] - first["end"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_revoiced_phrase_that_was_cut_is_named(lin, monkeypatch):
+    load = lin_jax.load
+    monkeypatch.setattr(lin_jax, "load", lambda name: dataclasses.replace(load(name), max_seconds=0.5))
+    code, out, err = lin("revoice", "low.wav", "--out", "b.wav")
+    assert (code, len(out)) == (1, 2)
+    assert err == ["lin: did not come to an end and was cut: what is said at 0.0 s"]
 
 
 def test_voices(lin):
