@@ -2,10 +2,13 @@
 
 python -m experiments.benchmark prepare --audio-dir FOLDER    RAVDESS to features against a loop of librosa: ≥ 3x
 python -m experiments.benchmark loop --features FOLDER        training against its bare jitted step: ≤ 5 % overhead
+python -m experiments.benchmark synthesis [--torch PYTHON]    a synthesizer's training step against the same in PyTorch
 """
 
 import argparse
+import dataclasses
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lin_jax.errors import exit_code
+from lin_jax.errors import ConfigError, exit_code
 
 LIBROSA = """
 import sys, librosa
@@ -110,6 +113,75 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
     return {"bare_seconds": np.median(bare), "loop_seconds": np.median(looped), "overhead_percent": overhead}
 
 
+def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> dict[str, float]:
+    """Time the training step of the synthesizer that ships, and of the same network in PyTorch, on one random batch.
+
+    Ours, theirs, and ours again, so that a machine that changed its pace is seen; the first two steps of each count as
+    its start.
+
+    Args:
+      torch_python: an interpreter that has PyTorch.
+      steps: of each.
+
+    Returns:
+      seconds until the first step is done and seconds a step of either, and how many times faster ours is.
+    """
+    import jax
+    import numpy as np
+
+    from experiments import synthesis
+    from lin_jax.audio.frontend import FrontendConfig
+    from lin_jax.models import attention
+    from lin_jax.models.synthesizer import Synthesizer
+    from lin_jax.tasks.synthesis import Synthesis
+    from lin_jax.training import optim, parallel, state, step
+
+    B, L, T, E = 32, 64, 160, 576
+    frontend = FrontendConfig(n_mels=80)
+    M = frontend.num_features
+    sizes = dataclasses.asdict(synthesis.CONFIG.network) | {"num_symbols": 60, "reduction": 4}
+    sizes |= {name: tuple(sizes[name]) for name in ("prenet", "postnet")}
+    task = Synthesis(Synthesizer(M, max_reduction=4, **sizes), frontend, np.zeros(M), np.ones(M), voice_size=E)
+    optimizer, mesh = optim.build(synthesis.CONFIG.optim, synthesis.CONFIG.train.num_steps), parallel.make_mesh()
+    rng = np.random.default_rng(0)
+    batch = {
+        "features": rng.normal(size=(B, T, M)).astype(np.float32),
+        "num_frames": np.full(B, T, np.int32),
+        "symbols": rng.integers(2, 60, (B, L)).astype(np.int32),
+        "num_symbols": np.full(B, L, np.int32),
+        "voice": rng.normal(size=(B, E)).astype(np.float32),
+        "weight": np.ones(B, np.float32),
+    }
+    batch, key = parallel.shard_batch(batch, mesh), jax.random.key(0)
+
+    def ours():
+        train_step = parallel.compile_step(step.make_train_step(task, optimizer), mesh)
+        current = parallel.init_state(functools.partial(state.create_state, task, optimizer), key, mesh)
+        for _ in range(steps):
+            start = time.perf_counter()
+            current, sums = train_step(current, batch, key)
+            jax.block_until_ready((current, sums))
+            yield time.perf_counter() - start
+
+    def theirs():
+        prior = attention.forward_filter(attention.DynamicConvolutionAttention.taps).tolist()
+        given = {"network": sizes, "batch": {"B": B, "L": L, "T": T, "M": M, "E": E}, "prior": prior, "steps": steps}
+        script = Path(__file__).with_name("_torch_synthesizer.py")
+        done = subprocess.run(
+            [torch_python, str(script)], input=json.dumps(given), text=True, capture_output=True, check=False
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ConfigError(f"{torch_python}: {last}; name an interpreter that has PyTorch with --torch")
+        return map(float, done.stdout.split())
+
+    first, other, second = (list(run()) for run in (ours, theirs, ours))
+    seconds = {"ours": first[2:] + second[2:], "torch": other[2:]}
+    found = {f"{name}_seconds": float(np.median(values)) for name, values in seconds.items()}
+    found["ours_first_seconds"], found["torch_first_seconds"] = first[0], other[0]
+    return found | {"times_faster": found["torch_seconds"] / found["ours_seconds"]}
+
+
 def _timed(command: list[str], given: str = "") -> float:
     start = time.perf_counter()
     subprocess.run(command, input=given, text=True, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -126,6 +198,9 @@ def main() -> int:
     overhead = commands.add_parser("loop", help="the training loop against its bare step")
     overhead.add_argument("--features", type=Path, required=True)
     overhead.set_defaults(run=lambda args: loop_overhead(args.features))
+    speaking = commands.add_parser("synthesis", help="a synthesizer's training step against the same in PyTorch")
+    speaking.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="an interpreter that has PyTorch")
+    speaking.set_defaults(run=lambda args: synthesis_step(args.torch))
     args = parser.parse_args()
 
     def work():

@@ -91,7 +91,7 @@ class DynamicConvolutionAttention(nn.Module):
         place = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)(near @ fixed)
         place += nn.Dense(self.hidden, dtype=self.dtype)(near @ made.astype(near.dtype))
         energy = nn.Dense(1, use_bias=False, dtype=self.dtype)(jnp.tanh(place))[..., 0].astype(jnp.float32)
-        prior = jnp.log(jnp.maximum(near @ _forward_filter(K), FLOOR))
+        prior = jnp.log(jnp.maximum(near @ forward_filter(K), FLOOR))
         return jax.nn.softmax(energy + prior, axis=-1, where=mask)
 
     def start(self, memory):
@@ -99,7 +99,7 @@ class DynamicConvolutionAttention(nn.Module):
         return jax.nn.one_hot(jnp.zeros(memory.shape[0], int), memory.shape[1]), ()
 
 
-def _forward_filter(taps: int) -> np.ndarray:
+def forward_filter(taps: int) -> np.ndarray:
     """Filter [K] that moves weights forward by a beta-binomial number of positions, one in the mean."""
     n = PRIOR_TAPS - 1
     k = np.arange(PRIOR_TAPS)

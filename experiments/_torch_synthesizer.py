@@ -1,0 +1,121 @@
+"""The synthesizer in PyTorch, layer for layer, to measure its training step against ours: a script without JAX.
+
+Reads {"network": …, "batch": …, "steps": …} as JSON from standard input and prints the seconds of each step.
+Shapes as in `lin_jax.models.synthesizer`.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Convolutions(nn.Module):
+    """Convolutions over time with LayerNorm, an activation and dropout."""
+
+    def __init__(self, size, widths, dropout, activation):
+        super().__init__()
+        sizes = [size, *widths]
+        self.layers = nn.ModuleList(nn.Conv1d(a, b, 5, padding=2) for a, b in zip(sizes, widths, strict=False))
+        self.norms = nn.ModuleList(map(nn.LayerNorm, widths))
+        self.dropout, self.activation = nn.Dropout(dropout), activation
+
+    def forward(self, x):
+        """[B, T, D] to [B, T, widths[-1]]."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = self.dropout(self.activation(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
+        return x
+
+
+class DynamicConvolutionAttention(nn.Module):
+    """Moves the last weights by filters, some of which the query makes."""
+
+    def __init__(self, size, hidden, filters, taps, prior):
+        super().__init__()
+        self.taps, self.filters = taps, filters
+        self.register_buffer("prior", torch.tensor(prior))
+        self.fixed = nn.Parameter(torch.randn(taps, filters) * 0.2)
+        self.made = nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, taps * filters, bias=False))
+        self.of_fixed, self.of_made = nn.Linear(filters, hidden, bias=False), nn.Linear(filters, hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, query, weights):
+        """The next weights [B, L]."""
+        half = self.taps // 2
+        near = functional.pad(weights, (half, half)).unfold(1, self.taps, 1)  # [B, L, K]
+        made = self.made(query).view(-1, self.taps, self.filters)
+        energy = self.score(torch.tanh(self.of_fixed(near @ self.fixed) + self.of_made(near @ made)))[..., 0]
+        return torch.softmax(energy + torch.log((near @ self.prior).clamp(min=1e-6)), dim=1)
+
+
+class Synthesizer(nn.Module):
+    """Text encoder, attention, decoder and post-net."""
+
+    def __init__(self, n, M, E, prior):
+        super().__init__()
+        self.r, self.M, hidden, size = n["reduction"], M, n["encoder_hidden"], n["decoder_hidden"]
+        self.symbols = nn.Embedding(n["num_symbols"], n["symbol_features"])
+        self.convolutions = Convolutions(n["symbol_features"], [hidden] * 3, n["dropout"], torch.relu)
+        self.lstm = nn.LSTM(hidden, hidden // 2, batch_first=True, bidirectional=True)
+        self.voice = nn.Linear(E, n["voice_features"])
+        memory = hidden + n["voice_features"]
+        layers = [
+            (nn.Linear(a, b), nn.ReLU(), nn.Dropout(0.5)) for a, b in zip([M, *n["prenet"]], n["prenet"], strict=False)
+        ]
+        self.prenet = nn.Sequential(*(part for layer in layers for part in layer))
+        self.attention_lstm = nn.LSTMCell(n["prenet"][-1] + memory, size)
+        self.decoder_lstm = nn.LSTMCell(size + memory, size)
+        self.attend = DynamicConvolutionAttention(size, 128, 8, len(prior), prior)
+        self.to_frames, self.to_stop = nn.Linear(size + memory, self.r * M), nn.Linear(size + memory, 1)
+        self.postnet = Convolutions(M, n["postnet"], n["dropout"], torch.tanh)
+        self.to_residual = nn.Linear(n["postnet"][-1], M)
+
+    def forward(self, symbols, voice, frames):
+        """Coarse and fine frames [B, T, M] and stops [B, S]."""
+        (B, T, M), r = frames.shape, self.r
+        encoded, _ = self.lstm(self.convolutions(self.symbols(symbols)))
+        voice = torch.tanh(self.voice(voice))[:, None].expand(-1, encoded.shape[1], -1)
+        memory = torch.cat([encoded, voice], dim=2)
+        last = torch.cat([frames.new_zeros(B, 1, M), frames[:, r - 1 : T - 1 : r]], dim=1)
+        x = self.prenet(last)
+        weights = functional.one_hot(torch.zeros(B, dtype=torch.long), symbols.shape[1]).float()
+        context, one, two, features = memory.new_zeros(B, memory.shape[2]), None, None, []
+        for step in range(T // r):
+            one = self.attention_lstm(torch.cat([x[:, step], context], dim=1), one)
+            weights = self.attend(one[0], weights)
+            context = torch.einsum("bl,blh->bh", weights, memory)
+            two = self.decoder_lstm(torch.cat([one[0], context], dim=1), two)
+            features.append(torch.cat([two[0], context], dim=1))
+        features = torch.stack(features, dim=1)
+        coarse = self.to_frames(features).view(B, T, M)
+        return coarse, coarse + self.to_residual(self.postnet(coarse)), self.to_stop(features)[..., 0]
+
+
+def main():
+    """Time some steps."""
+    given = json.load(sys.stdin)
+    torch.manual_seed(0)
+    B, L, T, M, E = (given["batch"][name] for name in ("B", "L", "T", "M", "E"))
+    network = Synthesizer(given["network"], M, E, np.array(given["prior"], np.float32))
+    symbols, voice, frames = torch.randint(1, 20, (B, L)), torch.randn(B, E), torch.randn(B, T, M)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    stop = torch.zeros(B, T // network.r)
+    stop[:, -1] = 1
+    for _ in range(given["steps"]):
+        start = time.perf_counter()
+        coarse, mel, logits = network(symbols, voice, frames)
+        loss = sum(functional.l1_loss(x, frames) + functional.mse_loss(x, frames) for x in (coarse, mel))
+        loss = loss + functional.binary_cross_entropy_with_logits(logits, stop)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main()
