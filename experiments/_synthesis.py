@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipelines import features, loaders, transcripts
+from data_pipelines.corpora import UNKNOWN
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
 from lin_jax import bundles
@@ -67,6 +68,8 @@ class Config:
     """Everything the experiment can be told.
 
     Attributes:
+      init: name or folder of a synthesis bundle to go on from: its network, symbols and speaker encoder are taken over,
+        and only the last stage is trained.
       voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in a clip, in training
         in the next clip of the same speaker.
       language: of the texts, as espeak-ng names it.
@@ -79,6 +82,7 @@ class Config:
       eval_batches: batches in an evaluation during training.
     """
 
+    init: str = ""
     voices: str = TABLE
     language: str = "en-us"
     form: str = "characters"
@@ -105,10 +109,17 @@ class Experiment:
     """
 
     def __init__(self, config: Config, folder: pathlib.Path):
-        self.config = config
-        self.clips = features.open_features(folder)
+        self.config, self.start = config, self._load(config.init) if config.init else None
+        self.clips = features.open_features(folder, self.start and self.start.frontend)
         rows = self.clips.rows
-        self.table = SymbolTable.of((row["text"] for row in rows), config.language, config.form)
+        if self.start:
+            self.table, self.heard_by = self.start.table, self.start.encoder
+            self.stages = [(self.start.model.reduction, config.stages.steps[-1])]
+        else:
+            config.stages.validate()
+            self.heard_by = config.voices
+            self.table = SymbolTable.of((row["text"] for row in rows), config.language, config.form)
+            self.stages = list(zip(config.stages.reductions, config.stages.steps, strict=True))
         self.symbols, self.problems = transcripts.read(rows, self.table)
         too_long = {
             index: f"{row['seconds']:.1f} s long, more than {config.longest_seconds:g}"
@@ -129,17 +140,16 @@ class Experiment:
         each stage.
         """
         config = self.config
-        config.stages.validate()
         workdir.mkdir(parents=True, exist_ok=True)
         named = {self.clips.rows[index]["id"]: reason for index, reason in self.problems.items()}
         (workdir / "problems.json").write_text(json.dumps(named, indent=2, ensure_ascii=False) + "\n")
         (workdir / "symbols.json").write_text(json.dumps(self.table.to_dict(), ensure_ascii=False) + "\n")
         if named:
             print(f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json", file=sys.stderr)
-        voices, params = self.voices(workdir), None
-        for stage, (reduction, steps) in enumerate(zip(config.stages.reductions, config.stages.steps, strict=True)):
+        voices, params = self.voices(workdir), self.start and self.start.variables["params"]
+        for reduction, steps in self.stages:
             folder, settings = workdir / f"reduction_{reduction}", dataclasses.replace(config.train, num_steps=steps)
-            task = self.make_task(voices, reduction, fresh=not stage)
+            task = self.make_task(voices, reduction, fresh=params is None)
             train = self._loader(self.train, voices, config.loader, train=True, speech=config.speech)
             with contextlib.closing(writers.create(folder, steps)) as writer:
                 writer.write_hparams(_run.flatten(config))
@@ -150,38 +160,82 @@ class Experiment:
             params = result.variables["params"]
         return task, result
 
+    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+        """Save the training as a bundle.
+
+        Args:
+          workdir: of the experiment, with what `_judgement.judge` wrote in the folder "evaluate".
+          card: model card, with the names of results.json in braces where they belong.
+        """
+        if self.heard_by == TABLE:
+            raise ConfigError("a bundle speaks in voices that are heard: train with --config.voices=speaker")
+        judged = workdir / "evaluate/results.json"
+        if not judged.exists():
+            raise ConfigError(f"{judged}: not there, and the card quotes it: --mode=evaluate first")
+        task, fitted = self.fit(workdir / "train")
+        encoder, heard = bundles.load(self.heard_by), np.load(workdir / "train/voices.npy")
+        names, own = np.unique(self.speakers[self.train], return_inverse=True)
+        voices = np.stack([heard[self.train[own == number]].sum(axis=0) for number in range(len(names))])
+        rows = [self.clips.rows[index] for index in self.train]
+        sexes = {row["speaker"]: row["labels"].get("sex", UNKNOWN) for row in rows}
+        bundle = bundles.Talker(
+            "synthesis",
+            task.model,
+            self.clips.frontend,
+            {"params": fitted.variables["params"]},
+            task.mean,
+            task.std,
+            voices=voices / np.linalg.norm(voices, axis=1, keepdims=True),
+            names=tuple(names.tolist()),
+            sexes=tuple("" if sexes[name] == UNKNOWN else sexes[name] for name in names),
+            table=self.table,
+            encoder=self.heard_by,
+            encoder_fingerprint=encoder.fingerprint,
+            max_seconds=self.config.task.max_seconds,
+            source_mfcc=self.config.task.source_mfcc,
+            sources=task.sources,
+            trained_seconds=max(row["seconds"] for row in rows),
+        )
+        return bundles.save(
+            workdir / "ship/synthesis", bundle, card.format(**json.loads(judged.read_text())), dtype="float16"
+        )
+
     def make_task(self, voices: np.ndarray, reduction: int, *, fresh: bool = False) -> Synthesis:
         """The task for what is in the training clips; one that is not fresh has its schedules behind it."""
-        config, settings = self.config, dataclasses.asdict(self.config.network)
-        network = Synthesizer(
-            num_mels=self.clips.frontend.num_features,
-            num_symbols=len(self.table),
-            num_voices=int(voices.max()) + 1 if voices.ndim == 1 else 0,
-            reduction=reduction,
-            max_reduction=max(config.stages.reductions),
-            **settings | {name: tuple(settings[name]) for name in ("prenet", "postnet")},
-        )
-        task = config.task
+        task, speech = self.config.task, bool(self.config.speech)
+        if self.start:
+            network, scale = self.start.model, (self.start.mean, self.start.std)
+            speech = "speech" in self.start.sources
+        else:
+            settings, scale = dataclasses.asdict(self.config.network), self.clips.mean_std(self.train)
+            network = Synthesizer(
+                num_mels=self.clips.frontend.num_features,
+                num_symbols=len(self.table),
+                num_voices=int(voices.max()) + 1 if voices.ndim == 1 else 0,
+                reduction=reduction,
+                max_reduction=max(self.config.stages.reductions),
+                **settings | {name: tuple(settings[name]) for name in ("prenet", "postnet")},
+            )
         if not fresh:
             last = {name: getattr(task, name)[1:] * 2 for name in ("guided_weight", "prenet_dropout")}
             task = dataclasses.replace(task, **last)
         return Synthesis(
             network,
             self.clips.frontend,
-            *self.clips.mean_std(self.train),
+            *scale,
             voice_size=voices.shape[1] if voices.ndim == 2 else 0,
-            sources=("text", "speech") if config.speech else ("text",),
+            sources=("text", "speech") if speech else ("text",),
             config=task,
         )
 
     def voices(self, workdir: pathlib.Path) -> np.ndarray:
         """The voice that goes with each clip: a number [clips] int32, or an embedding [clips, E] float32."""
-        if self.config.voices == TABLE:
+        if self.heard_by == TABLE:
             names = np.unique(self.speakers[self.train])
             return np.searchsorted(names, self.speakers).clip(max=len(names) - 1).astype(np.int32)
         path = workdir / "voices.npy"
         if not path.exists():
-            encoder = bundles.load(self.config.voices)
+            encoder = bundles.load(self.heard_by)
             heard = np.stack([encoder.embed(row["path"]) for row in self.clips.rows])  # [clips, E]
             with path.open("wb") as file:
                 np.save(file, heard)
@@ -191,12 +245,21 @@ class Experiment:
             chosen[own] = np.roll(own, 1)
         return heard[chosen]
 
+    def _load(self, name: str) -> bundles.Talker:
+        """The bundle to go on from."""
+        start = bundles.load(name)
+        if start.task != bundles.Talker.task:
+            raise ConfigError(f"{name}: a {start.task} bundle; give one of {bundles.Talker.task} as init")
+        if self.config.speech and "speech" not in start.sources:
+            raise ConfigError(f"{name}: says texts only: set speech to 0")
+        return start
+
     def _split(self) -> None:
         """Clips to train on, to watch by and to judge on; no text, and no held-out voice, is in training as well."""
         config, rng = self.config, np.random.default_rng(self.config.seed)
         good = np.array([index for index in range(len(self.clips)) if index not in self.problems])
         names = rng.permutation(np.unique(self.speakers))
-        count = 0 if config.voices == TABLE else min(config.hold_out_voices, len(names) // 5)
+        count = 0 if self.heard_by == TABLE else min(config.hold_out_voices, len(names) // 5)
         unseen = np.isin(self.speakers, names[:count])
         texts = rng.permutation(np.unique(self.texts))
         count = round(config.hold_out_texts * len(texts))
