@@ -7,7 +7,9 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 import sys
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -76,7 +78,8 @@ class Config:
       form: of the symbols, "characters" or "phonemes".
       speech: share of the training batches whose source is a recording in place of a text; 0 learns texts only.
       longest_seconds: clips that are longer are left out.
-      hold_out_voices: speakers nobody learns from; at most a fifth of them, and none where voices are a table.
+      hold_out_voices: speakers of each corpus that nobody learns from; at most a fifth of them, and none where voices
+        are a table.
       hold_out_texts: sentences nobody learns from, as a share of all different ones.
       seed: of the choice of both.
       eval_batches: batches in an evaluation during training.
@@ -131,6 +134,8 @@ class Experiment:
             raise ConfigError(f"{folder}: no clip is of use; the first: {rows[0]['id']}: {self.problems[0]}")
         self.speakers = np.array(self.clips.speakers)
         self.texts = np.array([row["text"] for row in rows])
+        # What is said, however it is written: by this a sentence is held out, in every corpus and in every training.
+        self.words = np.array([" ".join(re.findall(r"\w+", row["text"].lower())) for row in rows])
         self._split()
 
     def fit(self, workdir: pathlib.Path) -> tuple[Synthesis, loop.Result]:
@@ -256,15 +261,16 @@ class Experiment:
 
     def _split(self) -> None:
         """Clips to train on, to watch by and to judge on; no text, and no held-out voice, is in training as well."""
-        config, rng = self.config, np.random.default_rng(self.config.seed)
+        config = self.config
         good = np.array([index for index in range(len(self.clips)) if index not in self.problems])
-        names = rng.permutation(np.unique(self.speakers))
-        count = 0 if self.heard_by == TABLE else min(config.hold_out_voices, len(names) // 5)
-        unseen = np.isin(self.speakers, names[:count])
-        texts = rng.permutation(np.unique(self.texts))
-        count = round(config.hold_out_texts * len(texts))
-        held_out = np.isin(self.texts, texts[:count])
-        judged = np.isin(self.texts, texts[: count - count // 2])
+        corpora, unseen = np.array(self.clips.corpora), np.zeros(len(self.clips), bool)
+        for corpus in np.unique(corpora):
+            names = np.unique(self.speakers[corpora == corpus])
+            count = 0 if self.heard_by == TABLE else min(config.hold_out_voices, len(names) // 5)
+            names = np.random.default_rng(config.seed).permutation(names)[:count]
+            unseen |= (corpora == corpus) & np.isin(self.speakers, names)
+        lots = np.array([zlib.crc32(f"{config.seed} {words}".encode()) / 2**32 for words in self.words])
+        held_out, judged = lots < config.hold_out_texts, lots < config.hold_out_texts / 2
         self.train = good[~unseen[good] & ~held_out[good]]
         self.validation = good[~unseen[good] & held_out[good] & ~judged[good]]
         self.test_seen = good[~unseen[good] & judged[good]]
@@ -285,8 +291,8 @@ class Experiment:
         """Batches of some clips; who says the same in a recording is one of them."""
         said = {}
         for index in indices:
-            said.setdefault(self.texts[index], []).append(index)
-        partners = [np.array(said.get(text, ())) for text in self.texts]
+            said.setdefault(self.words[index], []).append(index)
+        partners = [np.array(said.get(words, ())) for words in self.words]
         return loaders.make_pair_loader(
             self.clips, indices, self.symbols, voices, settings, partners=partners, **options
         )
