@@ -91,8 +91,8 @@ class Config:
     form: str = "characters"
     speech: float = 0.0
     longest_seconds: float = 12.0
-    hold_out_voices: int = 4
-    hold_out_texts: float = 0.1
+    hold_out_voices: int = 10
+    hold_out_texts: float = 0.2
     seed: int = 0
     eval_batches: int = 4
     stages: Stages = dataclasses.field(default_factory=Stages)
