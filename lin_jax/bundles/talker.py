@@ -197,7 +197,6 @@ class Talker(Bundle):
         jobs = [_Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in sentences]
         sounds = self._sounds(jobs, embedding, speed, progress)
         ends = [bool(re.search(r"[.!?…。！？]\W*$", said)) for said, _ in sentences]
-        ends = [bool(re.search(r"[.!?…。！？]\W*$", said)) for said, _ in sentences]
         pauses = [SENTENCE_PAUSE if end else PHRASE_PAUSE for end in ends]
         gaps = [0.0, *(pause / speed for pause in pauses[:-1]), 0.0]
         speech = self._joined(sounds, gaps, [said for said, _ in sentences], name)
