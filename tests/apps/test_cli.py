@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import pathlib
 
 import jax
 import numpy as np
@@ -223,3 +225,17 @@ def test_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--version"])
     assert capsys.readouterr().out == f"lin_jax {lin_jax.__version__}\n"
+
+
+def test_what_was_compiled_is_found_again(monkeypatch, tmp_path, capsys):
+    """Under the home folder, unless somebody chose another place."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(lin_jax, "load", lambda name: Listener())
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    for chosen in (None, "elsewhere"):
+        if chosen:
+            monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", chosen)
+        assert cli.main(["emotion", "missing.wav"]) == 2
+        where = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+        assert where == pathlib.Path(chosen) if chosen else where.parent == tmp_path / ".lin_jax/compiled"
+    capsys.readouterr()
