@@ -36,8 +36,10 @@ def _remember_compiled():
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         processor += next((line for line in lines if line.startswith(("flags", "Features"))), "")
     folder = COMPILED.expanduser() / hashlib.sha256(processor.encode()).hexdigest()[:12]
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    with contextlib.suppress(OSError):  # a home that cannot be written to
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 def _parser() -> argparse.ArgumentParser:

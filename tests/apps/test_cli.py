@@ -238,4 +238,9 @@ def test_what_was_compiled_is_found_again(monkeypatch, tmp_path, capsys):
         assert cli.main(["emotion", "missing.wav"]) == 2
         where = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
         assert where == pathlib.Path(chosen) if chosen else where.parent == tmp_path / ".lin_jax/compiled"
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    assert cli.main(["emotion", "missing.wav"]) == 2
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ, "nothing can be written there"
     capsys.readouterr()
