@@ -66,6 +66,29 @@ class Stages:
 
 
 @dataclasses.dataclass
+class JudgeConfig:
+    """How a training is judged; see `_judgement`.
+
+    Attributes:
+      encoder: name or folder of the speaker bundle that compares the voices.
+      clips: of the voices in training, and as many of those held out; the speakers take turns.
+      lengths: how many of their sentences are joined to one text, to see how far attention holds.
+      expected: what the recogniser takes to be likely: "texts", those of the corpora, or "english".
+      profile: clips of a speaker by which the voice is known.
+      batch_size: texts that are spoken at once.
+      examples: of either kind of voices, to listen to.
+    """
+
+    encoder: str = "speaker"
+    clips: int = 100
+    lengths: tuple[int, ...] = (1, 2, 4, 8)
+    expected: str = "texts"
+    profile: int = 8
+    batch_size: int = 16
+    examples: int = 4
+
+
+@dataclasses.dataclass
 class Config:
     """Everything the experiment can be told.
 
@@ -101,6 +124,7 @@ class Config:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     loader: LoaderConfig = dataclasses.field(default_factory=LoaderConfig)
+    judge: JudgeConfig = dataclasses.field(default_factory=JudgeConfig)
 
 
 class Experiment:
@@ -244,11 +268,15 @@ class Experiment:
             heard = np.stack([encoder.embed(row["path"]) for row in self.clips.rows])  # [clips, E]
             with path.open("wb") as file:
                 np.save(file, heard)
-        heard, chosen = np.load(path), np.arange(len(self.clips))
+        return np.load(path)[self.references()]
+
+    def references(self) -> np.ndarray:
+        """The clip in which the voice of each clip is heard [clips] int: another of its speaker, if there is one."""
+        chosen = np.arange(len(self.clips))
         for speaker in np.unique(self.speakers):
             own = np.flatnonzero(self.speakers == speaker)
             chosen[own] = np.roll(own, 1)
-        return heard[chosen]
+        return chosen
 
     def _load(self, name: str) -> bundles.Talker:
         """The bundle to go on from."""

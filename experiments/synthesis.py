@@ -5,7 +5,8 @@ r"""A text is said in a voice that was learnt, or heard: an encoder, attention, 
         --frontend.level=rms --frontend.level_db=-25
     python -m experiments.synthesis --features features/synthetic --workdir runs/synthesis
 
---mode=train  learns from the sentences and speakers that are not held out
+--mode=train     learns from the sentences and speakers that are not held out
+--mode=evaluate  judges what was learnt on those held out, beside the originals and the vocoder alone
 
 Voices heard by the speaker encoder instead of a table of those in training: --config.voices=speaker
 Phonemes instead of characters: --config.form=phonemes
@@ -14,7 +15,7 @@ Phonemes instead of characters: --config.form=phonemes
 from pathlib import Path
 
 from data_pipelines.loaders import LoaderConfig
-from experiments import _run
+from experiments import _judgement, _run
 from experiments._synthesis import Config, Experiment
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
@@ -31,5 +32,10 @@ def train(config: Config, features: Path, workdir: Path):
     Experiment(config, features).fit(workdir / "train")
 
 
+def evaluate(config: Config, features: Path, workdir: Path):
+    """The training judged on sentences, and voices, that it never heard."""
+    _judgement.judge(Experiment(config, features), workdir / "train", workdir / "evaluate")
+
+
 if __name__ == "__main__":
-    _run.main(CONFIG, {"train": train})
+    _run.main(CONFIG, {"train": train, "evaluate": evaluate})

@@ -77,11 +77,8 @@ def quality(reference, estimate, sample_rate: int, *, n_mels: int = 80) -> Quali
     spectra = [_spectrum(x, sample_rate) for x in (reference, estimate)]  # [T, F]
     bank = frontend.mel_filter_bank(sample_rate, 2 * (spectra[0].shape[1] - 1), n_mels, 0.0, None)
     mels = _decibels([np.abs(spectrum) ** 2 @ bank.T for spectrum in spectra])  # [T, M]
-    return Quality(
-        mse=float(np.square((mels[0] - mels[1]) / FLOOR_DB).mean()),
-        pitch=_cosine(*(pitch_contour(x, sample_rate) for x in (reference, estimate))),
-        loudness=_cosine(*(loudness_contour(x, sample_rate) for x in (reference, estimate))),
-    )
+    pitches = (pitch_contour(x, sample_rate) for x in (reference, estimate))
+    return _quality(mels, pitches, (loudness_contour(x, sample_rate) for x in (reference, estimate)))
 
 
 def pitch_contour(samples, sample_rate: int) -> np.ndarray:
@@ -146,30 +143,75 @@ def mel_cepstral_distance(reference, estimate, sample_rate: int) -> float:
         return float(package.compare_audio_files(*paths)[0])
 
 
-def pitch_errors(reference, estimate, sample_rate: int, *, n_mels: int = 40) -> tuple[float, float]:
-    """How far the melody is off after alignment of the mel spectrograms by dynamic time warping.
+@dataclasses.dataclass(frozen=True)
+class Contours:
+    """What `align` compares, a frame every 16 ms.
 
-    Args:
-      reference: waveform [N].
-      estimate: waveform, of any length.
-      sample_rate: of both, in Hz.
-      n_mels: bands by which they are aligned.
-
-    Returns:
-      Root mean square difference of the natural logarithms of the pitch where both are voiced, NaN where they never
-      are; and the share of frames in which only one of them is.
+    Attributes:
+      mels: power in mel bands [T, M].
+      pitch: in Hz, 0 where nothing is voiced [T].
+      loudness: root mean square [T].
     """
+
+    mels: np.ndarray
+    pitch: np.ndarray
+    loudness: np.ndarray
+
+
+def contours(samples, sample_rate: int, *, n_mels: int = 80) -> Contours:
+    """The `Contours` of a waveform [N]; see `quality` for what it takes."""
+    spectrum = _spectrum(samples, sample_rate)[::2]
+    bank = frontend.mel_filter_bank(sample_rate, 2 * (spectrum.shape[1] - 1), n_mels, 0.0, None)
+    tracks = (
+        np.abs(spectrum) ** 2 @ bank.T,
+        pitch_contour(samples, sample_rate),
+        loudness_contour(samples, sample_rate),
+    )
+    T = min(map(len, tracks))
+    return Contours(*(track[:T] for track in tracks))
+
+
+@dataclasses.dataclass(frozen=True)
+class Likeness:
+    """How near a recording comes to another one in which the same is said.
+
+    Attributes:
+      pitch_rmse: root mean square difference of the natural logarithms of the pitch where both are voiced, NaN where
+        they never are.
+      voicing_error: share of frames in which only one of them is.
+      quality: the `Quality` of the aligned frames.
+    """
+
+    pitch_rmse: float
+    voicing_error: float
+    quality: Quality
+
+
+def align(reference: Contours, estimate: Contours) -> Likeness:
+    """The `Likeness` after alignment of the mel spectrograms in dB by dynamic time warping."""
     librosa = _extra("librosa")
-    spectra = [_spectrum(x, sample_rate)[::2] for x in (reference, estimate)]  # as often as the pitch, every 16 ms
-    bank = frontend.mel_filter_bank(sample_rate, 2 * (spectra[0].shape[1] - 1), n_mels, 0.0, None)
-    mels = _decibels([np.abs(spectrum) ** 2 @ bank.T for spectrum in spectra])  # [T, M]
+    mels = _decibels([reference.mels, estimate.mels])
     _, path = librosa.sequence.dtw(mels[0].T, mels[1].T)
-    pitches = [pitch_contour(x, sample_rate) for x in (reference, estimate)]
-    true, found = (pitch[np.minimum(steps, len(pitch) - 1)] for pitch, steps in zip(pitches, path.T, strict=True))
+    rows, columns = path.T
+    true, found = reference.pitch[rows], estimate.pitch[columns]
     voiced = (true > 0) & (found > 0)
     difference = np.log(found[voiced] / true[voiced])
-    rmse = float(np.sqrt(np.square(difference).mean())) if voiced.any() else float("nan")
-    return rmse, float(np.mean((true > 0) != (found > 0)))
+    return Likeness(
+        pitch_rmse=float(np.sqrt(np.square(difference).mean())) if voiced.any() else float("nan"),
+        voicing_error=float(np.mean((true > 0) != (found > 0))),
+        quality=_quality(
+            (mels[0][rows], mels[1][columns]), (true, found), (reference.loudness[rows], estimate.loudness[columns])
+        ),
+    )
+
+
+def _quality(mels, pitches, loudness) -> Quality:
+    """The `Quality` of two tracks of each kind, frame by frame."""
+    return Quality(
+        mse=float(np.square((mels[0] - mels[1]) / FLOOR_DB).mean()),
+        pitch=_cosine(*pitches),
+        loudness=_cosine(*loudness),
+    )
 
 
 def _pair(reference, estimate) -> tuple[np.ndarray, np.ndarray]:
@@ -183,9 +225,10 @@ def _pair(reference, estimate) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spectrum(samples, sample_rate: int) -> np.ndarray:
-    """STFT [T, F] of frames of 32 ms, every 8."""
+    """STFT [T, F] of frames of 32 ms, every 8; whole seconds of it, so that few shapes are compiled."""
     n_fft = round(FRAME_SECONDS / 2 * sample_rate / 2) * 2
-    return np.asarray(frontend.stft(np.asarray(samples, np.float32), n_fft, n_fft // 4, n_fft))
+    padded = np.pad(np.asarray(samples, np.float32), (0, -len(samples) % sample_rate))
+    return np.asarray(frontend.stft(padded, n_fft, n_fft // 4, n_fft))[: 1 + len(samples) // (n_fft // 4)]
 
 
 def _decibels(powers) -> list[np.ndarray]:

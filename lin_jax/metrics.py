@@ -101,6 +101,28 @@ def bootstrap_interval(values, statistic, *, num_samples=1000, confidence=0.95, 
     return float(low), float(high)
 
 
+def bootstrap_mean(values, speakers, weight=None, **options):
+    """Interval of a mean over clips, resampling whole speakers.
+
+    Args:
+      values: a figure of each clip [B]; clips where it is NaN do not count.
+      speakers: who speaks each clip [B].
+      weight: of each clip [B]; None counts each once.
+      **options: of `bootstrap_interval`.
+
+    Returns:
+      (low, high); NaN where fewer than two speakers are left.
+    """
+    values = np.asarray(values, np.float64)
+    known = ~np.isnan(values)
+    weight = np.ones(known.sum()) if weight is None else np.asarray(weight, np.float64)[known]
+    names, numbers = np.unique(np.asarray(speakers)[known], return_inverse=True)
+    if len(names) < 2:
+        return float("nan"), float("nan")
+    sums = np.stack([np.bincount(numbers, weight * values[known]), np.bincount(numbers, weight)], axis=1)  # [S, 2]
+    return bootstrap_interval(sums, lambda drawn: np.divide(*drawn.sum(axis=0)), **options)
+
+
 def reliability(probabilities, labels, *, num_bins=15):
     """How often predictions of each confidence are right, over equal-width confidence bins (Guo et al., 2017).
 
@@ -351,6 +373,37 @@ def attention_health(attention, num_steps, length, *, band=0.15, tolerance=3):
         ).astype(jnp.float32),
         "repeated": jnp.max(jnp.where(back > tolerance, back, 0), axis=1).astype(jnp.float32),
     }
+
+
+def words_attended(attention, words, *, tolerance=3):
+    """How many words of a text attention passes over, and to how many it goes back; on the host.
+
+    Args:
+      attention: weights of the steps of one clip [S, L].
+      words: first and last position of each word.
+      tolerance: positions that may be gone back by, as in `attention_health`.
+
+    Returns:
+      (skipped, repeated): a word is skipped if the largest weight never lies in it or beside it, and repeated if it
+      lies there after it was further on than the tolerance.
+    """
+    path = np.asarray(attention).argmax(axis=1)
+    returned = path[np.maximum.accumulate(path) - path > tolerance]
+    skipped = sum(not np.any((path >= first - 1) & (path <= last + 1)) for first, last in words)
+    return skipped, sum(bool(np.any((returned >= first) & (returned <= last))) for first, last in words)
+
+
+def edit_distance(reference, hypothesis):
+    """Insertions, deletions and substitutions that make one sequence another (V. Levenshtein, 1966).
+
+    Of words, divided by those of the reference, it is the word error rate.
+    """
+    row = list(range(len(hypothesis) + 1))
+    for i, wanted in enumerate(reference, 1):
+        above, row = row, [i]
+        for j, found in enumerate(hypothesis, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (wanted != found)))
+    return row[-1]
 
 
 def _ratio(numerator, denominator):

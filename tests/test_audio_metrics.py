@@ -105,23 +105,29 @@ def test_what_is_not_in_step_is_refused(other):
         audio_metrics.si_sdr(CLEAN, other)
 
 
-def test_pitch_errors():
+def test_align():
     """A voice a tenth higher, or slower, or half of it whispered, against itself."""
 
-    def buzz(hz, seconds):
+    def contours(hz, seconds, whispered=0.0):
         t = np.arange(round(seconds * RATE)) / RATE
         envelope = np.minimum(1.0, 4 * np.abs(np.sin(np.pi * t / seconds * 2)))  # two syllables
-        return sum(np.sin(2 * np.pi * k * hz * t) / k for k in range(1, 20)) * envelope * 0.1
+        sound = sum(np.sin(2 * np.pi * k * hz * t) / k for k in range(1, 20)) * envelope * 0.1
+        sound = np.where(t < whispered, 0.1 * voices.noise(seconds), sound)
+        return audio_metrics.contours(sound, RATE)
 
-    true = buzz(120.0, 0.8)
-    assert audio_metrics.pitch_errors(true, true, RATE) == (0.0, 0.0)
-    higher, _ = audio_metrics.pitch_errors(true, buzz(132.0, 0.8), RATE)
-    assert higher == pytest.approx(np.log(1.1), abs=0.02)
-    slower, unvoiced = audio_metrics.pitch_errors(true, buzz(120.0, 1.0), RATE)
-    assert slower < 0.02
-    assert unvoiced < 0.1
-    whispered = np.where(np.arange(len(true)) < len(true) // 2, true, 0.1 * voices.noise(0.8))
-    assert audio_metrics.pitch_errors(true, whispered, RATE)[1] > 0.12
+    true = contours(120.0, 0.8)
+    same = audio_metrics.align(true, true)
+    assert (same.pitch_rmse, same.voicing_error) == (0.0, 0.0)
+    assert same.quality.score == pytest.approx(0.0)
+    assert audio_metrics.align(true, contours(132.0, 0.8)).pitch_rmse == pytest.approx(np.log(1.1), abs=0.02)
+    slower = audio_metrics.align(true, contours(120.0, 1.0))
+    assert slower.pitch_rmse < 0.02
+    assert slower.voicing_error < 0.1
+    assert slower.quality.score < 0.02
+    whispered = audio_metrics.align(true, contours(120.0, 0.8, whispered=0.4))
+    assert whispered.voicing_error > 0.12
+    assert whispered.quality.pitch < 0.9
+    assert np.isnan(audio_metrics.align(true, audio_metrics.contours(np.zeros(RATE), RATE)).pitch_rmse)
 
 
 def test_mel_cepstral_distance():

@@ -168,3 +168,36 @@ def test_attention_health():
     padded = metrics.attention_health(np.pad(rubbish, ((0, 0), (0, 0), (0, 2))), np.full(5, S), np.full(5, L))
     for name, values in health.items():
         np.testing.assert_allclose(padded[name], values, rtol=1e-6)
+
+
+def test_words_attended():
+    """Words at 0-2, 4-7 and 9-12; attention reads them all, jumps over the second, goes back to it, or stays away."""
+    words = [(0, 2), (4, 7), (9, 12)]
+
+    def count(path):
+        return metrics.words_attended(np.eye(14)[path], words)
+
+    assert count(range(14)) == (0, 0)
+    assert count([0, 1, 2, 9, 10, 11, 12]) == (1, 0)
+    assert count([*range(12), 5, 6, 7, *range(8, 14)]) == (0, 1)
+    assert count([*range(10), 7, *range(8, 14)]) == (0, 0), "a step or two back is no word"
+    assert count([0, 1, 2, 3]) == (1, 0), "beside a word is near enough to have read it"
+
+
+def test_edit_distance():
+    kitten = metrics.edit_distance("kitten", "sitting")
+    assert kitten == 3
+    assert metrics.edit_distance(["one", "two", "three"], ["two", "two", "three", "four"]) == 2
+    assert metrics.edit_distance([], ["one"]) == metrics.edit_distance(["one"], []) == 1
+
+
+def test_bootstrap_mean():
+    """Where all have as many clips it is the interval of the speakers' means; NaN and weight 0 do not count."""
+    values, speakers = RNG.normal(size=24), np.repeat(list("abcdef"), 4)
+    expected = metrics.bootstrap_interval(values.reshape(6, 4).mean(axis=1), np.mean)
+    assert metrics.bootstrap_mean(values, speakers) == pytest.approx(expected)
+    longer, names = np.append(values, [np.nan, 50.0]), np.append(speakers, ["a", "b"])
+    assert metrics.bootstrap_mean(longer, names, [*np.ones(24), 1.0, 0.0]) == pytest.approx(expected)
+    weighted = metrics.bootstrap_mean([0.0, 1.0, 1.0], ["a", "a", "b"], [3.0, 1.0, 1.0])
+    assert weighted == pytest.approx((0.25, 1.0)), "the extremes are either speaker alone"
+    assert np.isnan(metrics.bootstrap_mean(values[:4], speakers[:4])).all()

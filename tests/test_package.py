@@ -20,6 +20,7 @@ ARROWS = {
     "lin_jax.losses": SIGNAL,
     "lin_jax.metrics": set(),
     "lin_jax.audio_metrics": SIGNAL,
+    "lin_jax.recognition": SIGNAL | {"lin_jax.text"},
     "lin_jax.models": SIGNAL,
     "lin_jax.tasks": LEARNING,
     "lin_jax.training": LEARNING | {"lin_jax.tasks"},

@@ -141,6 +141,15 @@ def test_timeline_has_gaps_in_silence(tmp_path):
     np.testing.assert_array_equal(soft.get_data().edges, [0, 3, 6])
 
 
+def test_alignment_rises_with_time_below_the_spectrogram(tmp_path):
+    attention, mel = np.eye(4)[[0, 0, 1, 2, 3]], np.arange(60.0).reshape(10, 6)
+    spectrum, read = report.plot_alignment(attention, "abc", mel, 0.5, tmp_path / "alignment.png").axes
+    np.testing.assert_array_equal(spectrum.images[0].get_array(), mel.T)
+    np.testing.assert_array_equal(read.images[0].get_array(), attention.T)
+    assert read.images[0].get_extent() == [0, 0.5, -0.5, 3.5]
+    assert [label.get_text() for label in read.get_yticklabels()] == ["a", "b", "c"]
+
+
 def test_groups_have_a_bar_for_each_series():
     values = {"noise": {"before": 7.0, "after": 13.0}, "room": {"before": 2.0}}
     (axis,) = report.plot_groups(values, title="SI-SDR, dB").axes

@@ -1,17 +1,22 @@
-"""The synthesis experiment on a corpus of noise with texts: what is held out, and a training of two steps."""
+"""The synthesis experiment on a corpus of noise with texts: what is held out, a training of two steps, its judging."""
 
 import copy
 import dataclasses
 import json
+import types
 
+import jax
 import numpy as np
 import pytest
+import soundfile
 from noise_corpus import FRONTEND, make_corpus
 
 from data_pipelines import features
-from experiments import synthesis
-from experiments._synthesis import Experiment, NetworkConfig, Stages
-from lin_jax.errors import ConfigError
+from experiments import _judgement, synthesis
+from experiments._synthesis import Experiment, JudgeConfig, NetworkConfig, Stages
+from lin_jax import bundles, recognition
+from lin_jax.bundles.verifier import Voice
+from lin_jax.errors import AudioError, ConfigError
 from lin_jax.text import SymbolTable
 
 
@@ -64,3 +69,83 @@ def test_texts_and_voices_are_held_out(folder, config):
     config.longest_seconds = 0.1
     with pytest.raises(ConfigError, match=r"no clip is of use; the first: clip00: .* more than 0\.1"):
         Experiment(config, folder)
+
+
+class Ear:
+    """A speaker bundle that knows the speakers by the names of their files, and hears the last of them in samples."""
+
+    speech_weight = np.zeros(5)
+
+    def embed(self, path):
+        return np.eye(5, dtype=np.float32)[int(path[-6:-4]) % 5]
+
+    def voices(self, sources, sample_rate=None):
+        for source in sources:
+            if not isinstance(source, str) and len(source) > 3300:
+                yield AudioError("no voice")
+                continue
+            yield Voice("", self.embed(source if isinstance(source, str) else "04.wav"), 1.0, 1.0, "")
+
+
+def untrained(experiment, workdir):
+    """What `Experiment.fit` returns, before any step."""
+    workdir.mkdir(parents=True)
+    task = experiment.make_task(experiment.voices(workdir), 1)
+    return task, types.SimpleNamespace(variables=jax.jit(task.init)(jax.random.key(0)), best_step=7)
+
+
+def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Experiment, "fit", untrained)
+    monkeypatch.setattr(bundles, "load", lambda name: Ear())
+    monkeypatch.setattr(recognition, "installed", lambda: True)
+    monkeypatch.setattr(recognition, "name", lambda: "stub 1")
+    monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
+    config.voices, config.hold_out_texts, config.stages = "speaker", 0.67, Stages((1,), (2,))
+    config.judge = JudgeConfig(clips=3, lengths=(1, 2), profile=9, batch_size=2, examples=1)
+    synthesis.evaluate(config, folder, tmp_path)
+    results = json.loads((tmp_path / "evaluate/results.json").read_text())
+    assert "sentences that nobody learnt from, voices: heard by speaker" in results["protocol"]
+    assert results["tools"]["word_error"] == "stub 1, expecting words as in the texts of the corpora"
+    assert results["step"] == 7
+    assert results["real_time_factor"] > 0
+    experiment = Experiment(config, folder)
+    speaker = dict(zip((row["id"] for row in experiment.clips.rows), experiment.speakers, strict=True))
+    rows = [json.loads(line) for line in (tmp_path / "evaluate/clips.jsonl").read_text().splitlines()]
+    assert results["protocol"].startswith(str(len({row["text"] for row in rows})))
+    for side, indices in (("seen", experiment.test_seen), ("unseen", experiment.test_unseen)):
+        found, own = results[side], [row for row in rows if row["side"] == side]
+        assert found["clips"] == len(own) == min(3, len(indices))
+        assert {row["id"] for row in own} <= {experiment.clips.rows[i]["id"] for i in indices}
+        true = [row["text"].split() for row in own]
+        errors = sum(len(words) - ("two" in words) + (words == ["two"]) for words in true)
+        for system in ("generated", "copied", "original"):
+            assert found[system]["word_error"] == pytest.approx(errors / sum(map(len, true)))
+        assert (found["original"]["similarity"], found["original"]["strangers"]) == pytest.approx((1, 0))
+        assert found["original"]["closest"] == 1
+        heard = [speaker[row["id"]] == "s4" for row in own]
+        assert found["generated"]["closest"] == pytest.approx(np.mean(heard))
+        assert found["copied"]["closest"] == 0
+        assert found["copied"]["missing"]["similarity"] == len(own)
+        assert found["copied"]["duration"] == pytest.approx(1, abs=0.05)
+        for length, health in found["attention"].items():
+            assert health["texts"] == found["clips"] // int(length)
+            assert 0 <= health["diagonal"] <= 1
+            assert health["words"] == sum(map(len, true)) or length != "1"
+    assert set(results["seen"]["attention"]) == {"1", "2"}
+    assert "synthetic speech" in soundfile.SoundFile(tmp_path / "evaluate/examples/seen-0-generated.flac").comment
+    assert "seen voices: 3 clips of" in capsys.readouterr().out
+    for name in ("report.html", "closest.png", "attention.png", "long-seen.png", "examples/unseen-0-original.flac"):
+        assert (tmp_path / "evaluate" / name).exists()
+    config.hold_out_texts = 0.0
+    with pytest.raises(ConfigError, match="raise hold_out_texts"):
+        synthesis.evaluate(config, folder, tmp_path)
+
+
+def test_speakers_and_sentences_take_turns(folder, config):
+    experiment = Experiment(config, folder)
+    chosen = _judgement._choose(experiment, experiment.train, 6)
+    assert len(set(chosen)) == 6
+    assert len(set(experiment.speakers[chosen[:5]])) == 5
+    assert len(set(experiment.texts[chosen[:4]])) == len(set(experiment.texts[experiment.train])) == 4
+    everything = _judgement._choose(experiment, experiment.train, 99)
+    assert sorted(everything) == sorted(experiment.train)
