@@ -1,15 +1,19 @@
 """A synthesizer so simple that what it says is known: each symbol is a tone, and each voice has its own octaves."""
 
 import functools
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
 import voices
 from flax import linen as nn
+from recordings import tone
 
 from lin_jax import bundles
+from lin_jax.audio import files
 from lin_jax.audio.frontend import mel_centres
 from lin_jax.audio.frontend_config import FrontendConfig
+from lin_jax.errors import TextError
 from lin_jax.models.synthesizer import Decoded
 from lin_jax.text import SymbolTable
 
@@ -43,6 +47,37 @@ class Speller(nn.Module):
         num_frames = jnp.where(stuck, max_frames, jnp.minimum(wanted, max_frames))
         nothing = jnp.zeros((B, 1, L))
         return Decoded(mel, mel, num_frames, nothing[..., 0], nothing, ~stuck & (wanted <= max_frames))
+
+
+class Hummer:
+    """Stands in for a `Talker` where it does not matter how it speaks: it hums, and keeps what it was asked."""
+
+    task, name = "synthesis", "hummer"
+    names, sexes, sources = ("Low", "High"), ("male", "female"), ("text", "speech")
+
+    def __init__(self):
+        """Nothing was asked yet."""
+        self.asked = []
+
+    def speak(self, text, voice=None, speed=1.0):
+        """Hums as many seconds as the text has words; a question has no answer, and a comma is a problem."""
+        if "?" in text:
+            raise TextError("nothing to say: ask somebody else")
+        for _ in range(text.count(",")):
+            warnings.warn("skipped a comma", stacklevel=2)
+        return self._hum(text, voice, speed, len(text.split()) / speed)
+
+    def revoice(self, source, voice=None, speed=1.0):
+        """Hums as long as the recording is."""
+        files.load(source, FRONTEND)
+        return self._hum(source, voice, speed, files.duration(source) / speed)
+
+    def _hum(self, source, voice, speed, seconds):
+        for path in voice if isinstance(voice, list) else [voice]:
+            if path not in (None, *self.names):
+                files.load(path, FRONTEND)
+        self.asked.append((source, voice, speed))
+        return bundles.Speech(tone(seconds), RATE, (), f"made by {self.name}")
 
 
 def talker(encoder="speaker", **changes) -> bundles.Talker:

@@ -1,9 +1,10 @@
 """Answers as HTML fragments: what the page shows beside a recording."""
 
 import html
+from collections.abc import Sequence
 
-from lin_jax.apps import report
-from lin_jax.bundles import Prediction, Verdict
+from lin_jax.apps import repair, report
+from lin_jax.bundles import Prediction, Repaired, Speech, Verdict
 
 WORDS = {"same": "same speaker", "different": "different speakers", "unsure": "unsure"}
 
@@ -19,7 +20,7 @@ def heard(prediction: Prediction) -> str:
 def judged(verdict: Verdict) -> str:
     """Whether two sides are the same speaker, and where their score lies beside the threshold."""
     sure = f"the same speaker with a probability of {verdict.probability:.0%}"
-    note = f'<p class="note">{html.escape(verdict.why)}</p>' if verdict.why else ""
+    note = _note(verdict.why) if verdict.why else ""
     score, threshold = (f"{50 + 50 * value:.1f}%" for value in (verdict.score, verdict.threshold))
     gauge = (
         f'<div class="gauge"><i style="left:{threshold}"></i><b style="left:{score}"></b></div>'
@@ -30,6 +31,21 @@ def judged(verdict: Verdict) -> str:
     return _answer(WORDS[verdict.same], sure, verdict.same) + note + gauge
 
 
+def repaired(result: Repaired) -> str:
+    """What was wrong with a recording."""
+    silent = result.before.silent
+    found = ", ".join(repair.findings(result)) or "nothing was wrong that has a name"
+    note = _note(repair.loss(result)) if result.cut > repair.CUT else ""
+    word = "Left as it is" if silent else "Repaired"
+    return _answer(word, f"{result.seconds:.1f} s · {found}", "unsure" if silent else "told") + note
+
+
+def spoken(speech: Speech, problems: Sequence[str]) -> str:
+    """What speech was made by, and what went wrong within it."""
+    made = _answer(f"{speech.seconds:.1f} s", f"synthetic speech, {speech.made_by}", "unsure" if problems else "told")
+    return made + "".join(map(_note, problems))
+
+
 def hint(text: str) -> str:
     """What to do, where there is nothing to show yet."""
     return f'<div class="hint">{html.escape(text)}</div>'
@@ -38,6 +54,10 @@ def hint(text: str) -> str:
 def problem(error: Exception) -> str:
     """Why there is no answer."""
     return f'<div class="problem">{html.escape(str(error))}</div>'
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{html.escape(text)}</p>'
 
 
 def _answer(word: str, below: str, kind: str) -> str:

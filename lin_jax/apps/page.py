@@ -1,11 +1,15 @@
-"""The page in the browser, made with Gradio: record or drop a recording, and see what is heard in it."""
+"""The page in the browser, made with Gradio: a tab for whatever can be done with a recording or a text."""
 
 import asyncio
 import os
-from collections.abc import Sequence
+import pathlib
+import tempfile
+from collections.abc import Callable, Sequence
 
 import lin_jax
 from lin_jax.apps import answers, report, web
+from lin_jax.audio import files
+from lin_jax.bundles.talker import SPEEDS
 from lin_jax.errors import LinError
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import: nothing leaves the machine
@@ -33,9 +37,10 @@ def mount(app, models: Sequence[web.Model], folder: str):
     theme = gr.themes.Soft(primary_hue="blue", radius_size="lg", font=fonts, font_mono=["ui-monospace", "monospace"])
 
     async def put():
+        blocks = build(models, folder)
         gr.mount_gradio_app(
             app,
-            build(models),
+            blocks,
             path="/",
             theme=theme,
             css=report.STYLE + answers.STYLE + _STYLE,
@@ -44,35 +49,42 @@ def mount(app, models: Sequence[web.Model], folder: str):
             ssr_mode=False,
             max_file_size=f"{web.LARGEST_MEGABYTES}mb",
         )
+        # Only then does Gradio refuse an event that names a file of this machine in place of an upload.
+        blocks.has_launched = True
 
     asyncio.run(put())  # where no event loop runs, Gradio opens one for each of its locks and closes none
 
 
-def build(models: Sequence[web.Model]) -> gr.Blocks:
-    """The page's parts and what they do: a tab for each model."""
-    addresses = ", ".join(f"/api/{model.job}" for model in models)
+def build(models: Sequence[web.Model], folder: str) -> gr.Blocks:
+    """The page's parts and what they do: a tab for each model; recordings are made in the folder."""
+    tabs = {
+        "verification": ("Same speaker?", _verify_tab),
+        "repair": ("Repair", lambda model: _repair_tab(model, folder)),
+        "synthesis": ("Speak", lambda model: _speak_tab(model, folder)),
+    }
     with gr.Blocks(title="lin_jax", delete_cache=(60, KEPT_SECONDS)) as blocks:
         gr.HTML(_HEADER)
         with gr.Tabs():
             for model in models:
-                if model.job == "verify":
-                    with gr.Tab("Same speaker?"):
-                        _verify_tab(model)
-                else:
-                    with gr.Tab(model.job.capitalize()):
-                        _classifier_tab(model)
-        gr.HTML(_FOOTER.format(version=lin_jax.__version__, addresses=addresses))
+                bundle = model.bundle
+                title, fill = tabs.get(bundle.task, (bundle.name.capitalize(), _classifier_tab))
+                with gr.Tab(title):
+                    fill(model)
+                    with gr.Accordion("About this model", open=False):
+                        gr.Markdown(model.card)
+        gr.HTML(_FOOTER.format(version=lin_jax.__version__, addresses=", ".join(web.addresses(models))))
     return blocks
 
 
 def _classifier_tab(model):
-    question = QUESTIONS.get(model.job, f"What is the {model.job} of the voice?")
+    name = model.bundle.name
+    question = QUESTIONS.get(name, f"What is the {name} of the voice?")
     hint = answers.hint(f"{question} Record a sentence, or drop a recording on the left.")
 
     def hear(path):
         return _heard(model.bundle, path) if path else hint
 
-    _tab(model, ["A voice"], hint, hear)
+    _listening_tab(["A voice"], hint, hear)
 
 
 def _verify_tab(model):
@@ -83,10 +95,79 @@ def _verify_tab(model):
     def judge(a, b):
         return answers.judged(web.compare(model.bundle, [a], [b], _names(a, b))) if a and b else hint
 
-    _tab(model, ["One voice", "The other voice"], hint, judge)
+    _listening_tab(["One voice", "The other voice"], hint, judge)
 
 
-def _tab(model, labels, hint, answer):
+def _repair_tab(model, folder):
+    hint = answers.hint(
+        "Noise, clipping, coarse samples? Record a sentence where it is loud, or drop a damaged recording on the left, "
+        "and hear what becomes of it."
+    )
+
+    def mend(path, strength):
+        if not path:
+            return hint, None
+        stem = _place(folder, f"{pathlib.Path(path).stem[:100]}_repaired")
+        with web.named(_names(path, stem)):
+            result = web.restore(model, path, stem, strength)
+        return answers.repaired(result) + _spectrogram(path, "before") + _spectrogram(result.out, "after"), result.out
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            before = _recorder("Before")
+            strength = gr.Slider(0, 1, 1, step=0.05, label="How much of the repair is mixed in")
+        made = _made("After", hint)
+    _make([before.change, strength.release], mend, [before, strength], made)
+
+
+def _speak_tab(model, folder):
+    hint = answers.hint(
+        "Type a sentence or two, choose a voice or give a recording of whoever should speak, and press the button."
+    )
+    bundle = model.bundle
+    names = [(f"{name} ({sex})" if sex else name, name) for name, sex in zip(bundle.names, bundle.sexes, strict=True)]
+
+    def write(name, speech, problems):
+        path = _place(folder, name)
+        with web.named(_names(path)):
+            speech.write(path)
+        return answers.spoken(speech, problems) + _spectrogram(path, ""), path
+
+    def speak(text, name, reference, speed):
+        with web.named(_names(reference)):
+            return write("speech.wav", *web.speak(model, text, [reference or name], speed))
+
+    def revoice(path, name, reference, speed):
+        if not path:
+            return hint, None
+        with web.named(_names(path, reference)):
+            speech = web.revoice(model, path, [reference or name], speed)
+        return write(f"{pathlib.Path(path).stem[:100]}_revoiced.wav", *speech)
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            with gr.Tabs():
+                modes = []
+                if "speak" in model.jobs:
+                    with gr.Tab("A text"):
+                        text = gr.Textbox(
+                            label="What to say", placeholder="Good morning.", lines=4, max_length=web.LONGEST_TEXT
+                        )
+                        modes.append((gr.Button("Speak", variant="primary"), speak, text))
+                if "revoice" in model.jobs:
+                    with gr.Tab("A recording"):
+                        said = _recorder("What to say again")
+                        modes.append((gr.Button("Say it again", variant="primary"), revoice, said))
+            name = gr.Dropdown(names, value=bundle.names[0], label="In which voice")
+            reference = _recorder("Or in the voice of this recording")
+            speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
+            gr.HTML(_RIGHTS)
+        made = _made("Synthetic speech", hint)
+    for button, speak_or_revoice, what in modes:
+        _make([button.click], speak_or_revoice, [what, name, reference, speed], made)
+
+
+def _listening_tab(labels, hint, answer):
     """Recorders on the left; on the right what `answer` makes of their files, None where there is none, as HTML."""
 
     def show(*paths):
@@ -97,19 +178,44 @@ def _tab(model, labels, hint, answer):
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            recorders = [
-                gr.Audio(sources=["microphone", "upload"], type="filepath", label=label, buttons=[]) for label in labels
-            ]
+            recorders = [_recorder(label) for label in labels]
         with gr.Column(scale=3, min_width=360):
             shown = gr.HTML(hint)
-    with gr.Accordion("About this model", open=False):
-        gr.Markdown(model.card)
     gr.on([recorder.change for recorder in recorders], show, recorders, shown, api_visibility="private")
 
 
-def _heard(bundle, path: str) -> str:
-    from lin_jax.audio import files
+def _recorder(label):
+    return gr.Audio(sources=["microphone", "upload"], type="filepath", label=label, buttons=[])
 
+
+def _made(label, hint) -> list:
+    """On the right, where a recording is shown that was made: what there is to say, a player, and the file itself."""
+    with gr.Column(scale=3, min_width=360):
+        shown = gr.HTML(hint)
+        player = gr.Audio(interactive=False, label=label, buttons=[], visible=False)
+        download = gr.DownloadButton("Download", visible=False)  # the player may have been given another encoding
+    return [shown, player, download]
+
+
+def _make(events, make: Callable, given, made):
+    """Show on events what `make` makes of what is given: HTML, and the path of a recording or None."""
+
+    def show(*values):
+        try:
+            shown, path = make(*values)
+        except LinError as error:
+            shown, path = answers.problem(error), None
+        return shown, *(gr.update(value=path, visible=path is not None) for _ in range(2))  # Gradio takes them apart
+
+    gr.on(events, show, given, made, api_visibility="private")
+
+
+def _place(folder, name) -> str:
+    """A path for a recording that is made, in a folder of its own, from which Gradio takes it after a while."""
+    return os.path.join(tempfile.mkdtemp(dir=folder), name)
+
+
+def _heard(bundle, path: str) -> str:
     names = _names(path)
     with web.named(names):
         heard = bundle.predict(path)
@@ -117,13 +223,16 @@ def _heard(bundle, path: str) -> str:
         if heard.seconds > TIMELINE_SECONDS:
             timeline = report.plot_timeline(bundle.timeline(path))
             parts.append(report.picture(timeline, "how likely each is over time"))
-        spectrogram = report.plot_spectrogram(*files.read(path, duration=SHOWN_SECONDS))
-        parts.append(report.picture(spectrogram, names[path]))
+        parts.append(_spectrogram(path, names[path]))
     return "".join(parts)
 
 
-def _names(*paths: str) -> dict[str, str]:
-    return {path: os.path.basename(path) for path in paths}
+def _spectrogram(path: str, caption: str) -> str:
+    return report.picture(report.plot_spectrogram(*files.read(path, duration=SHOWN_SECONDS)), caption)
+
+
+def _names(*paths: str | None) -> dict[str, str]:
+    return {path: os.path.basename(path) for path in paths if path}
 
 
 _HEADER = """<div class="banner"><h1>What is in a voice</h1>
@@ -131,6 +240,10 @@ _HEADER = """<div class="banner"><h1>What is in a voice</h1>
 _FOOTER = (
     '<div class="foot">lin_jax {version} · answers are estimates: do not decide anything about anyone by them · '
     "other programs: POST {addresses}</div>"
+)
+_RIGHTS = (
+    '<p class="note">Copy only voices you may copy. The file says in its metadata that it is synthetic, and what made '
+    "it.</p>"
 )
 _STYLE = """
 .dark{--ink:#e6e9f5;--muted:#98a2b3;--rule:#344054;--paper:#1d2433;--ground:#2a3347}

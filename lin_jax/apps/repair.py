@@ -52,10 +52,7 @@ def _repair(args) -> int:
             speed = seconds / (time.perf_counter() - started)
             bar.write(json.dumps(answer(result) | {"speed": round(speed, 2)}) if args.json else _line(result))
             if result.cut > CUT:
-                complain(
-                    f"{result.out}: {result.cut:.2%} of the samples are beyond full scale and were cut, as "
-                    f"{result.format} must; turn the recording down first, or write floating point"
-                )
+                complain(f"{result.out}: {loss(result)}")
     if done and not args.json:
         print(f"{clock(seconds)} of sound, {speed:.3g} times as fast as it plays")
     return finish(done, failed)
@@ -81,7 +78,8 @@ def _rounded(diagnosis) -> dict:
     }
 
 
-def _line(result: Repaired) -> str:
+def findings(result: Repaired) -> list[str]:
+    """What was wrong with a recording, and what became of it, in words."""
     before, after = result.before, result.after
     noise = [f"{level:.0f}" for level in (before.noise_db, after.noise_db) if level is not None]
     said = {
@@ -92,8 +90,20 @@ def _line(result: Repaired) -> str:
         f"offset {before.dc_offset:.3f} removed": before.dc_offset,
         f"{result.format.split()[0]} encoded anew, which loses a little": result.lossy,
     }
+    return [words for words, holds in said.items() if holds]
+
+
+def loss(result: Repaired) -> str:
+    """What was lost where more than `CUT` of the samples were cut."""
+    return (
+        f"{result.cut:.2%} of the samples are beyond full scale and were cut, as {result.format} must; "
+        "turn the recording down first, or write floating point"
+    )
+
+
+def _line(result: Repaired) -> str:
     place = shown(result.out) if result.out == result.source else f"{shown(result.source)} → {shown(result.out)}"
-    return f"{place}  {clock(result.seconds)}  {', '.join(words for words, holds in said.items() if holds)}".rstrip()
+    return f"{place}  {clock(result.seconds)}  {', '.join(findings(result))}".rstrip()
 
 
 def _pairs(args) -> tuple[list[tuple[str, str]], int]:

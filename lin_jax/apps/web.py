@@ -2,44 +2,69 @@
 
     POST /api/emotion   file=…          what `lin emotion --json` prints; so for every classifier, by its name
     POST /api/verify    a=… b=…         what `lin verify --json` prints; several a or b are one side
+    POST /api/repair    file=…          the recording restored, or with ?json what `lin repair --json` prints; strength=
+    POST /api/speak     text=…          synthetic speech as WAV; voice= is a name or recordings, speed= 0.5 to 2
+    POST /api/revoice   file=…          the same of what is said in a recording
     GET  /              the page, made by `lin_jax.apps.page`
 
-What cannot be answered is {"error": "one line"}: 422 for a recording that cannot be used or is missing, 413 for an
-upload that is too large, 404 for what is not served. FastAPI, uvicorn and Gradio are the extra `serve`, imported where
-they are used.
+A file comes with what there is to say of it as JSON in the header `Lin-Answer`. What cannot be answered is {"error":
+"one line"}: 422 for a recording that cannot be used or is missing, 413 for an upload that is too large, 404 for what is
+not served. FastAPI, uvicorn and Gradio are the extra `serve`, imported where they are used.
 """
 
 import contextlib
 import dataclasses
+import json
 import logging
 import os
 import pathlib
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import lin_jax
-from lin_jax.apps import classify, speakers
-from lin_jax.apps.terminal import Command
-from lin_jax.errors import BundleError, ConfigError, LinError
+from lin_jax.apps import classify, repair, speakers
+from lin_jax.apps.terminal import Command, clock
+from lin_jax.bundles import Repaired, Speech
+from lin_jax.errors import AudioError, ConfigError, LinError, TextError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
-JOBS = ("emotion", "gender", "speaker")  # the bundles that are served if they ship
+JOBS = ("emotion", "gender", "speaker", "repair", "synthesis")  # the bundles that are served if they ship
 LARGEST_MEGABYTES = 200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
+# Speech is in memory until all of it is said: what is said in some minutes is enough.
+LONGEST_TEXT, LONGEST_SECONDS = 5000, 600.0  # characters, and length of a recording that is said again
+MOST_PROBLEMS = 4  # that are named of one answer: they must fit into a header
+FIELDS = {  # of a form that are no recordings: what each is, and one that will do
+    "text": ("text", "Good morning."),
+    "strength": ("number", "0.5"),
+    "speed": ("number", "1.2"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A `Classifier` or `Verifier` bundle that is served, and its model card as Markdown."""
+    """A bundle that is served, its model card as Markdown, and whose turn it is to make a recording with it."""
 
     bundle: object
     card: str
+    turn: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
 
     @property
-    def job(self) -> str:
-        """What it does: its endpoint, and its command on the command line."""
-        return "verify" if self.bundle.task == "verification" else self.bundle.name
+    def jobs(self) -> tuple[str, ...]:
+        """What it does: its endpoints, and its commands on the command line."""
+        match self.bundle.task:
+            case "verification":
+                return ("verify",)
+            case "repair":
+                return ("repair",)
+            case "synthesis":
+                commands = {"text": "speak", "speech": "revoice"}
+                return tuple(job for source, job in commands.items() if source in self.bundle.sources)
+        return (self.bundle.name,)
 
 
 def load(names: Sequence[str]) -> list[Model]:
@@ -48,23 +73,30 @@ def load(names: Sequence[str]) -> list[Model]:
 
     models = {}
     for name in names:
-        model = Model(lin_jax.load(name), bundles.card(name))
-        if model.bundle.task not in (bundles.Classifier.task, bundles.Verifier.task):
-            raise BundleError(f"{name}: a {model.bundle.task} bundle, which the page cannot show; leave it out")
-        models[model.job] = model
+        bundle = lin_jax.load(name)
+        job = bundle.name if bundle.task == bundles.Classifier.task else bundle.task
+        models[job] = Model(bundle, bundles.card(name))
     return list(models.values())
 
 
 def create_api(models: Sequence[Model]):
     """The FastAPI application that answers for these models, to be mounted at /api."""
-    from fastapi import FastAPI, Request, UploadFile
+    from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
+    from fastapi.responses import FileResponse, JSONResponse
     from starlette.exceptions import HTTPException
 
     # FastAPI's pages of documentation would load scripts from the Internet.
     api = FastAPI(title="lin_jax", version=lin_jax.__version__, docs_url=None, redoc_url=None)
-    served = ", ".join(f"/api/{model.job}" for model in models)
+    served = ", ".join(addresses(models))
+
+    def folder():
+        with tempfile.TemporaryDirectory() as name:  # until the answer is sent
+            yield name
+
+    Folder = Annotated[str, Depends(folder)]
+    Number = Annotated[float, Form()]
+    Voices = Annotated[list[UploadFile | str], File()]
 
     @api.middleware("http")
     async def limit(request: Request, call_next):
@@ -84,32 +116,88 @@ def create_api(models: Sequence[Model]):
     @api.exception_handler(RequestValidationError)
     def explain(request: Request, error: RequestValidationError):
         fields = dict.fromkeys(problem["loc"][1] for problem in error.errors())
-        wanted = " ".join(f"{field}=@clip.wav" for field in fields)
-        return JSONResponse({"error": f"no recording as {', '.join(fields)}; send form data with {wanted}"}, 422)
+        described = {field: FIELDS.get(field, ("recording", "@clip.wav")) for field in fields}
+        missing = ", ".join(f"no {kind} as {field}" for field, (kind, _) in described.items())
+        wanted = " ".join(f"{field}={example}" for field, (_, example) in described.items())
+        return JSONResponse({"error": f"{missing}; send form data with {wanted}"}, 422)
 
     @api.exception_handler(HTTPException)
     def decline(request: Request, error: HTTPException):
         problem = error.detail.lower().rstrip(".")
         return JSONResponse({"error": f"{request.url.path}: {problem}; POST to {served}"}, error.status_code)
 
-    def add_classifier(bundle):
+    def add_classifier(model):
+        bundle = model.bundle
+
         @api.post(f"/{bundle.name}", name=bundle.name)
-        def answer(file: UploadFile) -> dict:
-            with _saved([file]) as names, named(names):
-                ((path, name),) = names.items()
+        def answer(file: UploadFile, folder: Folder) -> dict:
+            names = _save([file], folder)
+            ((path, name),) = names.items()
+            with named(names):
                 return classify.answer(bundle.name, name, bundle.predict(path))
 
-    def add_verifier(bundle):
+    def add_verifier(model):
         @api.post("/verify")
-        def verify(a: list[UploadFile], b: list[UploadFile]) -> dict:
-            with _saved([*a, *b]) as names:
-                paths, shown = list(names), list(names.values())
-                verdict = compare(bundle, paths[: len(a)], paths[len(a) :], names)
-                return {"a": shown[: len(a)], "b": shown[len(a) :]} | speakers.plain(verdict)
+        def verify(a: list[UploadFile], b: list[UploadFile], folder: Folder) -> dict:
+            names = _save([*a, *b], folder)
+            paths, shown = list(names), list(names.values())
+            verdict = compare(model.bundle, paths[: len(a)], paths[len(a) :], names)
+            return {"a": shown[: len(a)], "b": shown[len(a) :]} | speakers.plain(verdict)
 
+    def add_repairer(model):
+        @api.post("/repair")
+        def mend(request: Request, file: UploadFile, folder: Folder, strength: Number = 1.0):
+            names = _save([file], folder)
+            ((path, name),) = names.items()
+            stem = os.path.join(folder, "repaired")
+            with named(names | {stem: "repaired"}):
+                result = restore(model, path, stem, strength)
+            suffix = pathlib.Path(result.out).suffix
+            out = f"{pathlib.Path(name).stem}_repaired{suffix}"
+            said = repair.answer(dataclasses.replace(result, source=name, out=out))
+            return said if "json" in request.query_params else recording(result.out, out, said)
+
+    def add_talker(model):
+        if "speak" in model.jobs:
+
+            @api.post("/speak")
+            def say(text: Annotated[str, Form()], folder: Folder, voice: Voices = (), speed: Number = 1.0):
+                uploads, learnt = _told_apart(model, voice)
+                names = _save(uploads, folder)
+                with named(names):
+                    return spoken(folder, "speech.wav", *speak(model, text, [*names, *learnt], speed))
+
+        if "revoice" in model.jobs:
+
+            @api.post("/revoice")
+            def say_again(file: UploadFile, folder: Folder, voice: Voices = (), speed: Number = 1.0):
+                uploads, learnt = _told_apart(model, voice)
+                names = _save([file, *uploads], folder)
+                path, *heard = names
+                out = f"{pathlib.Path(names[path]).stem}_revoiced.wav"
+                with named(names):
+                    return spoken(folder, out, *revoice(model, path, [*heard, *learnt], speed))
+
+    def spoken(folder, name, speech, problems):
+        path = os.path.join(folder, "speech.wav")
+        with named({path: name}):
+            speech.write(path)
+        said = {"out": name, "seconds": round(speech.seconds, 3), "made_by": speech.made_by, "problems": problems}
+        return recording(path, name, said)
+
+    def recording(path, name, said):
+        kind = pathlib.Path(path).suffix[1:]
+        return FileResponse(path, filename=name, media_type=f"audio/{kind}", headers={"Lin-Answer": json.dumps(said)})
+
+    kinds = {"verification": add_verifier, "repair": add_repairer, "synthesis": add_talker}
     for model in models:
-        (add_verifier if model.job == "verify" else add_classifier)(model.bundle)
+        kinds.get(model.bundle.task, add_classifier)(model)
     return api
+
+
+def addresses(models: Sequence[Model]) -> list[str]:
+    """Where other programs ask these models."""
+    return [f"/api/{job}" for model in models for job in model.jobs]
 
 
 def compare(bundle, a: Sequence[str], b: Sequence[str], names: Mapping[str, str]):
@@ -117,6 +205,77 @@ def compare(bundle, a: Sequence[str], b: Sequence[str], names: Mapping[str, str]
     with named(names):
         verdict = bundle.verify(list(a), list(b))
     return dataclasses.replace(verdict, why=_renamed(verdict.why, names))
+
+
+def restore(model: Model, path: str, stem: str, strength: float = 1.0) -> Repaired:
+    """Repair a recording of any length; it stays WAV or FLAC as it is, and what is neither becomes WAV.
+
+    Args:
+      model: a `Repairer`.
+      path: the recording.
+      stem: where to, without the suffix.
+      strength: how much of the repair is mixed in, 0 to 1.
+
+    Returns:
+      What was `Repaired`; errors as for `Repairer.repair_file`.
+    """
+    from lin_jax.audio import files
+
+    suffix = ".flac" if files.describe(path).format == "FLAC" else ".wav"
+    with model.turn:
+        return model.bundle.repair_file(path, stem + suffix, strength)
+
+
+def speak(model: Model, text: str, voices: Sequence[str] = (), speed: float = 1.0) -> tuple[Speech, list[str]]:
+    """Say a text.
+
+    Args:
+      model: a `Talker`.
+      text: at most `LONGEST_TEXT` characters.
+      voices: names of learnt voices, or paths of recordings of who should speak, averaged; of none it is the first
+        learnt one.
+      speed: 0.5 to 2.
+
+    Returns:
+      The speech, and what went wrong within it, a line each; errors as for `Talker.speak`.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise TextError(f"{len(text):,} characters are too long, {LONGEST_TEXT:,} are taken; use the command line")
+    return _said(model, voices, lambda voice: model.bundle.speak(text, voice, speed))
+
+
+def revoice(model: Model, path: str, voices: Sequence[str] = (), speed: float = 1.0) -> tuple[Speech, list[str]]:
+    """Say again what is said in a recording of at most `LONGEST_SECONDS`; all else as for `speak`."""
+    from lin_jax.audio import files
+
+    seconds = files.duration(path)
+    if seconds > LONGEST_SECONDS:
+        most = clock(LONGEST_SECONDS)
+        raise AudioError(f"{path}: {clock(seconds)} are too long, {most} are taken; use the command line")
+    return _said(model, voices, lambda voice: model.bundle.revoice(path, voice, speed=speed))
+
+
+def _said(model, voices, make: Callable[[object], Speech]) -> tuple[Speech, list[str]]:
+    # Warnings are heard by all threads: only one may listen.
+    with model.turn, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        speech = make(voices[0] if len(voices) == 1 else list(voices) or None)
+    problems = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS - 1 :] = [f"and {len(problems) - MOST_PROBLEMS + 1} more"]
+    return speech, problems
+
+
+def _told_apart(model, voices) -> tuple[list, list[str]]:
+    """Uploads among voices, and names of learnt ones: nobody is to read a file of this machine by its path."""
+    learnt = [voice for voice in voices if isinstance(voice, str)]
+    for name in learnt:
+        if name not in model.bundle.names:
+            raise AudioError(
+                f"{name}: no voice of this model; send a recording with voice=@clip.wav, or one of these names: "
+                f"{', '.join(model.bundle.names)}"
+            )
+    return [voice for voice in voices if not isinstance(voice, str)], learnt
 
 
 @contextlib.contextmanager
@@ -134,17 +293,15 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
     return text
 
 
-@contextlib.contextmanager
-def _saved(uploads) -> Iterator[dict[str, str]]:
-    """Uploads as files for as long as they are needed: path to the name that each came with."""
-    with tempfile.TemporaryDirectory() as folder:
-        names = {}
-        for number, upload in enumerate(uploads):
-            path = pathlib.Path(folder, f"{number}.upload")
-            with path.open("wb") as file:
-                shutil.copyfileobj(upload.file, file)
-            names[str(path)] = os.path.basename(upload.filename.replace("\\", "/")) or "recording"
-        yield names
+def _save(uploads, folder: str) -> dict[str, str]:
+    """Uploads as files in a folder: path to the name that each came with."""
+    names = {}
+    for number, upload in enumerate(uploads):
+        path = pathlib.Path(folder, f"{number}.upload")
+        with path.open("wb") as file:
+            shutil.copyfileobj(upload.file, file)
+        names[str(path)] = os.path.basename(upload.filename.replace("\\", "/")) or "recording"
+    return names
 
 
 def _arguments(parser):
@@ -207,9 +364,17 @@ examples:
   curl -F file=@clip.wav localhost:7860/api/emotion     the same JSON as lin emotion --json
   curl -F file=@clip.wav localhost:7860/api/gender      the same JSON as lin gender --json
   curl -F a=@a.wav -F b=@b.wav localhost:7860/api/verify
+  curl -F file=@noisy.wav -o clean.wav localhost:7860/api/repair         -F strength=0.5: half of it
+  curl -F file=@noisy.wav 'localhost:7860/api/repair?json'               what is wrong with it, and no file
+  curl -F text='Good morning.' -F voice=@anna.wav -o hello.wav localhost:7860/api/speak
+  curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/revoice
 
 A job has a tab and an address if its bundle is there. What cannot be answered has a status of 4xx and
-{{"error": "one line"}}; an upload may have {LARGEST_MEGABYTES} MB.
+{{"error": "one line"}}, which curl --fail-with-body tells from a file; an upload may have {LARGEST_MEGABYTES} MB.
+Repaired recordings stay WAV or FLAC, all others become WAV, as speech is; the header Lin-Answer says more, in JSON.
+Speech: voice is a name or recordings, averaged if several. Copy only voices you may copy: the file says in its
+metadata that it is synthetic. A text may have {LONGEST_TEXT} characters; to be said again, a recording may last
+{LONGEST_SECONDS / 60:.0f} minutes.
 Nothing leaves the machine, and no recording is kept: the API deletes it with the answer, the page within minutes.
 With --host 0.0.0.0 other machines can reach it; there is no password.
 It needs the extra: pip install 'lin_jax[serve]'""",

@@ -1,9 +1,14 @@
 """The page: one test, for Gradio takes seconds to import and to build it."""
 
+import json
 import os
 import pathlib
 import re
 
+import pytest
+import repairers
+import soundfile
+import talkers
 import uvicorn
 import voices
 from fastapi import testclient
@@ -13,6 +18,8 @@ from lin_jax.apps import cli, web
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction, Segment
 from lin_jax.errors import SilenceError
+
+FILE = {"_type": "gradio.FileData"}
 
 
 class Listener:
@@ -30,12 +37,27 @@ class Listener:
         yield Segment(3.0, 6.0, None, {})
 
 
+def ask(client, event, *values):
+    """What the browser gets when an event happens."""
+    session = f"session{event}{len(str(values))}"
+    event = {"fn_index": event, "session_hash": session, "data": values}
+    assert client.post("/gradio_api/queue/join", json=event).status_code == 200
+    told = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
+    (done,) = (line for line in told.splitlines() if '"process_completed"' in line)
+    return json.loads(done.removeprefix("data:"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Gradio counts events by what pandas is about to drop
 def test_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
-    models = [web.Model(Listener(), "# The card"), web.Model(voices.verifier(), "")]
+    hummer = talkers.Hummer()
+    served = Listener(), voices.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
+    models = [web.Model(bundle, "# The card") for bundle in served]
     monkeypatch.setattr(web, "load", lambda names: models)
     visited = []
+
+    short, long, silent = (str(tmp_path / f"{name}.wav") for name in ("short", "long", "silent"))
 
     def visit(server, sockets):
         visited.append(os.environ["GRADIO_TEMP_DIR"])
@@ -48,14 +70,23 @@ def test_page(tmp_path, monkeypatch, capsys):
             assert "http" not in client.get("/theme.css").text.replace("http://www.w3.org", "")
             config = client.get("/config").json()
             labels = [part["props"].get("label") for part in config["components"] if part["type"] == "tabitem"]
-            assert labels == ["Gender", "Same speaker?"]
+            assert labels == ["Gender", "Same speaker?", "Repair", "Speak", "A text", "A recording"]
             assert not config["analytics_enabled"]
             assert client.post("/api/gender").json()["error"].startswith("no recording as file")
-            upload = client.post("/gradio_api/upload", files={"files": ("voice.wav", b"RIFF")})
-            assert pathlib.Path(upload.json()[0]).is_relative_to(visited[0])
-        hear, judge = (event.fn for event in server.config.app.routes[-1].app.get_blocks().fns.values())
-        short, long, silent = (str(tmp_path / f"{name}.wav") for name in ("short", "long", "silent"))
-        files.write(short, tone(), 16000)
+            files.write(short, tone(), 16000)
+            upload = client.post("/gradio_api/upload", files={"files": ("voice.wav", pathlib.Path(short).read_bytes())})
+            (path,) = upload.json()
+            assert pathlib.Path(path).is_relative_to(visited[0])
+            heard, _, mended, *_ = (part["id"] for part in config["dependencies"])
+            player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"]["data"][1:]
+            for part in (player, download):
+                made = client.get(part["value"]["url"])
+                assert made.headers["content-type"] in ("audio/wav", "audio/x-wav")
+                assert part["value"]["path"].endswith("voice_repaired.wav")
+            assert not ask(client, heard, {"path": short, "meta": FILE})["success"], "not a file of this machine"
+        hear, judge, mend, say, say_again = (
+            event.fn for event in server.config.app.routes[-1].app.get_blocks().fns.values()
+        )
         files.write(long, tone(11.0), 16000)
         assert "Record a sentence" in hear(None)
         shown = hear(short)
@@ -66,9 +97,31 @@ def test_page(tmp_path, monkeypatch, capsys):
         )
         assert "two recordings" in judge(short, None)
         assert "short.wav is compared with itself" in judge(long, short) + judge(short, short)
+        shown, player, _ = mend(short, 1.0)
+        assert "Repaired" in shown
+        assert shown.count("<img") == 2, "before and after"
+        assert player["visible"]
+        made = pathlib.Path(player["value"])
+        assert made.name == "short_repaired.wav"
+        assert abs(files.read(made)[0]).max() < 0.3, "half as loud"
+        shown, player, _ = mend(str(tmp_path / "no.wav"), 1.0)
+        assert shown == '<div class="problem">no.wav: no such file; check the path</div>'
+        assert not player["visible"]
+        assert "damaged recording" in mend(None, 1.0)[0]
+        shown, player, _ = say("Good, good morning.", "High", None, 1.5)
+        assert "synthetic speech, made by hummer" in shown
+        assert '<p class="note">skipped a comma</p>' in shown
+        assert soundfile.SoundFile(player["value"]).comment == "synthetic speech, made by hummer"
+        assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
+        assert say("Why?", "High", None, 1.0)[0] == '<div class="problem">nothing to say: ask somebody else</div>'
+        shown, player, _ = say_again(short, "High", long, 1.0)
+        assert hummer.asked[-1] == (short, long, 1.0), "a recording goes before a name"
+        assert pathlib.Path(player["value"]).name == "short_revoiced.wav"
+        assert "press the button" in say_again(None, "High", None, 1.0)[0]
+        visited.append(player["value"])
 
     monkeypatch.setattr(uvicorn.Server, "run", visit)
     assert cli.main(["serve", "--port", "0"]) == 0
     line = r"the page is at http://127\.0\.0\.1:\d+ and the API below /api; Ctrl-C ends it\n"
     assert re.fullmatch(line, capsys.readouterr().out)
-    assert not pathlib.Path(visited[0]).exists(), "recordings are removed"
+    assert not any(pathlib.Path(path).exists() for path in visited), "recordings are removed"

@@ -1,10 +1,18 @@
 """The HTTP API, asked by FastAPI's test client; nothing reaches a network."""
 
+import io
+import json
+import pathlib
 import re
 import socket
 import sys
+import urllib.parse
 
+import numpy as np
 import pytest
+import repairers
+import soundfile
+import talkers
 import voices
 from fastapi import testclient
 from recordings import BAD, tone
@@ -29,8 +37,14 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def client():
-    models = [web.Model(Listener(), ""), web.Model(voices.verifier(), "")]
+def hummer():
+    return talkers.Hummer()
+
+
+@pytest.fixture(scope="module")
+def client(hummer):
+    served = Listener(), voices.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
+    models = [web.Model(bundle, "") for bundle in served]
     with testclient.TestClient(web.create_api(models), raise_server_exceptions=False) as client:
         yield client
 
@@ -73,8 +87,16 @@ def test_compares_sides_of_several_recordings(client, sound):
 def test_a_bad_recording_is_one_line(client, sound, tmp_path, name):
     make, message = BAD[name]
     make(tmp_path / "bad.wav")
-    for address, sides in (("/gender", ["file"]), ("/verify", ["a", "b"])):
-        answer = client.post(address, files=[sound(side, "bad.wav") for side in sides])
+    for address, sides in (
+        ("/gender", ["file"]),
+        ("/verify", ["a", "b"]),
+        ("/repair", ["file"]),
+        ("/revoice", ["file"]),
+        ("/speak", ["voice"]),
+    ):
+        if address == "/repair" and name in ("one sample", "all zeros"):
+            continue  # nothing is wrong with these
+        answer = client.post(address, files=[sound(side, "bad.wav") for side in sides], data={"text": "Yes."})
         assert answer.status_code == 422
         assert re.fullmatch(rf"bad\.wav: .*{re.escape(message)}.*", answer.json()["error"])
 
@@ -88,12 +110,106 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
     assert problem("POST", "/verify", files=side) == (422, "no recording as b; send form data with b=@clip.wav")
     text = {"file": "some text"}
     assert problem("POST", "/gender", data=text) == (422, "no recording as file; send form data with file=@clip.wav")
-    assert problem("POST", "/emotion", files=side) == (404, "/emotion: not found; POST to /api/gender, /api/verify")
+    assert problem("POST", "/emotion", files=side) == (
+        404,
+        "/emotion: not found; POST to /api/gender, /api/verify, /api/repair, /api/speak, /api/revoice",
+    )
+    assert problem("POST", "/speak", data={"speed": "slow"}) == (
+        422,
+        "no text as text, no number as speed; send form data with text=Good morning. speed=1.2",
+    )
     assert problem("GET", "/gender")[0] == 405
     assert problem("POST", "/gender", content=iter([b"who knows how long"]))[0] == 411
     monkeypatch.setattr(web, "LARGEST_MEGABYTES", 0.04)
     status, message = problem("POST", "/verify", files=[*side, sound("b", "a0.wav")])
     assert (status, message[:28]) == (413, "0 MB are too large, 0.04 MB ")
+
+
+def received(answer):
+    """The name, the samples and the header of a file that came, and how soundfile sees it."""
+    assert answer.status_code == 200
+    name = re.search("filename(?:\\*=utf-8''|=)\"?([^\"]+)", answer.headers["content-disposition"])[1]
+    file = soundfile.SoundFile(io.BytesIO(answer.content))
+    return urllib.parse.unquote(name), file.read(dtype="float32"), json.loads(answer.headers["lin-answer"]), file
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "becomes", "kind"),
+    [
+        ("wav", "PCM_24", "WAV PCM_24", "wav"),
+        ("flac", "PCM_16", "FLAC PCM_16", "flac"),
+        ("mp3", "MPEG_LAYER_III", "WAV PCM_16", "wav"),
+    ],
+)
+def test_repairs_in_the_encoding_of_the_input(client, sound, suffix, subtype, becomes, kind):
+    soundfile.write(f"час.{suffix}", tone(), 16000, subtype=subtype)
+    answer = client.post("/repair", files=[sound("file", f"час.{suffix}")], data={"strength": "0.5"})
+    name, samples, said, file = received(answer)
+    assert (name, answer.headers["content-type"]) == (f"час_repaired.{kind}", f"audio/{kind}")
+    assert (file.format, file.subtype) == tuple(becomes.split())
+    np.testing.assert_allclose(samples[800:-800], 0.75 * tone()[800:-800], atol=0.02)
+    assert (said["file"], said["out"], said["format"]) == (f"час.{suffix}", name, becomes)
+    assert said["before"]["peak"] == pytest.approx(0.5, abs=0.02)
+    assert said["after"]["peak"] == pytest.approx(0.375, abs=0.02)
+
+
+def test_tells_what_is_wrong_with_a_recording(client, sound):
+    answer = client.post("/repair?json", files=[sound("file", "loud.wav")])
+    assert answer.json()["before"]["peak"] == pytest.approx(0.5, abs=1e-3)
+    answer = client.post("/repair", files=[sound("file", "loud.wav")], data={"strength": "2"})
+    assert (answer.status_code, answer.json()["error"][:10]) == (422, "strength 2")
+
+
+def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
+    answer = client.post("/speak", data={"text": "Good, good morning.", "voice": "High", "speed": "1.5"})
+    name, samples, said, file = received(answer)
+    assert (name, answer.headers["content-type"]) == ("speech.wav", "audio/wav")
+    assert file.comment == "synthetic speech, made by hummer"
+    np.testing.assert_allclose(samples, tone(2.0), atol=1e-4)
+    assert said == {
+        "out": "speech.wav",
+        "seconds": 2.0,
+        "made_by": "made by hummer",
+        "problems": ["skipped a comma"],
+    }
+    assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
+    client.post("/speak", data={"text": "Yes."})
+    assert hummer.asked[-1] == ("Yes.", None, 1.0)
+    client.post("/speak", data={"text": "Yes.", "voice": ["Low"]}, files=[sound("voice", "a0.wav")])
+    (path, name), *_ = [hummer.asked[-1][1]]
+    assert (pathlib.Path(path).suffix, name) == (".upload", "Low")
+    said = received(client.post("/speak", data={"text": "No" + 9 * ","}))[2]
+    assert said["problems"] == [*3 * ["skipped a comma"], "and 6 more"]
+
+
+def test_says_a_recording_again(client, sound, hummer):
+    answer = client.post("/revoice", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")])
+    name, samples, said, file = received(answer)
+    assert (name, len(samples), said["seconds"]) == ("a0_revoiced.wav", 1.5 * voices.RATE, 1.5)
+    assert file.comment == "synthetic speech, made by hummer"
+    assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["0.upload", "1.upload"]
+
+
+def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
+    def problem(address, **content):
+        answer = client.post(address, **content)
+        assert answer.status_code == 422
+        return answer.json()["error"]
+
+    assert problem("/speak", data={"text": "Why?"}) == "nothing to say: ask somebody else"
+    told = "no voice of this model; send a recording with voice=@clip.wav, or one of these names: Low, High"
+    for name in ("Middle", str(tmp_path / "a0.wav")):
+        assert problem("/speak", data={"text": "Yes.", "voice": name}) == f"{name}: {told}"
+    assert problem("/speak", data={"text": "a" * 5001}).startswith("5,001 characters are too long, 5,000 are taken")
+    monkeypatch.setattr(web, "LONGEST_SECONDS", 1.0)
+    assert problem("/revoice", files=[sound("file", "a0.wav")]).startswith("a0.wav: 0:00:01.5 are too long, 0:00:01.0")
+
+
+def test_a_talker_is_asked_only_for_what_it_does():
+    talker = talkers.Hummer()
+    talker.sources = ("speech",)
+    with testclient.TestClient(web.create_api([web.Model(talker, "")])) as client:
+        assert client.post("/speak").json()["error"] == "/speak: not found; POST to /api/revoice"
 
 
 def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monkeypatch):
@@ -104,6 +220,9 @@ def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monke
         answer = client.post("/gender", files={"file": (name, content)})
         assert (answer.status_code, answer.json()["file"]) == (200, shown)
     assert client.post("/gender", files={"file": ("bad.wav", b"bad")}).status_code == 422
+    for address in ("/repair", "/revoice"):
+        assert client.post(address, files={"file": ("/", content)}).status_code == 200
+    assert client.post("/speak", data={"text": "Yes."}).status_code == 200
     assert not [*(tmp_path / "uploads").iterdir()]
 
 
@@ -113,7 +232,7 @@ def test_own_bundles_are_served_too(tmp_path, monkeypatch):
         bundles.save(tmp_path / name, voices.verifier(threshold=0.1 * i), f"Card {i}") for i, name in enumerate("ab")
     ]
     (model,) = web.load(map(str, folders))
-    assert (model.job, model.card, model.bundle.threshold) == ("verify", "Card 1", pytest.approx(0.1))
+    assert (model.jobs, model.card, model.bundle.threshold) == (("verify",), "Card 1", pytest.approx(0.1))
     (folders[0] / "README.md").unlink()
     with pytest.raises(BundleError, match=r"a/README\.md: the model card cannot be read"):
         web.load([str(folders[0])])
