@@ -71,6 +71,7 @@ class Config:
       clear_weight: how many times more often than others those clips are drawn in which the background is faint.
       eval_batches: batches of the validation speakers in an evaluation during training.
       views: of the default network where it is judged and shipped; see `SpectralAutoencoder`.
+      caution: how much of a slight change is made where it is judged and shipped, as in `bundles.Caution`.
       judged_clips: of each corpus; the speakers held out take turns.
       judged_seconds: of a clip; it is what a speaker says in one recording after the other.
       damaged_every: every how many of these clips is judged with other damage than noise.
@@ -86,6 +87,7 @@ class Config:
     clear_weight: int = 2
     eval_batches: int = 8
     views: int = 1
+    caution: tuple[float, ...] = (-22.0, -10.0, 0.4)
     judged_clips: int = 20
     judged_seconds: float = 8.0
     damaged_every: int = 3
@@ -241,7 +243,8 @@ class Experiment:
         network = task.model
         if isinstance(network, SpectralAutoencoder):
             network = network.clone(views=self.config.views)
-        return bundles.Repairer("repair", network, self.clips.frontend, fitted.variables)
+        caution = bundles.Caution(*self.config.caution) if self.config.caution else None
+        return bundles.Repairer("repair", network, self.clips.frontend, fitted.variables, caution)
 
     def _judged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Clean speech to judge on [B, N], its speakers [B] and corpora [B].

@@ -1,5 +1,6 @@
 """A repair bundle in use: what the network leaves alone comes back bit for bit, whatever the recording."""
 
+import dataclasses
 import functools
 import itertools
 import resource
@@ -148,6 +149,28 @@ def test_the_networks_that_are_trained_work_in_chunks(tmp_path, monkeypatch, mod
         outs.append(files.read(done.out, mono=False)[0])
     before = files.read(path, mono=False)[0]
     assert db(outs[0] - before, before) > -20, "it did something"
+    for piece in np.array_split(np.stack([outs[0] - outs[1], outs[1]]), 50, axis=1):
+        assert db(*piece) < -60
+
+
+def test_caution_makes_less_of_a_slight_change(tmp_path, monkeypatch):
+    """All of a change of -6 dB, half of one of -40 dB, and in between by its decibels."""
+    repairers.register(monkeypatch)
+    caution, samples = bundles.Caution(-30.0, -10.0, 0.5), noise(1.5)[:, 0]
+    for change, share in ((0.5, 1.0), (0.1, 0.75), (0.01, 0.5)):
+        made = dataclasses.replace(repairers.repairer(repairers.Gain(1 - change)), caution=caution)
+        made = lin_jax.load(bundles.save(tmp_path / "mended", made, ""))
+        np.testing.assert_allclose(made.repair(samples, RATE), samples * (1 - change * share), atol=1e-5)
+
+
+def test_caution_is_the_same_in_chunks(monkeypatch):
+    monkeypatch.setattr(repairer, "CAUTION_SECONDS", 0.3)
+    samples, outs = noise(5.3)[:, 0] * np.repeat([1.0, 0.1, 0.01], [30000, 30000, 24800]), []
+    for longest in (2.0, 6.0):
+        monkeypatch.setattr(repairer, "LENGTHS", (longest,))
+        made = dataclasses.replace(repairers.repairer(repairers.Gate()), caution=bundles.Caution(-20.0, -5.0, 0.2))
+        outs.append(made.repair(samples, RATE))
+    assert db(outs[1] - samples, samples) > -30, "the gate did something"
     for piece in np.array_split(np.stack([outs[0] - outs[1], outs[1]]), 50, axis=1):
         assert db(*piece) < -60
 
