@@ -55,7 +55,8 @@ GRAIN = 16  # symbols: texts are padded to its multiples
 
 
 def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
-    """Judge a training on the sentences held out, in voices that it learnt and in those held out too.
+    """Judge a training on the sentences held out, in voices that it learnt and in those held out too, each corpus for
+    itself.
 
     Three say each sentence: the training, its vocoder given the true mel frames, and the speaker. Writes results.json,
     clips.jsonl with the figures of each clip, examples to listen to, plots, and a page with all of them.
@@ -72,7 +73,13 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         raise ConfigError(f"unknown expected {config.expected!r}: choose {' or '.join(EXPECTED)}")
     if 1 not in config.lengths:
         raise ConfigError(f"lengths {config.lengths}: the sentences themselves belong to them; add 1")
-    sides = {"seen": experiment.test_seen, "unseen": experiment.test_unseen}
+    corpora = np.array(experiment.clips.corpora)
+    several = len(np.unique(corpora)) > 1
+    sides = {
+        f"{corpus}-{kind}" if several else kind: indices[corpora[indices] == corpus]
+        for corpus in np.unique(corpora)
+        for kind, indices in (("seen", experiment.test_seen), ("unseen", experiment.test_unseen))
+    }
     sides = {name: _choose(experiment, indices, config.clips) for name, indices in sides.items() if len(indices)}
     if not sides:
         raise ConfigError("no sentences to judge on: raise hold_out_texts")
@@ -117,6 +124,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
 
     results = {
         "protocol": _protocol(experiment, sides),
+        "sides": list(sides),
         "step": fitted.best_step or int(fitted.state.step),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"])),
         "train_clips": len(experiment.train),
@@ -399,7 +407,7 @@ def _tools(recogniser: str) -> dict[str, str]:
 def _show(experiment, results, index, side, said, waves, longest, workdir):
     """Pictures, examples as recordings, and a page with all of them; the same for TensorBoard."""
     rate, config = experiment.clips.frontend.sample_rate, experiment.config.judge
-    sides = [name for name in ("seen", "unseen") if name in results]
+    sides = results["sides"]
     (workdir / "examples").mkdir(exist_ok=True)
     plots = {}
     for name, title in FIGURES.items():

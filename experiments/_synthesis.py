@@ -57,7 +57,7 @@ class Stages:
     """
 
     reductions: tuple[int, ...] = (4, 2)
-    steps: tuple[int, ...] = (12_000, 8_000)
+    steps: tuple[int, ...] = (4000, 1200)
 
     def validate(self):
         """Raises ConfigError unless they can follow one another."""
@@ -109,10 +109,10 @@ class Config:
     """
 
     init: str = ""
-    voices: str = TABLE
+    voices: str = "speaker"
     language: str = "en-us"
-    form: str = "characters"
-    speech: float = 0.0
+    form: str = "phonemes"
+    speech: float = 0.3
     longest_seconds: float = 12.0
     hold_out_voices: int = 10
     hold_out_texts: float = 0.2
@@ -136,7 +136,8 @@ class Experiment:
     """
 
     def __init__(self, config: Config, folder: pathlib.Path):
-        self.config, self.start = config, self._load(config.init) if config.init else None
+        self.config = config
+        self.start = self._load(config.init) if config.init else None
         self.clips = features.open_features(folder, self.start and self.start.frontend)
         rows = self.clips.rows
         if self.start:
@@ -225,9 +226,14 @@ class Experiment:
             sources=task.sources,
             trained_seconds=max(row["seconds"] for row in rows),
         )
-        return bundles.save(
-            workdir / "ship/synthesis", bundle, card.format(**json.loads(judged.read_text())), dtype="float16"
-        )
+        results = json.loads(judged.read_text())
+        told = {
+            "corpora": ", ".join(np.unique(self.clips.corpora)),
+            "voices": len(names),
+            "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),
+        }
+        card = card.format(**results | told)
+        return bundles.save(workdir / "ship/synthesis", bundle, card, dtype="float16")
 
     def make_task(self, voices: np.ndarray, reduction: int, *, fresh: bool = False) -> Synthesis:
         """The task for what is in the training clips; one that is not fresh has its schedules behind it."""
@@ -324,3 +330,24 @@ class Experiment:
         return loaders.make_pair_loader(
             self.clips, indices, self.symbols, voices, settings, partners=partners, **options
         )
+
+
+def _row(side: str, one: dict) -> str:
+    """A line of the model card: how those that were judged together fare, and in brackets the vocoder or originals."""
+
+    def beside(name: str, form: str, other: str = "original") -> str:
+        found = [format(one[system][name], form) if name in one[system] else "–" for system in ("generated", other)]
+        return "{} ({})".format(*found)
+
+    attention = one["attention"]["1"]
+    cells = (
+        side,
+        f"{one['clips']} of {one['speakers']}",
+        beside("mcd", ".2f", "copied"),
+        beside("word_error", ".0%"),
+        beside("similarity", ".2f"),
+        beside("closest", ".0%"),
+        f"{attention['diagonal']:.0%}",
+        f"{attention['stop_failures']:.0%}",
+    )
+    return f"| {' | '.join(cells)} |"

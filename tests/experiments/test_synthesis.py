@@ -35,6 +35,7 @@ def config():
     config = copy.deepcopy(synthesis.CONFIG)
     config.network = NetworkConfig(4, 4, 2, 8, (4,), (4,), dropout=0.0)
     config.stages = Stages((2, 1), (2, 2))
+    config.voices, config.form, config.speech = "table", "characters", 0.0
     config.hold_out_texts, config.task.max_seconds = 0.34, 0.2
     config.train = dataclasses.replace(config.train, eval_every=2, log_every=1)
     config.loader = dataclasses.replace(config.loader, batch_size=4, buckets=1)
@@ -74,7 +75,7 @@ def test_texts_and_voices_are_held_out(folder, config):
 class Ear:
     """A speaker bundle that knows the speakers by the names of their files, and hears the last of them in samples."""
 
-    speech_weight = np.zeros(5)
+    task, fingerprint, speech_weight = "verification", "ear", np.zeros(5)
 
     def embed(self, path):
         return np.eye(5, dtype=np.float32)[int(path[-6:-4]) % 5]
@@ -89,7 +90,7 @@ class Ear:
 
 def untrained(experiment, workdir):
     """What `Experiment.fit` returns, before any step."""
-    workdir.mkdir(parents=True)
+    workdir.mkdir(parents=True, exist_ok=True)
     task = experiment.make_task(experiment.voices(workdir), 1)
     return task, types.SimpleNamespace(variables=jax.jit(task.init)(jax.random.key(0)), best_step=7)
 
@@ -136,9 +137,39 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     assert "seen voices: 3 clips of" in capsys.readouterr().out
     for name in ("report.html", "closest.png", "attention.png", "long-seen.png", "examples/unseen-0-original.flac"):
         assert (tmp_path / "evaluate" / name).exists()
+    ship_and_go_on(config, folder, tmp_path, monkeypatch)
     config.hold_out_texts = 0.0
     with pytest.raises(ConfigError, match="raise hold_out_texts"):
         synthesis.evaluate(config, folder, tmp_path)
+
+
+def ship_and_go_on(config, folder, tmp_path, monkeypatch):
+    """What was judged is shipped with its voices and figures, and another training starts from it."""
+    synthesis.ship(config, folder, tmp_path)
+    path, experiment = tmp_path / "ship/synthesis", Experiment(config, folder)
+    card = (path / "README.md").read_text()
+    assert "| seen | 3 of " in card
+    assert "{" not in card
+    talker = bundles.folder.load(path)
+    assert list(talker.names) == sorted(set(experiment.speakers[experiment.train]))
+    np.testing.assert_allclose(talker.voices[0], np.eye(5)[int(talker.names[0][-1])], atol=1e-3)
+    assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (experiment.table, "speaker", "ear")
+    monkeypatch.setattr(bundles, "load", lambda name: talker if "ship" in name else Ear())
+    more = dataclasses.replace(config, init=str(path), stages=Stages((4, 2), (9, 3)))
+    again = Experiment(more, folder)
+    assert again.stages == [(1, 3)]
+    task = again.make_task(again.voices(tmp_path / "train"), 1, fresh=False)
+    assert (task.model, again.table) == (talker.model, talker.table)
+    assert jax.tree.map(np.shape, talker.variables["params"]) == jax.tree.map(
+        np.shape, jax.eval_shape(task.init, jax.random.key(0))["params"]
+    )
+    with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
+        Experiment(dataclasses.replace(config, init="speaker"), folder)
+    with pytest.raises(ConfigError, match="says texts only: set speech to 0"):
+        Experiment(dataclasses.replace(more, speech=0.5), folder)
+    config.voices = "table"
+    with pytest.raises(ConfigError, match="train with --config"):
+        synthesis.ship(config, folder, tmp_path)
 
 
 def test_speakers_and_sentences_take_turns(folder, config):
