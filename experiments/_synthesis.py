@@ -57,7 +57,7 @@ class Stages:
     """
 
     reductions: tuple[int, ...] = (4, 2)
-    steps: tuple[int, ...] = (4000, 1200)
+    steps: tuple[int, ...] = (3200, 800)
 
     def validate(self):
         """Raises ConfigError unless they can follow one another."""

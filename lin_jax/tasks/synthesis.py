@@ -42,7 +42,7 @@ class SynthesisConfig:
     guided_weight: tuple[float, float] = (5.0, 0.5)
     guided_sigma: float = 0.2
     prenet_dropout: tuple[float, float] = (0.5, 0.2)
-    schedule_steps: int = 4000
+    schedule_steps: int = 3200
     source_mfcc: int = 20
     source_warp: tuple[float, float] = (0.85, 1.18)
     source_tempo: tuple[float, float] = (0.9, 1.1)
