@@ -39,6 +39,8 @@ Made by `make demo` to show the way from recordings to a model. It has heard not
 
 Judged on voices it had not heard ({protocol}): {figures}.
 """
+SHOWN = {"repairer": "repair", "talker": "synthesis"}  # the bundles that ship and are shown beside those learnt here
+SENTENCE = "The morning train was late, but nobody seemed to mind."
 NOISE_SNR_DB = 5.0  # of the clip that is repaired
 AUGMENT = AugmentConfig(freq_masks=2, freq_mask_width=8, time_masks=2, time_mask_width=20)
 
@@ -54,8 +56,8 @@ class Size:
     widths: tuple[int, ...] = (12, 24, 36, 48)
 
 
-def run(out: pathlib.Path, size: Size = Size(), repairer: str = "") -> pathlib.Path:
-    """Do all of it in a folder and return the path of the report; a repair bundle is shown if one is named."""
+def run(out: pathlib.Path, size: Size = Size(), repairer: str = "", talker: str = "") -> pathlib.Path:
+    """Do all of it in a folder and return the path of the report; bundles that repair and speak are shown if named."""
     started = time.perf_counter()
 
     _say(1, f"{size.speakers} voices speak a corpus in four styles")
@@ -87,8 +89,10 @@ def run(out: pathlib.Path, size: Size = Size(), repairer: str = "") -> pathlib.P
     ]
     if repairer:
         damaged = _damaged(clip["path"], out / "damaged")
-        chosen = [] if repairer in bundles.shipped() else ["--model", repairer]
-        asked.append(_ask("repair", *chosen, out / "damaged", "--out", out / "repaired"))
+        asked.append(_ask("repair", *_model(repairer), out / "damaged", "--out", out / "repaired"))
+    if talker:
+        spoken = out / "spoken.wav"
+        asked.append(_ask("speak", SENTENCE, *_model(talker), "--voice", clip["path"], "--out", spoken))
     for command, answer in asked:
         print(f"  $ {command}\n  {answer}")
 
@@ -101,6 +105,7 @@ def run(out: pathlib.Path, size: Size = Size(), repairer: str = "") -> pathlib.P
             _gender_section(gender),
             _speaker_section(clips, speakers, (clip, same, stranger)),
             *([_repair_section(damaged, out / "repaired")] if repairer else []),
+            *([_speech_section(clip["path"], spoken)] if talker else []),
             report.Section(
                 "Use",
                 "A new process loads a bundle and answers in a few seconds.",
@@ -297,6 +302,11 @@ def _ask(*arguments) -> tuple[str, str]:
     return shlex.join(command), subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def _model(bundle: str) -> list[str]:
+    """How `lin` is told of a bundle that does not ship."""
+    return [] if bundle in bundles.shipped() else ["--model", bundle]
+
+
 def _style_sections(clips, split, style) -> list[report.Section]:
     matrix = sum(style.matrices.values())
     by_speaker = {speaker: metrics.accuracy(own) for speaker, own in style.matrices.items()}
@@ -396,6 +406,20 @@ def _repair_section(damaged, folder) -> report.Section:
     )
 
 
+def _speech_section(reference, spoken) -> report.Section:
+    shown = (("the voice that is copied", reference), ("what it never said", spoken))
+    return report.Section(
+        "Speech",
+        f"“{SENTENCE}”, in the voice of a clip that the network that ships never met.",
+        [
+            report.cards(
+                (title, [report.picture(report.plot_spectrogram(*sound)), report.player(*sound)])
+                for title, sound in ((title, files.read(path)) for title, path in shown)
+            )
+        ],
+    )
+
+
 def _cards(clips, indices, heard):
     """A few clips to look at and listen to."""
     pairs = [(clips.rows[i], prediction) for i, prediction in zip(indices, heard, strict=True)]
@@ -419,7 +443,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = parser.parse_args(arguments).out
 
     def work():
-        run(out, repairer="repair" if "repair" in bundles.shipped() else "")
+        run(out, **{role: name if name in bundles.shipped() else "" for role, name in SHOWN.items()})
 
     return exit_code(work, interrupted="stopped: run the same command again to go on")
 

@@ -6,6 +6,7 @@ import re
 import jax
 import numpy as np
 import pytest
+import soundfile
 
 import lin_jax
 from data_pipelines.corpora import synthetic
@@ -15,6 +16,34 @@ from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import CorpusError
 from lin_jax.models.autoencoder import MelAutoencoder
+from lin_jax.models.synthesizer import Synthesizer
+from lin_jax.tasks.synthesis import Synthesis
+from lin_jax.text import SymbolTable
+
+
+def talker(folder) -> str:
+    """A bundle that speaks, or rather hums, as voices of the shipped speaker bundle tell it."""
+    E = lin_jax.load("speaker").embed(np.random.default_rng(0).normal(0, 0.1, 32000), 16000).size
+    table = SymbolTable.of([demo.SENTENCE])
+    network = Synthesizer(20, len(table), 0, 2, 2, 4, 4, 2, 8, (4,), (4,))
+    frontend = FrontendConfig(n_mels=20)
+    task = Synthesis(network, frontend, np.zeros(20), np.ones(20), E)
+    params = jax.tree.map(np.asarray, jax.jit(task.init)(jax.random.key(0))["params"])
+    voices = np.ones((1, E), np.float32)
+    made = bundles.Talker(
+        "hum",
+        network,
+        frontend,
+        {"params": params},
+        task.mean,
+        task.std,
+        voices,
+        ("one",),
+        ("",),
+        table,
+        max_seconds=2.0,
+    )
+    return str(bundles.save(folder, made, ""))
 
 
 def test_demo_goes_the_whole_way(tmp_path, capsys):
@@ -24,7 +53,7 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     variables = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 16000)))
     repairer = bundles.Repairer("mended", network, FrontendConfig(), jax.tree.map(np.asarray, variables))
     mended = str(bundles.save(tmp_path / "mended", repairer, ""))
-    page = demo.run(tmp_path, size, mended).read_text(encoding="utf-8")
+    page = demo.run(tmp_path, size, mended, talker(tmp_path / "talker")).read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     bundle = lin_jax.load(tmp_path / "style")
     assert bundle.labels == tuple(sorted(synthetic.STYLES))
@@ -38,6 +67,7 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
         "Gender",
         "Who is speaking",
         "Repair",
+        "Speech",
         "Use",
     ):
         assert f"<h2>{heading}</h2>" in page
@@ -58,6 +88,7 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     for name in ("noise", "clipping", "drop-outs"):
         before, after = (files.describe(tmp_path / f"{folder}/{name}.wav") for folder in ("damaged", "repaired"))
         assert before == after
+    assert "synthetic speech" in soundfile.SoundFile(tmp_path / "spoken.wav").comment
     for name in ("style", "speakers"):
         lines = (tmp_path / f"training/{name}/metrics.jsonl").read_text().splitlines()
         assert max(json.loads(line).get("step", 0) for line in lines) == 4
