@@ -30,7 +30,12 @@ from lin_jax.errors import AudioError, ConfigError
 from lin_jax.tasks.synthesis import Synthesis
 from lin_jax.training import writers
 
-SYSTEMS = ("generated", "copied", "original")  # "copied": the true mel frames through the same vocoder
+SYSTEMS = {
+    "generated": "from the text",
+    "revoiced": "from a recording of somebody else who says the same, where there is one",
+    "copied": "by the vocoder alone, from the true mel frames",
+    "original": "by the speaker",
+}
 FIGURES = {
     "mcd": "mel-cepstral distance, dB",
     "pitch": "log-F0 RMSE",
@@ -41,6 +46,7 @@ FIGURES = {
     "closest": "closest to its own speaker",
     "strangers": "similarity to the others",
     "word_error": "word error rate",
+    "stop_failures": "stop failures",
 }
 HEALTH = {
     "diagonal": "read from end to end",
@@ -51,15 +57,14 @@ HEALTH = {
 COUNTS = ("skipped", "repeated", "words_skipped", "words_repeated")
 EXPECTED = {"texts": "expecting words as in the texts of the corpora", "english": "expecting any English"}
 SHORTEST_SECONDS = 0.1  # of less no figure is taken
-GRAIN = 16  # symbols: texts are padded to its multiples
+GRAIN = 16  # symbols, or frames: texts and recordings are padded to its multiples
 
 
 def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
-    """Judge a training on the sentences held out, in voices that it learnt and in those held out too, each corpus for
-    itself.
+    """Judge a training on the sentences held out, in voices that it learnt and in those held out too.
 
-    Three say each sentence: the training, its vocoder given the true mel frames, and the speaker. Writes results.json,
-    clips.jsonl with the figures of each clip, examples to listen to, plots, and a page with all of them.
+    It stands between its vocoder, given the true mel frames, and the speakers, corpus by corpus; see `SYSTEMS`. Writes
+    results.json, clips.jsonl with the figures of each clip, examples to listen to, plots, and a page with all of them.
 
     Args:
       experiment: what was trained on, and what was not.
@@ -73,27 +78,27 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         raise ConfigError(f"unknown expected {config.expected!r}: choose {' or '.join(EXPECTED)}")
     if 1 not in config.lengths:
         raise ConfigError(f"lengths {config.lengths}: the sentences themselves belong to them; add 1")
-    corpora = np.array(experiment.clips.corpora)
-    several = len(np.unique(corpora)) > 1
-    sides = {
-        f"{corpus}-{kind}" if several else kind: indices[corpora[indices] == corpus]
-        for corpus in np.unique(corpora)
-        for kind, indices in (("seen", experiment.test_seen), ("unseen", experiment.test_unseen))
-    }
-    sides = {name: _choose(experiment, indices, config.clips) for name, indices in sides.items() if len(indices)}
+    sides = _sides(experiment)
     if not sides:
         raise ConfigError("no sentences to judge on: raise hold_out_texts")
     task, fitted = experiment.fit(trained)
     voices = experiment.voices(trained)
     index = np.concatenate(list(sides.values()))
-    side = np.repeat(list(sides), [len(own) for own in sides.values()])
     speakers, texts = experiment.speakers[index], experiment.texts[index]
+    partners = _partners(experiment, index) if "speech" in task.sources else np.full(len(index), -1)
+    say = functools.partial(_say, task, fitted.variables, B=config.batch_size)
+    vocode = functools.partial(_waveforms, task, B=config.batch_size)
 
     _tell("speaking")
-    said, spent = _say(task, fitted.variables, [experiment.symbols[i] for i in index], voices[index], config.batch_size)
-    waves = {}
-    waves["generated"], vocoding = _waveforms(task, [one.features for one in said], config.batch_size)
-    waves["copied"], _ = _waveforms(task, [experiment.clips[int(i)]["features"] for i in index], config.batch_size)
+    said, spent = say([experiment.symbols[i] for i in index], voices[index])
+    spoken, frames = {"generated": said}, [experiment.clips[int(i)]["features"] for i in index]
+    if (partners >= 0).any():
+        sources = [experiment.clips[int(i)]["features"] for i in np.where(partners >= 0, partners, index)]
+        spoken["revoiced"], _ = say(sources, voices[index])
+    waves = {system: vocode([one.features for one in its]) for system, its in spoken.items()}
+    waves["copied"] = vocode(frames)
+    spent += waves["generated"][1]
+    waves = {system: samples for system, (samples, _) in waves.items()}
     waves["original"] = [files.load(experiment.clips.rows[i]["path"], experiment.clips.frontend) for i in index]
     seconds = sum(map(len, waves["generated"])) / rate
 
@@ -101,85 +106,97 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     figures = _likeness(waves, rate)
     similarities = _similarities(experiment, index, waves)
     heard, words, errors = _recognised(experiment, texts, waves)
-    for system in SYSTEMS:
-        figures[system] |= similarities[system]
-        if heard:
-            figures[system]["word_error"] = errors[system] / words
+    for system, own in figures.items():
+        own |= similarities[system] | ({"word_error": errors[system] / words} if heard else {})
+        if system in spoken:
+            own["stop_failures"] = np.array([float(not one.stopped) for one in spoken[system]])
+    for values in figures.get("revoiced", {}).values():
+        values[partners < 0] = np.nan
 
     _tell("speaking at length")
     health, longest = {name: {} for name in sides}, {}
     for length in config.lengths:
         joined = {name: own[: len(own) // length * length].reshape(-1, length) for name, own in sides.items()}
         rows = [row for part in joined.values() for row in part]  # each some clips, whose texts become one
-        spoken = iter(said)
+        read = iter(said)
         if length > 1 and rows:
             symbols = [experiment.table.encode(" ".join(experiment.texts[row])) for row in rows]
-            first = voices[[row[0] for row in rows]]
-            spoken = iter(_say(task, fitted.variables, symbols, first, config.batch_size, length)[0])
+            read = iter(say(symbols, voices[[row[0] for row in rows]], times=length)[0])
         for name, part in joined.items():
             if len(part):
-                own = list(itertools.islice(spoken, len(part)))
+                own = list(itertools.islice(read, len(part)))
                 health[name][str(length)] = _health(experiment, own, experiment.speakers[part[:, 0]])
                 longest[name] = own[0]
 
     results = {
-        "protocol": _protocol(experiment, sides),
+        "protocol": _protocol(experiment, texts),
         "sides": list(sides),
         "step": fitted.best_step or int(fitted.state.step),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"])),
         "train_clips": len(experiment.train),
         "train_speakers": len(np.unique(experiment.speakers[experiment.train])),
-        "real_time_factor": (spent + vocoding) / max(seconds, 1e-9),
+        "real_time_factor": spent / max(seconds, 1e-9),
         "batch_size": config.batch_size,
         "encoder": config.encoder,
         "tools": _tools(f"{recognition.name()}, {EXPECTED[config.expected]}" if heard else ""),
     }
-    for name in sides:
-        own = side == name
+    start = 0
+    for name, clips in sides.items():
+        own, start = slice(start, start + len(clips)), start + len(clips)
         results[name] = {
-            "clips": int(own.sum()),
+            "clips": len(clips),
             "speakers": len(np.unique(speakers[own])),
             "sentences": len(np.unique(texts[own])),
-            **{
-                system: _summary(
-                    {key: values[own] for key, values in figures[system].items()}, speakers[own], words[own]
-                )
-                for system in SYSTEMS
-            },
             "attention": health[name],
         }
+        for system, values in figures.items():
+            mine = {figure: each[own] for figure, each in values.items()}
+            results[name][system] = _summary(mine, speakers[own], words[own])
         print(f"{name} voices: {_told(results[name])}")
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "results.json").write_text(json.dumps(_plain(results), indent=2) + "\n")
     with (workdir / "clips.jsonl").open("w", encoding="utf-8") as file:
         for b, i in enumerate(index):
-            row = {"id": experiment.clips.rows[i]["id"], "side": str(side[b]), "text": str(texts[b])}
-            row |= said[b].health | {"stopped": said[b].stopped}
-            for system in SYSTEMS:
-                row[system] = {name: float(values[b]) for name, values in figures[system].items()}
+            row = {"id": experiment.clips.rows[i]["id"], "text": str(texts[b])} | said[b].health
+            for system, values in figures.items():
+                row[system] = {name: float(each[b]) for name, each in values.items()}
                 row[system] |= {"heard": heard[system][b]} if heard else {}
             file.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
-    _show(experiment, results, index, side, said, waves, longest, workdir)
+    _show(experiment, results, sides, said, waves, longest, workdir)
     return results
 
 
 @dataclasses.dataclass(frozen=True)
 class _Said:
-    """One text as it was spoken.
+    """One text, or recording, as it was spoken.
 
     Attributes:
-      symbols: what was read [L].
+      source: symbols of the text [L], or frames of the recording.
       features: mel frames in dB [T, M].
       attention: weights [S, L].
       stopped: whether it ended by itself.
-      health: see `metrics.attention_health` and `metrics.words_attended`.
+      health: of a text, see `metrics.attention_health` and `metrics.words_attended`.
     """
 
-    symbols: np.ndarray
+    source: np.ndarray
     features: np.ndarray
     attention: np.ndarray
     stopped: bool
     health: dict[str, float]
+
+
+def _sides(experiment: Experiment) -> dict[str, np.ndarray]:
+    """The clips to judge on by kind of voice, "seen" in training or "unseen", in each corpus if there are several."""
+    corpora, sides = np.array(experiment.clips.corpora), {}
+    names = np.unique(corpora)
+    for corpus, (kind, clips) in itertools.product(
+        names, (("seen", experiment.test_seen), ("unseen", experiment.test_unseen))
+    ):
+        own = clips[corpora[clips] == corpus]
+        if len(own):
+            name = f"{corpus}-{kind}" if len(names) > 1 else kind
+            sides[name] = _choose(experiment, own, experiment.config.judge.clips)
+    return sides
 
 
 def _choose(experiment: Experiment, indices, most: int) -> np.ndarray:
@@ -197,27 +214,49 @@ def _choose(experiment: Experiment, indices, most: int) -> np.ndarray:
     return np.array(chosen[:most])
 
 
-def _say(task: Synthesis, variables, symbols: Sequence, voices, B: int, times: int = 1) -> tuple[list[_Said], float]:
-    """Texts as they are spoken, `B` at once, and the seconds it takes; `times` as long ones as the task allows."""
+def _partners(experiment: Experiment, index) -> np.ndarray:
+    """For each clip [B] one in which another speaker of the corpora says the same, or -1."""
+    rng, partners = np.random.default_rng(experiment.config.seed), np.full(len(index), -1)
+    usable = np.setdiff1d(np.arange(len(experiment.clips)), list(experiment.problems))
+    for b, i in enumerate(index):
+        same = experiment.words[usable] == experiment.words[i]
+        found = usable[same & (experiment.speakers[usable] != experiment.speakers[i])]
+        if len(found):
+            partners[b] = rng.choice(found)
+    return partners
+
+
+def _say(task: Synthesis, variables, sources: Sequence, voices, *, B: int, times: int = 1) -> tuple[list[_Said], float]:
+    """Symbols [L] or frames [T, M] as they are spoken, and the seconds it takes.
+
+    Args:
+      task: what was trained.
+      variables: the same.
+      sources: of one kind.
+      voices: of each.
+      B: how many are spoken at once.
+      times: how many times as long as the task allows it may take.
+    """
     config = dataclasses.replace(task.config, max_seconds=times * task.config.max_seconds)
     task = dataclasses.replace(task, config=config)
-    L = -(-max(map(len, symbols)) // GRAIN) * GRAIN
+    name, number = ("symbols", "num_symbols") if sources[0].ndim == 1 else ("source", "num_source_frames")
+    L = -(-max(map(len, sources)) // GRAIN) * GRAIN
 
     @jax.jit
     def speak(variables, batch):
         said = task.predict(variables, batch)
         num_steps = -(-said["num_frames"] // task.model.reduction)
-        health = metrics.attention_health(said["attention"], num_steps, batch["num_symbols"])
-        return said | {"num_steps": num_steps, "health": health}
+        said |= {"num_steps": num_steps, "health": {}}
+        if name == "symbols":
+            said["health"] = metrics.attention_health(said["attention"], num_steps, batch[number])
+        return said
 
-    spoken, seconds = [None] * len(symbols), 0.0
-    order = sorted(range(len(symbols)), key=lambda i: len(symbols[i]))
+    spoken, seconds = [None] * len(sources), 0.0
+    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     for start in range(0, len(order), B):
         rows = np.resize(order[start : start + B], B)  # the last batch is filled up by itself
-        batch = {"symbols": np.zeros((B, L), np.int32), "voice": voices[rows]}
-        batch["num_symbols"] = np.array([len(symbols[i]) for i in rows], np.int32)
-        for row, i in zip(batch["symbols"], rows, strict=True):
-            row[: len(symbols[i])] = symbols[i]
+        padded, lengths = _padded([sources[i] for i in rows], L)
+        batch = {name: padded, number: lengths, "voice": voices[rows]}
         if not start:
             speak = speak.lower(variables, batch).compile()
         began = time.perf_counter()
@@ -226,16 +265,24 @@ def _say(task: Synthesis, variables, symbols: Sequence, voices, B: int, times: i
         for b, i in enumerate(rows):
             T, S = said["num_frames"][b], said["num_steps"][b]
             spoken[i] = _Said(
-                symbols[i],
+                sources[i],
                 said["features"][b, :T].copy(),
-                said["attention"][b, :S, : len(symbols[i])].copy(),
+                said["attention"][b, :S, : len(sources[i])].copy(),
                 bool(said["stopped"][b]),
                 {name: float(values[b]) for name, values in said["health"].items()},
             )
     return spoken, seconds
 
 
-def _waveforms(task: Synthesis, frames: Sequence[np.ndarray], B: int) -> tuple[list[np.ndarray], float]:
+def _padded(rows: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays of any length as a batch [B, size, ...] of zeros at their ends, and their lengths [B]."""
+    batch = np.zeros((len(rows), size, *rows[0].shape[1:]), rows[0].dtype)
+    for place, row in zip(batch, rows, strict=True):
+        place[: len(row)] = row
+    return batch, np.array([len(row) for row in rows], np.int32)
+
+
+def _waveforms(task: Synthesis, frames: Sequence[np.ndarray], *, B: int) -> tuple[list[np.ndarray], float]:
     """Waveforms of mel frames [T, M], and the seconds it takes."""
     longest = max(task.max_frames + task.model.reduction, *map(len, frames))
     sizes = [-(-longest // 4), -(-longest // 2), longest]
@@ -245,10 +292,7 @@ def _waveforms(task: Synthesis, frames: Sequence[np.ndarray], B: int) -> tuple[l
     for start in range(0, len(order), B):
         rows = np.resize(order[start : start + B], B)
         size = next(size for size in sizes if size >= max(len(frames[i]) for i in rows))
-        padded = np.zeros((B, size, task.frontend.num_features), np.float32)
-        num_frames = np.array([len(frames[i]) for i in rows], np.int32)
-        for row, i in zip(padded, rows, strict=True):
-            row[: len(frames[i])] = frames[i]
+        padded, num_frames = _padded([frames[i] for i in rows], size)
         if size not in compiled:
             compiled[size] = vocode.lower(padded, num_frames).compile()
         began = time.perf_counter()
@@ -260,7 +304,7 @@ def _waveforms(task: Synthesis, frames: Sequence[np.ndarray], B: int) -> tuple[l
 
 
 def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str, dict[str, np.ndarray]]:
-    """How near each system comes to the original, for each figure [B]; NaN for a clip that is hardly there."""
+    """How near each system comes to the original, the last; of each figure [B], NaN for a clip that is hardly there."""
     measured = importlib.util.find_spec("mel_cepstral_distance") is not None
 
     def compare(one) -> list[dict]:
@@ -278,10 +322,10 @@ def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str,
         return found
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(pool.map(compare, zip(*(waves[system] for system in SYSTEMS), strict=True)))
+        rows = list(pool.map(compare, zip(*waves.values(), strict=True)))
     figures = {
         system: {name: np.array([row[number][name] for row in rows]) for name in rows[0][0]}
-        for number, system in enumerate(SYSTEMS[:-1])
+        for number, system in enumerate(list(waves)[:-1])
     }
     return figures | {"original": {}}
 
@@ -291,7 +335,8 @@ def _similarities(experiment: Experiment, index, waves) -> dict[str, dict[str, n
 
     Returns:
       For each system "similarity" [B], a cosine; "closest" [B], whether nobody else in the corpora is nearer; and
-      "strangers" [B], the mean similarity to all others. A clip in which no voice is heard is close to nobody.
+      "strangers" [B], the mean similarity to the others of the corpus. A clip in which no voice is heard is close to
+      nobody.
     """
     config, rng = experiment.config.judge, np.random.default_rng(experiment.config.seed)
     encoder = bundles.load(config.encoder)
@@ -308,18 +353,23 @@ def _similarities(experiment: Experiment, index, waves) -> dict[str, dict[str, n
     mine = [vectors[(who == name) & ~np.isin(known, pair)] for name, pair in zip(speakers, hidden, strict=True)]
     mine = np.stack(list(map(_direction, mine)))  # [B, E]
     own = names == speakers[:, None]  # [B, P]
+    corpus = dict(zip(experiment.speakers, experiment.clips.corpora, strict=True))
+    away = own | (np.array([corpus[name] for name in names]) != np.array([corpus[name] for name in speakers])[:, None])
+    unknown = np.isnan(mine[:, 0]) | own.all(axis=1)
     figures = {}
-    for system in SYSTEMS:
-        sources = waves[system] if system != "original" else [experiment.clips.rows[i]["path"] for i in index]
+    for system, samples in waves.items():
+        sources = [experiment.clips.rows[i]["path"] for i in index] if system == "original" else samples
         spoken = _heard(encoder, sources, experiment.clips.frontend.sample_rate)
-        similarity, others = np.sum(spoken * mine, axis=1), np.where(own, np.nan, spoken @ profiles.T)  # [B], [B, P]
-        figures[system] = {"similarity": similarity}
-        if len(names) > 1:
-            nearest = np.where(np.isnan(others), -np.inf, others).max(axis=1)
-            closest = np.nan_to_num(similarity, nan=-np.inf) > nearest
-            figures[system]["closest"] = np.where(np.isnan(mine[:, 0]), np.nan, closest)
-            count = np.sum(~np.isnan(others), axis=1)
-            figures[system]["strangers"] = np.nansum(others, axis=1) / np.where(count > 0, count, np.nan)
+        similarity, others = np.sum(spoken * mine, axis=1), spoken @ profiles.T  # [B], [B, P]
+        nearest = np.where(own | np.isnan(others), -np.inf, others).max(axis=1)
+        closest = np.nan_to_num(similarity, nan=-np.inf) > nearest
+        others[away] = np.nan
+        count = np.sum(~np.isnan(others), axis=1)
+        figures[system] = {
+            "similarity": similarity,
+            "closest": np.where(unknown, np.nan, closest),
+            "strangers": np.nansum(others, axis=1) / np.where(count > 0, count, np.nan),
+        }
     return figures
 
 
@@ -346,13 +396,13 @@ def _recognised(experiment: Experiment, texts, waves):
     if why:
         print(f"note: no word error rate: {why}")
         return {}, words, {}
-    joined = [samples for system in SYSTEMS for samples in waves[system]]
+    joined = [samples for its in waves.values() for samples in its]
     known = np.unique(experiment.texts) if experiment.config.judge.expected == "texts" else ()
     heard = iter(recognition.recognise(joined, rate, [recognition.words(text, language) for text in known]))
-    heard = {system: [next(heard) for _ in texts] for system in SYSTEMS}
+    heard = {system: [next(heard) for _ in texts] for system in waves}
     errors = {
         system: np.array([metrics.edit_distance(t, h.split()) for t, h in zip(true, heard[system], strict=True)])
-        for system in SYSTEMS
+        for system in waves
     }
     return heard, words, errors
 
@@ -362,9 +412,9 @@ def _health(experiment: Experiment, spoken: Sequence[_Said], speakers) -> dict:
     total = collections.Counter(texts=len(spoken))
     rows = []
     for one in spoken:
-        words = [(w.start(), w.end() - 1) for w in re.finditer(r"\w(?:\S*\w)?", experiment.table.decode(one.symbols))]
+        words = [(w.start(), w.end() - 1) for w in re.finditer(r"\w(?:\S*\w)?", experiment.table.decode(one.source))]
         one.health["words_skipped"], one.health["words_repeated"] = metrics.words_attended(one.attention, words)
-        total.update(words=len(words), symbols=len(one.symbols), **{name: int(one.health[name]) for name in COUNTS})
+        total.update(words=len(words), symbols=len(one.source), **{name: int(one.health[name]) for name in COUNTS})
         straight = not one.health["skipped"] and not one.health["repeated"]
         rows.append({"diagonal": straight, "stop_failures": not one.stopped} | one.health)
     figures = {name: np.array([row[name] for row in rows], float) for name in HEALTH}
@@ -385,9 +435,9 @@ def _summary(figures: Mapping[str, np.ndarray], speakers, words=None) -> dict:
     return found
 
 
-def _protocol(experiment: Experiment, sides) -> str:
+def _protocol(experiment: Experiment, texts) -> str:
     """What was held out, and where the voices come from."""
-    number = len(np.unique(experiment.texts[np.concatenate(list(sides.values()))]))
+    number = len(np.unique(texts))
     voice = "a table of the voices in training"
     if experiment.heard_by != TABLE:
         voice = f"heard by {experiment.heard_by} in another clip of the speaker"
@@ -404,93 +454,87 @@ def _tools(recogniser: str) -> dict[str, str]:
     return found | ({"word_error": recogniser} if recogniser else {})
 
 
-def _show(experiment, results, index, side, said, waves, longest, workdir):
+def _show(experiment, results, sides, said, waves, longest, workdir):
     """Pictures, examples as recordings, and a page with all of them; the same for TensorBoard."""
     rate, config = experiment.clips.frontend.sample_rate, experiment.config.judge
-    sides = results["sides"]
+    found = {name: results[name] for name in sides}
     (workdir / "examples").mkdir(exist_ok=True)
     plots = {}
     for name, title in FIGURES.items():
-        groups = {
-            f"{one} voices": {system: results[one][system][name] for system in SYSTEMS if name in results[one][system]}
-            for one in sides
+        bars = {
+            one: {system: own[system][name] for system in waves if name in own[system]} for one, own in found.items()
         }
-        if any(groups.values()):
-            plots[name] = report.plot_groups(groups, workdir / f"{name}.png", title=title)
+        if any(bars.values()):
+            plots[name] = report.plot_groups(bars, workdir / f"{name}.png", title=title)
     by_length = {}
-    for one, length in itertools.product(sides, config.lengths):
-        if found := results[one]["attention"].get(str(length)):
-            by_length.setdefault(f"{length}×", {})[f"{one} voices"] = found["diagonal"]
+    for (one, own), length in itertools.product(found.items(), config.lengths):
+        if health := own["attention"].get(str(length)):
+            by_length.setdefault(f"{length}×", {})[one] = health["diagonal"]
     title = "texts read from end to end, by their length"
     plots["attention"] = report.plot_groups(by_length, workdir / "attention.png", title=title)
 
-    cards, sounds, pictures = [], {}, {}
-    for one in sides:
-        for number, b in enumerate(np.flatnonzero(side == one)[: config.examples]):
-            for system in SYSTEMS:
-                samples, stem = waves[system][b], f"{one}-{number}-{system}"
-                if not len(samples):
+    cards, sounds, pictures, first = [], {}, {}, 0
+    for side, clips in sides.items():
+        for number, (b, i) in enumerate(zip(range(first, first + config.examples), clips, strict=False)):
+            for system, its in waves.items():
+                if not len(its[b]):
                     continue
-                samples, path = np.clip(samples, -1, 1), workdir / f"examples/{stem}.flac"
+                samples, name = np.clip(its[b], -1, 1), f"{side}-{number}-{system}"
+                path = workdir / f"examples/{name}.flac"
                 if system == "original":
                     files.write(path, samples, rate)
                 else:
                     bundles.Speech(samples, rate, (), f"{system} by experiments.synthesis").write(path)
-                path = path.with_suffix(".png")
+                path, sounds[name] = path.with_suffix(".png"), samples
                 if system == "generated":
                     figure = _alignment(experiment, said[b], path)
-                    pictures[f"{one}/{number}"] = report.pixels(figure)
+                    pictures[name] = report.pixels(figure)
                 else:
                     figure = report.plot_spectrogram(samples, rate, path)
-                sounds[f"{one}/{number}/{system}"] = samples
-                speaker, text = experiment.speakers[index[b]], experiment.texts[index[b]]
-                parts = [report.picture(figure, str(text)), report.player(samples, rate)]
-                cards.append((f"{one} voice {speaker}: {system}", parts))
+                parts = [report.picture(figure, str(experiment.texts[i])), report.player(samples, rate)]
+                cards.append((f"{experiment.speakers[i]}, {side}: {system}", parts))
+        first += len(clips)
     drawn = [
-        report.picture(_alignment(experiment, one, workdir / f"long-{name}.png"), f"the longest text, {name} voice")
+        report.picture(_alignment(experiment, one, workdir / f"long-{name}.png"), f"{name} voice")
         for name, one in longest.items()
     ]
-    with contextlib.closing(writers.create(workdir, experiment.config.train.num_steps)) as writer:
+    with contextlib.closing(writers.create(workdir, results["step"])) as writer:
         writer.write_images(results["step"], pictures | {name: report.pixels(plot) for name, plot in plots.items()})
         writer.write_audios(results["step"], sounds, sample_rate=rate)
 
-    header = ["voices", "figure", *SYSTEMS]
     rows = [
-        [one, title, *(_number(results[one][system], name) for system in SYSTEMS)]
-        for one in sides
+        [one, title, *(_number(own[system], name) for system in waves)]
+        for one, own in found.items()
         for name, title in FIGURES.items()
-        if any(name in results[one][system] for system in SYSTEMS)
+        if any(name in own[system] for system in waves)
+    ]
+    health = [
+        [one, f"{length}×", its["texts"], *(_number(its, name) for name in HEALTH), *(its[name] for name in COUNTS)]
+        for one, own in found.items()
+        for length, its in own["attention"].items()
     ]
     lost = ["voices", "length", "texts", *HEALTH.values(), "symbols skipped", "repeated", "words skipped", "repeated"]
-    health = [
-        [one, f"{length}×", found["texts"], *(_number(found, name) for name in HEALTH), *(found[n] for n in COUNTS)]
-        for one in sides
-        for length, found in results[one]["attention"].items()
-    ]
     reading = (
         "Read from end to end: attention passes over no more than three symbols at once, never goes back by more, and "
         "reaches the end. A word is skipped if attention is never on it or beside it, and repeated if it goes back."
     )
-    speed = f"{results['real_time_factor']:.2f} of its length to speak, {results['batch_size']} texts at once"
+    used = [*((system, SYSTEMS[system]) for system in waves), *results["tools"].items(), ("voices", results["encoder"])]
+    used.append(("speed", f"{results['real_time_factor']:.2f} of its length, {results['batch_size']} texts at once"))
+    intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
+    compared = [report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots]
     sections = [
-        report.Section("All figures", "Means, with 95 % intervals over the speakers.", [report.table(header, rows)]),
+        report.Section("All figures", intervals, [report.table(["voices", "figure", *waves], rows)]),
         report.Section("Attention", reading, [report.table(lost, health), report.picture(plots["attention"]), *drawn]),
         report.Section("Examples", "", [report.cards(cards)]),
-        report.Section(
-            "Compared", "", [report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots]
-        ),
-        report.Section(
-            "How it was judged",
-            results["protocol"],
-            [report.table(["what", "with"], [*results["tools"].items(), ("voices", results["encoder"])])],
-        ),
+        report.Section("Compared", "", compared),
+        report.Section("How it was judged", results["protocol"], [report.table(["what", "how"], used)]),
     ]
-    lead = "; ".join([*(f"{one} voices: {_told(results[one])}" for one in sides), speed])
+    lead = "; ".join(f"{one}: {_told(own)}" for one, own in found.items())
     report.write_html(workdir / "report.html", "Synthesis", sections, lead=lead)
 
 
 def _alignment(experiment: Experiment, one: _Said, path):
-    symbols = experiment.table.decode(one.symbols)
+    symbols = experiment.table.decode(one.source)
     hop = experiment.clips.frontend.hop_length / experiment.clips.frontend.sample_rate
     return report.plot_alignment(one.attention, symbols, one.features, len(one.features) * hop, path)
 

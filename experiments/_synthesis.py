@@ -71,21 +71,21 @@ class JudgeConfig:
 
     Attributes:
       encoder: name or folder of the speaker bundle that compares the voices.
-      clips: of the voices in training, and as many of those held out; the speakers take turns.
+      clips: of each corpus, of voices in training, and as many of those held out; the speakers take turns.
       lengths: how many of their sentences are joined to one text, to see how far attention holds.
       expected: what the recogniser takes to be likely: "texts", those of the corpora, or "english".
       profile: clips of a speaker by which the voice is known.
       batch_size: texts that are spoken at once.
-      examples: of either kind of voices, to listen to.
+      examples: of these clips, to listen to.
     """
 
     encoder: str = "speaker"
-    clips: int = 100
+    clips: int = 50
     lengths: tuple[int, ...] = (1, 2, 4, 8)
     expected: str = "texts"
     profile: int = 8
     batch_size: int = 16
-    examples: int = 4
+    examples: int = 3
 
 
 @dataclasses.dataclass

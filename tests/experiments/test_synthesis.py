@@ -102,24 +102,25 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recognition, "name", lambda: "stub 1")
     monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
     config.voices, config.hold_out_texts, config.stages = "speaker", 0.67, Stages((1,), (2,))
+    config.speech = 0.5
     config.judge = JudgeConfig(clips=3, lengths=(1, 2), profile=9, batch_size=2, examples=1)
     synthesis.evaluate(config, folder, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert "sentences that nobody learnt from, voices: heard by speaker" in results["protocol"]
     assert results["tools"]["word_error"] == "stub 1, expecting words as in the texts of the corpora"
-    assert results["step"] == 7
+    assert (results["step"], results["sides"]) == (7, ["seen", "unseen"])
     assert results["real_time_factor"] > 0
     experiment = Experiment(config, folder)
     speaker = dict(zip((row["id"] for row in experiment.clips.rows), experiment.speakers, strict=True))
     rows = [json.loads(line) for line in (tmp_path / "evaluate/clips.jsonl").read_text().splitlines()]
     assert results["protocol"].startswith(str(len({row["text"] for row in rows})))
     for side, indices in (("seen", experiment.test_seen), ("unseen", experiment.test_unseen)):
-        found, own = results[side], [row for row in rows if row["side"] == side]
+        found, ids = results[side], [experiment.clips.rows[i]["id"] for i in indices]
+        own = [row for row in rows if row["id"] in ids]
         assert found["clips"] == len(own) == min(3, len(indices))
-        assert {row["id"] for row in own} <= {experiment.clips.rows[i]["id"] for i in indices}
         true = [row["text"].split() for row in own]
         errors = sum(len(words) - ("two" in words) + (words == ["two"]) for words in true)
-        for system in ("generated", "copied", "original"):
+        for system in ("generated", "revoiced", "copied", "original"):
             assert found[system]["word_error"] == pytest.approx(errors / sum(map(len, true)))
         assert (found["original"]["similarity"], found["original"]["strangers"]) == pytest.approx((1, 0))
         assert found["original"]["closest"] == 1
@@ -132,11 +133,19 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
             assert health["texts"] == found["clips"] // int(length)
             assert 0 <= health["diagonal"] <= 1
             assert health["words"] == sum(map(len, true)) or length != "1"
+        assert 0 <= found["revoiced"]["stop_failures"] <= 1
     assert set(results["seen"]["attention"]) == {"1", "2"}
-    assert "synthetic speech" in soundfile.SoundFile(tmp_path / "evaluate/examples/seen-0-generated.flac").comment
+    assert "synthetic speech" in soundfile.SoundFile(tmp_path / "evaluate/examples/seen-0-copied.flac").comment
     assert "seen voices: 3 clips of" in capsys.readouterr().out
-    for name in ("report.html", "closest.png", "attention.png", "long-seen.png", "examples/unseen-0-original.flac"):
+    for name in (
+        "report.html",
+        "closest.png",
+        "attention.png",
+        "long-seen.png",
+        "examples/seen-0-original.png",
+    ):
         assert (tmp_path / "evaluate" / name).exists()
+    config.speech = 0.0
     ship_and_go_on(config, folder, tmp_path, monkeypatch)
     config.hold_out_texts = 0.0
     with pytest.raises(ConfigError, match="raise hold_out_texts"):
