@@ -306,7 +306,7 @@ def as_norm(embeddings, pairs, cohort, *, top=100):
     return 0.5 * ((scores - mean[left]) / std[left] + (scores - mean[right]) / std[right])
 
 
-def fit_logistic(inputs, same, *, decay=1e-6):
+def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
     """Logistic regression: σ(slope · input + offset) is the probability of a positive, if half are.
 
     Of scores it makes a calibration (N. Brümmer and J. du Preez, "Application-independent evaluation of speaker
@@ -315,6 +315,7 @@ def fit_logistic(inputs, same, *, decay=1e-6):
     Args:
       inputs: scores [N], or vectors [N, E].
       same: which are positive [N] bool; either kind weighs half, however many there are.
+      weight: of each within its kind [N]; None counts each once.
       decay: weight of the squared slope, which keeps it finite where the kinds can be told apart without error.
 
     Returns:
@@ -325,7 +326,9 @@ def fit_logistic(inputs, same, *, decay=1e-6):
     inputs, same = np.asarray(inputs, np.float64), np.asarray(same, bool)
     x = inputs.reshape(len(inputs), -1)
     sign = np.where(same, 1.0, -1.0)
-    weight = np.where(same, 0.5 / max(same.sum(), 1), 0.5 / max((~same).sum(), 1))
+    weight = np.ones(len(inputs)) if weight is None else np.asarray(weight, np.float64)
+    total = np.where(same, weight[same].sum(), weight[~same].sum())
+    weight = 0.5 * weight / np.maximum(total, 1e-12)
 
     def cross_entropy(parameters):  # and its gradient
         slope, offset = parameters[:-1], parameters[-1]

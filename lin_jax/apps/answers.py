@@ -18,15 +18,16 @@ def heard(prediction: Prediction) -> str:
 
 
 def judged(verdict: Verdict) -> str:
-    """Whether two sides are the same speaker, and where their score lies beside the threshold."""
+    """Whether two sides are the same speaker, and where their score lies beside the threshold, which is the middle."""
     sure = f"the same speaker with a probability of {verdict.probability:.0%}"
     note = _note(verdict.why) if verdict.why else ""
-    score, threshold = (f"{50 + 50 * value:.1f}%" for value in (verdict.score, verdict.threshold))
+    gap = verdict.normalised_score - verdict.threshold
+    place = 50 + 50 * gap / (abs(gap) + abs(verdict.threshold) + 1e-9)
     gauge = (
-        f'<div class="gauge"><i style="left:{threshold}"></i><b style="left:{score}"></b></div>'
+        f'<div class="gauge"><i style="left:50%"></i><b style="left:{place:.1f}%"></b></div>'
         '<div class="ends"><span>different</span><span>same</span></div>'
-        f'<p class="note">Cosine similarity {verdict.score:.3f}; from {verdict.threshold:.3f} on, the line, '
-        "two voices count as one.</p>"
+        f'<p class="note">Cosine similarity {verdict.score:.3f}, normalised {verdict.normalised_score:.3f}; '
+        f"from {verdict.threshold:.3f} on, the line, two voices count as one.</p>"
     )
     return _answer(WORDS[verdict.same], sure, verdict.same) + note + gauge
 

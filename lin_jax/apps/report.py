@@ -230,8 +230,8 @@ def plot_scores(scores: np.ndarray, same: np.ndarray, path=None, *, threshold: f
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
-        axis = figure.add_subplot(xlabel="cosine similarity", ylabel="density", yticks=[])
-        bins = np.linspace(min(scores.min(), 0.0), 1.0, 80)
+        axis = figure.add_subplot(xlabel="score", ylabel="density", yticks=[])
+        bins = np.histogram_bin_edges(scores, 80)
         for name, chosen, colour in (("different speakers", ~same, COLOURS[1]), ("same speaker", same, COLOURS[0])):
             label = f"{name}, {chosen.sum():,} trials"
             axis.hist(scores[chosen], bins, density=True, color=colour, alpha=0.6, label=label)

@@ -14,6 +14,8 @@ from lin_jax.apps.terminal import Command, complain, finish, load_bundle, progre
 from lin_jax.bundles import Verdict, Verifier, Voice
 from lin_jax.errors import AudioError, ConfigError, GalleryError
 
+SCORES = ("score", "normalised_score")  # that `lin identify` tells of everyone
+
 
 def _model_argument(parser):
     parser.add_argument(
@@ -28,7 +30,7 @@ def _judgement_arguments(parser):
         "--threshold",
         type=float,
         metavar="SCORE",
-        help="cosine similarity from which on two voices are one, -1 to 1; by default the bundle's, which was measured",
+        help="normalised score, as the answer tells it, from which on two voices are one; by default the bundle's",
     )
 
 
@@ -187,13 +189,13 @@ def _identify(args) -> int:
             failed += 1
             continue
         verdicts = {name: bundle.compare(voices, [voice], args.threshold) for name, voices in enrolled.items()}
-        ranked = sorted(verdicts.items(), key=lambda item: -item[1].score)
+        ranked = sorted(verdicts.items(), key=lambda item: -item[1].normalised_score)
         (name, best), *_ = ranked
         speaker = {"same": name, "different": "unknown", "unsure": "unsure"}[best.same]
         if args.json:
-            scores = {name: round(verdict.score, 6) for name, verdict in ranked}
             values = {key: value for key, value in plain(best).items() if key != "same"}
-            print(json.dumps({"file": voice.name, "speaker": speaker} | values | {"scores": scores}))
+            scores = {f"{key}s": {one: plain(verdict)[key] for one, verdict in ranked} for key in SCORES}
+            print(json.dumps({"file": voice.name, "speaker": speaker} | values | scores))
         else:
             others = ranked[1:3] if best.same == "same" else ranked[:3]
             rest = ", ".join(f"{name} {verdict.probability:.0%}" for name, verdict in others)
@@ -245,7 +247,10 @@ def _sentence(verdict: Verdict) -> str:
         "different": f"different speakers, probability of the same {verdict.probability:.0%}",
         "unsure": f"unsure: {shown(verdict.why)}",
     }[verdict.same]
-    figures = f"score {verdict.score:.3f}, distance {verdict.distance:.3f}, threshold {verdict.threshold:.3f}"
+    figures = (
+        f"score {verdict.score:.3f}, distance {verdict.distance:.3f}, "
+        f"normalised {verdict.normalised_score:.3f}, threshold {verdict.threshold:.3f}"
+    )
     note = f"\n{shown(verdict.why)}" if verdict.why and verdict.same != "unsure" else ""
     return f"{answer}   ({figures}){note}"
 
@@ -266,8 +271,12 @@ COMMANDS = (
 examples:
   lin verify a.wav b.wav                          same speaker, different speakers, or unsure, and how probable
   lin verify a1.wav a2.wav --with b1.wav b2.wav   several recordings a side, which makes it surer
-  lin verify --json a.wav b.wav | jq .same        a, b, same, score, distance, threshold, probability, why
+  lin verify --json a.wav b.wav | jq .same        a, b, same, score, distance, normalised_score, threshold,
+                                                  probability, why
 
+The score is the cosine similarity of the two voices. The normalised score says how far it lies above the scores of
+either voice with the strangers nearest to it, in standard deviations; it decides, and the threshold is one for it. (A
+bundle of your own may know no strangers: there it is the score.)
 The probability is that of one speaker where same and different are equally likely beforehand. It is unsure where a
 side is too short or does not sound like speech. A side of less than half a second is refused.
 Exit code: 0 compared, 1 compared without some that could not be used, 2 not compared.""",
@@ -307,9 +316,11 @@ Exit code: 0 all done, 1 some could not be used, 2 none could.""",
         teach="""\
 examples:
   lin identify clip.wav                           a name, "unknown" or "unsure"
-  lin identify --json calls/ | jq .speaker        file, speaker, score, distance, threshold, probability, why, scores
+  lin identify --json calls/ | jq .speaker        file, speaker, score, distance, normalised_score, threshold,
+                                                  probability, why, scores, normalised_scores
 
-Each probability is that of the recording and that speaker alone, as by `lin verify`.
+Each probability is that of the recording and that speaker alone, and decided as by `lin verify`: by the normalised
+score, of which --threshold is one.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
         add_arguments=_identify_arguments,
         run=_identify,

@@ -56,7 +56,8 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         f"variables/{name}": np.asarray(leaf, dtype if name.startswith("params/") else np.float32)
         for name, leaf in traverse_util.flatten_dict(bundle.variables, sep="/").items()
     }
-    flat |= {name: np.asarray(getattr(bundle, name), np.float32) for name in bundle.arrays}
+    present = [name for name in bundle.optional_arrays if getattr(bundle, name) is not None]
+    flat |= {name: np.asarray(getattr(bundle, name), np.float32) for name in (*bundle.arrays, *present)}
     weights = to_bytes({name: np.asarray(leaf, order="C") for name, leaf in flat.items()})
     described = {
         "format": FORMAT,
@@ -131,6 +132,7 @@ def load(name_or_path) -> Bundle:
             frontend=frontend,
             variables=traverse_util.unflatten_dict(variables, sep="/"),
             **{name: flat[name] for name in kind.arrays},
+            **{name: flat[name] for name in kind.optional_arrays if name in flat},
         )
     except KeyError as error:
         raise BundleError(f"{folder}: bundle.json or weights lack {error}; copy the folder again") from None

@@ -1,6 +1,6 @@
 """A trained speaker encoder in use: the embedding of a voice, and whether recordings are of the same speaker.
 
-Shape letters: B windows, N samples, T frames, D features, E embedding.
+Shape letters: B windows, N samples, T frames, D features, E embedding, S strangers.
 """
 
 import concurrent.futures
@@ -53,7 +53,9 @@ class Verdict:
       same: "unsure" where a side is too short or not speech.
       score: cosine similarity of the two sides, -1 to 1.
       distance: cosine distance, 1 - score.
-      threshold: the score from which on two sides count as the same speaker.
+      normalised_score: what is decided by; the score relative to how the sides score against their nearest strangers
+        (`metrics.as_norm`), or the score itself where the bundle has no cohort of strangers.
+      threshold: the normalised score from which on two sides count as the same speaker.
       probability: of the same speaker, if same and different are equally likely beforehand; 0.5 where unsure.
       why: what makes it unsure, or what else to know; else "".
     """
@@ -61,6 +63,7 @@ class Verdict:
     same: Literal["same", "different", "unsure"]
     score: float
     distance: float
+    normalised_score: float
     threshold: float
     probability: float
     why: str
@@ -73,14 +76,16 @@ class Verifier(Bundle):
     Attributes:
       mean: of each feature over the training frames [D].
       std: its standard deviation [D].
-      threshold: score from which on two sides count as the same speaker.
-      slope: of the logistic function that makes a score a probability.
-      offset: of the same: probability = 1 / (1 + exp(-(slope * score + offset))).
+      threshold: normalised score from which on two sides count as the same speaker.
+      slope: of the logistic function that makes a normalised score a probability.
+      offset: of the same: probability = 1 / (1 + exp(-(slope * normalised score + offset))).
       speech_weight: of the logistic regression that tells speech by its embedding [E].
       speech_bias: of the same.
       speech_threshold: probability of speech below which a recording does not count as speech.
       min_seconds: of sound on a side, below which the verdict is unsure.
       speeds: at which each recording is heard, as in `VerificationConfig`; an embedding holds one part for each.
+      cohort: unit vectors of the strangers that scores are normalised by [S, E]; without them scores stay as they are.
+      top: strangers that a side is compared with, those nearest to it.
     """
 
     mean: np.ndarray
@@ -93,20 +98,24 @@ class Verifier(Bundle):
     speech_threshold: float = 0.5
     min_seconds: float = 1.0
     speeds: tuple[float, ...] = (1.0,)
+    cohort: np.ndarray | None = None
+    top: int = 100
 
     task: ClassVar[str] = "verification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
+    optional_arrays: ClassVar[tuple[str, ...]] = ("cohort",)
 
     def settings(self) -> dict:
         """See `Bundle`."""
         calibration = {name: float(getattr(self, name)) for name in CALIBRATION}
-        return {"calibration": calibration, "speeds": list(self.speeds)}
+        return {"calibration": calibration, "speeds": list(self.speeds), "top": self.top}
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Verifier":
         """See `Bundle`."""
         calibration = {name: settings["calibration"][name] for name in CALIBRATION}
-        return cls(**common, **calibration, speeds=tuple(settings["speeds"]))
+        top = settings.get("top", cls.top)  # which bundles from before there were cohorts lack
+        return cls(**common, **calibration, speeds=tuple(settings["speeds"]), top=top)
 
     def embed(self, source, sample_rate: int | None = None) -> np.ndarray:
         """Embedding of the voice in a recording.
@@ -131,7 +140,7 @@ class Verifier(Bundle):
         Args:
           a: source as for `embed`, or a list of them, whose embeddings are averaged.
           b: the other side, likewise.
-          threshold: score from which on they count as the same speaker; None is the bundle's own.
+          threshold: normalised score from which on they count as the same speaker; None is the bundle's own.
           sample_rate: of waveforms, in Hz.
 
         Returns:
@@ -143,21 +152,28 @@ class Verifier(Bundle):
 
     def compare(self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None) -> Verdict:
         """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
+        from lin_jax import metrics
+
         if not a or not b:
             raise AudioError("a side without recordings cannot be compared; give one at least")
         threshold = self.threshold if threshold is None else threshold
-        if not -1 <= threshold <= 1:
+        if self.cohort is None and not -1 <= threshold <= 1:
             raise ConfigError(f"threshold {threshold:g}: a cosine similarity lies between -1 and 1; choose one there")
-        score = float(np.clip(_mean(a) @ _mean(b), -1.0, 1.0))
+        if not np.isfinite(threshold):
+            raise ConfigError(f"threshold {threshold:g}: not a number that scores can reach; choose one")
+        sides = np.stack([_mean(a), _mean(b)])  # [2, E]
+        score = normalised = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
+        if self.cohort is not None:
+            normalised = float(metrics.as_norm(sides, [(0, 1)], self.cohort, top=self.top)[0])
         why = self.doubt(a) or self.doubt(b)
-        same = "unsure" if why else "same" if score >= threshold else "different"
+        same = "unsure" if why else "same" if normalised >= threshold else "different"
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
         if twins and not why:
             one, other = twins[0]
             named = f"{one} is compared with itself" if one == other else f"{one} and {other} are the same recording"
             why = f"{named}: that tells nothing about the speaker; give another recording"
-        probability = 0.5 if same == "unsure" else _logistic(self.slope * score + self.offset)
-        return Verdict(same, score, 1.0 - score, threshold, probability, why)
+        probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
+        return Verdict(same, score, 1.0 - score, normalised, threshold, probability, why)
 
     def doubt(self, voices: Sequence[Voice]) -> str:
         """Why nothing sure can be said of a side, or ""."""

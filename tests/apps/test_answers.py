@@ -12,8 +12,11 @@ def test_doubt_is_shown():
 
 
 def test_verdict_lies_beside_its_threshold():
-    shown = answers.judged(Verdict("unsure", 0.2, 0.8, 0.5, 0.5, "<b>.wav does not sound like speech"))
+    shown = answers.judged(Verdict("unsure", 0.2, 0.8, 1.0, 3.0, 0.5, "<b>.wav does not sound like speech"))
     assert '<div class="answer unsure"><strong>unsure</strong>' in shown
     assert "&lt;b&gt;.wav does not sound" in shown
-    assert '<i style="left:75.0%"></i><b style="left:60.0%"></b>' in shown
-    assert "<strong>different speakers</strong>" in answers.judged(Verdict("different", 0.2, 0.8, 0.5, 0.1, ""))
+    assert '<i style="left:50%"></i><b style="left:30.0%"></b>' in shown
+    assert "Cosine similarity 0.200, normalised 1.000; from 3.000 on" in shown
+    different = answers.judged(Verdict("different", 0.2, 0.8, 0.0, 0.0, 0.1, ""))
+    assert "<strong>different speakers</strong>" in different
+    assert '<b style="left:50.0%"></b>' in different

@@ -119,7 +119,8 @@ def test_plots_of_trials(tmp_path):
     (axis,) = report.plot_det(curves, tmp_path / "det.png").axes
     ends = -4.265, -1.282, 4.265
     np.testing.assert_allclose(axis.lines[0].get_data(), [ends, ends[::-1]], atol=1e-3)
-    figure = report.plot_scores(scores, same, tmp_path / "scores.png", threshold=0.4)
+    figure = report.plot_scores(9 * scores, same, tmp_path / "scores.png", threshold=3.6)
+    assert max(bar.get_x() + bar.get_width() for bar in figure.axes[0].patches) == pytest.approx(9 * scores.max())
     assert [text.get_text() for text in figure.legends[0].texts] == [
         "different speakers, 200 trials",
         "same speaker, 100 trials",

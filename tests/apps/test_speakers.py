@@ -55,7 +55,8 @@ def test_verify_answers_in_words_and_in_json(lin):
     assert out[0].startswith("different speakers, probability of the same 0%")
     code, out, _ = lin("verify", "a0.wav", "b0.wav", "--json")
     row = json.loads(out[0])
-    assert list(row) == ["a", "b", "same", "score", "distance", "threshold", "probability", "why"]
+    figures = ["score", "distance", "normalised_score", "threshold", "probability"]
+    assert list(row) == ["a", "b", "same", *figures, "why"]
     assert (row["a"], row["b"], row["same"], row["threshold"]) == (["a0.wav"], ["b0.wav"], "different", 0.5)
     assert row["distance"] == pytest.approx(1 - row["score"], abs=1e-5)
 
@@ -188,8 +189,10 @@ def test_enrolled_speakers_are_recognised(lin):
     lin("enroll", "Bob", "b0.wav")
     rows = [json.loads(line) for line in lin("identify", "--json", "b2.wav", "a0.wav", "short.wav")[1]]
     assert [row["speaker"] for row in rows] == ["Bob", "Анна", "unsure"]
-    assert set(rows[0]) == {"file", "speaker", "score", "distance", "threshold", "probability", "why", "scores"}
+    figures = {"score", "distance", "normalised_score", "threshold", "probability"}
+    assert set(rows[0]) == {"file", "speaker", *figures, "why", "scores", "normalised_scores"}
     assert list(rows[0]["scores"]) == ["Bob", "Анна"], "the most alike first"
+    assert rows[0]["normalised_scores"] == rows[0]["scores"], "this bundle knows no strangers"
     assert rows[0]["why"] == ""
     assert "are the same recording" in rows[1]["why"] or "compared with itself" in rows[1]["why"]
     assert lin("identify", "b2.wav", "--threshold", "1")[1][0].split()[1] == "unknown"

@@ -9,7 +9,7 @@ import voices
 from recordings import BAD, two_hours
 
 import lin_jax
-from lin_jax import bundles
+from lin_jax import bundles, metrics
 from lin_jax.audio import files
 from lin_jax.bundles.verifier import LENGTHS, SHORTEST_SECONDS
 from lin_jax.errors import AudioError, BundleError, ConfigError
@@ -60,6 +60,36 @@ def test_threshold_can_be_chosen(bundle):
     assert bundle.verify(voices.voice(0), voices.voice(1), threshold=-1.0, sample_rate=RATE).same == "same"
     with pytest.raises(ConfigError, match="between -1 and 1"):
         bundle.verify(*sides, threshold=50.0, sample_rate=RATE)
+
+
+def test_cohort_decides_by_the_normalised_score(bundle, tmp_path):
+    a, b = voices.voice(0), voices.voice(1)
+    sides = np.stack([bundle.embed(a, RATE), bundle.embed(b, RATE)])
+    near = sides[:1] + 0.3 * np.random.default_rng(0).normal(size=(5, sides.shape[1]))  # strangers like side a
+    cohort = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    settings = {"cohort": cohort, "top": 3, "threshold": 2.0, "slope": 0.5, "offset": -1.0}
+    saved = bundles.save(tmp_path / "voices", voices.verifier(**settings), "")
+    heard = lin_jax.load(saved).verify(a, b, sample_rate=RATE)
+    (normalised,) = metrics.as_norm(sides, [(0, 1)], cohort, top=3)
+    assert heard.normalised_score == pytest.approx(normalised, rel=1e-3)
+    assert (heard.score, heard.distance) == pytest.approx((sides[0] @ sides[1], 1 - sides[0] @ sides[1]), abs=1e-5)
+    assert heard.probability == pytest.approx(1 / (1 + np.exp(1 - 0.5 * normalised)), rel=1e-3)
+    assert heard.threshold == 2.0
+    for above, same in ((-1e-3, "same"), (1e-3, "different")):
+        chosen = heard.normalised_score + above
+        assert lin_jax.load(saved).verify(a, b, threshold=chosen, sample_rate=RATE).same == same
+    plain = bundle.verify(a, b, sample_rate=RATE)
+    assert plain.normalised_score == plain.score == pytest.approx(heard.score)
+    with pytest.raises(ConfigError, match="not a number that scores can reach"):
+        lin_jax.load(saved).verify(a, b, threshold=float("nan"), sample_rate=RATE)
+
+
+def test_bundle_from_before_there_were_cohorts_is_read(tmp_path):
+    folder = bundles.save(tmp_path / "voices", voices.verifier(), "")
+    described = json.loads((folder / "bundle.json").read_text())
+    del described["top"]
+    (folder / "bundle.json").write_text(json.dumps(described))
+    assert bundles.load(folder).cohort is None
 
 
 def test_several_recordings_of_a_side_are_averaged(bundle):

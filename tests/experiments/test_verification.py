@@ -12,7 +12,7 @@ import lin_jax
 from data_pipelines import features
 from data_pipelines.corpora import Utterance
 from experiments import verification
-from experiments._verification import EncoderConfig, Experiment
+from experiments._verification import EncoderConfig, Experiment, _calibrate
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder
@@ -83,12 +83,15 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     many, single = (results["corpora"][name] for name in ("many", "single"))
     assert (many["speakers"], many["clips"], many["all"]["trials"], many["all"]["same"]) == (4, 12, 66, 12)
     assert (single["speakers"], single["clips"]) == (4, 8)
+    assert results["cohort"] == 5
+    assert results["threshold"] != results["cosine"]["threshold"], "each of its own kind of score"
     assert many["protocol"] == "whole clips"
     assert single["protocol"] == "same recording, 1 s pieces"
     for one in (many, single):
         assert one["all"]["eer_low"] <= one["all"]["eer"] <= one["all"]["eer_high"]
         assert 0 <= one["all"]["min_dcf_0.01"] <= 1
-        assert 0 <= one["as_norm"]["eer"] <= 1
+        assert 0 <= one["cosine"]["eer"] <= 1
+        assert 0 <= one["all"]["false_accept"] <= 1
         assert one["seconds"]["1"]["speakers"] == 4
     assert set(single["seconds"]) == {"1"}, "no clip has two pieces of 2 s"
     assert f"many: EER {many['all']['eer']:.2%}" in capsys.readouterr().out
@@ -101,7 +104,10 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     verification.train_all(config, both, tmp_path)
     verification.ship(config, both, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/speaker")
-    assert bundle.threshold == results["threshold"]
+    chosen = {name: getattr(bundle, name) for name in results["cosine"]}
+    assert chosen == {name: results[name] for name in chosen}
+    assert (bundle.cohort.shape, bundle.top) == ((40, 24), 5)
+    np.testing.assert_allclose(np.linalg.norm(bundle.cohort, axis=1), 1, rtol=1e-5)
     experiment = Experiment(config, both)
     task, fitted = experiment.fit(tmp_path / "train_all", everything=True)
     assert task.num_speakers == 40
@@ -113,6 +119,22 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     card = (tmp_path / "ship/speaker/README.md").read_text()
     assert f"| many | 4 | {many['all']['eer']:.2%}" in card
     assert "40 speakers of many, single" in card
+
+
+def test_threshold_holds_in_every_corpus():
+    """Strangers are more alike in the second corpus; both weigh alike, whatever the number of their trials."""
+    rng = np.random.default_rng(0)
+    heard = []
+    for mean, count in ((0.0, 4000), (1.0, 400)):
+        same = np.arange(count) % 4 == 0
+        heard.append((rng.normal(np.where(same, 5.0, mean), 1.0), same))
+    chosen = _calibrate(heard)
+    accepted = [np.mean(scores[~same] >= chosen["threshold"]) for scores, same in heard]
+    assert accepted[0] < 0.01
+    assert accepted[1] == pytest.approx(0.05, abs=0.004)
+    assert chosen["slope"] * chosen["threshold"] + chosen["offset"] == pytest.approx(0)
+    twice = [heard[0], tuple(np.tile(part, 3) for part in heard[1])]
+    assert _calibrate(twice) == pytest.approx(chosen, rel=1e-2)
 
 
 def test_no_speaker_is_on_two_sides(folder, config):
