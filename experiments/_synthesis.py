@@ -56,8 +56,8 @@ class Stages:
       steps: how long each is.
     """
 
-    reductions: tuple[int, ...] = (4, 2)
-    steps: tuple[int, ...] = (3200, 800)
+    reductions: tuple[int, ...] = (4,)
+    steps: tuple[int, ...] = (3200,)
 
     def validate(self):
         """Raises ConfigError unless they can follow one another."""
