@@ -485,13 +485,11 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
                     files.write(path, samples, rate)
                 else:
                     bundles.Speech(samples, rate, (), f"{system} by experiments.synthesis").write(path)
-                path, sounds[name] = path.with_suffix(".png"), samples
+                parts, sounds[name] = [report.player(samples, rate)], samples
                 if system == "generated":
-                    figure = _alignment(experiment, said[b], path)
+                    figure = _alignment(experiment, said[b], path.with_suffix(".png"))
                     pictures[name] = report.pixels(figure)
-                else:
-                    figure = report.plot_spectrogram(samples, rate, path)
-                parts = [report.picture(figure, str(experiment.texts[i])), report.player(samples, rate)]
+                    parts.insert(0, report.picture(figure, str(experiment.texts[i])))
                 cards.append((f"{experiment.speakers[i]}, {side}: {system}", parts))
         first += len(clips)
     drawn = [

@@ -142,7 +142,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         "closest.png",
         "attention.png",
         "long-seen.png",
-        "examples/seen-0-original.png",
+        "examples/seen-0-generated.png",
     ):
         assert (tmp_path / "evaluate" / name).exists()
     config.speech = 0.0
