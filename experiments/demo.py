@@ -299,7 +299,10 @@ def _ask(*arguments) -> tuple[str, str]:
     installed = pathlib.Path(sys.executable).with_name("lin")
     lin = [os.path.relpath(installed)] if installed.exists() else [sys.executable, "-m", "lin_jax.apps.cli"]
     command = [*lin, *map(str, arguments)]
-    return shlex.join(command), subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode > 1:  # 1 is a word of caution
+        done.check_returncode()
+    return shlex.join(command), done.stdout.strip()
 
 
 def _model(bundle: str) -> list[str]:

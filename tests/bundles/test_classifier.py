@@ -214,7 +214,7 @@ def _edit(**changes):
         (lambda folder: (folder / "weights.safetensors").unlink(), "cannot be read"),
         (lambda folder: (folder / "weights.safetensors").write_bytes(b"version https://git-lfs"), "damaged"),
         (_edit(format=99), "format 99"),
-        (_edit(task="synthesis"), "a synthesis bundle"),
+        (_edit(task="translation"), "a translation bundle"),
         (_edit(labels=None), "lack 'labels'"),
         (_edit(frontend={"n_mels": 80}), "front end was changed"),
         (_edit(frontend={"n_bels": 80}), "no setting n_bels"),

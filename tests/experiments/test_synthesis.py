@@ -44,6 +44,7 @@ def config():
 
 
 def test_train(folder, config, tmp_path):
+    config.hold_out_texts = 0.5
     synthesis.train(config, folder, tmp_path)
     for stage in ("reduction_2", "reduction_1"):
         history = [json.loads(line) for line in (tmp_path / "train" / stage / "metrics.jsonl").read_text().splitlines()]
