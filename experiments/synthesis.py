@@ -13,7 +13,8 @@ r"""A text, or a recording, is said in a voice that was learnt or heard: encoder
 
 What espeak-ng says is learnt with ease, and lends its attention to people, of whom there is little.
 One voice from its own recordings (ten clips or more): --config.init=synthesis --config.optim.learning_rate=2e-4
---config.stages.steps=300; the features must be made with the front end of that bundle.
+--config.optim.warmup_steps=20 --config.stages.steps=300 --config.loader.batch_size=8 --config.loader.buckets=1; the
+features must be made with the front end of that bundle.
 Finer steps of the decoder after the coarse ones: --config.stages.reductions=4,2 --config.stages.steps=3200,2000
 Letters instead of phonemes: --config.form=characters. Voices as a table of those in training: --config.voices=table
 """
