@@ -228,6 +228,7 @@ class Experiment:
         )
         results = json.loads(judged.read_text())
         told = {
+            "tools": dict.fromkeys(("mcd", "word_error"), "not measured") | results["tools"],
             "corpora": ", ".join(np.unique(self.clips.corpora)),
             "voices": len(names),
             "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),

@@ -1,15 +1,18 @@
-"""Tests here compile the same few steps over and over: compile each once."""
+"""Tests here run many small programs once or twice, and compile them for longer than they run: compile little."""
 
 import jax
 import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
-    """Share compiled programs between the tests of a session, and with the processes they start."""
+def compilation(tmp_path_factory):
+    """Optimise compiled programs little, and share them between the tests of a session and processes they start."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = str(tmp_path_factory.mktemp("compiled"))
-        settings = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.0}
+        settings = {
+            "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+            "jax_disable_most_optimizations": True,
+        }
         for name, value in settings.items():
             patch.setenv(name.upper(), str(value))
             jax.config.update(name, value)
