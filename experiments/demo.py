@@ -2,7 +2,7 @@
 
     make demo            or        python -m experiments.demo --out runs/demo
 
-Takes about four minutes on two cores. Started again after a stop it goes on where it was.
+Takes about three minutes on two cores. Started again after a stop it goes on where it was.
 Expected of 7 unheard voices: their style is named right in 75-90 % of the clips, against 25 % by chance.
 """
 
