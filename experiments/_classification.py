@@ -75,13 +75,12 @@ class Experiment:
     def train(self, workdir: pathlib.Path) -> dict:
         """Train one network on 80 % of the speakers, watched on 10 %; judge it on the rest, as `judge` says."""
         config, split = self.config, splits.by_speaker(self.speakers)
-        with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
-            task, result = self._fit(Member(split.train, split.validation, config.train.seed), workdir, writer)
-            logits = np.zeros((1, len(self.labels), len(self.names)))
-            for side in (split.validation, split.test):
-                logits[0, side] = self._logits(task, result.variables, side)
-            temperature = metrics.fit_temperature(logits[:, split.validation], self.labels[split.validation])
-            return self.judge(logits, split.test, temperature, split.protocol, workdir, writer)
+        task, result = self._fit(Member(split.train, split.validation, config.train.seed), workdir)
+        logits = np.zeros((1, len(self.labels), len(self.names)))
+        for side in (split.validation, split.test):
+            logits[0, side] = self._logits(task, result.variables, side)
+        temperature = metrics.fit_temperature(logits[:, split.validation], self.labels[split.validation])
+        return self.judge(logits, split.test, temperature, split.protocol, workdir)
 
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
         """Train on all splits and judge every clip by the networks that had it in their test side."""
@@ -92,9 +91,7 @@ class Experiment:
             logits[member.seed, member.test] = result.outputs["logits"]
         everything = np.concatenate([split.test for split in all_splits])
         temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
-        with contextlib.closing(writers.create(workdir, config.folds.num_steps)) as writer:
-            writer.write_hparams(_run.flatten(config))
-            return self.judge(logits, everything, temperature, all_splits[0].protocol, workdir, writer)
+        return self.judge(logits, everything, temperature, all_splits[0].protocol, workdir)
 
     def fit_folds(
         self, all_splits: Sequence[splits.Split], workdir: pathlib.Path
@@ -109,7 +106,7 @@ class Experiment:
         ]
         return members, self._fit_members(members, workdir)
 
-    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, writer) -> dict:
+    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path) -> dict:
         """Figures of held-out clips, also written to results.json, predictions.npz, plots and TensorBoard.
 
         Args:
@@ -118,7 +115,6 @@ class Experiment:
           temperature: of the softmax.
           protocol: how the clips were held out.
           workdir: where to.
-          writer: of TensorBoard's copy.
         """
         probabilities = metrics.mean_probabilities(logits[:, indices], temperature)
         labels, predicted, speakers = self.labels[indices], probabilities.argmax(-1), self.speakers[indices]
@@ -154,7 +150,8 @@ class Experiment:
                 accuracies, workdir / "accuracy_by_speaker.png", mark=figures["accuracy"]
             ),
         }
-        writer.write_images(0, {name: report.pixels(figure) for name, figure in plots.items()})
+        with contextlib.closing(writers.create(workdir, 0)) as writer:
+            writer.write_images(0, {name: report.pixels(figure) for name, figure in plots.items()})
         print(f"{protocol}, {len(by_speaker)} speakers, {len(labels)} clips:")
         print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         return results
@@ -226,32 +223,20 @@ class Experiment:
         if self.clips.store == "features":
             return fit_members(self.make_task, self._arrays(), members, config.folds, config.optim, workdir)
         for number, member in enumerate(members):
-            folder = workdir / f"member-{number:03d}"
-            with contextlib.closing(writers.create(folder, config.train.num_steps)) as writer:
-                task, result = self._fit(member, folder, writer)
+            task, result = self._fit(member, workdir / f"member-{number:03d}")
             # Those of the last step: none is chosen by the clips that judge it.
             variables = jax.device_get(result.state.variables)
             trained.append(Trained(variables, {"logits": self._logits(task, variables, member.test)}))
         return trained
 
-    def _fit(self, member: Member, workdir: pathlib.Path, writer) -> tuple[Classification, loop.Result]:
+    def _fit(self, member: Member, workdir: pathlib.Path) -> tuple[Classification, loop.Result]:
         """Train by the loop, with curves of the clips that are learnt from and of those that are not."""
-        config = self.config
+        config = dataclasses.replace(self.config, train=dataclasses.replace(self.config.train, seed=member.seed))
         task = self.make_task(self.constants(member.train))
+        train = self._loader(member.train, train=True, seed=member.seed)
         watched = np.setdiff1d(member.test, member.train)
-        writer.write_hparams(_run.flatten(config))
-        result = loop.fit(
-            task,
-            dataclasses.replace(config.train, seed=member.seed),
-            config.optim,
-            self._loader(member.train, train=True, seed=member.seed),
-            (lambda: self._loader(watched)) if len(watched) else None,
-            workdir,
-            writer,
-        )
-        curves = report.plot_curves(result.history, workdir / "curves.png")
-        writer.write_images(result.best_step, {"curves": report.pixels(curves)})
-        return task, result
+        watch = (lambda: self._loader(watched)) if len(watched) else None
+        return task, _run.fit(config, task, train, watch, workdir)
 
     def _loader(self, indices, *, train: bool = False, seed: int = 0):
         config = dataclasses.replace(self.config.loader, seed=self.config.loader.seed + seed)

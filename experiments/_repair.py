@@ -26,7 +26,7 @@ from lin_jax.audio.degrade import DegradeConfig, NoisePool
 from lin_jax.errors import AudioError, ConfigError
 from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
 from lin_jax.tasks.repair import Repair, RepairConfig
-from lin_jax.training import loop, writers
+from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
@@ -127,20 +127,8 @@ class Experiment:
         """Train on the training speakers and noises; go on, or return at once, where that was done before."""
         config, task = self.config, self.make_task()
         train = loaders.make_loader(self.clips, self._drawn(self.split.train), None, config.loader, train=True)
-        with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
-            writer.write_hparams(_run.flatten(config))
-            result = loop.fit(
-                task,
-                config.train,
-                config.optim,
-                train,
-                self._validation_batches if len(self.split.validation) else None,
-                workdir,
-                writer,
-            )
-            curves = report.plot_curves(result.history, workdir / "curves.png")
-            writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
-        return task, result
+        watch = self._validation_batches if len(self.split.validation) else None
+        return task, _run.fit(config, task, train, watch, workdir)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
         """Judge a training on the speakers and noises held out, as `lin repair` would use it.

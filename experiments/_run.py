@@ -6,16 +6,21 @@ An experiment is a docstring (command, time, expected result), a dataclass of co
         _run.main(Config(), {"train": train, "loso": loso})
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from lin_jax.apps import report
 from lin_jax.errors import exit_code
+from lin_jax.tasks.base import Task
+from lin_jax.training import loop, writers
 
 Mode = Callable[..., None]  # (config, features: Path, workdir: Path)
 
@@ -56,6 +61,24 @@ def main(config, modes: Mapping[str, Mode]):
         return exit_code(work)
 
     app.run(run)
+
+
+def fit(
+    config,
+    task: Task,
+    train: Iterator,
+    evaluation: Callable[[], Iterable] | None,
+    workdir: pathlib.Path,
+    *,
+    params: Any = None,
+) -> loop.Result:
+    """Train by the loop as `config.train` and `config.optim` say, with curves at the end; arguments as `loop.fit`."""
+    with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
+        writer.write_hparams(flatten(config))
+        result = loop.fit(task, config.train, config.optim, train, evaluation, workdir, writer, params=params)
+        curves = report.plot_curves(result.history, workdir / "curves.png")
+        writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
+    return result
 
 
 def save_config(config, workdir: pathlib.Path):

@@ -19,12 +19,11 @@ from data_pipelines.corpora import UNKNOWN
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
 from lin_jax import bundles
-from lin_jax.apps import report
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
 from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
 from lin_jax.text import SymbolTable
-from lin_jax.training import loop, writers
+from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
@@ -178,15 +177,11 @@ class Experiment:
             print(f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json", file=sys.stderr)
         voices, params = self.voices(workdir), self.start and self.start.variables["params"]
         for reduction, steps in self.stages:
-            folder, settings = workdir / f"reduction_{reduction}", dataclasses.replace(config.train, num_steps=steps)
+            settings = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=steps))
             task = self.make_task(voices, reduction, fresh=params is None)
             train = self._loader(self.train, voices, config.loader, train=True, speech=config.speech)
-            with contextlib.closing(writers.create(folder, steps)) as writer:
-                writer.write_hparams(_run.flatten(config))
-                evaluation = (lambda: self._validation_batches(voices)) if len(self.validation) else None
-                result = loop.fit(task, settings, config.optim, train, evaluation, folder, writer, params=params)
-                curves = report.plot_curves(result.history, folder / "curves.png")
-                writer.write_images(steps, {"curves": report.pixels(curves)})
+            watch = (lambda: self._validation_batches(voices)) if len(self.validation) else None
+            result = _run.fit(settings, task, train, watch, workdir / f"reduction_{reduction}", params=params)
             params = result.variables["params"]
         return task, result
 

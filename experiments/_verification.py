@@ -100,20 +100,8 @@ class Experiment:
         split = split if everything else self.split
         task, labels = self.make_task(split.train)
         train = loaders.make_loader(self.clips, split.train, labels, config.loader, train=True)
-        with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
-            writer.write_hparams(_run.flatten(config))
-            result = loop.fit(
-                task,
-                config.train,
-                config.optim,
-                train,
-                (lambda: self._validation_batches(split.validation)) if len(split.validation) else None,
-                workdir,
-                writer,
-            )
-            curves = report.plot_curves(result.history, workdir / "curves.png")
-            writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
-        return task, result
+        watch = (lambda: self._validation_batches(split.validation)) if len(split.validation) else None
+        return task, _run.fit(config, task, train, watch, workdir)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
         """Judge a training on the speakers held out, corpus by corpus.
