@@ -16,6 +16,7 @@ from data_pipelines.feature_set import FeatureSet
 from lin_jax.errors import ConfigError
 
 GRAIN = 16  # frames: bucket lengths are its multiples, so that nearly equal feature sets share compiled shapes
+MOST_LENGTHS = 512  # from which those of the buckets are chosen
 
 
 @dataclasses.dataclass
@@ -27,7 +28,7 @@ class LoaderConfig:
       clips_per_speaker: K; a training batch holds K clips of each of batch_size / K speakers, who come equally often
         however many clips they have. 0 draws from all clips alike.
       crop_seconds: training clips are cut (at random) or padded to this length.
-      buckets: evaluation clips are padded to one of this many lengths, quantiles of the feature set's.
+      buckets: whole clips are padded to one of this many lengths, those with the least padding.
       seed: of the order and the crops.
       read_threads: more than two only pays where reading is slow.
     """
@@ -102,7 +103,9 @@ def make_loader(
         dataset = dataset[process_index::process_count].batch(local, drop_remainder=True)
     else:
         share = slice(process_index, None, process_count)
-        plan = _plan(feature_set.lengths[indices], _buckets(feature_set, config.buckets), config.batch_size)
+        unit = GRAIN * (feature_set.frontend.hop_length if feature_set.store == "waveform" else 1)
+        sizes = bucket_lengths(feature_set.lengths, config.buckets, unit)
+        plan = _plan(feature_set.lengths[indices], sizes, config.batch_size)
         plan = [(positions[share], weights[share], size) for positions, weights, size in plan]
         dataset = grain.MapDataset.source(_Batches(clips, plan, feature_set.store))
     options = grain.ReadOptions(num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads)
@@ -176,7 +179,8 @@ class _PairBatches:
         self._set, self._symbols, self._voices = feature_set, symbols, np.asarray(voices)
         self._clips, self._speech = _Clips(feature_set, indices, None), speech
         self._config, self._train, self._epochs = config, train, 10**9 if epochs is None else epochs
-        self._lengths, self._sizes = feature_set.lengths[indices], _buckets(feature_set, config.buckets)
+        self._lengths = feature_set.lengths[indices]
+        self._sizes = bucket_lengths(self._lengths, config.buckets, GRAIN)
         self._partners = {index: partners[index] if len(partners) else np.array([index]) for index in indices.tolist()}
         counts = np.array([len(symbols[index]) for index in indices])
         longest = np.array([feature_set.lengths[others].max() for others in self._partners.values()])
@@ -320,11 +324,34 @@ def _plan(lengths: np.ndarray, sizes: np.ndarray, B: int) -> list[tuple[np.ndarr
     return plan
 
 
-def _buckets(feature_set: FeatureSet, count: int) -> np.ndarray:
-    """Sorted lengths, the last one that of the longest clip of the set, that share its clips out evenly."""
-    unit = GRAIN * (feature_set.frontend.hop_length if feature_set.store == "waveform" else 1)
-    edges = np.quantile(feature_set.lengths, np.arange(1, count + 1) / count)
-    return np.unique(np.ceil(edges / unit).astype(int) * unit)
+def bucket_lengths(lengths: np.ndarray, count: int, unit: int) -> np.ndarray:
+    """The lengths that clips are padded to so that there is the least padding in all.
+
+    Args:
+      lengths: of the clips.
+      count: how many to choose at most.
+      unit: of which all are multiples.
+
+    Returns:
+      Sorted, the last one not below the longest clip.
+    """
+    unit *= -(-int(lengths.max()) // (unit * MOST_LENGTHS))
+    sizes, clips = np.unique(-(-np.asarray(lengths) // unit) * unit, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(clips)])  # clips of the sizes before each
+    # By dynamic programming: the least that all clips before a size come to in so many buckets, and where the last one
+    # of these begins.
+    begin, end = np.ogrid[: len(before), : len(sizes)]
+    bucket = np.where(begin <= end, (before[1:] - before[:, None]) * sizes, np.inf)
+    total, begins = np.where(before > 0, np.inf, 0.0), []
+    for _ in range(min(count, len(sizes))):
+        through = total[:, None] + bucket
+        begins.append(through.argmin(axis=0))
+        total = np.concatenate([[np.inf], through.min(axis=0)])
+    chosen, end = [], len(sizes)
+    for begin in reversed(begins):
+        chosen.append(sizes[end - 1])
+        end = begin[end - 1]
+    return np.array(chosen[::-1])
 
 
 @functools.cache

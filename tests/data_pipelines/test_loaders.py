@@ -109,6 +109,29 @@ def test_evaluation_gives_each_clip_whole_and_once(feature_set):
     assert len(shapes) <= CROP.buckets
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_buckets_have_the_least_padding(count):
+    lengths = np.random.default_rng(1).geometric(0.03, 60)
+    possible = range(8, int(lengths.max()) + 8, 8)
+
+    def padded(sizes):
+        return np.array(sizes)[np.searchsorted(sizes, lengths)].sum()
+
+    chosen = loaders.bucket_lengths(lengths, count, 8)
+    assert len(chosen) <= count
+    assert not (chosen % 8).any()
+    others = itertools.combinations(possible[:-1], min(count, 3) - 1)
+    assert padded(chosen) <= min(padded([*other, possible[-1]]) for other in others)
+    if count == 9:
+        assert padded(chosen) < padded(loaders.bucket_lengths(lengths, 3, 8))
+
+
+def test_buckets_of_clips_of_one_length():
+    np.testing.assert_array_equal(loaders.bucket_lengths(np.array([5, 7, 8]), 4, 8), [8])
+    hours = loaders.bucket_lengths(np.array([10**9, 100]), 4, 16)
+    assert hours[-1] >= 10**9
+
+
 def test_sizes_that_cannot_work(feature_set):
     wrong = [
         ([], LoaderConfig(), {"train": True}),
