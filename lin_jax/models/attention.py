@@ -82,21 +82,32 @@ class DynamicConvolutionAttention(nn.Module):
     @nn.compact
     def __call__(self, query, weights, cumulative, keys, mask):
         """The next weights; arguments and result as in `LocationSensitiveAttention`, of which it needs only some."""
-        (B, L), K = weights.shape, self.taps
-        padded = jnp.pad(weights, ((0, 0), (K // 2, K // 2)))
-        near = jnp.stack([padded[:, k : k + L] for k in range(K)], axis=-1)  # [B, L, K]
+        B, K = len(weights), self.taps
         fixed = self.param("filters", nn.initializers.lecun_normal(), (K, self.filters))
         made = jnp.tanh(nn.Dense(self.hidden, dtype=self.dtype)(query))
         made = nn.Dense(K * self.filters, use_bias=False, dtype=self.dtype)(made).reshape(B, K, self.filters)
-        place = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)(near @ fixed)
-        place += nn.Dense(self.hidden, dtype=self.dtype)(near @ made.astype(near.dtype))
-        energy = nn.Dense(1, use_bias=False, dtype=self.dtype)(jnp.tanh(place))[..., 0].astype(jnp.float32)
-        prior = jnp.log(jnp.maximum(near @ forward_filter(K), FLOOR))
-        return jax.nn.softmax(energy + prior, axis=-1, where=mask)
+        # What the fixed filters find is added to what those of the query find, so the filters can be added, too.
+        filters = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)(fixed)
+        filters += nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)(made)  # [B, K, hidden]
+        bias = self.param("bias", nn.initializers.zeros, (self.hidden,))
+        score = self.param("score", nn.initializers.lecun_normal(), (self.hidden, 1))
+        # To keep what is computed within for the gradient takes longer than to compute it again.
+        return jax.checkpoint(_move)(weights, filters, *(leaf.astype(self.dtype) for leaf in (bias, score)), mask)
 
     def start(self, memory):
         """Weights [B, L] before the first step: all on the first position; memory [B, L, H] is not looked at."""
         return jax.nn.one_hot(jnp.zeros(memory.shape[0], int), memory.shape[1]), ()
+
+
+def _move(weights, filters, bias, score, mask):
+    """Weights [B, L] moved by filters [B, K, hidden], by the score [hidden, 1] of what they find."""
+    L, K = weights.shape[1], filters.shape[1]
+    padded = jnp.pad(weights, ((0, 0), (K // 2, K // 2)))
+    near = jnp.stack([padded[:, k : k + L] for k in range(K)], axis=-1)  # [B, L, K]
+    place = near.astype(filters.dtype) @ filters + bias
+    energy = (jnp.tanh(place) @ score)[..., 0].astype(jnp.float32)
+    prior = jnp.log(jnp.maximum(near @ forward_filter(K), FLOOR))
+    return jax.nn.softmax(energy + prior, axis=-1, where=mask)
 
 
 def forward_filter(taps: int) -> np.ndarray:
