@@ -3,10 +3,12 @@
 B batch, T frames, N samples, D features, P speakers, K clips a speaker, L symbols, E embedding.
 """
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -170,6 +172,44 @@ def make_pair_loader(
         dataset = dataset.map(lambda batch: {name: value[share] for name, value in batch.items()})
     options = grain.ReadOptions(num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads)
     return iter(dataset.to_iter_dataset(options))
+
+
+def crops(
+    feature_set: FeatureSet, indices: Sequence[int], config: LoaderConfig, batches: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of training crops of some clips, the same every time, to watch a training by; see `make_loader`."""
+    settings = dataclasses.replace(config, seed=0, batch_size=min(config.batch_size, len(indices)))
+    stream = make_loader(feature_set, indices, None, settings, train=True)
+    with contextlib.closing(stream):
+        yield from itertools.islice(stream, batches)
+
+
+def take_turns(feature_set: FeatureSet, indices: Sequence[int], size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces of speech of one length to judge on: each is what a speaker says in several clips, one after the other.
+
+    Args:
+      feature_set: of the "waveform" store.
+      indices: of the clips.
+      size: samples of a piece, N.
+      count: pieces of each corpus; its speakers take turns until there are so many, or nobody has said more.
+
+    Returns:
+      Pieces [B, N], and a clip of the speaker of each [B] int.
+    """
+    indices = np.asarray(indices, np.int64)
+    speakers, corpora = np.array(feature_set.speakers)[indices], np.array(feature_set.corpora)[indices]
+    pieces, clips = [], []
+    for corpus in np.unique(corpora):
+        said = []
+        for name in np.unique(speakers[corpora == corpus]):
+            own = indices[(speakers == name) & (corpora == corpus)]
+            joined = np.concatenate([feature_set[int(index)]["waveform"] for index in own])
+            said.append([(own[0], piece) for piece in joined[: len(joined) // size * size].reshape(-1, size)])
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*said))
+        for clip, piece in itertools.islice(filter(None, turns), count):
+            pieces.append(piece)
+            clips.append(clip)
+    return np.array(pieces), np.array(clips, np.int64)
 
 
 class _PairBatches:

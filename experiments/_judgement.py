@@ -34,6 +34,7 @@ SYSTEMS = {
     "generated": "from the text",
     "revoiced": "from a recording of somebody else who says the same, where there is one",
     "copied": "by the vocoder alone, from the true mel frames",
+    "griffin_lim": "by Griffin-Lim alone, from the same, where another vocoder is used",
     "original": "by the speaker",
 }
 FIGURES = {
@@ -87,7 +88,8 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     speakers, texts = experiment.speakers[index], experiment.texts[index]
     partners = _partners(experiment, index) if "speech" in task.sources else np.full(len(index), -1)
     say = functools.partial(_say, task, fitted.variables, B=config.batch_size)
-    vocode = functools.partial(_waveforms, task, B=config.batch_size)
+    vocoder = experiment.config.vocoder and bundles.load(experiment.config.vocoder)
+    vocode = functools.partial(_waveforms, task, vocoder, B=config.batch_size)
 
     _tell("speaking")
     said, spent = say([experiment.symbols[i] for i in index], voices[index])
@@ -97,6 +99,8 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         spoken["revoiced"], _ = say(sources, voices[index])
     waves = {system: vocode([one.features for one in its]) for system, its in spoken.items()}
     waves["copied"] = vocode(frames)
+    if vocoder:
+        waves["griffin_lim"] = _waveforms(task, None, frames, B=config.batch_size)
     spent += waves["generated"][1]
     waves = {system: samples for system, (samples, _) in waves.items()}
     waves["original"] = [files.load(experiment.clips.rows[i]["path"], experiment.clips.frontend) for i in index]
@@ -282,11 +286,14 @@ def _padded(rows: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarr
     return batch, np.array([len(row) for row in rows], np.int32)
 
 
-def _waveforms(task: Synthesis, frames: Sequence[np.ndarray], *, B: int) -> tuple[list[np.ndarray], float]:
-    """Waveforms of mel frames [T, M], and the seconds it takes."""
+def _waveforms(
+    task: Synthesis, vocoder: bundles.Vocoder | None, frames: Sequence[np.ndarray], *, B: int
+) -> tuple[list[np.ndarray], float]:
+    """Waveforms of mel frames [T, M], by Griffin-Lim if there is no vocoder, and the seconds it takes."""
     longest = max(task.max_frames + task.model.reduction, *map(len, frames))
     sizes = [-(-longest // 4), -(-longest // 2), longest]
-    vocode = jax.jit(functools.partial(griffin_lim.mel_to_waveform, task.frontend))
+    vocode = functools.partial(griffin_lim.mel_to_waveform, task.frontend)
+    vocode = jax.jit(functools.partial(vocoder.vocode, vocoder.constants) if vocoder else vocode)
     waves, seconds, compiled = [None] * len(frames), 0.0, {}
     order = sorted(range(len(frames)), key=lambda i: len(frames[i]))
     for start in range(0, len(order), B):
@@ -517,6 +524,7 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
         "reaches the end. A word is skipped if attention is never on it or beside it, and repeated if it goes back."
     )
     used = [*((system, SYSTEMS[system]) for system in waves), *results["tools"].items(), ("voices", results["encoder"])]
+    used.append(("vocoder", experiment.config.vocoder or "Griffin-Lim"))
     used.append(("speed", f"{results['real_time_factor']:.2f} of its length, {results['batch_size']} texts at once"))
     intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
     compared = [report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots]

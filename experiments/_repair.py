@@ -127,7 +127,9 @@ class Experiment:
         """Train on the training speakers and noises; go on, or return at once, where that was done before."""
         config, task = self.config, self.make_task()
         train = loaders.make_loader(self.clips, self._drawn(self.split.train), None, config.loader, train=True)
-        watch = self._validation_batches if len(self.split.validation) else None
+        watched = self.split.validation
+        watch = functools.partial(loaders.crops, self.clips, watched, config.loader, config.eval_batches)
+        watch = watch if len(watched) else None
         return task, _run.fit(config, task, train, watch, workdir)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
@@ -142,9 +144,14 @@ class Experiment:
         """
         if not len(self.split.test):
             raise ConfigError("no speakers to judge on: raise hold_out, or add a corpus of 5 speakers")
+        rate = self.clips.frontend.sample_rate
+        size = round(self.config.judged_seconds * rate)
+        clean, chosen = loaders.take_turns(self.clips, self.split.test, size, self.config.judged_clips)
+        if not len(clean):
+            raise ConfigError(f"nobody held out speaks for {self.config.judged_seconds:g} s: lower judged_seconds")
+        speakers, corpora = self.speakers[chosen], self.corpora[chosen]
         task, fitted = self.fit(trained)
-        bundle, rate = self._bundle(task, fitted), self.clips.frontend.sample_rate
-        clean, speakers, corpora = self._judged()
+        bundle = self._bundle(task, fitted)
         bundle.repair(clean[0], rate)  # which compiles
         judged, examples, seconds, heard = [], [], 0.0, 0.0
         for damage, amount, chosen, damaged in self._damages(clean):
@@ -234,29 +241,6 @@ class Experiment:
         caution = bundles.Caution(*self.config.caution) if self.config.caution else None
         return bundles.Repairer("repair", network, self.clips.frontend, fitted.variables, caution)
 
-    def _judged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Clean speech to judge on [B, N], its speakers [B] and corpora [B].
-
-        Each clip is what one speaker says in several recordings, one after the other; the speakers of a corpus come
-        in turn, until there are enough clips or nobody has said more.
-        """
-        size = round(self.config.judged_seconds * self.clips.frontend.sample_rate)
-        clips, owners = [], []
-        test = self.split.test
-        for corpus in np.unique(self.corpora[test]):
-            said = {}
-            for name in np.unique(self.speakers[test][self.corpora[test] == corpus]):
-                own = test[self.speakers[test] == name]
-                joined = np.concatenate([self.clips[int(index)]["waveform"] for index in own])
-                said[name] = joined[: len(joined) // size * size].reshape(-1, size)
-            turns = itertools.zip_longest(*([(name, piece) for piece in pieces] for name, pieces in said.items()))
-            found = [one for turn in turns for one in turn if one is not None][: self.config.judged_clips]
-            clips += [piece for _, piece in found]
-            owners += [(name, corpus) for name, _ in found]
-        if not clips:
-            raise ConfigError(f"nobody held out speaks for {self.config.judged_seconds:g} s: lower judged_seconds")
-        return np.stack(clips), *map(np.array, zip(*owners, strict=True))
-
     def _damages(self, clean) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
         """Kind and amount of damage, the clips [b] that it is done to, and them with it [b, N]; always the same."""
         B, N = clean.shape
@@ -315,16 +299,6 @@ class Experiment:
         crops = np.ceil(self.clips.lengths[indices] / (config.loader.crop_seconds * rate)).astype(int)
         clear = np.array([_range_db(self.clips[int(i)]["waveform"], rate) > CLEAR_DB for i in indices])
         return np.repeat(indices, crops * np.where(clear, config.clear_weight, 1))
-
-    def _validation_batches(self) -> Iterator[dict]:
-        """The same crops every time."""
-        settings = dataclasses.replace(self.config.loader, seed=0)
-        settings.batch_size = min(settings.batch_size, len(self.split.validation))
-        batches = loaders.make_loader(self.clips, self.split.validation, None, settings, train=True)
-        try:
-            yield from itertools.islice(batches, self.config.eval_batches)
-        finally:
-            batches.close()
 
 
 @dataclasses.dataclass(frozen=True)

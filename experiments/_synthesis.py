@@ -96,6 +96,8 @@ class Config:
         and only the last stage is trained.
       voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in a clip, in training
         in the next clip of the same speaker.
+      vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and shipped; "" is
+        Griffin-Lim.
       language: of the texts, as espeak-ng names it.
       form: of the symbols, "characters" or "phonemes".
       speech: share of the training batches whose source is a recording in place of a text; 0 learns texts only.
@@ -109,6 +111,7 @@ class Config:
 
     init: str = ""
     voices: str = "speaker"
+    vocoder: str = ""
     language: str = "en-us"
     form: str = "phonemes"
     speech: float = 0.3
@@ -220,6 +223,7 @@ class Experiment:
             source_mfcc=self.config.task.source_mfcc,
             sources=task.sources,
             trained_seconds=max(row["seconds"] for row in rows),
+            vocoder=self.config.vocoder,
         )
         results = json.loads(judged.read_text())
         told = {

@@ -39,7 +39,7 @@ CONFIG = Config(
         clean_prob=0.05,
     ),
     optim=OptimConfig(learning_rate=2e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998),
-    train=TrainConfig(num_steps=5000, log_every=50, eval_every=250, checkpoint_every=250),
+    train=TrainConfig(num_steps=10000, log_every=50, eval_every=250, checkpoint_every=250),
     loader=LoaderConfig(batch_size=16, crop_seconds=2.0),
 )
 

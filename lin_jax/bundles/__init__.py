@@ -6,6 +6,7 @@ from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, save, shipp
 from lin_jax.bundles.repairer import Caution, Repaired, Repairer
 from lin_jax.bundles.talker import Piece, Speech, Talker
 from lin_jax.bundles.verifier import Verdict, Verifier, Voice
+from lin_jax.bundles.vocoder import Vocoder
 
 __all__ = [
     "BATCHES",
@@ -23,6 +24,7 @@ __all__ = [
     "Talker",
     "Verdict",
     "Verifier",
+    "Vocoder",
     "Voice",
     "card",
     "load",

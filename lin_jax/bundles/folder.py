@@ -20,11 +20,12 @@ from lin_jax.bundles.classifier import Classifier
 from lin_jax.bundles.repairer import Repairer
 from lin_jax.bundles.talker import Talker
 from lin_jax.bundles.verifier import Verifier
+from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import BundleError, ConfigError
 
 FORMAT = 1
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
-KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Talker)}
+KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Talker, Vocoder)}
 # The networks a bundle may name and where each lives; a name read from a file is never imported as it stands.
 NETWORKS = {
     "ResidualClassifier": "lin_jax.models.residual_classifier",
@@ -34,6 +35,7 @@ NETWORKS = {
     "SpectralAutoencoder": "lin_jax.models.autoencoder",
     "MelAutoencoder": "lin_jax.models.autoencoder",
     "Synthesizer": "lin_jax.models.synthesizer",
+    "SpectrumDecoder": "lin_jax.models.vocoder",
 }
 
 

@@ -102,6 +102,7 @@ class Talker(Bundle):
       source_mfcc: coefficients of a recording that is said again.
       sources: what it says: "text", "speech" or both.
       trained_seconds: length of the longest clip it learnt from.
+      vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to Griffin-Lim.
     """
 
     mean: np.ndarray
@@ -116,6 +117,7 @@ class Talker(Bundle):
     source_mfcc: int = 20
     sources: tuple[str, ...] = ("text",)
     trained_seconds: float = 12.0
+    vocoder: str = ""
 
     task: ClassVar[str] = "synthesis"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices")
@@ -130,6 +132,7 @@ class Talker(Bundle):
             "source_mfcc": self.source_mfcc,
             "max_seconds": self.max_seconds,
             "trained_seconds": self.trained_seconds,
+            "vocoder": self.vocoder,
         }
 
     @classmethod
@@ -146,6 +149,7 @@ class Talker(Bundle):
             source_mfcc=settings["source_mfcc"],
             max_seconds=settings["max_seconds"],
             trained_seconds=settings["trained_seconds"],
+            vocoder=settings["vocoder"],
         )
 
     def voice(self, sources, sample_rate: int | None = None, repair: bool = False) -> np.ndarray:
@@ -351,10 +355,11 @@ class Talker(Bundle):
         return sounds
 
     def _sound(self, frames: np.ndarray, speed: float) -> np.ndarray:
-        """The waveform [N] of frames [T, M]; to exchange the vocoder, exchange this."""
+        """The waveform [N] of frames [T, M]."""
         T, stretched = len(frames), int(np.ceil(len(frames) / speed))
         frames = np.pad(frames, ((0, _size(max(T, stretched), FRAMES) - T), (0, 0)))
-        waveform, length = self._vocode(frames, np.int32(T), np.float32(speed))
+        constants = self._sound_maker and self._sound_maker.constants
+        waveform, length = self._vocode(constants, frames, np.int32(T), np.float32(speed))
         return np.asarray(waveform)[:length]
 
     def _joined(self, sounds, gaps: Sequence[float], texts: Sequence[str], voice: str) -> Speech:
@@ -411,6 +416,20 @@ class Talker(Bundle):
         return load(REPAIRER)
 
     @functools.cached_property
+    def _sound_maker(self):
+        """The vocoder bundle; None if there is none."""
+        from lin_jax.bundles.folder import load
+
+        if not self.vocoder:
+            return None
+        vocoder = load(self.vocoder)
+        if vocoder.task != "vocoding" or vocoder.frontend != self.frontend:
+            raise BundleError(
+                f"{self.vocoder}: makes no sound of the frames of {self.name}; use a vocoder trained on such"
+            )
+        return vocoder
+
+    @functools.cached_property
     def _constants(self) -> Any:
         import jax
 
@@ -447,9 +466,12 @@ class Talker(Bundle):
         from lin_jax.audio.griffin_lim import mel_to_waveform
 
         @jax.jit
-        def vocode(frames, num_frames, speed):  # [T, M], [], [] -> [N], []
+        def vocode(constants, frames, num_frames, speed):  # _, [T, M], [], [] -> [N], []
             frames, num_frames = change_tempo(frames[None], num_frames[None], speed[None])
-            waveform, length = mel_to_waveform(self.frontend, frames, num_frames)
+            if constants:
+                waveform, length = self._sound_maker.vocode(constants, frames, num_frames)
+            else:
+                waveform, length = mel_to_waveform(self.frontend, frames, num_frames)
             return waveform[0], length[0]
 
         return vocode

@@ -11,35 +11,9 @@ import jax.numpy as jnp
 
 from lin_jax.audio.frontend import istft, mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
-from lin_jax.models.layers import frame_mask
+from lin_jax.models.layers import ResidualConv, frame_mask, normalised
 
 SILENCE = 1e-8  # power below all that is heard: the gradient of a square root stays finite
-
-
-class ResidualConv(nn.Module):
-    """A convolution over time, and over bands where there are any, around an identity.
-
-    Attributes:
-        taps: size of the kernel along time and, where there are bands, across them.
-        dilation: frames from one tap to the next.
-        causal: whether it looks back only.
-    """
-
-    taps: Sequence[int] = (3, 3)
-    dilation: int = 1
-    causal: bool = False
-
-    @nn.compact
-    def __call__(self, x, mask=None):
-        """Maps x [B, T, ..., W] to the same shape; frames outside of mask [B, T] are not heard."""
-        span = self.dilation * (self.taps[0] - 1)
-        after = 0 if self.causal else span // 2
-        padding = ((span - after, after), *((size // 2, size // 2) for size in self.taps[1:]))
-        dilation = (self.dilation, *(1,) * len(self.taps[1:]))
-        y = _normalised(x)
-        if mask is not None:
-            y = y * mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
-        return x + nn.silu(nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y))
 
 
 class SpectralAutoencoder(nn.Module):
@@ -136,20 +110,20 @@ class SpectralAutoencoder(nn.Module):
         real, imaginary = (part * jax.lax.rsqrt(size) for part in (spectrum.real, spectrum.imag))
         x = self._split(real, imaginary, jnp.log10(size))  # [B, T, K, W]
         outer = x = convolve(x, self.outer)
-        x = nn.Dense(self.inner_width)(_normalised(x).reshape(B, T, K // 2, -1))
+        x = nn.Dense(self.inner_width)(normalised(x).reshape(B, T, K // 2, -1))
         x = x + self.param("inner_place", nn.initializers.normal(0.1), x.shape[2:])
         x = convolve(x, self.inner)
 
-        y = nn.Dense(self.bottleneck)(_normalised(x)).reshape(B, T, -1)
+        y = nn.Dense(self.bottleneck)(normalised(x)).reshape(B, T, -1)
         y = nn.Dense(self.hidden)(y)  # [B, T, H]
         for dilation in self.middle:
             y = ResidualConv((3,), dilation, self.causal)(y, mask)
-        y = nn.silu(nn.Dense(K // 2 * self.bottleneck)(_normalised(y))).reshape(B, T, K // 2, -1)
+        y = nn.silu(nn.Dense(K // 2 * self.bottleneck)(normalised(y))).reshape(B, T, K // 2, -1)
 
         x = convolve(x + nn.Dense(self.inner_width)(y), self.inner[::-1])
-        x = outer + nn.Dense(2 * self.width)(_normalised(x)).reshape(outer.shape)
+        x = outer + nn.Dense(2 * self.width)(normalised(x)).reshape(outer.shape)
         x = convolve(x, self.outer[::-1])
-        a, b, c, d = self._join(_normalised(x), 4)  # each [B, T, F]
+        a, b, c, d = self._join(normalised(x), 4)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary + c, (1 + a) * imaginary + b * real + d
         grow = jnp.sqrt(real**2 + imaginary**2 + SILENCE)
         return istft(jax.lax.complex(real * grow, imaginary * grow), self.hop_length, self.n_fft, N)
@@ -220,11 +194,6 @@ class MelAutoencoder(nn.Module):
         gain = 10 ** jnp.minimum((x - heard) @ spread, 1.0)
         repaired = istft(spectrum * gain, self.hop_length, self.n_fft, N)
         return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
-
-
-def _normalised(x):
-    """Features [..., W] at a root mean square of one; the weights of the next layer are scale enough."""
-    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6)
 
 
 def _num_frames(num_samples, n_fft, hop_length):

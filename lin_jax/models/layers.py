@@ -23,6 +23,11 @@ def frame_mask(num_frames, length):
     return jnp.arange(length) < num_frames[:, None]
 
 
+def normalised(x):
+    """Features [..., W] at a root mean square of one; the weights of the next layer are scale enough."""
+    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6)
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation over real frames only (Ioffe & Szegedy 2015).
 
@@ -127,3 +132,29 @@ def residual_stages(features, num_frames, widths: Sequence[int], blocks: Sequenc
             stride = 2 if stage > 0 and block == 0 else 1
             x, mask = ResidualBlock(width, stride)(x, mask, train=train)
     return x.reshape(*x.shape[:2], -1), mask[:, :, 0]
+
+
+class ResidualConv(nn.Module):
+    """A convolution over time, and over bands where there are any, around an identity.
+
+    Attributes:
+        taps: size of the kernel along time and, where there are bands, across them.
+        dilation: frames from one tap to the next.
+        causal: whether it looks back only.
+    """
+
+    taps: Sequence[int] = (3, 3)
+    dilation: int = 1
+    causal: bool = False
+
+    @nn.compact
+    def __call__(self, x, mask=None):
+        """Maps x [B, T, ..., W] to the same shape; frames outside of mask [B, T] are not heard."""
+        span = self.dilation * (self.taps[0] - 1)
+        after = 0 if self.causal else span // 2
+        padding = ((span - after, after), *((size // 2, size // 2) for size in self.taps[1:]))
+        dilation = (self.dilation, *(1,) * len(self.taps[1:]))
+        y = normalised(x)
+        if mask is not None:
+            y = y * mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
+        return x + nn.silu(nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y))

@@ -300,3 +300,27 @@ def test_pairs_go_on_and_are_shared(feature_set):
         np.testing.assert_array_equal(merged, whole["index"])
     with pytest.raises(ConfigError, match="no clips"):
         make_pair_loader(feature_set, [], [], np.zeros(0), CROP, train=True)
+
+
+def test_crops_are_the_same_every_time(feature_set):
+    first, again = (list(loaders.crops(feature_set, np.arange(9), CROP, 3)) for _ in range(2))
+    assert_equal(first, again)
+    assert len(first) == 3
+    few = next(loaders.crops(feature_set, [4, 5], CROP, 1))
+    assert sorted(few["index"]) == [4, 5]
+
+
+def test_speakers_take_turns(feature_set):
+    if feature_set.store != "waveform":
+        pytest.skip("pieces are of waveforms")
+    speakers = np.array(feature_set.speakers)
+    pieces, clips = loaders.take_turns(feature_set, np.arange(len(feature_set)), 4000, 7)
+    assert pieces.shape == (7, 4000)
+    names = np.unique(speakers).tolist()
+    assert [*speakers[clips]][: len(names)] == names
+    own = np.flatnonzero(speakers == names[0])
+    joined = np.concatenate([feature_set[int(index)]["waveform"] for index in own])
+    first = pieces[speakers[clips] == names[0]]
+    np.testing.assert_array_equal(np.concatenate(first), joined[: first.size])
+    nothing, _ = loaders.take_turns(feature_set, np.arange(3), 10**7, 7)
+    assert not len(nothing)

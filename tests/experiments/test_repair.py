@@ -125,7 +125,7 @@ def test_what_cannot_work(folder, config, tmp_path):
         Experiment(config, folder / "voices").evaluate(tmp_path, tmp_path)
     config.hold_out, config.judged_seconds = 2, 60.0
     with pytest.raises(ConfigError, match="lower judged_seconds"):
-        Experiment(config, folder / "voices")._judged()
+        Experiment(config, folder / "voices").evaluate(tmp_path, tmp_path)
     config.network = "deep"
     with pytest.raises(ConfigError, match="choose spectral or mel"):
         Experiment(config, folder / "voices")

@@ -6,6 +6,7 @@ import json
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
@@ -89,6 +90,17 @@ class Ear:
             yield Voice("", self.embed(source if isinstance(source, str) else "04.wav"), 1.0, 1.0, "")
 
 
+class Sound:
+    """A vocoder bundle that makes a rising tone of whatever frames."""
+
+    constants = ()
+
+    def vocode(self, constants, features, num_frames):
+        hop = FRONTEND.hop_length
+        waveform = jnp.sin(jnp.arange(hop * (features.shape[1] - 1)) ** 1.5 / 500)
+        return jnp.broadcast_to(0.1 * waveform, (len(features), len(waveform))), hop * (num_frames - 1)
+
+
 def untrained(experiment, workdir):
     """What `Experiment.fit` returns, before any step."""
     workdir.mkdir(parents=True, exist_ok=True)
@@ -98,12 +110,12 @@ def untrained(experiment, workdir):
 
 def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Experiment, "fit", untrained)
-    monkeypatch.setattr(bundles, "load", lambda name: Ear())
+    monkeypatch.setattr(bundles, "load", lambda name: {"speaker": Ear(), "sound": Sound()}[name])
     monkeypatch.setattr(recognition, "installed", lambda: True)
     monkeypatch.setattr(recognition, "name", lambda: "stub 1")
     monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
     config.voices, config.hold_out_texts, config.stages = "speaker", 0.67, Stages((1,), (2,))
-    config.speech = 0.5
+    config.speech, config.vocoder = 0.5, "sound"
     config.judge = JudgeConfig(clips=3, lengths=(1, 2), profile=9, batch_size=2, examples=1)
     synthesis.evaluate(config, folder, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
@@ -121,7 +133,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         assert found["clips"] == len(own) == min(3, len(indices))
         true = [row["text"].split() for row in own]
         errors = sum(len(words) - ("two" in words) + (words == ["two"]) for words in true)
-        for system in ("generated", "revoiced", "copied", "original"):
+        for system in ("generated", "revoiced", "copied", "griffin_lim", "original"):
             assert found[system]["word_error"] == pytest.approx(errors / sum(map(len, true)))
         assert (found["original"]["similarity"], found["original"]["strangers"]) == pytest.approx((1, 0))
         assert found["original"]["closest"] == 1
@@ -130,6 +142,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         assert found["copied"]["closest"] == 0
         assert found["copied"]["missing"]["similarity"] == len(own)
         assert found["copied"]["duration"] == pytest.approx(1, abs=0.05)
+        assert found["griffin_lim"]["quality"] < found["copied"]["quality"]
         for length, health in found["attention"].items():
             assert health["texts"] == found["clips"] // int(length)
             assert 0 <= health["diagonal"] <= 1
@@ -146,7 +159,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         "examples/seen-0-generated.png",
     ):
         assert (tmp_path / "evaluate" / name).exists()
-    config.speech = 0.0
+    config.speech, config.vocoder = 0.0, ""
     ship_and_go_on(config, folder, tmp_path, monkeypatch)
     config.hold_out_texts = 0.0
     with pytest.raises(ConfigError, match="raise hold_out_texts"):

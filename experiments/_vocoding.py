@@ -1,0 +1,266 @@
+"""What `experiments.vocoder` does: held-out speakers, the training, the judging, and the bundle.
+
+Shape letters: B clips, N samples.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import importlib.util
+import itertools
+import json
+import pathlib
+import time
+
+import jax
+import numpy as np
+
+from data_pipelines import features, loaders, splits
+from data_pipelines.loaders import LoaderConfig
+from experiments import _run
+from lin_jax import audio_metrics, bundles, metrics
+from lin_jax.apps import report
+from lin_jax.audio import files
+from lin_jax.audio.frontend import extract, stft
+from lin_jax.audio.griffin_lim import griffin_lim, mel_to_waveform
+from lin_jax.errors import AudioError, ConfigError
+from lin_jax.models.vocoder import SpectrumDecoder, SpectrumDiscriminator
+from lin_jax.tasks.vocoding import Vocoding, VocodingConfig
+from lin_jax.training import loop
+from lin_jax.training.loop import TrainConfig
+from lin_jax.training.optim import OptimConfig
+
+SYSTEMS = {
+    "griffin_lim": "Griffin-Lim, of mel frames",
+    "vocoder": "vocoder, of mel frames",
+    "magnitudes": "Griffin-Lim, of the true magnitudes",
+}
+FIGURES = {"pesq": "PESQ", "stoi": "STOI", "mcd": "MCD, dB", "lsd": "LSD, dB"}
+NEEDED = {"pesq": "pesq", "stoi": "pystoi", "mcd": "mel_cepstral_distance"}
+
+
+@dataclasses.dataclass
+class NetworkConfig:
+    """Size of the network; see `SpectrumDecoder`."""
+
+    width: int = 320
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8)
+
+
+@dataclasses.dataclass
+class Config:
+    """Everything the experiment can be told.
+
+    Attributes:
+      hold_out: speakers of each corpus to judge on; at most a fifth of them.
+      validation: speakers of each corpus to watch the training by; at most a tenth.
+      seed: of the choice of speakers.
+      eval_batches: batches of the validation speakers in an evaluation during training.
+      judged_clips: of each corpus; the speakers held out take turns.
+      judged_seconds: of each.
+      examples: of each corpus, to listen to.
+    """
+
+    hold_out: int = 10
+    validation: int = 4
+    seed: int = 0
+    eval_batches: int = 8
+    judged_clips: int = 20
+    judged_seconds: float = 4.0
+    examples: int = 1
+    network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    task: VocodingConfig = dataclasses.field(default_factory=VocodingConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    loader: LoaderConfig = dataclasses.field(default_factory=LoaderConfig)
+
+
+class Experiment:
+    """One or several corpora of clean speech, and the spectra that can be learnt from them.
+
+    Args:
+      config: see `Config`.
+      folder: the feature set, or several with commas between them; their store is "waveform".
+    """
+
+    def __init__(self, config: Config, folder: pathlib.Path):
+        self.config = config
+        self.clips = features.open_features(folder)
+        if self.clips.store != "waveform":
+            raise ConfigError(
+                f"{folder}: holds features, a vocoder learns from waveforms: prepare with --store=waveform"
+            )
+        self.speakers, self.corpora = np.array(self.clips.speakers), np.array(self.clips.corpora)
+        self.split = splits.hold_out(self.speakers, self.corpora, config.hold_out, config.validation, seed=config.seed)
+
+    def fit(self, workdir: pathlib.Path) -> tuple[Vocoding, loop.Result]:
+        """Train on the training speakers; go on, or return at once, where that was done before."""
+        config, task, watched = self.config, self.make_task(), self.split.validation
+        train = loaders.make_loader(self.clips, self.split.train, None, config.loader, train=True)
+        watch = functools.partial(loaders.crops, self.clips, watched, config.loader, config.eval_batches)
+        return task, _run.fit(config, task, train, watch if len(watched) else None, workdir)
+
+    def make_task(self) -> Vocoding:
+        """The task, with the mean and deviation of the training clips."""
+        config, frontend = self.config, self.clips.frontend
+        network = SpectrumDecoder(frontend.n_fft // 2 + 1, config.network.width, tuple(config.network.dilations))
+        judge = SpectrumDiscriminator() if config.task.adversarial_weight else None
+        return Vocoding(network, frontend, *self.clips.mean_std(self.split.train), judge, config.task)
+
+    def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
+        """Judge a training on the speakers held out: how near each of `SYSTEMS` comes to what was said.
+
+        Writes results.json, examples to listen to, bars, and a page with all of them.
+
+        Args:
+          trained: workdir of the training.
+          workdir: where to.
+        """
+        config, frontend = self.config, self.clips.frontend
+        size = round(config.judged_seconds * frontend.sample_rate) // frontend.hop_length * frontend.hop_length
+        clean, chosen = loaders.take_turns(self.clips, self.split.test, size, config.judged_clips)
+        if not len(clean):
+            raise ConfigError(f"nobody held out speaks for {config.judged_seconds:g} s: lower judged_seconds")
+        task, fitted = self.fit(trained)
+        speakers, corpora = self.speakers[chosen], self.corpora[chosen]
+        waves, seconds = self._waveforms(task, fitted.variables, clean)
+        figures = {system: _figures(clean, made, frontend.sample_rate) for system, made in waves.items()}
+
+        def means(clips) -> dict:
+            return {
+                system: {name: float(np.nanmean(values[clips])) for name, values in own.items()}
+                for system, own in figures.items()
+            }
+
+        results = {
+            "protocol": self.split.protocol,
+            "step": fitted.best_step or int(fitted.state.step),
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"]["vocoder"])),
+            "train_speakers": len(np.unique(self.speakers[self.split.train])),
+            "clips": len(clean),
+            "speakers": len(np.unique(speakers)),
+            "times_real_time": {
+                system: spent / (clean.size / frontend.sample_rate) for system, spent in seconds.items()
+            },
+            "systems": means(slice(None)),
+            "intervals": {
+                system: {
+                    name: metrics.bootstrap_mean(values, speakers, np.ones(len(values))) for name, values in own.items()
+                }
+                for system, own in figures.items()
+            },
+            "corpora": {str(name): means(corpora == name) for name in np.unique(corpora)},
+        }
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        for system, own in results["systems"].items():
+            print(f"{SYSTEMS[system]}: " + ", ".join(f"{FIGURES[name]} {value:.2f}" for name, value in own.items()))
+        self._show(results, clean, waves, corpora, workdir)
+        return results
+
+    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+        """Save the training as a bundle.
+
+        Args:
+          workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
+          card: model card, with `rows`, `named` and the names of results.json in braces where they belong.
+        """
+        judged = workdir / "evaluate/results.json"
+        if not judged.exists():
+            raise ConfigError(f"{judged}: not there, and the card quotes it: --mode=evaluate first")
+        results = json.loads(judged.read_text())
+        task, fitted = self.fit(workdir / "train")
+        bundle = bundles.Vocoder(
+            "vocoder",
+            task.model,
+            self.clips.frontend,
+            {"params": fitted.variables["params"]["vocoder"]},
+            task.mean,
+            task.std,
+            iterations=task.config.iterations,
+        )
+        told = {"rows": "\n".join(_row(results, system) for system in SYSTEMS), "named": ", ".join(results["corpora"])}
+        return bundles.save(workdir / "ship/vocoder", bundle, card.format(**results | told), dtype="float16")
+
+    def _waveforms(self, task, variables, clean) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """What each system makes of clean speech [B, N], and the seconds it takes."""
+        config, N = self.clips.frontend, clean.shape[1]
+        sizes = config.hop_length, config.win_length, N
+
+        @jax.jit
+        def magnitudes(x):
+            return griffin_lim(abs(stft(x, config.n_fft, *sizes[:2])), *sizes, iterations=task.config.iterations)
+
+        def vocode(features):
+            return task.predict(
+                variables, {"features": features, "num_frames": np.full(len(features), features.shape[1])}
+            )
+
+        heard = jax.jit(functools.partial(extract, config))
+        made = {
+            "griffin_lim": jax.jit(lambda features: mel_to_waveform(config, features)[0]),
+            "vocoder": jax.jit(lambda features: vocode(features)["waveform"]),
+            "magnitudes": magnitudes,
+        }
+        waves, seconds = {}, {}
+        for system, make in made.items():
+            given = [x[None] if system == "magnitudes" else np.asarray(heard(x[None])[0]) for x in clean]
+            make(given[0])  # which compiles
+            began = time.perf_counter()
+            waves[system] = np.concatenate([np.asarray(make(one)) for one in given])[:, :N]
+            seconds[system] = time.perf_counter() - began
+        return waves, seconds
+
+    def _show(self, results, clean, waves, corpora, workdir):
+        """Bars as pictures, examples as recordings, and a page with all of them."""
+        rate = self.clips.frontend.sample_rate
+        (workdir / "examples").mkdir(exist_ok=True)
+        plots = []
+        for name, title in FIGURES.items():
+            bars = {corpus: {system: own[system][name] for system in own} for corpus, own in results["corpora"].items()}
+            plots.append(report.picture(report.plot_groups(bars, workdir / f"{name}.png", title=title), title))
+        cards = []
+        for corpus in np.unique(corpora):
+            for number in np.flatnonzero(corpora == corpus)[: self.config.examples]:
+                for system, samples in {"original": clean, **waves}.items():
+                    stem = f"{corpus}-{number}-{system}"
+                    files.write(workdir / f"examples/{stem}.flac", np.clip(samples[number], -1, 1), rate)
+                    figure = report.plot_spectrogram(samples[number], rate, workdir / f"examples/{stem}.png")
+                    cards.append(
+                        (f"{corpus}: {system}", [report.picture(figure), report.player(samples[number], rate)])
+                    )
+        rows = [[SYSTEMS[one], *(f"{own[name]:.2f}" for name in FIGURES)] for one, own in results["systems"].items()]
+        sections = [
+            report.Section("All corpora", results["protocol"], [report.table(["system", *FIGURES.values()], rows)]),
+            report.Section("By corpus", "", plots),
+            report.Section("Examples", "", [report.cards(cards)]),
+        ]
+        report.write_html(workdir / "report.html", "Vocoder", sections, lead=f"{len(clean)} pieces of speech")
+
+
+def _figures(clean, made, rate) -> dict[str, np.ndarray]:
+    """Figures [B] of waveforms [B, N] against clean ones; NaN where one is not defined."""
+    measures = {
+        "pesq": audio_metrics.pesq,
+        "stoi": audio_metrics.stoi,
+        "mcd": audio_metrics.mel_cepstral_distance,
+        "lsd": audio_metrics.log_spectral_distance,
+    }
+    figures = {name: np.full(len(clean), np.nan) for name in measures if _installed(name)}
+    for i, name in itertools.product(range(len(clean)), figures):
+        with contextlib.suppress(AudioError):  # PESQ hears no speech in a few clips, which count for the rest alone
+            figures[name][i] = measures[name](clean[i], made[i], rate)
+    return figures
+
+
+def _installed(name: str) -> bool:
+    return name not in NEEDED or importlib.util.find_spec(NEEDED[name]) is not None
+
+
+def _row(results: dict, system: str) -> str:
+    """A line of the model card, with intervals."""
+    cells = [SYSTEMS[system]]
+    for name in FIGURES:
+        value, interval = results["systems"][system].get(name), results["intervals"][system].get(name)
+        cells.append("–" if value is None else f"{value:.2f} ({interval[0]:.2f} – {interval[1]:.2f})")
+    return f"| {' | '.join(cells)} |"

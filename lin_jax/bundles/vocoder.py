@@ -1,0 +1,61 @@
+"""A trained vocoder in use: mel frames become sound.
+
+Shape letters: T frames, M mel bins, N samples.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from lin_jax.bundles.base import Bundle
+
+
+@dataclasses.dataclass(eq=False)
+class Vocoder(Bundle):
+    """A trained vocoder with all it takes to use it; its network is a `SpectrumDecoder`.
+
+    Attributes:
+      mean: of each feature over the training frames [M].
+      std: its standard deviation [M].
+      iterations: of Griffin-Lim.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    iterations: int = 32
+
+    task: ClassVar[str] = "vocoding"
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
+
+    def settings(self) -> dict:
+        """See `Bundle`."""
+        return {"iterations": self.iterations}
+
+    @classmethod
+    def from_settings(cls, settings: dict, **common) -> "Vocoder":
+        """See `Bundle`."""
+        return cls(**common, iterations=settings["iterations"])
+
+    @property
+    def constants(self):
+        """What `vocode` is given, so that it is no part of what is compiled."""
+        return {"params": {"vocoder": self.variables["params"]}}, self.mean, self.std
+
+    def vocode(self, constants, features, num_frames):
+        """Waveforms of mel frames; pure, to be compiled by whoever calls it.
+
+        Args:
+          constants: see there.
+          features: log-mel frames of `frontend` in decibels [B, T, M].
+          num_frames: valid ones [B] int.
+
+        Returns:
+          waveform [B, N] with N = (T - 1) * hop_length, zero at and past length [B] int32.
+        """
+        from lin_jax.tasks.vocoding import Vocoding, VocodingConfig
+
+        variables, mean, std = constants
+        task = Vocoding(self.model, self.frontend, mean, std, config=VocodingConfig(iterations=self.iterations))
+        said = task.predict(variables, {"features": features, "num_frames": num_frames})
+        return said["waveform"], said["length"]

@@ -1,0 +1,91 @@
+"""The vocoder experiment on buzzes that the test makes: every mode, end to end."""
+
+import copy
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import lin_jax
+from data_pipelines import features
+from data_pipelines.corpora import Utterance
+from experiments import vocoder
+from experiments._vocoding import Experiment, NetworkConfig
+from lin_jax.audio.frontend import FrontendConfig, extract
+from lin_jax.errors import ConfigError
+
+RATE = 16000
+FRONTEND = FrontendConfig(
+    n_mels=24, n_fft=512, win_length=512, hop_length=128, trim_db=None, level="rms", level_db=-25.0
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ten speakers of two clips."""
+    folder = tmp_path_factory.mktemp("voices")
+    rng, utterances = np.random.default_rng(0), []
+    for i in range(20):
+        t = np.arange(RATE) / RATE
+        harmonics = rng.uniform(90, 220) * np.arange(1, 20)
+        sound = np.sin(2 * np.pi * harmonics[:, None] * t + rng.uniform(0, 6, (19, 1))).sum(axis=0)
+        path = folder / f"clip{i:02d}.wav"
+        soundfile.write(path, 0.02 * sound * np.sin(2 * np.pi * 3 * t) ** 2 + 1e-4 * rng.standard_normal(RATE), RATE)
+        utterances.append(Utterance(path.stem, path, f"s{i // 2}"))
+    for store in ("waveform", "features"):
+        features.prepare(utterances, folder / store, FRONTEND, store=store, progress=False)
+    return folder
+
+
+@pytest.fixture
+def config():
+    """The experiment's own config, but short, with a small network."""
+    config = copy.deepcopy(vocoder.CONFIG)
+    config.network = NetworkConfig(8, (1, 2))
+    config.hold_out, config.validation, config.judged_seconds, config.judged_clips = 2, 1, 1.0, 3
+    config.task.iterations, config.eval_batches, config.optim.warmup_steps = 4, 1, 1
+    config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
+    config.loader = dataclasses.replace(config.loader, batch_size=4, crop_seconds=0.5)
+    return config
+
+
+def test_train_judge_and_ship(folder, config, tmp_path, capsys):
+    config.task.adversarial_weight = 0.1
+    with pytest.raises(ConfigError, match="--mode=evaluate first"):
+        vocoder.ship(config, folder / "waveform", tmp_path)
+    vocoder.train(config, folder / "waveform", tmp_path)
+    history = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
+    assert {"train/loss", "train/judged", "train/fooled", "eval/distance"} <= set().union(*history)
+    vocoder.evaluate(config, folder / "waveform", tmp_path)
+    results = json.loads((tmp_path / "evaluate/results.json").read_text())
+    assert (results["clips"], results["speakers"], results["train_speakers"]) == (3, 2, 7)
+    systems = results["systems"]
+    assert systems["magnitudes"]["lsd"] < systems["griffin_lim"]["lsd"]
+    assert systems["vocoder"]["lsd"] < 2 * systems["griffin_lim"]["lsd"]
+    low, high = results["intervals"]["vocoder"]["lsd"]
+    assert low <= systems["vocoder"]["lsd"] <= high
+    assert "Griffin-Lim, of mel frames: " in capsys.readouterr().out
+    for name in ("report.html", "lsd.png", "examples/waveform-0-vocoder.flac", "examples/waveform-0-original.png"):
+        assert (tmp_path / "evaluate" / name).exists()
+
+    vocoder.ship(config, folder / "waveform", tmp_path)
+    bundle = lin_jax.load(tmp_path / "ship/vocoder")
+    assert (bundle.task, bundle.iterations) == ("vocoding", 4)
+    samples, _ = soundfile.read(folder / "clip00.wav", dtype="float32")
+    frames, count = extract(bundle.frontend, samples[None])
+    waveform, length = bundle.vocode(bundle.constants, frames, count)
+    assert length.tolist() == [RATE]
+    assert np.std(waveform[0]) == pytest.approx(np.std(samples), rel=0.5)
+    card = (tmp_path / "ship/vocoder/README.md").read_text()
+    assert "7 speakers of waveform" in card
+    assert "| vocoder, of mel frames | " in card
+
+
+def test_what_cannot_work(folder, config, tmp_path):
+    with pytest.raises(ConfigError, match="prepare with --store=waveform"):
+        Experiment(config, folder / "features")
+    config.judged_seconds = 60.0
+    with pytest.raises(ConfigError, match="lower judged_seconds"):
+        Experiment(config, folder / "waveform").evaluate(tmp_path, tmp_path)
