@@ -11,7 +11,7 @@ r"""The waveform of mel frames: a network says what the bands of the frames hide
 --mode=evaluate  judges what was learnt on those held out, beside Griffin-Lim with and without the true magnitudes
 --mode=ship      the bundle, with the results of evaluate in its card
 
-The front end must be that of the synthesizer whose frames it should make sound. What a discriminator cannot tell from
+All speakers come equally often, however much they say. The front end must be that of the synthesizer whose frames it should make sound. What a discriminator cannot tell from
 recordings is learnt besides with --config.task.adversarial_weight=0.05, at about twice the time of a step.
 """
 
@@ -26,7 +26,7 @@ from lin_jax.training.optim import OptimConfig
 CONFIG = Config(
     optim=OptimConfig(learning_rate=1e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998),
     train=TrainConfig(num_steps=3000, log_every=50, eval_every=250, checkpoint_every=250),
-    loader=LoaderConfig(batch_size=16, crop_seconds=1.5),
+    loader=LoaderConfig(batch_size=16, clips_per_speaker=2, crop_seconds=1.5),
 )
 
 
