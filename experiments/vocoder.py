@@ -11,8 +11,9 @@ r"""The waveform of mel frames: a network says what the bands of the frames hide
 --mode=evaluate  judges what was learnt on those held out, beside Griffin-Lim with and without the true magnitudes
 --mode=ship      the bundle, with the results of evaluate in its card
 
-All speakers come equally often, however much they say. The front end must be that of the synthesizer whose frames it should make sound. What a discriminator cannot tell from
-recordings is learnt besides with --config.task.adversarial_weight=0.05, at about twice the time of a step.
+All speakers come equally often, however much they say. The front end must be that of the synthesizer whose frames it
+should make sound. What a discriminator cannot tell from recordings is learnt besides with
+--config.task.adversarial_weight=0.05, at about twice the time of a step.
 """
 
 from pathlib import Path

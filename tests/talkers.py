@@ -3,6 +3,7 @@
 import functools
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import voices
@@ -15,6 +16,7 @@ from lin_jax.audio.frontend import mel_centres
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import TextError
 from lin_jax.models.synthesizer import Decoded
+from lin_jax.models.vocoder import SpectrumDecoder
 from lin_jax.text import SymbolTable
 
 RATE, M, EACH = voices.RATE, 16, 6  # EACH frames say one symbol
@@ -103,6 +105,14 @@ def talker(encoder="speaker", **changes) -> bundles.Talker:
         encoder=str(encoder),
         **(settings | changes),
     )
+
+
+def vocoder(frontend=FRONTEND) -> bundles.Vocoder:
+    """A vocoder that leaves all to Griffin-Lim: its network is untrained."""
+    network, F = SpectrumDecoder(frontend.n_fft // 2 + 1, 4, (1,)), frontend.n_fft // 2 + 1
+    inputs = np.zeros((1, 4, M)), np.zeros((1, 4, F)), np.ones((1, 4), bool)
+    variables = jax.tree.map(np.asarray, jax.jit(network.init)(jax.random.key(0), *inputs))
+    return bundles.Vocoder("sound", network, frontend, variables, np.zeros(M), np.ones(M), iterations=8)
 
 
 @functools.cache

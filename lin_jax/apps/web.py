@@ -74,6 +74,8 @@ def load(names: Sequence[str]) -> list[Model]:
     models = {}
     for name in names:
         bundle = lin_jax.load(name)
+        if bundle.task == bundles.Vocoder.task:
+            raise ConfigError(f"{name}: a vocoder, which has no job of its own; serve a synthesis bundle that uses it")
         job = bundle.name if bundle.task == bundles.Classifier.task else bundle.task
         models[job] = Model(bundle, bundles.card(name))
     return list(models.values())

@@ -21,7 +21,7 @@ from lin_jax import bundles
 from lin_jax.apps import cli, web
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction
-from lin_jax.errors import BundleError
+from lin_jax.errors import BundleError, ConfigError
 
 
 class Listener:
@@ -236,6 +236,12 @@ def test_own_bundles_are_served_too(tmp_path, monkeypatch):
     (folders[0] / "README.md").unlink()
     with pytest.raises(BundleError, match=r"a/README\.md: the model card cannot be read"):
         web.load([str(folders[0])])
+
+
+def test_a_vocoder_is_not_served(tmp_path):
+    folder = bundles.save(tmp_path / "sound", talkers.vocoder(), "")
+    with pytest.raises(ConfigError, match="no job of its own"):
+        web.load([str(folder)])
 
 
 def test_serve_without_a_port_or_the_extra(capsys, monkeypatch):

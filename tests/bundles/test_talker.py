@@ -18,7 +18,6 @@ from lin_jax.audio import files
 from lin_jax.bundles import folder
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.models.vocoder import SpectrumDecoder
 from lin_jax.tasks.synthesis import Synthesis
 
 
@@ -291,24 +290,15 @@ def test_kinds_of_bundles_know_it(tmp_path, encoder, bundle):
     np.testing.assert_array_equal(bundles.load(saved).speak("abc").samples, bundle.speak("abc").samples)
 
 
-def vocoder(frontend=talkers.FRONTEND):
-    """A vocoder that hears no difference: its network is untrained."""
-    network = SpectrumDecoder(frontend.n_fft // 2 + 1, 4, (1,))
-    M, F = frontend.n_mels, frontend.n_fft // 2 + 1
-    inputs = np.zeros((1, 4, M)), np.zeros((1, 4, F)), np.ones((1, 4), bool)
-    variables = jax.tree.map(np.asarray, jax.jit(network.init)(jax.random.key(0), *inputs))
-    return bundles.Vocoder("sound", network, frontend, variables, np.zeros(M), np.ones(M), iterations=8)
-
-
 def test_speaks_by_its_vocoder(encoder, tmp_path):
-    sound = bundles.save(tmp_path / "sound", vocoder(), "")
+    sound = bundles.save(tmp_path / "sound", talkers.vocoder(), "")
     bundle = talkers.talker(encoder, vocoder=str(sound))
     with_it = bundle.speak("Hab.", "Low")
     without = talkers.talker(encoder).speak("Hab.", "Low")
     assert spelt(with_it, with_it.pieces[0], "hab.", 0)
     assert with_it.seconds == without.seconds
     assert np.abs(with_it.samples - without.samples).max() > 1e-3
-    other = bundles.save(tmp_path / "other", vocoder(dataclasses.replace(talkers.FRONTEND, level_db=-20.0)), "")
+    other = bundles.save(tmp_path / "other", talkers.vocoder(dataclasses.replace(talkers.FRONTEND, level_db=-20.0)), "")
     for wrong in (other, encoder):
         with pytest.raises(BundleError, match="makes no sound of the frames of parrot"):
             talkers.talker(encoder, vocoder=str(wrong)).speak("Hab.")
