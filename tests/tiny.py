@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import grain
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -50,6 +51,19 @@ def make_task(*, num_units=16, dropout=0.1, axis_name=None, **options):
         std=np.ones(D, np.float32),
         config=ClassificationConfig(**options),
     )
+
+
+def drawn(init, *inputs):
+    """Variables as `init(key, *inputs)` shapes them, drawn on the host without compiling anything: none is zero."""
+    rng = np.random.default_rng(1)
+
+    def draw(path, leaf):
+        if leaf.ndim >= 2:
+            return rng.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape).astype(np.float32)
+        above = 1.0 if path[-1].key in ("scale", "var") else 0.1  # biases above zero keep rectifiers alive
+        return rng.uniform(above, above + 0.3, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, jax.random.key(0), *inputs))
 
 
 def make_clips(n=48, seed=0):

@@ -3,10 +3,10 @@
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
 import soundfile
+from tiny import drawn
 
 import lin_jax
 from data_pipelines.corpora import synthetic
@@ -21,14 +21,14 @@ from lin_jax.tasks.synthesis import Synthesis
 from lin_jax.text import SymbolTable
 
 
-def talker(folder) -> str:
-    """A bundle that speaks, or rather hums, as voices of the shipped speaker bundle tell it."""
-    E = lin_jax.load("speaker").embed(np.random.default_rng(0).normal(0, 0.1, 32000), 16000).size
+def talker(folder, encoder) -> str:
+    """A bundle that speaks, or rather hums, as the voices that the demo's own encoder hears tell it."""
+    E = 64
     table = SymbolTable.of([demo.SENTENCE])
     network = Synthesizer(20, len(table), 0, 2, 2, 4, 4, 2, 8, (4,), (4,))
     frontend = FrontendConfig(n_mels=20)
     task = Synthesis(network, frontend, np.zeros(20), np.ones(20), E)
-    params = jax.tree.map(np.asarray, jax.jit(task.init)(jax.random.key(0))["params"])
+    params = drawn(task.init)["params"]
     voices = np.ones((1, E), np.float32)
     made = bundles.Talker(
         "hum",
@@ -42,6 +42,7 @@ def talker(folder) -> str:
         ("",),
         table,
         max_seconds=2.0,
+        encoder=str(encoder),
     )
     return str(bundles.save(folder, made, ""))
 
@@ -50,10 +51,10 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     pytest.importorskip("espeakng_loader")
     size = demo.Size(speakers=14, clips=1, num_steps=4, eval_every=4, widths=(4,))
     network = MelAutoencoder(widths=(4,))
-    variables = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 16000)))
-    repairer = bundles.Repairer("mended", network, FrontendConfig(), jax.tree.map(np.asarray, variables))
+    repairer = bundles.Repairer("mended", network, FrontendConfig(), drawn(network.init, np.zeros((1, 16000))))
     mended = str(bundles.save(tmp_path / "mended", repairer, ""))
-    page = demo.run(tmp_path, size, mended, talker(tmp_path / "talker")).read_text(encoding="utf-8")
+    humming = talker(tmp_path / "talker", encoder=tmp_path / "speakers")
+    page = demo.run(tmp_path, size, mended, humming).read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     bundle = lin_jax.load(tmp_path / "style")
     assert bundle.labels == tuple(sorted(synthetic.STYLES))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import drawn
 
 from lin_jax.errors import ConfigError
 from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
@@ -21,13 +22,7 @@ TINY = {
     "middle": (1, 4),
 }
 N = 3200
-
-
-def start(network, seed=0, gain=1.0):
-    """Variables and a waveform; with a `gain`, weights large enough that the network does something."""
-    x = 0.1 * jax.random.normal(jax.random.key(seed), (2, N))
-    variables = jax.jit(network.init)(jax.random.key(1), x)
-    return jax.tree.map(lambda p: p + (gain - 1) * 0.1 * jax.random.normal(jax.random.key(2), p.shape), variables), x
+X = 0.1 * np.random.default_rng(0).normal(size=(2, N)).astype(np.float32)
 
 
 @pytest.mark.parametrize("network", [SpectralAutoencoder(), SpectralAutoencoder(causal=True), MelAutoencoder()])
@@ -39,9 +34,8 @@ def test_shapes_and_size(network):
 
 
 def test_untrained_changes_little():
-    variables, x = start(SpectralAutoencoder(**TINY))
-    y = jax.jit(SpectralAutoencoder(**TINY).apply)(variables, x)
-    error = np.sum((y - x) ** 2) / np.sum(x**2)
+    y, _ = jax.jit(SpectralAutoencoder(**TINY).init_with_output)(jax.random.key(1), X)
+    error = np.sum((y - X) ** 2) / np.sum(X**2)
     assert error < 0.03
 
 
@@ -54,31 +48,33 @@ def test_untrained_changes_little():
     ],
 )
 def test_padding_changes_nothing(network):
-    variables, x = start(network, gain=3.0)
+    variables, apply = drawn(network.init, X), jax.jit(network.apply)
     length = np.array([1500, 2100])
-    short = jax.jit(network.apply)(variables, x[:, :2200], length)
-    long = jax.jit(network.apply)(variables, x, length)
+    short = apply(variables, X[:, :2200], length)
+    long = apply(variables, X, length)
     np.testing.assert_allclose(long[:, :2200], short, atol=1e-5)
     assert not long[0, 1500:].any()
-    assert not np.allclose(short[:, :1400], x[:, :1400], atol=1e-2), "the network does something"
-    alone = jax.jit(network.apply)(variables, x[:1, :1500])
+    assert not np.allclose(short[:, :1400], X[:, :1400], atol=1e-2), "the network does something"
+    alone = apply(variables, X[:1, :1500])
     np.testing.assert_allclose(short[:1, :1500], alone, atol=1e-5)
 
 
 def test_views_are_averaged():
     one, two = SpectralAutoencoder(**TINY), SpectralAutoencoder(**TINY, views=2)
-    variables, x = start(one, gain=3.0)
-    later = one.apply(variables, jnp.pad(x, ((0, 0), (16, 0))))[:, 16:]
-    np.testing.assert_allclose(two.apply(variables, x), (one.apply(variables, x) + later) / 2, atol=1e-5)
+    variables = drawn(one.init, X)
+    apply = jax.jit(one.apply)
+    early, late = apply(variables, X), apply(variables, np.pad(X, ((0, 0), (16, 0))))[:, 16:]
+    np.testing.assert_allclose(jax.jit(two.apply)(variables, X), (early + late) / 2, atol=1e-5)
 
 
 def reach(network):
     """Samples before and after a changed input sample up to which the output changes."""
-    variables, x = start(network, gain=3.0)
-    x = jnp.tile(x, (1, 3))
+    variables, apply = drawn(network.init, X), jax.jit(network.apply)
+    x = np.tile(X, (1, 3))
     at = x.shape[1] // 2
-    changed = jax.jit(network.apply)(variables, x.at[:, at].add(0.5)) != jax.jit(network.apply)(variables, x)
-    where = np.flatnonzero(np.asarray(changed).any(axis=0))
+    moved = x.copy()
+    moved[:, at] += 0.5
+    where = np.flatnonzero((np.asarray(apply(variables, moved)) != np.asarray(apply(variables, x))).any(axis=0))
     return at - where.min(), where.max() - at
 
 
@@ -99,4 +95,4 @@ def test_causal_sees_no_future():
 
 def test_bands_must_fit():
     with pytest.raises(ConfigError, match="must be even in number and hold 256 bins"):
-        start(SpectralAutoencoder(bands=((4, 8),)))
+        drawn(SpectralAutoencoder(bands=((4, 8),)).init, X)

@@ -1,9 +1,12 @@
 """The residual classifiers: shapes, and the laws a masked, batched network obeys."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import drawn
 
 from lin_jax.models.residual_classifier import DenseResidualClassifier, ResidualClassifier
 
@@ -25,10 +28,7 @@ def clips(batch=3, frames=37, features=20):
 
 def initialise(network):
     """Variables whose running statistics are not the trivial zeros and ones."""
-    features, num_frames = clips()
-    variables = jax.jit(lambda *args: network.init(*args, train=False))(jax.random.key(1), features, num_frames)
-    noise = iter(jax.random.split(jax.random.key(2), 1000))
-    return jax.tree.map(lambda x: x + 0.1 * jnp.abs(jax.random.normal(next(noise), x.shape)), variables)
+    return drawn(functools.partial(network.init, train=False), *clips())
 
 
 @NETWORKS
@@ -85,7 +85,8 @@ def test_a_batch_permutes(network):
 def test_attention_sums_to_one_over_real_frames(attention):
     network = SMALL.clone(attention=attention)
     features, num_frames = clips()
-    _, state = network.apply(initialise(network), features, num_frames, train=False, mutable=["intermediates"])
+    apply = jax.jit(functools.partial(network.apply, train=False, mutable=["intermediates"]))
+    _, state = apply(initialise(network), features, num_frames)
     (weights,) = jax.tree.leaves(state["intermediates"])
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-5)
     assert weights.shape[1] == 10  # 37 frames, halved twice

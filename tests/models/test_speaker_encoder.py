@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import drawn
 
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder, unit_norm
 
@@ -24,9 +25,7 @@ def embed(network, variables, features, num_frames):
 
 def initialise(network):
     """Variables whose running statistics are not the trivial zeros and ones."""
-    variables = jax.jit(network.init)(jax.random.key(1), *clips())
-    noise = iter(jax.random.split(jax.random.key(2), 1000))
-    return jax.tree.map(lambda x: x + 0.1 * jnp.abs(jax.random.normal(next(noise), x.shape)), variables)
+    return drawn(network.init, *clips())
 
 
 @pytest.mark.parametrize("network", [SpeakerEncoder(), SmallSpeakerEncoder()], ids=lambda n: type(n).__name__)

@@ -1,6 +1,7 @@
 """The repair task: what it damages, what it counts, and that a tiny network learns from it."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -37,23 +38,29 @@ def batch():
     return {"waveform": x, "length": length, "index": np.arange(B), "weight": np.array([1.0, 1, 1, 0], np.float32)}
 
 
-def test_figures_of_the_untrained(batch):
+@pytest.fixture(scope="module")
+def variables():
+    """Of a network that was not trained yet."""
+    return jax.jit(make_task().init)(jax.random.key(0))
+
+
+def test_figures_of_the_untrained(batch, variables):
     task = make_task()
-    variables = jax.jit(task.init)(jax.random.key(0))
-    sums = jax.jit(task.evaluate)(variables, batch)
-    again = jax.jit(task.evaluate)(variables, batch)
+    evaluate = jax.jit(task.evaluate)
+    sums, again = evaluate(variables, batch), evaluate(variables, batch)
     assert jax.tree.map(float, sums) == jax.tree.map(float, again), "evaluation draws nothing"
     figures = task.summarise(sums)
     assert figures["si_sdr"] == pytest.approx(5, abs=1.0)
     assert figures["si_sdr_gain"] == pytest.approx(0, abs=0.5)
     assert float(sums["weight"]) == 3
     louder = batch | {"waveform": batch["waveform"] * np.array([[1], [1], [1], [9]], np.float32)}
-    np.testing.assert_allclose(jax.jit(task.evaluate)(variables, louder)["si_sdr"], sums["si_sdr"], rtol=1e-4)
+    np.testing.assert_allclose(evaluate(variables, louder)["si_sdr"], sums["si_sdr"], rtol=1e-4)
 
 
 def test_damage_is_drawn_anew_and_clips_are_moved(batch):
     task = make_task()
-    (damaged, clean), (other, moved) = (task._pair(jax.random.key(seed), batch) for seed in (0, 1))
+    pair = jax.jit(task._pair)
+    (damaged, clean), (other, moved) = (pair(jax.random.key(seed), batch) for seed in (0, 1))
     assert not np.allclose(damaged, other)
     np.testing.assert_allclose(clean[0], moved[0])
     assert not np.allclose(clean[1], moved[1]), "the clip that is shorter stands elsewhere"
@@ -64,7 +71,7 @@ def test_damage_is_drawn_anew_and_clips_are_moved(batch):
 def test_learns_a_batch(batch, loss):
     task = make_task(loss=loss)
     optimizer = optax.adam(3e-3)
-    state = create_state(task, optimizer, jax.random.key(0))
+    state = jax.jit(functools.partial(create_state, task, optimizer))(jax.random.key(0))
     step = jax.jit(make_train_step(task, optimizer))
     figures = []
     for _ in range(60):
@@ -76,22 +83,20 @@ def test_learns_a_batch(batch, loss):
         assert np.mean([one["si_sdr_gain"] for one in figures[-5:]]) > 2
 
 
-def test_predict_ignores_what_is_past_the_end(batch):
-    task = make_task()
-    variables = jax.jit(task.init)(jax.random.key(0))
+def test_predict_ignores_what_is_past_the_end(batch, variables):
+    predict = jax.jit(make_task().predict)
     loud = batch["waveform"].copy()
     loud[1, 3000:] = 9
-    one, two = (task.predict(variables, batch | {"waveform": x})["repaired"] for x in (batch["waveform"], loud))
+    one, two = (predict(variables, batch | {"waveform": x})["repaired"] for x in (batch["waveform"], loud))
     np.testing.assert_array_equal(one, two)
     assert not np.asarray(one[1, 3000:]).any()
     assert jnp.shape(one) == (B, N)
 
 
-def test_quality_is_learnt_at_its_own_rate(batch):
+def test_quality_is_learnt_at_its_own_rate(batch, variables):
     task = dataclasses.replace(make_task(quality_weight=1.0), sample_rate=16000)
-    variables = jax.jit(task.init)(jax.random.key(0))
     plain, heard = (dataclasses.replace(task, config=RepairConfig(sizes=(64,), quality_weight=w)) for w in (0.0, 0.5))
-    before, after = plain.evaluate(variables, batch), heard.evaluate(variables, batch)
+    before, after = (jax.jit(one.evaluate)(variables, batch) for one in (plain, heard))
     np.testing.assert_allclose(after["loss"], before["loss"] - 0.5 * after["quality"], rtol=1e-4)
     assert heard.summarise(after)["quality"] < 4.5
     assert "quality" not in plain.summarise(before)

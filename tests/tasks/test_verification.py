@@ -1,5 +1,7 @@
 """The verification task: it learns, ignores padding and filler, and plays voices at other speeds as other speakers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,14 +76,14 @@ def test_overfits_one_batch(options):
     """Every loss brings the speakers of one batch apart, from waveforms."""
     task, batch, optimizer = make_task(**options), make_waveforms(), optax.adam(0.02)
     step = jax.jit(make_train_step(task, optimizer))
-    state = create_state(task, optimizer, KEY)
+    state = jax.jit(functools.partial(create_state, task, optimizer))(KEY)
     first = None
     for _ in range(60):
         state, sums = step(state, batch, KEY)
         first = first or task.summarise(sums)
     figures = task.summarise(sums)
     assert figures["loss"] < 0.3 * first["loss"]
-    figures = task.summarise(task.evaluate(state.variables, batch))
+    figures = task.summarise(jax.jit(task.evaluate)(state.variables, batch))
     assert figures["eer"] == 0
     assert figures["triplet_loss"] < 0.01
     assert "loss" not in figures
@@ -90,14 +92,14 @@ def test_overfits_one_batch(options):
 def test_padding_and_filler_change_nothing():
     """Neither frames past the end nor examples of weight zero reach an embedding, a loss or a figure."""
     task, batch = make_task(loss="ge2e", triplet_weight=1.0), make_features(make_waveforms())
-    variables = task.init(KEY)
-    expected = task.predict(variables, batch)["embedding"]
-    np.testing.assert_allclose(jnp.linalg.norm(expected, axis=-1), 1.0, rtol=1e-5)
+    variables, predict, loss, evaluate = task.init(KEY), *map(jax.jit, (task.predict, task.loss, task.evaluate))
+    expected = predict(variables, batch)["embedding"]
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=-1), 1.0, rtol=1e-5)
     padded = pad(batch, 7, examples=4)
-    np.testing.assert_allclose(task.predict(variables, padded)["embedding"][:9], expected, atol=1e-5)
-    of = [task.loss(variables["params"], {}, one, KEY) for one in (batch, padded)]
+    np.testing.assert_allclose(predict(variables, padded)["embedding"][:9], expected, atol=1e-5)
+    of = [loss(variables["params"], {}, one, KEY) for one in (batch, padded)]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), of[0][0], of[1][0])
-    sums = [task.evaluate(variables, one) for one in (batch, padded)]
+    sums = [evaluate(variables, one) for one in (batch, padded)]
     np.testing.assert_allclose(sums[0]["anchors"], sums[1]["anchors"])
     np.testing.assert_allclose(sums[0]["scores"].sum(1), sums[1]["scores"].sum(1))
     np.testing.assert_allclose(sums[0]["scores"].sum(1), [27, 9])  # pairs of 3 × 3 clips
@@ -159,15 +161,16 @@ def test_clips_are_heard_at_every_speed(kind):
     task = make_task(speeds=(0.8, 1.0, 1.25))
     batch = make_waveforms() if kind == "waveform" else make_features(make_waveforms())
     variables = task.init(KEY)
-    embeddings = task.predict(variables, batch)["embedding"]
+    predict = jax.jit(task.predict)
+    embeddings = np.asarray(predict(variables, batch)["embedding"])
     assert embeddings.shape[1] == task.embedding_size == 3 * task.model.embedding
-    single = make_task()
+    single = jax.jit(make_task().predict)
     played = [task._play(_lengthen(batch, 1.25), speed) for speed in task.config.speeds]
-    parts = [single.predict(variables, one)["embedding"] for one in played]
+    parts = [np.asarray(single(variables, one)["embedding"]) for one in played]
     expected = sum(part @ part.T for part in parts) / 3
     np.testing.assert_allclose(embeddings @ embeddings.T, expected, atol=1e-3)
     padded = _lengthen(batch, 1.5)
-    np.testing.assert_allclose(task.predict(variables, padded)["embedding"], embeddings, atol=1e-3)
+    np.testing.assert_allclose(predict(variables, padded)["embedding"], embeddings, atol=1e-3)
 
 
 @pytest.mark.parametrize("change", [{"loss": "softmax"}, {"mining": "soft"}, {"speeds": ()}, {"speeds": (0.0,)}])
