@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tiny import drawn
 
 from lin_jax.models.vocoder import SpectrumDecoder, SpectrumDiscriminator
 
@@ -13,18 +14,13 @@ MEL, SMOOTH = RNG.normal(size=(B, T, M)).astype(np.float32), RNG.normal(size=(B,
 MASK = np.arange(T) < np.array([[9], [6]])
 
 
-def drawn():
-    shapes = jax.eval_shape(NETWORK.init, jax.random.key(0), MEL, SMOOTH, MASK)
-    return jax.tree.map(lambda leaf: RNG.normal(scale=0.3, size=leaf.shape).astype(np.float32), shapes)
-
-
 def test_untrained_it_leaves_the_spectrum_as_it_is():
     made, _ = NETWORK.init_with_output(jax.random.key(0), MEL, SMOOTH, MASK)
     np.testing.assert_array_equal(made, SMOOTH)
 
 
 def test_padding_and_company_change_nothing():
-    variables, apply = drawn(), jax.jit(NETWORK.apply)
+    variables, apply = drawn(NETWORK.init, MEL, SMOOTH, MASK), jax.jit(NETWORK.apply)
     made = apply(variables, MEL, SMOOTH, MASK)
     rubbish = np.where(MASK[..., None], MEL, 99.0)
     np.testing.assert_allclose(apply(variables, rubbish, SMOOTH, MASK)[MASK], made[MASK], atol=1e-5)
