@@ -124,6 +124,7 @@ def make_pair_loader(
     train: bool,
     speech: float = 0.0,
     partners: Sequence[np.ndarray] = (),
+    references: Sequence[np.ndarray] = (),
     epochs: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -142,6 +143,7 @@ def make_pair_loader(
       train: training or evaluation.
       speech: share of the batches that have a recording to say again in place of a text.
       partners: for every clip of the set the clips in which the same is said; without them, a clip is its own.
+      references: for every clip of the set the clips in one of which its voice is heard; without them, it is itself.
       epochs: passes over the clips when training; None never ends.
       process_index: this process among `process_count`.
       process_count: number of processes.
@@ -164,7 +166,7 @@ def make_pair_loader(
             f"{process_count} processes"
         )
     batches = _PairBatches(
-        feature_set, indices, symbols, voices, config, train, epochs if train else 1, speech, partners
+        feature_set, indices, symbols, voices, config, train, epochs if train else 1, speech, partners, references
     )
     dataset = grain.MapDataset.source(batches)
     if process_count > 1:
@@ -215,13 +217,16 @@ def take_turns(feature_set: FeatureSet, indices: Sequence[int], size: int, count
 class _PairBatches:
     """Whole batches of clips with texts and voices, dealt by the seed and the epoch alone."""
 
-    def __init__(self, feature_set, indices, symbols, voices, config, train, epochs, speech, partners):
+    def __init__(self, feature_set, indices, symbols, voices, config, train, epochs, speech, partners, references):
         self._set, self._symbols, self._voices = feature_set, symbols, np.asarray(voices)
         self._clips, self._speech = _Clips(feature_set, indices, None), speech
         self._config, self._train, self._epochs = config, train, 10**9 if epochs is None else epochs
         self._lengths = feature_set.lengths[indices]
         self._sizes = bucket_lengths(self._lengths, config.buckets, GRAIN)
-        self._partners = {index: partners[index] if len(partners) else np.array([index]) for index in indices.tolist()}
+        self._partners, self._references = (
+            {index: others[index] if len(others) else np.array([index]) for index in indices.tolist()}
+            for others in (partners, references)
+        )
         counts = np.array([len(symbols[index]) for index in indices])
         longest = np.array([feature_set.lengths[others].max() for others in self._partners.values()])
         bucket = np.searchsorted(self._sizes, self._lengths)
@@ -245,7 +250,8 @@ class _PairBatches:
         source = (
             self._recordings(batch["index"], most_frames, rng) if speaks else self._texts(batch["index"], most_symbols)
         )
-        return batch | source | {"voice": self._voices[batch["index"]], "weight": weights}
+        heard = [int(rng.choice(self._references[index])) for index in batch["index"].tolist()]
+        return batch | source | {"voice": self._voices[heard], "weight": weights}
 
     def _texts(self, indices: np.ndarray, most: int) -> dict[str, np.ndarray]:
         """What is said in some clips, as symbols."""

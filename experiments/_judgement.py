@@ -83,7 +83,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     if not sides:
         raise ConfigError("no sentences to judge on: raise hold_out_texts")
     task, fitted = experiment.fit(trained)
-    voices = experiment.voices(trained)
+    voices = experiment.voices(trained)[experiment.references()]
     index = np.concatenate(list(sides.values()))
     speakers, texts = experiment.speakers[index], experiment.texts[index]
     partners = _partners(experiment, index) if "speech" in task.sources else np.full(len(index), -1)

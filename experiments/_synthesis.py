@@ -95,7 +95,7 @@ class Config:
       init: name or folder of a synthesis bundle to go on from: its network, symbols and speaker encoder are taken over,
         and only the last stage is trained.
       voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in a clip, in training
-        in the next clip of the same speaker.
+        in any other clip of the same speaker.
       vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and shipped; "" is
         Griffin-Lim.
       language: of the texts, as espeak-ng names it.
@@ -265,7 +265,7 @@ class Experiment:
         )
 
     def voices(self, workdir: pathlib.Path) -> np.ndarray:
-        """The voice that goes with each clip: a number [clips] int32, or an embedding [clips, E] float32."""
+        """The voice of each clip: a number [clips] int32, or the embedding of what is heard [clips, E] float32."""
         if self.heard_by == TABLE:
             names = np.unique(self.speakers[self.train])
             return np.searchsorted(names, self.speakers).clip(max=len(names) - 1).astype(np.int32)
@@ -275,10 +275,10 @@ class Experiment:
             heard = np.stack([encoder.embed(row["path"]) for row in self.clips.rows])  # [clips, E]
             with path.open("wb") as file:
                 np.save(file, heard)
-        return np.load(path)[self.references()]
+        return np.load(path)
 
     def references(self) -> np.ndarray:
-        """The clip in which the voice of each clip is heard [clips] int: another of its speaker, if there is one."""
+        """For each clip that is judged, the one in which its voice is heard [clips] int: another of its speaker."""
         chosen = np.arange(len(self.clips))
         for speaker in np.unique(self.speakers):
             own = np.flatnonzero(self.speakers == speaker)
@@ -328,8 +328,13 @@ class Experiment:
         for index in indices:
             said.setdefault(self.words[index], []).append(index)
         partners = [np.array(said.get(words, ())) for words in self.words]
+        references = self.references()[:, None]
+        if options["train"]:  # any other clip of the speaker, so that the voice is what they have in common
+            own = {name: indices[self.speakers[indices] == name] for name in np.unique(self.speakers[indices])}
+            others = (np.setdiff1d(own.get(name, index), index) for index, name in enumerate(self.speakers))
+            references = [clips if len(clips) else np.array([index]) for index, clips in enumerate(others)]
         return loaders.make_pair_loader(
-            self.clips, indices, self.symbols, voices, settings, partners=partners, **options
+            self.clips, indices, self.symbols, voices, settings, partners=partners, references=references, **options
         )
 
 

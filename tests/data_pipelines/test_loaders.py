@@ -282,6 +282,19 @@ def test_pairs_may_have_a_recording_for_a_text(feature_set):
         np.testing.assert_array_equal(batch["num_source_frames"], batch["num_frames"])
 
 
+def test_a_voice_is_heard_in_one_clip_or_another(feature_set):
+    if feature_set.store == "waveform":
+        return
+    references = [np.array([index, (index + 7) % len(feature_set)]) for index in range(len(feature_set))]
+    _, voices, stream = pairs(feature_set, epochs=4, references=references)
+    heard = set()
+    for batch in stream:
+        for voice, index in zip(batch["voice"], batch["index"], strict=True):
+            (found,) = [r for r in references[index] if np.array_equal(voices[r], voice)]
+            heard.add(int(found - index))
+    assert {0, 7} <= heard
+
+
 def test_pairs_go_on_and_are_shared(feature_set):
     if feature_set.store == "waveform":
         return
