@@ -17,6 +17,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from lin_jax import compiled
 from lin_jax.apps import report
 from lin_jax.errors import exit_code
 from lin_jax.tasks.base import Task
@@ -53,6 +54,7 @@ def main(config, modes: Mapping[str, Mode]):
             raise app.UsageError(f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE")
         logging.set_verbosity(logging.WARNING)  # what libraries say of their own doings drowns the run's own lines
         folder = pathlib.Path(workdir.value)
+        compiled.remember()
 
         def work():
             save_config(chosen.value, folder)

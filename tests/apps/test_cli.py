@@ -229,6 +229,8 @@ def test_version(capsys):
 
 def test_what_was_compiled_is_found_again(monkeypatch, tmp_path, capsys):
     """Under the home folder, unless somebody chose another place."""
+    chosen_by_jax = {}
+    monkeypatch.setattr(jax.config, "update", chosen_by_jax.__setitem__)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(lin_jax, "load", lambda name: Listener())
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
@@ -238,6 +240,7 @@ def test_what_was_compiled_is_found_again(monkeypatch, tmp_path, capsys):
         assert cli.main(["emotion", "missing.wav"]) == 2
         where = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
         assert where == pathlib.Path(chosen) if chosen else where.parent == tmp_path / ".lin_jax/compiled"
+    assert pathlib.Path(chosen_by_jax["jax_compilation_cache_dir"]).parent == tmp_path / ".lin_jax/compiled"
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))

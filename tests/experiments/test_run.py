@@ -53,13 +53,15 @@ def test_main(tmp_path, options, code, out, err):
     script.write_text(EXPERIMENT)
     command = [sys.executable, str(script), "--features=clips", f"--workdir={workdir}", *options]
     root = pathlib.Path(__file__).parents[2]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(root)})
+    env = {"PYTHONPATH": str(root), "HOME": str(tmp_path)}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert (run.returncode, run.stdout if code == 0 else "") == (code, out), run.stderr
     assert err is None or run.stderr == err
     assert "Traceback" not in run.stderr
     if code == 0:
         settings = {"seed": 3, "inner.rate": 0.5, "inner.masks": [0.9, 1.1]}
         assert json.loads((workdir / "config.json").read_text()) == settings
+        assert list((tmp_path / ".lin_jax/compiled").iterdir()), "there is a place for what is compiled"
 
 
 def test_changed_settings_are_told(tmp_path, capsys):
