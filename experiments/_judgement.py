@@ -142,6 +142,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         "real_time_factor": spent / max(seconds, 1e-9),
         "batch_size": config.batch_size,
         "encoder": config.encoder,
+        "vocoder": experiment.config.vocoder or "Griffin-Lim",
         "tools": _tools(f"{recognition.name()}, {EXPECTED[config.expected]}" if heard else ""),
     }
     start = 0
@@ -524,7 +525,7 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
         "reaches the end. A word is skipped if attention is never on it or beside it, and repeated if it goes back."
     )
     used = [*((system, SYSTEMS[system]) for system in waves), *results["tools"].items(), ("voices", results["encoder"])]
-    used.append(("vocoder", experiment.config.vocoder or "Griffin-Lim"))
+    used.append(("vocoder", results["vocoder"]))
     used.append(("speed", f"{results['real_time_factor']:.2f} of its length, {results['batch_size']} texts at once"))
     intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
     compared = [report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots]

@@ -16,6 +16,7 @@ One voice from its own recordings (ten clips or more): --config.init=synthesis -
 --config.optim.warmup_steps=20 --config.stages.steps=300 --config.loader.batch_size=8 --config.loader.buckets=1; the
 features must be made with the front end of that bundle.
 Finer steps of the decoder after the coarse ones: --config.stages.reductions=4,2 --config.stages.steps=3200,2000
+The sound of the bundle of experiments.vocoder in place of Griffin-Lim's: --config.vocoder=vocoder
 Letters instead of phonemes: --config.form=characters. Voices as a table of those in training: --config.voices=table
 """
 
