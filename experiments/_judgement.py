@@ -88,7 +88,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     speakers, texts = experiment.speakers[index], experiment.texts[index]
     partners = _partners(experiment, index) if "speech" in task.sources else np.full(len(index), -1)
     say = functools.partial(_say, task, fitted.variables, B=config.batch_size)
-    vocoder = experiment.config.vocoder and bundles.load(experiment.config.vocoder)
+    vocoder = bundles.load_vocoder(experiment.config.vocoder, task.frontend)
     vocode = functools.partial(_waveforms, task, vocoder, B=config.batch_size)
 
     _tell("speaking")

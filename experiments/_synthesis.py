@@ -56,7 +56,7 @@ class Stages:
     """
 
     reductions: tuple[int, ...] = (4,)
-    steps: tuple[int, ...] = (3200,)
+    steps: tuple[int, ...] = (10000,)
 
     def validate(self):
         """Raises ConfigError unless they can follow one another."""

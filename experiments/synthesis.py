@@ -15,7 +15,7 @@ What espeak-ng says is learnt with ease, and lends its attention to people, of w
 One voice from its own recordings (ten clips or more): --config.init=synthesis --config.optim.learning_rate=2e-4
 --config.optim.warmup_steps=20 --config.stages.steps=300 --config.loader.batch_size=8 --config.loader.buckets=1; the
 features must be made with the front end of that bundle.
-Finer steps of the decoder after the coarse ones: --config.stages.reductions=4,2 --config.stages.steps=3200,2000
+Finer steps of the decoder after the coarse ones: --config.stages.reductions=4,2 --config.stages.steps=10000,5000
 The sound of the bundle of experiments.vocoder in place of Griffin-Lim's: --config.vocoder=vocoder
 Letters instead of phonemes: --config.form=characters. Voices as a table of those in training: --config.voices=table
 """
@@ -31,7 +31,7 @@ from lin_jax.training.optim import OptimConfig
 CONFIG = Config(
     optim=OptimConfig(learning_rate=1e-3, warmup_steps=300, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.999),
     train=TrainConfig(log_every=50, eval_every=800, checkpoint_every=250),
-    loader=LoaderConfig(batch_size=32, buckets=4),
+    loader=LoaderConfig(batch_size=32, buckets=5),
 )
 
 

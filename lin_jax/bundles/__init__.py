@@ -2,7 +2,7 @@
 
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
-from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, save, shipped
+from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, load_vocoder, save, shipped
 from lin_jax.bundles.repairer import Caution, Repaired, Repairer
 from lin_jax.bundles.talker import Piece, Speech, Talker
 from lin_jax.bundles.verifier import Verdict, Verifier, Voice
@@ -28,6 +28,7 @@ __all__ = [
     "Voice",
     "card",
     "load",
+    "load_vocoder",
     "save",
     "shipped",
 ]

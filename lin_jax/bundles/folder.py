@@ -142,6 +142,16 @@ def load(name_or_path) -> Bundle:
         raise BundleError(f"{folder}: cannot be read ({str(error).splitlines()[0]}); copy the folder again") from None
 
 
+def load_vocoder(name_or_path, frontend) -> Vocoder | None:
+    """The vocoder bundle of that name or folder, None for ""; BundleError unless it makes sound of such frames."""
+    if not name_or_path:
+        return None
+    bundle = load(name_or_path)
+    if bundle.task != Vocoder.task or bundle.frontend != frontend:
+        raise BundleError(f"{name_or_path}: no vocoder of such frames; choose one trained with the same front end")
+    return bundle
+
+
 def shipped() -> dict[str, pathlib.Path]:
     """The bundles that ship with lin_jax: name to folder, in the order of the names."""
     return {path.parent.name: path.parent for path in sorted(PRETRAINED.glob("*/bundle.json"))}

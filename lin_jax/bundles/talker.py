@@ -422,16 +422,9 @@ class Talker(Bundle):
     @functools.cached_property
     def _sound_maker(self):
         """The vocoder bundle; None if there is none."""
-        from lin_jax.bundles.folder import load
+        from lin_jax.bundles.folder import load_vocoder
 
-        if not self.vocoder:
-            return None
-        vocoder = load(self.vocoder)
-        if vocoder.task != "vocoding" or vocoder.frontend != self.frontend:
-            raise BundleError(
-                f"{self.vocoder}: makes no sound of the frames of {self.name}; use a vocoder trained on such"
-            )
-        return vocoder
+        return load_vocoder(self.vocoder, self.frontend)
 
     @functools.cached_property
     def _constants(self) -> Any:

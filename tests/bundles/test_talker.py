@@ -300,5 +300,5 @@ def test_speaks_by_its_vocoder(encoder, tmp_path):
     assert np.abs(with_it.samples - without.samples).max() > 1e-3
     other = bundles.save(tmp_path / "other", talkers.vocoder(dataclasses.replace(talkers.FRONTEND, level_db=-20.0)), "")
     for wrong in (other, encoder):
-        with pytest.raises(BundleError, match="makes no sound of the frames of parrot"):
+        with pytest.raises(BundleError, match="no vocoder of such frames"):
             talkers.talker(encoder, vocoder=str(wrong)).speak("Hab.")

@@ -110,7 +110,8 @@ def untrained(experiment, workdir):
 
 def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Experiment, "fit", untrained)
-    monkeypatch.setattr(bundles, "load", lambda name: {"speaker": Ear(), "sound": Sound()}[name])
+    monkeypatch.setattr(bundles, "load", lambda name: Ear())
+    monkeypatch.setattr(bundles, "load_vocoder", lambda name, frontend: Sound() if name == "sound" else None)
     monkeypatch.setattr(recognition, "installed", lambda: True)
     monkeypatch.setattr(recognition, "name", lambda: "stub 1")
     monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
