@@ -180,7 +180,8 @@ def crops(
     feature_set: FeatureSet, indices: Sequence[int], config: LoaderConfig, batches: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """Batches of training crops of some clips, the same every time, to watch a training by; see `make_loader`."""
-    settings = dataclasses.replace(config, seed=0, batch_size=min(config.batch_size, len(indices)))
+    size = min(config.batch_size, len(indices))
+    settings = dataclasses.replace(config, seed=0, batch_size=size, clips_per_speaker=0)
     stream = make_loader(feature_set, indices, None, settings, train=True)
     with contextlib.closing(stream):
         yield from itertools.islice(stream, batches)

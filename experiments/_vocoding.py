@@ -216,22 +216,27 @@ class Experiment:
         rate = self.clips.frontend.sample_rate
         (workdir / "examples").mkdir(exist_ok=True)
         plots = []
-        for name, title in FIGURES.items():
+        names = [name for name in FIGURES if name in results["systems"]["vocoder"]]
+        for name in names:
+            title = FIGURES[name]
             bars = {corpus: {system: own[system][name] for system in own} for corpus, own in results["corpora"].items()}
             plots.append(report.picture(report.plot_groups(bars, workdir / f"{name}.png", title=title), title))
         cards = []
         for corpus in np.unique(corpora):
             for number in np.flatnonzero(corpora == corpus)[: self.config.examples]:
                 for system, samples in {"original": clean, **waves}.items():
-                    stem = f"{corpus}-{number}-{system}"
-                    files.write(workdir / f"examples/{stem}.flac", np.clip(samples[number], -1, 1), rate)
-                    figure = report.plot_spectrogram(samples[number], rate, workdir / f"examples/{stem}.png")
-                    cards.append(
-                        (f"{corpus}: {system}", [report.picture(figure), report.player(samples[number], rate)])
-                    )
-        rows = [[SYSTEMS[one], *(f"{own[name]:.2f}" for name in FIGURES)] for one, own in results["systems"].items()]
+                    sound, path = np.clip(samples[number], -1, 1), workdir / f"examples/{corpus}-{number}-{system}.flac"
+                    if system == "original":
+                        files.write(path, sound, rate)
+                    else:
+                        bundles.Speech(sound, rate, (), f"{system} by experiments.vocoder").write(path)
+                    figure = report.plot_spectrogram(sound, rate, path.with_suffix(".png"))
+                    cards.append((f"{corpus}: {system}", [report.picture(figure), report.player(sound, rate)]))
+        rows = [[SYSTEMS[one], *(f"{own[name]:.2f}" for name in names)] for one, own in results["systems"].items()]
         sections = [
-            report.Section("All corpora", results["protocol"], [report.table(["system", *FIGURES.values()], rows)]),
+            report.Section(
+                "All corpora", results["protocol"], [report.table(["system", *map(FIGURES.get, names)], rows)]
+            ),
             report.Section("By corpus", "", plots),
             report.Section("Examples", "", [report.cards(cards)]),
         ]

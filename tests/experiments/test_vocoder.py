@@ -11,7 +11,7 @@ import soundfile
 import lin_jax
 from data_pipelines import features
 from data_pipelines.corpora import Utterance
-from experiments import vocoder
+from experiments import _vocoding, vocoder
 from experiments._vocoding import Experiment, NetworkConfig
 from lin_jax.audio.frontend import FrontendConfig, extract
 from lin_jax.errors import ConfigError
@@ -51,7 +51,8 @@ def config():
     return config
 
 
-def test_train_judge_and_ship(folder, config, tmp_path, capsys):
+def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(_vocoding.NEEDED, "pesq", "a_package_that_is_not_there")
     config.task.adversarial_weight = 0.1
     with pytest.raises(ConfigError, match="--mode=evaluate first"):
         vocoder.ship(config, folder / "waveform", tmp_path)
@@ -64,6 +65,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     systems = results["systems"]
     assert systems["magnitudes"]["lsd"] < systems["griffin_lim"]["lsd"]
     assert systems["vocoder"]["lsd"] < 2 * systems["griffin_lim"]["lsd"]
+    assert set(systems["vocoder"]) == {"stoi", "mcd", "lsd"}
     low, high = results["intervals"]["vocoder"]["lsd"]
     assert low <= systems["vocoder"]["lsd"] <= high
     assert "Griffin-Lim, of mel frames: " in capsys.readouterr().out
@@ -80,7 +82,9 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     assert np.std(waveform[0]) == pytest.approx(np.std(samples), rel=0.5)
     card = (tmp_path / "ship/vocoder/README.md").read_text()
     assert "7 speakers of waveform" in card
-    assert "| vocoder, of mel frames | " in card
+    assert "| vocoder, of mel frames | – | " in card
+    made = soundfile.SoundFile(tmp_path / "evaluate/examples/waveform-0-vocoder.flac")
+    assert "synthetic speech" in made.comment
 
 
 def test_what_cannot_work(folder, config, tmp_path):
