@@ -223,7 +223,6 @@ class Experiment:
             source_mfcc=self.config.task.source_mfcc,
             sources=task.sources,
             trained_seconds=max(row["seconds"] for row in rows),
-            emphasis=self.config.task.emphasis,
             vocoder=self.config.vocoder,
         )
         results = json.loads(judged.read_text())

@@ -102,7 +102,6 @@ class Talker(Bundle):
       source_mfcc: coefficients of a recording that is said again.
       sources: what it says: "text", "speech" or both.
       trained_seconds: length of the longest clip it learnt from.
-      emphasis: by how much frames are spread about their mean, see `SynthesisConfig`.
       vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to Griffin-Lim.
     """
 
@@ -118,7 +117,6 @@ class Talker(Bundle):
     source_mfcc: int = 20
     sources: tuple[str, ...] = ("text",)
     trained_seconds: float = 12.0
-    emphasis: float = 1.0
     vocoder: str = ""
 
     task: ClassVar[str] = "synthesis"
@@ -134,7 +132,6 @@ class Talker(Bundle):
             "source_mfcc": self.source_mfcc,
             "max_seconds": self.max_seconds,
             "trained_seconds": self.trained_seconds,
-            "emphasis": self.emphasis,
             "vocoder": self.vocoder,
         }
 
@@ -152,7 +149,6 @@ class Talker(Bundle):
             source_mfcc=settings["source_mfcc"],
             max_seconds=settings["max_seconds"],
             trained_seconds=settings["trained_seconds"],
-            emphasis=settings["emphasis"],
             vocoder=settings["vocoder"],
         )
 
@@ -440,7 +436,7 @@ class Talker(Bundle):
         from lin_jax.audio.frontend import extract
         from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
 
-        config = SynthesisConfig(max_seconds=self.max_seconds, source_mfcc=self.source_mfcc, emphasis=self.emphasis)
+        config = SynthesisConfig(max_seconds=self.max_seconds, source_mfcc=self.source_mfcc)
 
         @jax.jit
         def say(constants, source, length, voice):  # [B, L] or [B, N], [B], [B, E] -> [B, T, M], [B], [B]

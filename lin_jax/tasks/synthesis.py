@@ -35,9 +35,6 @@ class SynthesisConfig:
         copied along (Choi et al., "Neural analysis and synthesis", NeurIPS 2021).
       source_tempo: range of factors by which it is played faster in training.
       max_seconds: after which speech is stopped.
-      emphasis: by how much the frames of what is said are spread about their mean, as those that are predicted vary
-        less than those of speech (T. Toda and K. Tokuda, "A speech parameter generation algorithm considering global
-        variance for HMM-based speech synthesis", IEICE Transactions E90-D, 2007).
     """
 
     stop_weight: float = 1.0
@@ -50,18 +47,14 @@ class SynthesisConfig:
     source_warp: tuple[float, float] = (0.85, 1.18)
     source_tempo: tuple[float, float] = (0.9, 1.1)
     max_seconds: float = 15.0
-    emphasis: float = 1.0
 
     def validate(self):
         """Raises ConfigError unless the values can work."""
         shares = (*self.prenet_dropout, self.guided_sigma)
         if not all(0 <= share < 1 for share in shares) or not self.guided_sigma:
             raise ConfigError(f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give shares")
-        if not min(self.max_seconds, self.emphasis) > 0 or self.schedule_steps < 1:
-            raise ConfigError(
-                f"max_seconds {self.max_seconds:g}, emphasis {self.emphasis:g}, schedule_steps {self.schedule_steps}: "
-                "give more"
-            )
+        if not self.max_seconds > 0 or self.schedule_steps < 1:
+            raise ConfigError(f"max_seconds {self.max_seconds:g}, schedule_steps {self.schedule_steps}: give more")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,10 +160,8 @@ class Synthesis:
     def predict(self, variables, batch):
         """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L]."""
         said = self._generate(variables, batch)
-        valid = frame_mask(said.num_frames, said.mel.shape[1])[..., None]
-        mean = jnp.mean(said.mel, axis=1, keepdims=True, where=valid)
-        features = (mean + self.config.emphasis * (said.mel - mean)) * self.std + self.mean
-        features = jnp.where(valid, features, 0.0)
+        valid = frame_mask(said.num_frames, said.mel.shape[1])
+        features = jnp.where(valid[..., None], said.mel * self.std + self.mean, 0.0)
         return {
             "features": features,
             "num_frames": said.num_frames,

@@ -74,11 +74,6 @@ def test_overfits_one_batch():
     assert (np.abs(said["num_frames"] - batch["num_frames"]) <= NETWORK.reduction).all()
     error = np.abs(np.asarray(said["features"])[0, :18] - batch["features"][0, :18]).mean()
     assert error < 0.3 * STD[0]
-    spread = jax.jit(make_task(emphasis=1.5).predict)(state.variables, batch)["features"]
-    for near, far, length in zip(said["features"], spread, said["num_frames"], strict=True):
-        np.testing.assert_allclose(far[:length].mean(0), near[:length].mean(0), atol=1e-3)
-        np.testing.assert_allclose(far[:length].std(0), 1.5 * near[:length].std(0), rtol=1e-3)
-        assert not far[length:].any()
 
 
 def test_padding_and_filler_change_nothing():
