@@ -65,7 +65,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
     systems = results["systems"]
     assert systems["magnitudes"]["lsd"] < systems["griffin_lim"]["lsd"]
     assert systems["vocoder"]["lsd"] < 2 * systems["griffin_lim"]["lsd"]
-    assert set(systems["vocoder"]) == {"stoi", "mcd", "lsd"}
+    assert "pesq" not in systems["vocoder"]
     low, high = results["intervals"]["vocoder"]["lsd"]
     assert low <= systems["vocoder"]["lsd"] <= high
     assert "Griffin-Lim, of mel frames: " in capsys.readouterr().out
