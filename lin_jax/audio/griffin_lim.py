@@ -31,10 +31,23 @@ def mel_to_waveform(config: FrontendConfig, log_mel, num_frames=None, *, iterati
     config.validate()
     if config.feature != "log_mel" or config.deltas:
         raise ConfigError("a waveform is made of log_mel features without deltas only: change the front end")
-    T = log_mel.shape[-2]
-    num_frames = jnp.full(log_mel.shape[:-2], T) if num_frames is None else jnp.asarray(num_frames)
+    magnitude = mel_to_magnitude(config, log_mel)
+    return magnitude_to_waveform(config, magnitude, num_frames, iterations=iterations, momentum=momentum)
+
+
+def mel_to_magnitude(config: FrontendConfig, log_mel, iterations: int = 16):
+    """Magnitudes of an STFT [..., T, F] that mel frames in decibels [..., T, M] suggest by themselves."""
     bank = mel_filter_bank(config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max)
-    magnitude = jnp.sqrt(mel_to_linear(10 ** (log_mel / 10), bank))
+    return jnp.sqrt(mel_to_linear(10 ** (log_mel / 10), bank, iterations))
+
+
+def magnitude_to_waveform(config: FrontendConfig, magnitude, num_frames=None, *, iterations: int = 32, momentum=0.99):
+    """Waveforms whose STFTs, as the front end makes them, have nearly these magnitudes [..., T, F].
+
+    The other arguments, and what is returned, are those of `mel_to_waveform`.
+    """
+    T = magnitude.shape[-2]
+    num_frames = jnp.full(magnitude.shape[:-2], T) if num_frames is None else jnp.asarray(num_frames)
     length = (config.hop_length * (num_frames - 1)).astype(jnp.int32)
     N = config.hop_length * (T - 1)
     options = {"iterations": iterations, "momentum": momentum}

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from lin_jax.audio.frontend import extract, mel_filter_bank, stft
+from lin_jax.audio.frontend import extract, stft
 from lin_jax.audio.frontend_config import FrontendConfig
-from lin_jax.audio.griffin_lim import griffin_lim, mel_to_linear
+from lin_jax.audio.griffin_lim import magnitude_to_waveform, mel_to_magnitude
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
@@ -107,7 +108,7 @@ class Vocoding:
         """Means over the clips: the distance of log-magnitudes in dB, before the network too, and the losses."""
         decibels = {"distance", "smooth_distance"}
         return {
-            name: float(value / sums["weight"]) * (20.0 / 2.302585 if name in decibels else 1.0)
+            name: float(value / sums["weight"]) * (20.0 / np.log(10.0) if name in decibels else 1.0)
             for name, value in sums.items()
             if name in decibels | {"loss", "fooled", "judged"}
         }
@@ -115,26 +116,20 @@ class Vocoding:
     def predict(self, variables, batch):
         """Of "features" [B, T, M] in decibels and "num_frames" [B] the "waveform" [B, N] and its "length" [B]."""
         features, num_frames = batch["features"], batch["num_frames"]
-        hop, T = self.frontend.hop_length, features.shape[1]
-        estimate = self._estimate(variables["params"], features, num_frames)
-        magnitude = jnp.maximum(jnp.exp(estimate) - FLOOR, 0.0)
-        length = (hop * (num_frames - 1)).astype(jnp.int32)
-        waveform = griffin_lim(
-            magnitude, hop, self.frontend.win_length, hop * (T - 1), length, iterations=self.config.iterations
-        )
+        estimate = self._estimate(variables["params"], features, num_frames, self._smooth(features))
+        magnitude, iterations = jnp.maximum(jnp.exp(estimate) - FLOOR, 0.0), self.config.iterations
+        waveform, length = magnitude_to_waveform(self.frontend, magnitude, num_frames, iterations=iterations)
         return {"waveform": waveform, "length": length}
 
     def _smooth(self, features):
         """Log-magnitudes [B, T, F] that mel frames in decibels suggest by themselves."""
-        config = self.frontend
-        bank = mel_filter_bank(config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max)
-        return jnp.log(jnp.sqrt(mel_to_linear(10 ** (features / 10), bank, UPDATES)) + FLOOR)
+        return jnp.log(mel_to_magnitude(self.frontend, features, UPDATES) + FLOOR)
 
-    def _estimate(self, params, features, num_frames):
+    def _estimate(self, params, features, num_frames, smooth):
         """Log-magnitudes [B, T, F] as the network has them."""
         mask = frame_mask(num_frames, features.shape[1])
         normalised = jnp.where(mask[..., None], (features - self.mean) / self.std, 0.0)
-        return self.model.apply({"params": params["vocoder"]}, normalised, self._smooth(features), mask)
+        return self.model.apply({"params": params["vocoder"]}, normalised, smooth, mask)
 
     def _compared(self, params, batch):
         """Log-magnitudes as they are made and as they should be, and the sums of how far they are apart."""
@@ -142,16 +137,12 @@ class Vocoding:
         x = jnp.where(frame_mask(length, batch["waveform"].shape[1]), batch["waveform"], 0.0)
         features, num_frames = extract(config, x, length)
         target = jnp.log(jnp.abs(stft(x, config.n_fft, config.hop_length, config.win_length)) + FLOOR)
-        estimate = self._estimate(params, features, num_frames)
-        mask, weight = frame_mask(num_frames, features.shape[1]), batch["weight"]
-        apart = {"distance": estimate, "smooth_distance": self._smooth(features)}
+        smooth = self._smooth(features)
+        estimate = self._estimate(params, features, num_frames, smooth)
+        real, weight = frame_mask(num_frames, features.shape[1])[..., None], batch["weight"]
         sums = {
-            name: jnp.sum(weight * jnp.mean(jnp.abs(one - target), axis=(1, 2), where=mask[..., None]))
-            for name, one in apart.items()
+            name: jnp.sum(weight * jnp.mean(jnp.abs(one - target), axis=(1, 2), where=real))
+            for name, one in {"distance": estimate, "smooth_distance": smooth}.items()
         }
-        real = mask[..., None]
-        return (
-            jnp.where(real, estimate, jnp.log(FLOOR)),
-            jnp.where(real, target, jnp.log(FLOOR)),
-            sums | {"weight": jnp.sum(weight)},
-        )
+        estimate, target = (jnp.where(real, one, jnp.log(FLOOR)) for one in (estimate, target))
+        return estimate, target, sums | {"weight": jnp.sum(weight)}

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from lin_jax.audio import griffin_lim
 from lin_jax.audio.frontend import extract, mel_filter_bank
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.audio.griffin_lim import mel_to_linear
@@ -48,7 +49,7 @@ def test_figures_of_the_untrained(batch):
 
 
 def test_untrained_it_spreads_the_power_of_each_band(batch, monkeypatch):
-    monkeypatch.setattr(vocoding, "griffin_lim", lambda magnitude, *sizes, **options: magnitude)
+    monkeypatch.setattr(griffin_lim, "griffin_lim", lambda magnitude, *sizes, **options: magnitude)
     task = make_task()
     variables = jax.jit(task.init)(jax.random.key(0))
     features, num_frames = extract(FRONTEND, batch["waveform"], batch["length"])
