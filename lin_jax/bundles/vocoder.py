@@ -4,6 +4,7 @@ Shape letters: T frames, M mel bins, N samples.
 """
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -37,10 +38,12 @@ class Vocoder(Bundle):
         """See `Bundle`."""
         return cls(**common, iterations=settings["iterations"])
 
-    @property
+    @functools.cached_property
     def constants(self):
-        """What `vocode` is given, so that it is no part of what is compiled."""
-        return {"params": {"vocoder": self.variables["params"]}}, self.mean, self.std
+        """What `vocode` is given, so that it is no part of what is compiled; it is brought to the device once."""
+        import jax
+
+        return jax.device_put(({"params": {"vocoder": self.variables["params"]}}, self.mean, self.std))
 
     def vocode(self, constants, features, num_frames):
         """Waveforms of mel frames; pure, to be compiled by whoever calls it.
