@@ -313,7 +313,7 @@ def _waveforms(
 
 def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str, dict[str, np.ndarray]]:
     """How near each system comes to the original, the last; of each figure [B], NaN for a clip that is hardly there."""
-    measured = importlib.util.find_spec("mel_cepstral_distance") is not None
+    measured = audio_metrics.installed(audio_metrics.mel_cepstral_distance)
 
     def compare(one) -> list[dict]:
         *spoken, original = one

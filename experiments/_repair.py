@@ -3,11 +3,9 @@
 Shape letters: B clips, N samples.
 """
 
-import contextlib
 import dataclasses
 import functools
 import importlib.util
-import itertools
 import json
 import pathlib
 import time
@@ -23,7 +21,7 @@ from lin_jax import audio_metrics, bundles, metrics
 from lin_jax.apps import report
 from lin_jax.audio import augment, degrade, files
 from lin_jax.audio.degrade import DegradeConfig, NoisePool
-from lin_jax.errors import AudioError, ConfigError
+from lin_jax.errors import ConfigError
 from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
 from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training import loop
@@ -201,10 +199,7 @@ class Experiment:
           workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
           card: model card, with `corpora`, `rows` and the names of results.json in braces where they belong.
         """
-        judged = workdir / "evaluate/results.json"
-        if not judged.exists():
-            raise ConfigError(f"{judged}: not there, and the card quotes it: --mode=evaluate first")
-        results = json.loads(judged.read_text())
+        results = _run.judged(workdir)
         rows = "\n".join(
             f"| {' | '.join([one['damage'], one['amount'], *(_pair(one, name) for name in FIGURES)])} |"
             for one in results["conditions"]
@@ -350,16 +345,12 @@ def _join(parts: list[_Judged]) -> _Judged:
 def _figures(clean, waves, rate, scored_every) -> dict[str, np.ndarray]:
     """Figures [b] of waveforms [b, N] against clean ones; the slow ones of some clips only."""
     measures = {
-        "si_sdr": lambda x, y: min(audio_metrics.si_sdr(x, y), MOST_DB),
-        "lsd": lambda x, y: audio_metrics.log_spectral_distance(x, y, rate),
+        "si_sdr": lambda x, y, rate: min(audio_metrics.si_sdr(x, y), MOST_DB),
+        "lsd": audio_metrics.log_spectral_distance,
+        "pesq": audio_metrics.pesq,
+        "stoi": audio_metrics.stoi,
     }
-    for name in ("pesq", "stoi"):
-        if importlib.util.find_spec({"pesq": "pesq", "stoi": "pystoi"}[name]):
-            measures[name] = functools.partial(getattr(audio_metrics, name), sample_rate=rate)
-    figures = {name: np.full(len(clean), np.nan) for name in measures}
-    for i, name in itertools.product(range(len(clean)), measures):
-        with contextlib.suppress(AudioError):  # PESQ hears no speech in a few clips, which count for the rest alone
-            figures[name][i] = measures[name](clean[i], waves[i])
+    figures = audio_metrics.compare(measures, clean, waves, rate)
     quality = np.full(len(clean), np.nan)
     if scored_every and importlib.util.find_spec("librosa"):
         for i in range(0, len(clean), scored_every):

@@ -19,7 +19,7 @@ from ml_collections import config_flags
 
 from lin_jax import compiled
 from lin_jax.apps import report
-from lin_jax.errors import exit_code
+from lin_jax.errors import ConfigError, exit_code
 from lin_jax.tasks.base import Task
 from lin_jax.training import loop, writers
 
@@ -81,6 +81,14 @@ def fit(
         curves = report.plot_curves(result.history, workdir / "curves.png")
         writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
     return result
+
+
+def judged(workdir: pathlib.Path, why: str = "the card quotes it") -> dict:
+    """What --mode=evaluate found in a workdir; ConfigError, with `why` it is needed, if it was not run there."""
+    path = workdir / "evaluate/results.json"
+    if not path.exists():
+        raise ConfigError(f"{path}: not there, and {why}: --mode=evaluate first")
+    return json.loads(path.read_text())
 
 
 def save_config(config, workdir: pathlib.Path):

@@ -197,9 +197,7 @@ class Experiment:
         """
         if self.heard_by == TABLE:
             raise ConfigError("a bundle speaks in voices that are heard: train with --config.voices=speaker")
-        judged = workdir / "evaluate/results.json"
-        if not judged.exists():
-            raise ConfigError(f"{judged}: not there, and the card quotes it: --mode=evaluate first")
+        results = _run.judged(workdir)
         task, fitted = self.fit(workdir / "train")
         encoder, heard = bundles.load(self.heard_by), np.load(workdir / "train/voices.npy")
         names, own = np.unique(self.speakers[self.train], return_inverse=True)
@@ -225,7 +223,6 @@ class Experiment:
             trained_seconds=max(row["seconds"] for row in rows),
             vocoder=self.config.vocoder,
         )
-        results = json.loads(judged.read_text())
         told = {
             "tools": dict.fromkeys(("mcd", "word_error"), "not measured") | results["tools"],
             "corpora": ", ".join(np.unique(self.clips.corpora)),

@@ -178,12 +178,9 @@ class Experiment:
           workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
           card: model card, with `corpora`, `figures` and the names of results.json in braces where they belong.
         """
-        judged = workdir / "evaluate/results.json"
-        if not judged.exists():
-            raise ConfigError(f"{judged}: not there, and the threshold is in it: --mode=evaluate first")
+        results = _run.judged(workdir, "the threshold is in it")
         if not self.config.noise:
             raise ConfigError("what is no voice must be learnt: name a feature set of noises with --config.noise")
-        results = json.loads(judged.read_text())
         everything = (workdir / "train_all/checkpoints").exists()
         task, fitted = self.fit(workdir / ("train_all" if everything else "train"), everything=everything)
         noise = features.open_features(self.config.noise, self.clips.frontend)

@@ -3,11 +3,8 @@
 Shape letters: B clips, N samples.
 """
 
-import contextlib
 import dataclasses
 import functools
-import importlib.util
-import itertools
 import json
 import pathlib
 import time
@@ -22,8 +19,8 @@ from lin_jax import audio_metrics, bundles, metrics
 from lin_jax.apps import report
 from lin_jax.audio import files
 from lin_jax.audio.frontend import extract, stft
-from lin_jax.audio.griffin_lim import griffin_lim, mel_to_waveform
-from lin_jax.errors import AudioError, ConfigError
+from lin_jax.audio.griffin_lim import magnitude_to_waveform, mel_to_waveform
+from lin_jax.errors import ConfigError
 from lin_jax.models.vocoder import SpectrumDecoder, SpectrumDiscriminator
 from lin_jax.tasks.vocoding import Vocoding, VocodingConfig
 from lin_jax.training import loop
@@ -36,7 +33,12 @@ SYSTEMS = {
     "magnitudes": "Griffin-Lim, of the true magnitudes",
 }
 FIGURES = {"pesq": "PESQ", "stoi": "STOI", "mcd": "MCD, dB", "lsd": "LSD, dB"}
-NEEDED = {"pesq": "pesq", "stoi": "pystoi", "mcd": "mel_cepstral_distance"}
+MEASURES = {
+    "pesq": audio_metrics.pesq,
+    "stoi": audio_metrics.stoi,
+    "mcd": audio_metrics.mel_cepstral_distance,
+    "lsd": audio_metrics.log_spectral_distance,
+}
 
 
 @dataclasses.dataclass
@@ -124,7 +126,9 @@ class Experiment:
         task, fitted = self.fit(trained)
         speakers, corpora = self.speakers[chosen], self.corpora[chosen]
         waves, seconds = self._waveforms(task, fitted.variables, clean)
-        figures = {system: _figures(clean, made, frontend.sample_rate) for system, made in waves.items()}
+        figures = {
+            system: audio_metrics.compare(MEASURES, clean, made, frontend.sample_rate) for system, made in waves.items()
+        }
 
         def means(clips) -> dict:
             return {
@@ -165,10 +169,7 @@ class Experiment:
           workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
           card: model card, with `rows`, `named` and the names of results.json in braces where they belong.
         """
-        judged = workdir / "evaluate/results.json"
-        if not judged.exists():
-            raise ConfigError(f"{judged}: not there, and the card quotes it: --mode=evaluate first")
-        results = json.loads(judged.read_text())
+        results = _run.judged(workdir)
         task, fitted = self.fit(workdir / "train")
         bundle = bundles.Vocoder(
             "vocoder",
@@ -184,23 +185,21 @@ class Experiment:
 
     def _waveforms(self, task, variables, clean) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """What each system makes of clean speech [B, N], and the seconds it takes."""
-        config, N = self.clips.frontend, clean.shape[1]
-        sizes = config.hop_length, config.win_length, N
+        config, N, iterations = self.clips.frontend, clean.shape[1], task.config.iterations
 
-        @jax.jit
         def magnitudes(x):
-            return griffin_lim(abs(stft(x, config.n_fft, *sizes[:2])), *sizes, iterations=task.config.iterations)
+            spectrum = stft(x, config.n_fft, config.hop_length, config.win_length)
+            return magnitude_to_waveform(config, abs(spectrum), iterations=iterations)[0]
 
         def vocode(features):
-            return task.predict(
-                variables, {"features": features, "num_frames": np.full(len(features), features.shape[1])}
-            )
+            num_frames = np.full(len(features), features.shape[1])
+            return task.predict(variables, {"features": features, "num_frames": num_frames})["waveform"]
 
         heard = jax.jit(functools.partial(extract, config))
         made = {
             "griffin_lim": jax.jit(lambda features: mel_to_waveform(config, features)[0]),
-            "vocoder": jax.jit(lambda features: vocode(features)["waveform"]),
-            "magnitudes": magnitudes,
+            "vocoder": jax.jit(vocode),
+            "magnitudes": jax.jit(magnitudes),
         }
         waves, seconds = {}, {}
         for system, make in made.items():
@@ -241,25 +240,6 @@ class Experiment:
             report.Section("Examples", "", [report.cards(cards)]),
         ]
         report.write_html(workdir / "report.html", "Vocoder", sections, lead=f"{len(clean)} pieces of speech")
-
-
-def _figures(clean, made, rate) -> dict[str, np.ndarray]:
-    """Figures [B] of waveforms [B, N] against clean ones; NaN where one is not defined."""
-    measures = {
-        "pesq": audio_metrics.pesq,
-        "stoi": audio_metrics.stoi,
-        "mcd": audio_metrics.mel_cepstral_distance,
-        "lsd": audio_metrics.log_spectral_distance,
-    }
-    figures = {name: np.full(len(clean), np.nan) for name in measures if _installed(name)}
-    for i, name in itertools.product(range(len(clean)), figures):
-        with contextlib.suppress(AudioError):  # PESQ hears no speech in a few clips, which count for the rest alone
-            figures[name][i] = measures[name](clean[i], made[i], rate)
-    return figures
-
-
-def _installed(name: str) -> bool:
-    return name not in NEEDED or importlib.util.find_spec(NEEDED[name]) is not None
 
 
 def _row(results: dict, system: str) -> str:

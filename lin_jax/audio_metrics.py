@@ -5,10 +5,14 @@ except where they are said to be aligned. They run on the host, a clip at a time
 bands, F frequency bins.
 """
 
+import contextlib
 import dataclasses
 import importlib
+import importlib.util
+import itertools
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -18,6 +22,7 @@ from lin_jax.errors import AudioError, ConfigError
 FLOOR_DB = 80.0  # below the loudest bin of the reference nothing is compared: there is nothing to hear
 PITCH_HZ = (65.0, 500.0)
 FRAME_SECONDS, HOP_SECONDS = 0.064, 0.016
+PACKAGES = {"pesq": "pesq", "stoi": "pystoi", "mel_cepstral_distance": "mel_cepstral_distance"}  # that a measure needs
 
 
 def si_sdr(reference, estimate) -> float:
@@ -212,6 +217,32 @@ def _quality(mels, pitches, loudness) -> Quality:
         pitch=_cosine(*pitches),
         loudness=_cosine(*loudness),
     )
+
+
+def installed(measure: Callable) -> bool:
+    """Whether the package that a measure of this module needs is there."""
+    return importlib.util.find_spec(PACKAGES.get(measure.__name__, "numpy")) is not None
+
+
+def compare(measures: Mapping[str, Callable], references, estimates, sample_rate: int) -> dict[str, np.ndarray]:
+    """Figures of many waveforms.
+
+    Args:
+      measures: functions of reference, estimate and sample rate, by the names of what they give; those that are not
+        `installed` are left out.
+      references: what the waveforms should be [B, N].
+      estimates: the waveforms [B, N].
+      sample_rate: in Hz.
+
+    Returns:
+      For each name [B] float64, NaN where the measure is not defined, as PESQ is not where it hears no speech.
+    """
+    measures = {name: measure for name, measure in measures.items() if installed(measure)}
+    figures = {name: np.full(len(references), np.nan) for name in measures}
+    for i, name in itertools.product(range(len(references)), measures):
+        with contextlib.suppress(AudioError):
+            figures[name][i] = measures[name](references[i], estimates[i], sample_rate)
+    return figures
 
 
 def _pair(reference, estimate) -> tuple[np.ndarray, np.ndarray]:

@@ -134,3 +134,21 @@ def test_mel_cepstral_distance():
     pytest.importorskip("mel_cepstral_distance")
     assert audio_metrics.mel_cepstral_distance(CLEAN, CLEAN, RATE) == pytest.approx(0, abs=1e-6)
     assert audio_metrics.mel_cepstral_distance(CLEAN, CLEAN + NOISE, RATE) > 2
+
+
+def test_many_waveforms_are_compared(monkeypatch):
+    """A figure that is not defined is NaN, and one whose package is not there is left out."""
+
+    def refuse(reference, estimate, sample_rate):
+        raise AudioError("no speech")
+
+    def pesq(reference, estimate, sample_rate):
+        raise AssertionError("its package is not there")
+
+    monkeypatch.setitem(audio_metrics.PACKAGES, "pesq", "a_package_that_is_not_there")
+    x = np.random.default_rng(0).normal(0, 0.1, (2, 4000))
+    measures = {"lsd": audio_metrics.log_spectral_distance, "refused": refuse, "pesq": pesq}
+    figures = audio_metrics.compare(measures, x, x, 16000)
+    assert set(figures) == {"lsd", "refused"}
+    np.testing.assert_array_equal(figures["lsd"], 0)
+    assert np.isnan(figures["refused"]).all()

@@ -11,8 +11,9 @@ import soundfile
 import lin_jax
 from data_pipelines import features
 from data_pipelines.corpora import Utterance
-from experiments import _vocoding, vocoder
+from experiments import vocoder
 from experiments._vocoding import Experiment, NetworkConfig
+from lin_jax import audio_metrics
 from lin_jax.audio.frontend import FrontendConfig, extract
 from lin_jax.errors import ConfigError
 
@@ -52,7 +53,7 @@ def config():
 
 
 def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(_vocoding.NEEDED, "pesq", "a_package_that_is_not_there")
+    monkeypatch.setitem(audio_metrics.PACKAGES, "pesq", "a_package_that_is_not_there")
     config.task.adversarial_weight = 0.1
     with pytest.raises(ConfigError, match="--mode=evaluate first"):
         vocoder.ship(config, folder / "waveform", tmp_path)
