@@ -68,6 +68,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--styles", nargs="+", metavar="NAME", help="of calm, happy, sad and angry (default all): how each voice speaks"
     )
     synthetic.add_argument(
+        "--drawn", action="store_true", help="voices that are drawn, as many as one likes, not those of espeak-ng"
+    )
+    synthetic.add_argument(
         "--chorus", type=int, default=0, metavar="N", help="N voices say the same, the next N others (default 0: all)"
     )
     synthetic.add_argument("--language", default="en", metavar="CODE", help="en (default) or ru")
@@ -114,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
             clips=args.clips,
             seed=args.seed,
             styles=args.styles or tuple(synthetic.STYLES),
+            drawn=args.drawn,
             chorus=args.chorus,
             language=args.language,
             texts=texts,
@@ -122,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         from data_pipelines.corpora import noise
 
         noise.generate(args.audio_dir, args.generate)
-    utterances = corpora.load(args.corpus, args.audio_dir, **audio_options)
+    utterances = corpora.at_speeds(corpora.load(args.corpus, args.audio_dir, **audio_options), args.speeds)
     report = features.prepare(utterances, args.out, frontend, store=args.store, workers=args.workers)
     skipped = {path for path, _ in report.skipped}
     speakers = len({utterance.speaker for utterance in utterances if str(utterance.path) not in skipped})
@@ -161,6 +165,14 @@ def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
         choices=features.STORES,
         default="features",
         help="features (default), or the waveform they are made of, so that training can augment it",
+    )
+    parser.add_argument(
+        "--speeds",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="FACTOR",
+        help="play each recording at these besides, pitch and all, as those of further speakers (such as 0.87 1.15)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each core)")
     group = parser.add_argument_group("front end")

@@ -168,7 +168,8 @@ def _hear(frontend: FrontendConfig, utterance: Utterance) -> dict:
         seconds = files.duration(utterance.path)
         if seconds > LONGEST:
             raise AudioError(f"{utterance.path}: {seconds:.0f} s long, more than {LONGEST}: cut it into utterances")
-        waveform = files.load(utterance.path, frontend).copy()  # trimmed, it is a view that would keep the whole
+        waveform = files.load(utterance.path, frontend, speed=utterance.speed)
+        waveform = waveform.copy()  # trimmed, it is a view that would keep the whole
         return {"id": utterance.id, "waveform": waveform}
     except AudioError as error:
         return {"id": utterance.id, "reason": str(error)}

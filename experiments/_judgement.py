@@ -222,7 +222,7 @@ def _choose(experiment: Experiment, indices, most: int) -> np.ndarray:
 def _partners(experiment: Experiment, index) -> np.ndarray:
     """For each clip [B] one in which another speaker of the corpora says the same, or -1."""
     rng, partners = np.random.default_rng(experiment.config.seed), np.full(len(index), -1)
-    usable = np.setdiff1d(np.arange(len(experiment.clips)), list(experiment.problems))
+    usable = experiment.natural
     for b, i in enumerate(index):
         same = experiment.words[usable] == experiment.words[i]
         found = usable[same & (experiment.speakers[usable] != experiment.speakers[i])]
@@ -348,7 +348,7 @@ def _similarities(experiment: Experiment, index, waves) -> dict[str, dict[str, n
     """
     config, rng = experiment.config.judge, np.random.default_rng(experiment.config.seed)
     encoder = bundles.load(config.encoder)
-    good = np.setdiff1d(np.arange(len(experiment.clips)), list(experiment.problems))
+    good = experiment.natural
     names = np.unique(experiment.speakers[good])
     known = np.concatenate(
         [rng.permutation(good[experiment.speakers[good] == name])[: config.profile] for name in names]

@@ -19,6 +19,7 @@ from data_pipelines.corpora import UNKNOWN
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
 from lin_jax import bundles
+from lin_jax.audio import files
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
 from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
@@ -160,6 +161,7 @@ class Experiment:
         if len(self.problems) == len(rows):
             raise ConfigError(f"{folder}: no clip is of use; the first: {rows[0]['id']}: {self.problems[0]}")
         self.speakers = np.array(self.clips.speakers)
+        self.speeds = np.array([row.get("speed", 1.0) for row in rows])
         self.texts = np.array([row["text"] for row in rows])
         # What is said, however it is written: by this a sentence is held out, in every corpus and in every training.
         self.words = np.array([" ".join(re.findall(r"\w+", row["text"].lower())) for row in rows])
@@ -200,9 +202,10 @@ class Experiment:
         results = _run.judged(workdir)
         task, fitted = self.fit(workdir / "train")
         encoder, heard = bundles.load(self.heard_by), np.load(workdir / "train/voices.npy")
-        names, own = np.unique(self.speakers[self.train], return_inverse=True)
-        voices = np.stack([heard[self.train[own == number]].sum(axis=0) for number in range(len(names))])
-        rows = [self.clips.rows[index] for index in self.train]
+        train = self.train[self.speeds[self.train] == 1]
+        names, own = np.unique(self.speakers[train], return_inverse=True)
+        voices = np.stack([heard[train[own == number]].sum(axis=0) for number in range(len(names))])
+        rows = [self.clips.rows[index] for index in train]
         sexes = {row["speaker"]: row["labels"].get("sex", UNKNOWN) for row in rows}
         bundle = bundles.Talker(
             "synthesis",
@@ -268,7 +271,8 @@ class Experiment:
         path = workdir / "voices.npy"
         if not path.exists():
             encoder = bundles.load(self.heard_by)
-            heard = np.stack([encoder.embed(row["path"]) for row in self.clips.rows])  # [clips, E]
+            paths = (row["path"] for row in self.clips.rows)
+            heard = np.stack([_hear(encoder, *clip) for clip in zip(paths, self.speeds, strict=True)])  # [clips, E]
             with path.open("wb") as file:
                 np.save(file, heard)
         return np.load(path)
@@ -295,14 +299,18 @@ class Experiment:
         config = self.config
         good = np.array([index for index in range(len(self.clips)) if index not in self.problems])
         corpora, unseen = np.array(self.clips.corpora), np.zeros(len(self.clips), bool)
+        pairs = zip(self.speakers, self.speeds, strict=True)
+        people = np.array([speaker.removesuffix(f"@{speed:g}") for speaker, speed in pairs])  # at whatever speed
         for corpus in np.unique(corpora):
-            names = np.unique(self.speakers[corpora == corpus])
+            names = np.unique(people[corpora == corpus])
             count = 0 if self.heard_by == TABLE else min(config.hold_out_voices, len(names) // 5)
             names = np.random.default_rng(config.seed).permutation(names)[:count]
-            unseen |= (corpora == corpus) & np.isin(self.speakers, names)
+            unseen |= (corpora == corpus) & np.isin(people, names)
         lots = np.array([zlib.crc32(f"{config.seed} {words}".encode()) / 2**32 for words in self.words])
         held_out, judged = lots < config.hold_out_texts, lots < config.hold_out_texts / 2
         self.train = good[~unseen[good] & ~held_out[good]]
+        # Played at another speed, a clip is learnt from, but tells nobody how people speak.
+        self.natural = good = good[self.speeds[good] == 1]
         self.validation = good[~unseen[good] & held_out[good] & ~judged[good]]
         self.test_seen = good[~unseen[good] & judged[good]]
         self.test_unseen = good[unseen[good] & judged[good]]
@@ -332,6 +340,14 @@ class Experiment:
         return loaders.make_pair_loader(
             self.clips, indices, self.symbols, voices, settings, partners=partners, references=references, **options
         )
+
+
+def _hear(encoder: bundles.Verifier, path: str, speed: float) -> np.ndarray:
+    """The embedding [E] of the voice in a recording that is played at a speed."""
+    if speed == 1:
+        return encoder.embed(path)
+    samples, rate = files.read(path)
+    return encoder.embed(samples, round(rate * speed))
 
 
 def _row(side: str, one: dict) -> str:

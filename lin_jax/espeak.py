@@ -19,16 +19,23 @@ def installed() -> bool:
 
 
 @functools.cache
-def library() -> tuple[ctypes.CDLL, int]:
-    """The library, started, and the sample rate of its sound in Hz; TextError if it is missing or does not start."""
+def library(data: str = "") -> tuple[ctypes.CDLL, int]:
+    """The library, started, and the sample rate of its sound in Hz.
+
+    Args:
+      data: folder of its voices and dictionaries, if not its own.
+
+    Raises:
+      TextError: it is missing or does not start.
+    """
     if not installed():
         raise TextError("espeak-ng is not installed: pip install 'lin_jax[tts]'")
     import espeakng_loader
 
-    espeak, data = ctypes.CDLL(espeakng_loader.get_library_path()), espeakng_loader.get_data_path().encode()
-    sample_rate = espeak.espeak_Initialize(RETRIEVAL, 0, data, 0)
+    espeak, data = ctypes.CDLL(espeakng_loader.get_library_path()), data or espeakng_loader.get_data_path()
+    sample_rate = espeak.espeak_Initialize(RETRIEVAL, 0, data.encode(), 0)
     if sample_rate <= 0:
-        raise TextError(f"espeak-ng cannot start with its data in {data.decode()}: pip install 'lin_jax[tts]' again")
+        raise TextError(f"espeak-ng cannot start with its data in {data}: pip install 'lin_jax[tts]' again")
     espeak.espeak_TextToPhonemes.restype = ctypes.c_char_p
     espeak.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
     return espeak, sample_rate

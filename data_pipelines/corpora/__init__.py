@@ -28,13 +28,17 @@ SEXES = {"F": "female", "M": "male"}
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
-    """One recording: where it lies, who speaks, what is said, and what is known about it."""
+    """One recording: where it lies, who speaks, what is said, what is known about it, and at what speed it is played.
+
+    Played at another speed than 1, pitch and all, it is someone else who speaks; see `at_speeds`.
+    """
 
     id: str
     path: Path
     speaker: str
     text: str = ""
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
+    speed: float = 1.0
 
 
 def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
@@ -55,6 +59,24 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}: choose one of {', '.join(CORPORA)}")
     return unique(importlib.import_module(CORPORA[name]).load(Path(audio_dir), **options))
+
+
+def at_speeds(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:
+    """Utterances as they are and, for each of the speeds, played at it as those of a further speaker, NAME@SPEED.
+
+    H. Yamamoto et al., "Speaker augmentation and bandwidth extension for deep speaker embedding", Interspeech 2019.
+
+    Raises:
+      CorpusError: a speed that is 1, below 0.5 or above 2.
+    """
+    utterances, speeds = list(utterances), list(speeds)
+    if any(not 0.5 <= speed <= 2 or speed == 1 for speed in speeds):
+        raise CorpusError(f"speeds {', '.join(f'{speed:g}' for speed in speeds)}: choose from 0.5 to 2, and not 1")
+    return utterances + [
+        dataclasses.replace(one, id=f"{one.id}@{speed:g}", speaker=f"{one.speaker}@{speed:g}", speed=speed)
+        for speed in speeds
+        for one in utterances
+    ]
 
 
 def unique(utterances: Iterable[Utterance]) -> list[Utterance]:

@@ -37,6 +37,34 @@ def voices(language: str) -> list[tuple[str, str]]:
     return [(f"{accent}+{voice}", sex) for accent in ACCENTS[language] for voice, sex in turns]
 
 
+def draw(rng: np.random.Generator, sex: str) -> str:
+    """A voice that nobody has, as the text of an espeak-ng variant: of random throat, pitch and manner.
+
+    The frequencies of the nine formants go up and down together, as with the length of a vocal tract, and each a little
+    besides; so do their heights and widths, which make the timbre.
+    """
+    (short, long), (low, high) = ((1.02, 1.28), (130, 260)) if sex == "female" else ((0.82, 1.08), (62, 130))
+    tract, pitch, tilt = rng.uniform(short, long), rng.uniform(low, high), rng.uniform(-0.06, 0.04)
+    lines = [
+        "language variant",
+        "name drawn",
+        f"gender {sex}",
+        f"pitch {pitch:.0f} {pitch * rng.uniform(1.2, 1.8):.0f}",
+        f"intonation {rng.integers(1, 5)}",
+        f"flutter {rng.integers(0, 16)}",
+        f"roughness {rng.integers(0, 5)}",
+        f"voicing {rng.integers(50, 160)}",
+        "consonants {} {}".format(*rng.integers(60, 180, 2)),
+    ]
+    if rng.random() < 0.5:
+        lines.append("tone 100 255 600 {} 1200 {} 2000 {} 3000 {}".format(*sorted(rng.integers(20, 256, 4))[::-1]))
+    for number in range(9):
+        frequency = 100 * tract * rng.normal(1, 0.06)
+        height, width = 100 * 10 ** (tilt * (number - 2)) * rng.lognormal(0, 0.2), 100 * rng.lognormal(0, 0.25)
+        lines.append(f"formant {number} {frequency:.0f} {height:.0f} {width:.0f}")
+    return "\n".join(lines) + "\n"
+
+
 OPENING = (  # what is said first, in English
     "The kettle is on and the bread is still warm.",
     "We left the garden gate open all night.",
@@ -84,6 +112,7 @@ def generate(
     seed: int = 0,
     *,
     styles: Sequence[str] = tuple(STYLES),
+    drawn: bool = False,
     chorus: int = 0,
     language: str = "en",
     texts: Sequence[str] = (),
@@ -92,10 +121,11 @@ def generate(
 
     Args:
       out_dir: folder to make it in.
-      speakers: voices, female and male in turn, at most those of the language.
+      speakers: voices, female and male in turn; at most those of the language, unless they are drawn.
       clips: clips for each voice in each style.
-      seed: of the spread of rate, pitch and loudness.
+      seed: of the spread of rate, pitch and loudness, and of the voices that are drawn.
       styles: names of the `STYLES` that each voice speaks in.
+      drawn: whether the voices are drawn, each another one, and not those that espeak-ng has.
       chorus: voices that say the same sentences, while the next ones go on with others; 0 has all say the same.
       language: "en" or "ru".
       texts: what is said first, before sentences that are made.
@@ -107,11 +137,14 @@ def generate(
         raise CorpusError(f"unknown language {language!r}: choose {' or '.join(ACCENTS)}")
     if unknown := set(styles) - set(STYLES) or not styles:
         raise CorpusError(f"unknown styles {unknown}: choose from {', '.join(STYLES)}")
-    most = len(voices(language))
+    most = 9999 if drawn else len(voices(language))
     if not 1 <= speakers <= most or clips < 1 or chorus < 0:
-        raise CorpusError(f"{speakers} speakers with {clips} clips: choose 1 to {most} speakers and 1 or more clips")
+        raise CorpusError(
+            f"{speakers} speakers with {clips} clips: choose 1 to {most} speakers, or drawn ones, and 1 or more clips"
+        )
     out_dir, digest = Path(out_dir), hashlib.sha256("\n".join(texts).encode()).hexdigest()
     made = {"speakers": speakers, "clips": clips, "seed": seed, "styles": list(styles), "chorus": chorus}
+    made |= {"drawn": True} if drawn else {}
     made |= {"language": language, "texts": digest if texts else ""}
     note = out_dir / "synthetic.json"
     if (out_dir / "table.csv").exists():
@@ -123,10 +156,13 @@ def generate(
     groups = -(-speakers // chorus) if chorus else 1
     opening = texts or (OPENING if language == "en" else ())
     said = list(itertools.islice(itertools.chain(opening, sentences.make(language)), groups * clips))
-    rows = []
-    for number, voice in enumerate(voices(language)[:speakers]):
+    rows, own = [], f"{ACCENTS[language][0]}+drawn"
+    names = [(own, "female"), (own, "male")] * speakers if drawn else voices(language)
+    for number, (voice, sex) in enumerate(names[:speakers]):
         first = (number // chorus if chorus else 0) * clips
-        rows.append(_rows(number, voice, styles, said[first : first + clips], seed))
+        rows.append(_rows(number, voice, sex, styles, said[first : first + clips], seed))
+        if drawn:
+            rows[-1][0]["variant"] = draw(np.random.default_rng([seed, number]), sex)
     try:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(_speak, itertools.repeat(out_dir), rows))
@@ -141,9 +177,8 @@ def generate(
         raise CorpusError(f"cannot write {out_dir} ({error.strerror}): free space or permissions") from error
 
 
-def _rows(number: int, voice: tuple[str, str], styles: Sequence[str], said: list[str], seed: int) -> list[dict]:
+def _rows(number: int, voice: str, sex: str, styles: Sequence[str], said: list[str], seed: int) -> list[dict]:
     """What one speaker says, and how."""
-    voice, sex = voice
     speaker = f"{number:02d}_{voice.replace('+', '_')}"
     rows = []
     for (kind, (style, mean)), (clip, text) in itertools.product(enumerate(STYLES.items()), enumerate(said)):

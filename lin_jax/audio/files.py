@@ -63,13 +63,14 @@ def find(folder) -> list[Path]:
     return sorted(found)
 
 
-def load(source, config: FrontendConfig, *, sample_rate: int | None = None) -> np.ndarray:
+def load(source, config: FrontendConfig, *, sample_rate: int | None = None, speed: float = 1.0) -> np.ndarray:
     """The waveform that the front end hears: mono, at its rate, checked, trimmed and levelled as `config` says.
 
     Args:
       source: path of an audio file, or samples [N] or [N, channels], floats in ±1 or 16- or 32-bit integers.
       config: the front end.
       sample_rate: of `source` in Hz; required for samples, not used for a path.
+      speed: at which it is played, pitch and all.
 
     Returns:
       float32 [N]; AudioError if there is no usable sound.
@@ -77,12 +78,12 @@ def load(source, config: FrontendConfig, *, sample_rate: int | None = None) -> n
     config.validate()
     if isinstance(source, str | os.PathLike):
         name = str(source)
-        samples, _ = read(source, config.sample_rate)
+        samples, sample_rate = read(source)
     else:
-        name = "samples"
+        name, samples = "samples", _mono(_as_float32(source))
         if sample_rate is None:
             raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
-        samples = resample(_mono(_as_float32(source)), sample_rate, config.sample_rate)
+    samples = resample(samples, round(sample_rate * speed), config.sample_rate)
     check(samples, name, min_samples=config.win_length)
     if config.trim_db is not None:
         samples = trim_silence(samples, config.trim_db)

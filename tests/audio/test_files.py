@@ -174,6 +174,8 @@ def test_load_is_the_same_from_file_and_from_samples(tmp_path):
     np.testing.assert_array_equal(heard, files.load(stereo, config, sample_rate=48000))
     assert RATE <= len(heard) < 1.3 * RATE  # the silence is gone, but for the grain of the frames
     assert np.abs(heard).max() == pytest.approx(10 ** (-3 / 20), rel=1e-3)
+    faster = files.load(tmp_path / "a.wav", config, speed=1.25)
+    np.testing.assert_array_equal(faster, files.load(stereo, config, sample_rate=60000))
     with pytest.raises(AudioError, match="pass sample_rate="):
         files.load(stereo, config)
     with pytest.raises(AudioError, match="too few"):

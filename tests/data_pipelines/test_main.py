@@ -33,6 +33,14 @@ def test_prepares_with_the_front_end_asked_for(tmp_path, audio, capsys):
     assert made[0]["features"].shape == (41, 13)
 
 
+def test_recordings_at_other_speeds_are_further_speakers(tmp_path, audio, capsys):
+    assert command.main(arguments(tmp_path, "--speeds", "0.8", "1.25", "--frontend.trim_db=none")) == 0
+    assert capsys.readouterr().out.startswith("6 clips (0.0 min, 6 speakers) are in ")
+    made = features.open_features(tmp_path / "out")
+    assert set(made.speakers) == {"s1", "s1@0.8", "s1@1.25", "s2", "s2@0.8", "s2@1.25"}
+    assert {row["speed"]: row["seconds"] for row in made.rows} == pytest.approx({1: 0.4, 0.8: 0.5, 1.25: 0.32})
+
+
 def test_skips_are_named_and_counted_in_the_exit_code(tmp_path, audio):
     (audio / "b.wav").write_text("no sound")
     line = [sys.executable, "-m", "data_pipelines", *arguments(tmp_path, "--store=waveform")]
@@ -54,6 +62,8 @@ HAPPY = "03-01-03-01-01-01-01.wav"
         ("table", [], [], "no table.csv or table.tsv in it: write one"),
         ("table", ["table.csv"], ["--table=no.csv"], "no.csv: No such file or directory: check --table"),
         ("table", ["table.csv"], ["--frontend.n_mels=0"], "n_mels must be positive"),
+        ("table", ["table.csv"], ["--speeds=1"], "speeds 1: choose from 0.5 to 2, and not 1"),
+        ("table", ["table.csv"], ["--speeds=3"], "speeds 3: choose from 0.5 to 2, and not 1"),
         ("table", ["table.csv"], ["--workers=0"], "0 workers: give 1 or more"),
         ("ravdess", [], ["--audio-dir=nowhere"], "nowhere: no such folder; check the path"),
         ("ravdess", [], [], "no audio files; put .wav"),

@@ -1,5 +1,6 @@
 """The synthetic corpus: the same on every run, with the sexes and styles that it claims."""
 
+import numpy as np
 import pytest
 
 from data_pipelines import corpora
@@ -48,7 +49,7 @@ def test_left_alone_when_there_and_refused_when_other(folder):
 
 
 def test_arguments_and_installation_are_checked(tmp_path, monkeypatch):
-    with pytest.raises(CorpusError, match="choose 1 to 72 speakers"):
+    with pytest.raises(CorpusError, match="choose 1 to 72 speakers, or drawn ones"):
         synthetic.generate(tmp_path, speakers=73)
     with pytest.raises(CorpusError, match="choose from calm"):
         synthetic.generate(tmp_path, styles=["bored"])
@@ -72,3 +73,28 @@ def test_choruses_say_the_same_and_others_go_on(tmp_path):
     assert first == second == given
     assert len({*first, *third}) == 4
     assert all(files.read(u.path)[0].std() > 0.005 for u in corpora.load("synthetic", tmp_path))
+
+
+def test_voices_are_drawn(tmp_path):
+    """Each another one, none of those that espeak-ng has, and the same on every run."""
+    pytest.importorskip("espeakng_loader")
+    for run in ("a", "b"):
+        synthetic.generate(tmp_path / run, speakers=3, clips=1, styles=["calm"], drawn=True)
+    first, again = (corpora.load("synthetic", tmp_path / run) for run in ("a", "b"))
+    assert [u.labels["sex"] for u in first] == ["female", "male", "female"]
+    assert [u.speaker for u in first] == ["00_en-us_drawn", "01_en-us_drawn", "02_en-us_drawn"]
+    sounds = [u.path.read_bytes() for u in first]
+    assert sounds == [u.path.read_bytes() for u in again]
+    assert len(set(sounds)) == 3
+    synthetic.generate(tmp_path / "known", speakers=3, clips=1, styles=["calm"])
+    assert not set(sounds) & {u.path.read_bytes() for u in corpora.load("synthetic", tmp_path / "known")}
+    with pytest.raises(CorpusError, match="choose another folder"):
+        synthetic.generate(tmp_path / "a", speakers=3, clips=1, styles=["calm"])
+
+
+def test_a_drawn_voice_is_a_variant_of_espeak():
+    drawn = synthetic.draw(np.random.default_rng(0), "male").splitlines()
+    assert drawn[0] == "language variant"
+    assert "gender male" in drawn
+    assert [line.split()[1] for line in drawn if line.startswith("formant")] == list("012345678")
+    assert drawn != synthetic.draw(np.random.default_rng(1), "male").splitlines()

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from noise_corpus import FRONTEND, make_corpus
 
-from data_pipelines import features
+from data_pipelines import corpora, features
 from experiments import _judgement, synthesis
 from experiments._synthesis import Experiment, JudgeConfig, NetworkConfig, Stages
 from lin_jax import bundles, recognition
@@ -72,6 +72,28 @@ def test_texts_and_voices_are_held_out(folder, config):
     config.longest_seconds = 0.1
     with pytest.raises(ConfigError, match=r"no clip is of use; the first: clip00: .* more than 0\.1"):
         Experiment(config, folder)
+
+
+def test_recordings_at_other_speeds_are_learnt_from_only(config, tmp_path, monkeypatch):
+    """They are held out with their speaker, heard as they are played, and nothing is judged by them."""
+    texts = ("one two", "two three", "one three", "three two one")
+    clips = [dataclasses.replace(u, text=texts[i // 5 % 4]) for i, u in enumerate(make_corpus(tmp_path / "audio"))]
+    features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
+    config.voices, config.hold_out_texts = "speaker", 0.67
+    experiment = Experiment(config, tmp_path / "set")
+    slow = np.flatnonzero(experiment.speeds == 0.8)
+    (unseen,) = set(experiment.speakers[experiment.test_unseen])
+    learnt = set(experiment.speakers[np.intersect1d(slow, experiment.train)])
+    assert learnt == {f"s{number}@0.8" for number in range(5)} - {f"{unseen}@0.8"}
+    judged = (experiment.natural, experiment.validation, experiment.test_seen, experiment.test_unseen)
+    assert not np.isin(slow, np.concatenate(judged)).any()
+    heard = []
+    ear = types.SimpleNamespace(embed=lambda *sound: heard.append(sound) or np.ones(1))
+    monkeypatch.setattr(bundles, "load", lambda name: ear)
+    experiment.voices(tmp_path)
+    assert heard[0] == (str(clips[0].path),)
+    sound, rate = heard[int(slow[0])]
+    assert len(sound) / rate == pytest.approx(0.3 / 0.8, rel=1e-3)
 
 
 class Ear:
