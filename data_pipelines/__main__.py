@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data_pipelines import corpora, features
 from data_pipelines.corpora import UNKNOWN, Utterance
+from lin_jax import compiled
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import exit_code
 
@@ -22,6 +23,7 @@ SHOWN = 10  # skipped recordings, or speakers, named on the terminal; the report
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parse(arguments)
+    compiled.remember()
     return exit_code(lambda: run(args), interrupted="stopped: run the same command again to go on")
 
 

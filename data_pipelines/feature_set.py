@@ -37,8 +37,10 @@ class FeatureSet:
       rows: per clip a dict of id, path, speaker, text, labels, length and seconds.
       stats: the content of stats.json.
       lengths: [clips] int, frames or samples of each clip.
-      speakers: speaker of each clip.
-      corpora: name of the folder that each clip comes from.
+      speakers: [clips] str; one who is played at another speed is another speaker.
+      people: [clips] str, who speaks at whatever speed: nobody may stand on two sides of a split.
+      speeds: [clips] at which each is played.
+      corpora: [clips] str, name of the folder that each clip comes from.
     """
 
     def __init__(self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict):
@@ -47,8 +49,11 @@ class FeatureSet:
         self._read_records = records.read
         self.folder, self.frontend, self.store, self.rows, self.stats = folder, frontend, store, rows, stats
         self.lengths = np.array([row["length"] for row in rows], np.int32)
-        self.speakers = [row["speaker"] for row in rows]
-        self.corpora = [folder.name] * len(rows)
+        self.speakers = np.array([row["speaker"] for row in rows])
+        self.speeds = np.array([row.get("speed", 1.0) for row in rows])
+        pairs = zip(self.speakers.tolist(), self.speeds, strict=True)
+        self.people = np.array([speaker.removesuffix(f"@{speed:g}") for speaker, speed in pairs])
+        self.corpora = np.full(len(rows), folder.name)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -85,7 +90,7 @@ class FeatureSet:
         known = ["speaker", *self.rows[0]["labels"]]
         if name not in known:
             raise FeatureError(f"{self.folder}: no label {name!r}: choose one of {', '.join(known)}")
-        values = self.speakers if name == "speaker" else [row["labels"][name] for row in self.rows]
+        values = self.speakers.tolist() if name == "speaker" else [row["labels"][name] for row in self.rows]
         names = tuple(sorted(set(values)) if names is None else names)
         if extra := sorted(set(values) - set(names)):
             raise FeatureError(
@@ -152,7 +157,7 @@ class JoinedSet(FeatureSet):
             for row in part.rows
         ]
         super().__init__(first.folder.parent, first.frontend, first.store, rows, {})
-        self.corpora = [name for name, part in zip(names, sets, strict=True) for _ in part.rows]
+        self.corpora = np.repeat(names, list(map(len, sets)))
         self._sets, self._starts = list(sets), np.cumsum([0, *map(len, sets)])
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
@@ -172,7 +177,7 @@ class Subset(FeatureSet):
     def __init__(self, whole: FeatureSet, indices: Sequence[int]):
         self._whole, self._indices = whole, np.asarray(indices)
         super().__init__(whole.folder, whole.frontend, whole.store, [whole.rows[index] for index in indices], {})
-        self.corpora = [whole.corpora[index] for index in indices]
+        self.corpora = whole.corpora[self._indices]
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """One clip, as `FeatureSet` gives it."""
@@ -209,7 +214,7 @@ class Segments(FeatureSet):
         if not rows:
             raise FeatureError(f"{whole.folder}: no clip of {len(indices)} is {seconds:g} s long: cut shorter pieces")
         super().__init__(whole.folder, whole.frontend, whole.store, rows, {})
-        self.corpora = [whole.corpora[index] for index, _ in self._places]
+        self.corpora = whole.corpora[[index for index, _ in self._places]]
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """One piece, as `FeatureSet` gives a clip."""
@@ -217,19 +222,21 @@ class Segments(FeatureSet):
         return {self.store: self._whole[clip][self.store][start : start + self._size]}
 
 
-def open_features(folder: str | Path, frontend: FrontendConfig | None = None) -> FeatureSet:
+def open_features(folder: str | Path, frontend: FrontendConfig | None = None, store: str | None = None) -> FeatureSet:
     """Open a prepared feature set, or several as one.
 
     Args:
       folder: what `prepare` wrote; several, with commas between them, make a `JoinedSet`.
       frontend: the front end the features must have been made with; any when None.
+      store: what it must hold; either when None.
 
     Raises:
-      FeatureError: not a feature set, broken, or made with another front end (says which fields differ).
+      FeatureError: not a feature set, broken, made with another front end (says which fields differ), or of another
+        store.
     """
     folders = str(folder).split(",")
     if len(folders) > 1:
-        return JoinedSet([open_features(one, frontend) for one in folders])
+        return JoinedSet([open_features(one, frontend, store) for one in folders])
     folder = Path(folder)
     head = read_head(folder)
     if head is None and folder.with_name(folder.name + ".partial").exists():
@@ -239,6 +246,8 @@ def open_features(folder: str | Path, frontend: FrontendConfig | None = None) ->
     found = FrontendConfig.from_dict(head["frontend"])
     if frontend is not None:
         check_frontend(folder, found, frontend)
+    if store not in (None, head["store"]):
+        raise FeatureError(f"{folder}: holds the {head['store']} store: prepare it with --store {store}")
     with _reading(folder):
         rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
         feature_set = FeatureSet(folder, found, head["store"], rows, read_json(folder / "stats.json"))

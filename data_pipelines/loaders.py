@@ -94,7 +94,7 @@ def make_loader(
         size = samples if feature_set.store == "waveform" else feature_set.frontend.num_frames(samples)
         crop = transforms.RandomCrop(feature_set.store, size)
         if config.clips_per_speaker:
-            clips = _SpeakerBatches(clips, np.asarray(feature_set.speakers)[indices], config, epochs)
+            clips = _SpeakerBatches(clips, feature_set.speakers[indices], config, epochs)
             dataset = grain.MapDataset.source(clips).seed(config.seed)
         else:
             dataset = grain.MapDataset.source(clips).seed(config.seed).shuffle().repeat(epochs)
@@ -200,7 +200,7 @@ def take_turns(feature_set: FeatureSet, indices: Sequence[int], size: int, count
       Pieces [B, N], and a clip of the speaker of each [B] int.
     """
     indices = np.asarray(indices, np.int64)
-    speakers, corpora = np.array(feature_set.speakers)[indices], np.array(feature_set.corpora)[indices]
+    speakers, corpora = feature_set.speakers[indices], feature_set.corpora[indices]
     pieces, clips = [], []
     for corpus in np.unique(corpora):
         said = []

@@ -104,7 +104,7 @@ def read(path: str | Path, clips: FeatureSet, train_speakers: Sequence[str] = ()
 
 
 def _make(clips: FeatureSet, pairs: np.ndarray, train_speakers: Sequence[str]) -> Trials:
-    names = np.asarray(clips.speakers)
+    names = clips.speakers
     if leaked := sorted(set(names[pairs.ravel()]) & set(train_speakers)):
         few = ", ".join(leaked[:5]) + ("…" if len(leaked) > 5 else "")
         raise CorpusError(f"speakers {few} are in trials and in training: judge on speakers that were held out")

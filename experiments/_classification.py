@@ -69,7 +69,7 @@ class Experiment:
         self.config, self.label = config, label
         self.clips = features.open_features(folder).with_label(label)
         self.labels, self.names = self.clips.labels(label, names)
-        self.speakers = np.array(self.clips.speakers)
+        self.speakers = self.clips.people
         self.learnt = np.ones(len(self.labels), bool)
 
     def train(self, workdir: pathlib.Path) -> dict:

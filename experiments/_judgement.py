@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from experiments._synthesis import TABLE, Experiment
+from experiments._synthesis import GRAIN, TABLE, Experiment
 from lin_jax import audio_metrics, bundles, metrics, recognition
 from lin_jax.apps import report
 from lin_jax.audio import files, griffin_lim
@@ -58,7 +58,6 @@ HEALTH = {
 COUNTS = ("skipped", "repeated", "words_skipped", "words_repeated")
 EXPECTED = {"texts": "expecting words as in the texts of the corpora", "english": "expecting any English"}
 SHORTEST_SECONDS = 0.1  # of less no figure is taken
-GRAIN = 16  # symbols, or frames: texts and recordings are padded to its multiples
 
 
 def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
@@ -83,7 +82,6 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     if not sides:
         raise ConfigError("no sentences to judge on: raise hold_out_texts")
     task, fitted = experiment.fit(trained)
-    voices = experiment.voices(trained)[experiment.references()]
     index = np.concatenate(list(sides.values()))
     speakers, texts = experiment.speakers[index], experiment.texts[index]
     partners = _partners(experiment, index) if "speech" in task.sources else np.full(len(index), -1)
@@ -92,11 +90,12 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     vocode = functools.partial(_waveforms, task, vocoder, B=config.batch_size)
 
     _tell("speaking")
-    said, spent = say([experiment.symbols[i] for i in index], voices[index])
+    voices = experiment.heard(trained, task, fitted.variables, index)
+    said, spent = say([experiment.symbols[i] for i in index], voices)
     spoken, frames = {"generated": said}, [experiment.clips[int(i)]["features"] for i in index]
     if (partners >= 0).any():
         sources = [experiment.clips[int(i)]["features"] for i in np.where(partners >= 0, partners, index)]
-        spoken["revoiced"], _ = say(sources, voices[index])
+        spoken["revoiced"], _ = say(sources, voices)
     waves = {system: vocode([one.features for one in its]) for system, its in spoken.items()}
     waves["copied"] = vocode(frames)
     if vocoder:
@@ -125,7 +124,8 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         read = iter(said)
         if length > 1 and rows:
             symbols = [experiment.table.encode(" ".join(experiment.texts[row])) for row in rows]
-            read = iter(say(symbols, voices[[row[0] for row in rows]], times=length)[0])
+            first = [int(np.flatnonzero(index == row[0])[0]) for row in rows]
+            read = iter(say(symbols, {key: values[first] for key, values in voices.items()}, times=length)[0])
         for name, part in joined.items():
             if len(part):
                 own = list(itertools.islice(read, len(part)))
@@ -138,7 +138,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         "step": fitted.best_step or int(fitted.state.step),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"])),
         "train_clips": len(experiment.train),
-        "train_speakers": len(np.unique(experiment.speakers[experiment.train])),
+        "train_speakers": len(np.unique(experiment.clips.people[experiment.train])),
         "real_time_factor": spent / max(seconds, 1e-9),
         "batch_size": config.batch_size,
         "encoder": config.encoder,
@@ -192,7 +192,7 @@ class _Said:
 
 def _sides(experiment: Experiment) -> dict[str, np.ndarray]:
     """The clips to judge on by kind of voice, "seen" in training or "unseen", in each corpus if there are several."""
-    corpora, sides = np.array(experiment.clips.corpora), {}
+    corpora, sides = experiment.clips.corpora, {}
     names = np.unique(corpora)
     for corpus, (kind, clips) in itertools.product(
         names, (("seen", experiment.test_seen), ("unseen", experiment.test_unseen))
@@ -231,14 +231,16 @@ def _partners(experiment: Experiment, index) -> np.ndarray:
     return partners
 
 
-def _say(task: Synthesis, variables, sources: Sequence, voices, *, B: int, times: int = 1) -> tuple[list[_Said], float]:
+def _say(
+    task: Synthesis, variables, sources: Sequence, voices: Mapping[str, np.ndarray], *, B: int, times: int = 1
+) -> tuple[list[_Said], float]:
     """Symbols [L] or frames [T, M] as they are spoken, and the seconds it takes.
 
     Args:
       task: what was trained.
       variables: the same.
       sources: of one kind.
-      voices: of each.
+      voices: of each, as `Experiment.heard` has them.
       B: how many are spoken at once.
       times: how many times as long as the task allows it may take.
     """
@@ -261,7 +263,7 @@ def _say(task: Synthesis, variables, sources: Sequence, voices, *, B: int, times
     for start in range(0, len(order), B):
         rows = np.resize(order[start : start + B], B)  # the last batch is filled up by itself
         padded, lengths = _padded([sources[i] for i in rows], L)
-        batch = {name: padded, number: lengths, "voice": voices[rows]}
+        batch = {name: padded, number: lengths} | {key: values[rows] for key, values in voices.items()}
         if not start:
             speak = speak.lower(variables, batch).compile()
         began = time.perf_counter()

@@ -110,11 +110,10 @@ class Experiment:
         if config.network not in ("spectral", "mel"):
             raise ConfigError(f"unknown network {config.network!r}: choose spectral or mel")
         self.config = config
-        self.clips = features.open_features(folder)
-        if self.clips.store != "waveform":
-            raise ConfigError(f"{folder}: holds features, repair learns from waveforms: prepare with --store=waveform")
-        self.speakers, self.corpora = np.array(self.clips.speakers), np.array(self.clips.corpora)
-        self.split = splits.hold_out(self.speakers, self.corpora, config.hold_out, config.validation, seed=config.seed)
+        self.clips = features.open_features(folder, store="waveform")
+        self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
+        people = self.clips.people
+        self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
         self.noises = features.open_features(config.noise, self.clips.frontend) if config.noise else []
         shuffled = np.random.default_rng(config.seed).permutation(len(self.noises))
         self.unheard_noises, self.heard_noises = np.split(

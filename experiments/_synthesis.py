@@ -12,9 +12,10 @@ import sys
 import zlib
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 
-from data_pipelines import features, loaders, transcripts
+from data_pipelines import features, loaders, transcripts, transforms
 from data_pipelines.corpora import UNKNOWN
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
@@ -29,6 +30,8 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 TABLE = "table"  # voices are those of the training speakers, by number
+TIMBRE_CLIPS = 4  # of a speaker, of which a bundle knows the timbre
+GRAIN = 16  # symbols, or frames: texts and recordings are padded to its multiples
 
 
 @dataclasses.dataclass
@@ -160,8 +163,7 @@ class Experiment:
         self.problems = too_long | self.problems
         if len(self.problems) == len(rows):
             raise ConfigError(f"{folder}: no clip is of use; the first: {rows[0]['id']}: {self.problems[0]}")
-        self.speakers = np.array(self.clips.speakers)
-        self.speeds = np.array([row.get("speed", 1.0) for row in rows])
+        self.speakers, self.speeds = self.clips.speakers, self.clips.speeds
         self.texts = np.array([row["text"] for row in rows])
         # What is said, however it is written: by this a sentence is held out, in every corpus and in every training.
         self.words = np.array([" ".join(re.findall(r"\w+", row["text"].lower())) for row in rows])
@@ -205,6 +207,13 @@ class Experiment:
         train = self.train[self.speeds[self.train] == 1]
         names, own = np.unique(self.speakers[train], return_inverse=True)
         voices = np.stack([heard[train[own == number]].sum(axis=0) for number in range(len(names))])
+        said = [train[own == number][:TIMBRE_CLIPS] for number in range(len(names))]
+        timbre = self.timbre(task, fitted.variables, np.concatenate(said), heard)
+        whose = np.repeat(np.arange(len(names)), list(map(len, said)))
+        spectra, colours = (
+            np.stack([timbre[name][whose == number].mean(axis=0) for number in range(len(names))])
+            for name in ("spectrum", "colour")
+        )
         rows = [self.clips.rows[index] for index in train]
         sexes = {row["speaker"]: row["labels"].get("sex", UNKNOWN) for row in rows}
         bundle = bundles.Talker(
@@ -215,6 +224,8 @@ class Experiment:
             task.mean,
             task.std,
             voices=voices / np.linalg.norm(voices, axis=1, keepdims=True),
+            spectra=spectra,
+            colours=colours,
             names=tuple(names.tolist()),
             sexes=tuple("" if sexes[name] == UNKNOWN else sexes[name] for name in names),
             table=self.table,
@@ -277,6 +288,24 @@ class Experiment:
                 np.save(file, heard)
         return np.load(path)
 
+    def heard(self, workdir: pathlib.Path, task: Synthesis, variables, clips) -> dict[str, np.ndarray]:
+        """The voices in which some clips are said: "voice" [B, …] and, unless it is a number, what `timbre` finds."""
+        voices, references = self.voices(workdir), self.references()[clips]
+        known = {} if self.heard_by == TABLE else self.timbre(task, variables, references, voices)
+        return {"voice": voices[references]} | known
+
+    def timbre(self, task: Synthesis, variables, clips, voices: np.ndarray) -> dict[str, np.ndarray]:
+        """What `Synthesis.timbre` finds in some clips, each said again in its own of the voices [clips, E]."""
+        find, size = jax.jit(task.timbre), self.config.judge.batch_size
+        most, found = -(-self.clips.lengths[clips].max() // GRAIN) * GRAIN, []
+        for start in range(0, len(clips), size):
+            rows = np.resize(clips[start : start + size], size)  # the last batch is filled up by itself
+            fitted = [transforms.fit(self.clips[int(clip)], "features", most) for clip in rows]
+            source, length = (np.stack([clip[name] for clip in fitted]) for name in ("features", "num_frames"))
+            batch = {"source": source, "num_source_frames": length, "voice": voices[rows]}
+            found.append(jax.device_get(find(variables, batch)))
+        return {name: np.concatenate([one[name] for one in found])[: len(clips)] for name in found[0]}
+
     def references(self) -> np.ndarray:
         """For each clip that is judged, the one in which its voice is heard [clips] int: another of its speaker."""
         chosen = np.arange(len(self.clips))
@@ -298,9 +327,7 @@ class Experiment:
         """Clips to train on, to watch by and to judge on; no text, and no held-out voice, is in training as well."""
         config = self.config
         good = np.array([index for index in range(len(self.clips)) if index not in self.problems])
-        corpora, unseen = np.array(self.clips.corpora), np.zeros(len(self.clips), bool)
-        pairs = zip(self.speakers, self.speeds, strict=True)
-        people = np.array([speaker.removesuffix(f"@{speed:g}") for speaker, speed in pairs])  # at whatever speed
+        people, corpora, unseen = self.clips.people, self.clips.corpora, np.zeros(len(self.clips), bool)
         for corpus in np.unique(corpora):
             names = np.unique(people[corpora == corpus])
             count = 0 if self.heard_by == TABLE else min(config.hold_out_voices, len(names) // 5)

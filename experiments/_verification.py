@@ -90,8 +90,9 @@ class Experiment:
             raise ConfigError(f"unknown network {config.network!r}: choose residual or small")
         self.config = config
         self.clips = features.open_features(folder)
-        self.speakers, self.corpora = np.array(self.clips.speakers), np.array(self.clips.corpora)
-        self.split = splits.hold_out(self.speakers, self.corpora, config.hold_out, config.validation, seed=config.seed)
+        self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
+        people = self.clips.people
+        self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
 
     def fit(self, workdir: pathlib.Path, *, everything: bool = False) -> tuple[Verification, loop.Result]:
         """Train on the training speakers, or on everything; go on, or return at once, where that was done before."""
@@ -156,7 +157,7 @@ class Experiment:
                 if figures["same_sex"]:
                     kept = listed.same_sex
                     curves["same sex"] = metrics.det_curve(scores[kept], listed.same[kept])[:2]
-                names = [name.rpartition("/")[2] for name in np.asarray(clips.speakers)[indices]]
+                names = [name.rpartition("/")[2] for name in clips.speakers[indices]]
                 plots = {
                     "det": report.plot_det(curves, workdir / f"{corpus}_det.png"),
                     "scores": report.plot_scores(

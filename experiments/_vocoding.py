@@ -87,13 +87,10 @@ class Experiment:
 
     def __init__(self, config: Config, folder: pathlib.Path):
         self.config = config
-        self.clips = features.open_features(folder)
-        if self.clips.store != "waveform":
-            raise ConfigError(
-                f"{folder}: holds features, a vocoder learns from waveforms: prepare with --store=waveform"
-            )
-        self.speakers, self.corpora = np.array(self.clips.speakers), np.array(self.clips.corpora)
-        self.split = splits.hold_out(self.speakers, self.corpora, config.hold_out, config.validation, seed=config.seed)
+        self.clips = features.open_features(folder, store="waveform")
+        self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
+        people = self.clips.people
+        self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
 
     def fit(self, workdir: pathlib.Path) -> tuple[Vocoding, loop.Result]:
         """Train on the training speakers; go on, or return at once, where that was done before."""

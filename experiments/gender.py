@@ -149,7 +149,7 @@ def _judge(experiment, heard, workdir) -> dict:
 
     nobody = labels == NAMES.index(NO_SPEECH)
     adults = ~nobody & ~children
-    corpus = np.array(experiment.clips.corpora)
+    corpus = experiment.clips.corpora
     groups = {name: adults & (corpus == name) for name in np.unique(corpus[adults])}
     groups |= {"children": children, "no speech": nobody}
 

@@ -100,6 +100,8 @@ def talker(encoder="speaker", **changes) -> bundles.Talker:
         mean=np.full(M, -40.0, np.float32),
         std=np.full(M, 10.0, np.float32),
         voices=learnt,
+        spectra=np.repeat(np.float32([[-75.0, -80.0], [-80.0, -75.0]]), 8, axis=1),
+        colours=np.zeros((2, M), np.float32),
         names=("Low", "High"),
         sexes=("male", "female"),
         encoder=str(encoder),

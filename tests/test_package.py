@@ -15,6 +15,7 @@ LEARNING = SIGNAL | {"lin_jax.models", "lin_jax.losses", "lin_jax.metrics", "lin
 ARROWS = {
     "lin_jax.errors": set(),
     "lin_jax.audio": set(),
+    "lin_jax.compiled": set(),
     "lin_jax.espeak": set(),
     "lin_jax.text": {"lin_jax.espeak"},
     "lin_jax.losses": SIGNAL,
@@ -26,9 +27,9 @@ ARROWS = {
     "lin_jax.training": LEARNING | {"lin_jax.tasks"},
     "lin_jax.bundles": LEARNING | {"lin_jax.tasks", "lin_jax.text"},
     "lin_jax": {"lin_jax.bundles"},
-    "lin_jax.apps": LEARNING | {"lin_jax.tasks", "lin_jax.text", "lin_jax.bundles", "lin_jax"},
+    "lin_jax.apps": LEARNING | {"lin_jax.compiled", "lin_jax.tasks", "lin_jax.text", "lin_jax.bundles", "lin_jax"},
 }
-ARROWS["data_pipelines"] = SIGNAL | {"lin_jax.espeak", "lin_jax.text"}
+ARROWS["data_pipelines"] = SIGNAL | {"lin_jax.compiled", "lin_jax.espeak", "lin_jax.text"}
 ARROWS["experiments"] = {*ARROWS}
 
 

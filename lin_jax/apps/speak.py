@@ -159,7 +159,7 @@ def _check_format(out: str, bundle: Talker):
 
 
 def _voice(bundle: Talker, args):
-    """The voice that was asked for: a name, or the embedding of who is heard; None if none was."""
+    """The voice that was asked for: a name, or what is heard in recordings; None if none was."""
     from lin_jax.audio import files
 
     if not args.voice:

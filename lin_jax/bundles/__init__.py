@@ -4,7 +4,7 @@ from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
 from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, load_vocoder, save, shipped
 from lin_jax.bundles.repairer import Caution, Repaired, Repairer
-from lin_jax.bundles.talker import Piece, Speech, Talker
+from lin_jax.bundles.talker import Piece, Speech, Talker, TalkerVoice
 from lin_jax.bundles.verifier import Verdict, Verifier, Voice
 from lin_jax.bundles.vocoder import Vocoder
 
@@ -22,6 +22,7 @@ __all__ = [
     "Segment",
     "Speech",
     "Talker",
+    "TalkerVoice",
     "Verdict",
     "Verifier",
     "Vocoder",

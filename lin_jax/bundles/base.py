@@ -34,6 +34,7 @@ class Bundle:
 
     task: ClassVar[str]  # what kind it is, in bundle.json
     arrays: ClassVar[tuple[str, ...]] = ()  # attributes kept with the weights
+    rounded: ClassVar[tuple[str, ...]] = ()  # those of them that are kept as roughly as the network's parameters
     optional_arrays: ClassVar[tuple[str, ...]] = ()  # likewise, but None where a bundle has none
 
     def settings(self) -> dict:

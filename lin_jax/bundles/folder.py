@@ -46,7 +46,8 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
       folder: where to.
       bundle: what to save.
       card: the model card in Markdown: what it is for, what it was trained on, how it was measured, its licence.
-      dtype: of the network's parameters on the disk, "float32" or "float16" (half the size); in memory float32.
+      dtype: of the network's parameters, and of the bundle's `rounded`, on the disk: "float32" or "float16" (half the
+        size); in memory float32.
 
     Returns:
       The folder; BundleError if the network is unknown to `NETWORKS`, its settings are not JSON, or the disk is full.
@@ -59,7 +60,8 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         for name, leaf in traverse_util.flatten_dict(bundle.variables, sep="/").items()
     }
     present = [name for name in bundle.optional_arrays if getattr(bundle, name) is not None]
-    flat |= {name: np.asarray(getattr(bundle, name), np.float32) for name in (*bundle.arrays, *present)}
+    arrays = {name: getattr(bundle, name) for name in (*bundle.arrays, *present)}
+    flat |= {name: np.asarray(value, dtype if name in bundle.rounded else np.float32) for name, value in arrays.items()}
     weights = to_bytes({name: np.asarray(leaf, order="C") for name, leaf in flat.items()})
     described = {
         "format": FORMAT,

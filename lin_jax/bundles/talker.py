@@ -49,6 +49,21 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class TalkerVoice:
+    """A voice to speak in.
+
+    Attributes:
+      embedding: what the speaker bundle hears in it, float32 unit vector [E].
+      spectrum: mean level of each mel band while it speaks, in decibels, float32 [M].
+      colour: what the synthesizer lacks of that, in decibels, float32 [M]; see `Synthesis.timbre`.
+    """
+
+    embedding: np.ndarray
+    spectrum: np.ndarray
+    colour: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Speech:
     """Synthetic speech.
 
@@ -93,6 +108,8 @@ class Talker(Bundle):
       mean: of each feature over the training frames [M].
       std: its standard deviation [M].
       voices: of the speakers it learnt from, as `encoder` hears them [V, E].
+      spectra: of the same, the mean frames [V, M].
+      colours: of the same, what the network lacks of that [V, M].
       names: of these speakers (V).
       sexes: of the same, "female", "male" or "" (V).
       table: the symbols of its texts.
@@ -108,6 +125,8 @@ class Talker(Bundle):
     mean: np.ndarray
     std: np.ndarray
     voices: np.ndarray
+    spectra: np.ndarray
+    colours: np.ndarray
     names: tuple[str, ...]
     sexes: tuple[str, ...]
     table: reading.SymbolTable
@@ -120,7 +139,8 @@ class Talker(Bundle):
     vocoder: str = ""
 
     task: ClassVar[str] = "synthesis"
-    arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices")
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices", "spectra", "colours")
+    rounded: ClassVar[tuple[str, ...]] = ("voices", "spectra", "colours")
 
     def settings(self) -> dict:
         """See `Bundle`."""
@@ -152,7 +172,7 @@ class Talker(Bundle):
             vocoder=settings["vocoder"],
         )
 
-    def voice(self, sources, sample_rate: int | None = None, repair: bool = False) -> np.ndarray:
+    def voice(self, sources, sample_rate: int | None = None, repair: bool = False) -> TalkerVoice:
         """A voice to speak in: a learnt one, or that of somebody who is heard.
 
         Args:
@@ -162,7 +182,7 @@ class Talker(Bundle):
           repair: whether recordings are restored by the repair bundle before.
 
         Returns:
-          float32 unit vector [E].
+          The `TalkerVoice`.
 
         Raises:
           AudioError: a recording cannot be read, is silent or too short, or nobody speaks in it.
@@ -171,8 +191,10 @@ class Talker(Bundle):
         sources = sources if isinstance(sources, list | tuple) else [sources]
         if not sources:
             raise AudioError("a voice of no recordings: give one at least, or the name of a learnt voice")
-        total = np.sum([self._heard(source, sample_rate, repair) for source in sources], axis=0, dtype=np.float64)
-        return (total / np.linalg.norm(total)).astype(np.float32)
+        heard = [self._heard(source, sample_rate, repair) for source in sources]
+        total = np.sum([voice.embedding for voice in heard], axis=0, dtype=np.float64)
+        spectrum, colour = np.mean([(voice.spectrum, voice.colour) for voice in heard], axis=0, dtype=np.float32)
+        return TalkerVoice((total / np.linalg.norm(total)).astype(np.float32), spectrum, colour)
 
     def speak(
         self, text: str, voice=None, speed: float = 1.0, progress: Callable[[float], None] = lambda sentences: None
@@ -183,7 +205,7 @@ class Talker(Bundle):
 
         Args:
           text: what to say.
-          voice: embedding [E], or whatever `Talker.voice` takes other than waveforms; None is the first learnt one.
+          voice: a `TalkerVoice`, or whatever `Talker.voice` takes other than waveforms; None is the first learnt one.
           speed: 0.5 to 2; the pitch stays.
           progress: is told of every sentence that is finished.
 
@@ -196,10 +218,10 @@ class Talker(Bundle):
           ConfigError: another speed, or a bundle that reads no texts.
         """
         self._check("text", speed)
-        embedding, name = self._chosen(voice)
+        voice, name = self._chosen(voice)
         sentences = self._read(text)
         jobs = [_Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in sentences]
-        sounds = self._sounds(jobs, embedding, speed, progress)
+        sounds = self._sounds(jobs, voice, speed, progress)
         ends = [bool(re.search(r"[.!?…。！？]\W*$", said)) for said, _ in sentences]
         pauses = [SENTENCE_PAUSE if end else PHRASE_PAUSE for end in ends]
         gaps = [0.0, *(pause / speed for pause in pauses[:-1]), 0.0]
@@ -236,7 +258,7 @@ class Talker(Bundle):
         rate, given = self.frontend.sample_rate, self.rate(source, sample_rate)
         as_it_is = dataclasses.replace(self.frontend, trim_db=None, level="none")
         samples = files.load(source, as_it_is, sample_rate=given)
-        embedding, name = self._chosen(voice)
+        voice, name = self._chosen(voice)
         found = phrases(samples, rate, self.trained_seconds)
         spans = [(start, end) for start, end in found if end - start >= self.frontend.win_length]
         if not spans:
@@ -247,7 +269,7 @@ class Talker(Bundle):
             done = (len(samples) if end == spans[-1][1] else end) - before
             jobs.append(_Job(phrase, ALWAYS + SLOWEST_SPEECH * len(phrase) / rate, done / rate))
             before += done
-        sounds = self._sounds(jobs, embedding, speed, progress)
+        sounds = self._sounds(jobs, voice, speed, progress)
         edges = [(0, 0), *spans, (len(samples), len(samples))]
         gaps = [(after[0] - before[1]) / rate / speed for before, after in itertools.pairwise(edges)]
         speech = self._joined(sounds, gaps, [""] * len(spans), name)
@@ -266,24 +288,22 @@ class Talker(Bundle):
         if not SPEEDS[0] <= speed <= SPEEDS[1]:
             raise ConfigError(f"speed {speed:g}: speech is stretched by little only; choose one from 0.5 to 2")
 
-    def _chosen(self, voice) -> tuple[np.ndarray, str]:
-        """The embedding [E] of what was given as a voice, and its name if it is a learnt one."""
-        if voice is None:
-            return self.voices[0], self.names[0]
-        E = self.voices.shape[1]
-        if not is_path(voice) and not isinstance(voice, list | tuple):
-            voice = np.asarray(voice)
-            if voice.shape != (E,) or not np.isfinite(voice).all():
-                raise ConfigError(f"a voice {voice.shape}: give the embedding [{E}] that Talker.voice returns")
+    def _chosen(self, voice) -> tuple[TalkerVoice, str]:
+        """What was given as a voice, and its name if it is a learnt one."""
+        if isinstance(voice, TalkerVoice):
             return voice, ""
+        voice = self.names[0] if voice is None else voice
+        if not is_path(voice) and not isinstance(voice, list | tuple):
+            raise ConfigError(f"a {type(voice).__name__} as voice: give a name, a path, or what Talker.voice returns")
         return self.voice(voice), voice if isinstance(voice, str) and voice in self.names else ""
 
-    def _heard(self, source, sample_rate, repair: bool) -> np.ndarray:
-        """The voice [E] of one source."""
+    def _heard(self, source, sample_rate, repair: bool) -> TalkerVoice:
+        """The voice of one source."""
         from lin_jax.audio import files
 
         if isinstance(source, str) and source in self.names:
-            return self.voices[self.names.index(source)]
+            number = self.names.index(source)
+            return TalkerVoice(self.voices[number], self.spectra[number], self.colours[number])
         if is_path(source):
             name = str(source)
             try:
@@ -308,7 +328,12 @@ class Talker(Bundle):
                 f"{self.encoder}: hears a voice as {len(voice.embedding)} numbers, not {self.voices.shape[1]}; "
                 "install the speaker bundle that the voices were learnt with"
             )
-        return voice.embedding
+        waveform, rate = files.load(samples, self.frontend, sample_rate=rate), self.frontend.sample_rate
+        waveform = waveform[: round(self.trained_seconds * rate)]
+        batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
+        with self.weights_fit():
+            found = self._timbre(self._constants, *batch, voice.embedding[None])
+        return TalkerVoice(voice.embedding, *(np.asarray(found[name])[0] for name in ("spectrum", "colour")))
 
     def _read(self, text: str) -> list[tuple[str, np.ndarray]]:
         """Sentences of at most `longest` symbols, and these [L]; one that cannot be read is named in a warning."""
@@ -346,7 +371,8 @@ class Talker(Bundle):
             unit = SYMBOLS if sources[0].dtype == np.int32 else round(SOURCE_SECONDS * rate)
             batch = padded(sources, _size(len(sources[0]), unit))
             with self.weights_fit():
-                said = self._say(self._constants, *batch, np.tile(np.float32(voice), (B, 1)))
+                voices = (np.tile(np.float32(one), (B, 1)) for one in (voice.embedding, voice.spectrum, voice.colour))
+                said = self._say(self._constants, *batch, *voices)
             for i, frames, count, stopped in zip(chosen, *map(np.asarray, said), strict=False):
                 if not stopped:
                     count = min(count, round(jobs[i].most_seconds * rate / hop))
@@ -429,27 +455,44 @@ class Talker(Bundle):
         return jax.device_put((self.variables, self.mean, self.std))
 
     @functools.cached_property
+    def _timbre(self):
+        import jax
+
+        from lin_jax.audio.frontend import extract
+
+        @jax.jit
+        def timbre(constants, source, length, voice):  # [B, N], [B], [B, E]
+            frames, count = extract(self.frontend, source, length)
+            batch = {"source": frames, "num_source_frames": count, "voice": voice}
+            return self._task(constants).timbre(constants[0], batch)
+
+        return timbre
+
+    @functools.cached_property
     def _say(self):
         import jax
         import jax.numpy as jnp
 
         from lin_jax.audio.frontend import extract
-        from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
-
-        config = SynthesisConfig(max_seconds=self.max_seconds, source_mfcc=self.source_mfcc)
 
         @jax.jit
-        def say(constants, source, length, voice):  # [B, L] or [B, N], [B], [B, E] -> [B, T, M], [B], [B]
-            variables, mean, std = constants
-            # Its training task is asked, so that serving cannot drift from training.
-            task = Synthesis(self.model, self.frontend, mean, std, voice.shape[1], self.sources, config)
+        def say(constants, source, length, voice, spectrum, colour):  # [B, L] or [B, N], [B], [B, E], [B, M] twice
             batch = {"symbols": source, "num_symbols": length}
             if not jnp.issubdtype(source.dtype, jnp.integer):
                 batch = dict(zip(("source", "num_source_frames"), extract(self.frontend, source, length), strict=True))
-            said = task.predict(variables, batch | {"voice": voice})
-            return said["features"], said["num_frames"], said["stopped"]
+            batch |= {"voice": voice, "spectrum": spectrum, "colour": colour}
+            said = self._task(constants).predict(constants[0], batch)
+            return said["features"], said["num_frames"], said["stopped"]  # [B, T, M], [B], [B]
 
         return say
+
+    def _task(self, constants):
+        """Its training task, which is asked so that serving cannot drift from training."""
+        from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
+
+        _, mean, std = constants
+        config = SynthesisConfig(max_seconds=self.max_seconds, source_mfcc=self.source_mfcc)
+        return Synthesis(self.model, self.frontend, mean, std, self.voices.shape[1], self.sources, config)
 
     @functools.cached_property
     def _vocode(self):

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from lin_jax import losses, metrics
 from lin_jax.audio import frontend as front_end
+from lin_jax.audio import timbre
 from lin_jax.audio.augment import AugmentConfig, augment_features
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
@@ -158,16 +159,43 @@ class Synthesis:
         }
 
     def predict(self, variables, batch):
-        """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L]."""
+        """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L].
+
+        Where the batch holds what `timbre` found of the voices, "spectrum" and "colour" [B, M], it is given to them.
+        """
         said = self._generate(variables, batch)
         valid = frame_mask(said.num_frames, said.mel.shape[1])
-        features = jnp.where(valid[..., None], said.mel * self.std + self.mean, 0.0)
+        features = said.mel * self.std + self.mean
+        if "spectrum" in batch:
+            features += jnp.clip(batch["colour"], -timbre.MOST_DB, timbre.MOST_DB)[:, None]
+            features = timbre.match_spectrum(features, said.num_frames, batch["spectrum"])
+        features = jnp.where(valid[..., None], features, 0.0)
         return {
             "features": features,
             "num_frames": said.num_frames,
             "stopped": said.stopped,
             "attention": said.attention,
         }
+
+    def timbre(self, variables, batch):
+        """What the voices of some recordings sound like beyond what the network knows of them.
+
+        They are said again in their own voices: by what then lacks in their mean spectra, whatever is said lacks.
+
+        Args:
+          variables: of the network.
+          batch: "source" [B, T', M] and "num_source_frames" [B], log-mel frames, and their "voice" [B, …].
+
+        Returns:
+          In decibels, "spectrum" [B, M], mean frames of the recordings, and "colour" [B, M], what lacks of them; zero
+          if the network is given texts only.
+        """
+        spectrum, _ = timbre.mean_spectrum(batch["source"], batch["num_source_frames"])
+        if "speech" not in self.sources:
+            return {"spectrum": spectrum, "colour": jnp.zeros_like(spectrum)}
+        said = self.predict(variables, batch)
+        own, _ = timbre.mean_spectrum(said["features"], said["num_frames"])
+        return {"spectrum": spectrum, "colour": spectrum - own}
 
     def _inputs(self, batch):
         """What the network is given: source, its length, voice, normalised frames and their number."""

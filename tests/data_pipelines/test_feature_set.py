@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from noise_corpus import FRONTEND
+from noise_corpus import FRONTEND, make_corpus
 
 from data_pipelines import features
-from data_pipelines.corpora import UNKNOWN
+from data_pipelines.corpora import UNKNOWN, at_speeds
 from data_pipelines.feature_set import Segments, open_features
 from data_pipelines.loaders import LoaderConfig, make_loader
 from lin_jax.errors import FeatureError
@@ -23,11 +23,21 @@ def folders(corpus, tmp_path_factory):
     return folder
 
 
+def test_who_is_played_at_another_speed_is_another_speaker_and_the_same_person(tmp_path):
+    clips = at_speeds(make_corpus(tmp_path / "audio", 2), (0.8, 1.25))
+    features.prepare(clips, tmp_path / "set", FRONTEND, progress=False)
+    made = open_features(tmp_path / "set")
+    assert sorted(made.speakers) == ["s0", "s0@0.8", "s0@1.25", "s1", "s1@0.8", "s1@1.25"]
+    assert sorted(made.people) == ["s0"] * 3 + ["s1"] * 3
+    assert sorted(made.speeds) == [0.8, 0.8, 1, 1, 1.25, 1.25]
+    assert [speaker.split("@")[0] for speaker in made.speakers] == made.people.tolist()
+
+
 def test_a_join_is_its_parts_in_order(folders):
     parts = [open_features(folders / name) for name in ("one", "two")]
     joined = open_features(f"{folders / 'one'},{folders / 'two'}")
     assert len(joined) == 22
-    assert joined.corpora == ["one"] * 8 + ["two"] * 14
+    assert joined.corpora.tolist() == ["one"] * 8 + ["two"] * 14
     for index in (0, 7, 8, 21, -1):
         part, place = (parts[0], index) if 0 <= index < 8 else (parts[1], index - 8 if index > 0 else index)
         np.testing.assert_array_equal(joined[index]["waveform"], part[place]["waveform"])

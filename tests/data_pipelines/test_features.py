@@ -27,7 +27,7 @@ def loads(monkeypatch):
     """Counts the recordings that are read."""
     read = []
     load = files.load
-    monkeypatch.setattr(files, "load", lambda path, config: read.append(path) or load(path, config))
+    monkeypatch.setattr(files, "load", lambda path, *args, **rest: read.append(path) or load(path, *args, **rest))
     return read
 
 
@@ -50,7 +50,7 @@ def test_values_are_the_front_ends(feature_set, corpus):
 
 def test_rows_labels_and_statistics(feature_set, corpus):
     assert [row["id"] for row in feature_set.rows] == [utterance.id for utterance in corpus]
-    assert feature_set.speakers == [utterance.speaker for utterance in corpus]
+    assert feature_set.speakers.tolist() == [utterance.speaker for utterance in corpus]
     classes, names = feature_set.labels("emotion")
     assert names == ("happy", "sad")
     assert [names[i] for i in classes] == [utterance.labels["emotion"] for utterance in corpus]
@@ -172,7 +172,7 @@ from data_pipelines.corpora import table
 from lin_jax.audio import files
 from noise_corpus import FRONTEND
 load = files.load
-files.load = lambda *args: time.sleep(0.05) or load(*args)
+files.load = lambda *args, **rest: time.sleep(0.05) or load(*args, **rest)
 features.SHARD = 2
 features.prepare(list(table.load(Path(sys.argv[1]))), sys.argv[2], FRONTEND, progress=False)
 """

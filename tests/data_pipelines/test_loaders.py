@@ -326,7 +326,7 @@ def test_crops_are_the_same_every_time(feature_set):
 def test_speakers_take_turns(feature_set):
     if feature_set.store != "waveform":
         pytest.skip("pieces are of waveforms")
-    speakers = np.array(feature_set.speakers)
+    speakers = feature_set.speakers
     pieces, clips = loaders.take_turns(feature_set, np.arange(len(feature_set)), 4000, 7)
     assert pieces.shape == (7, 4000)
     names = np.unique(speakers).tolist()

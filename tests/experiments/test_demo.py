@@ -38,6 +38,8 @@ def talker(folder, encoder) -> str:
         task.mean,
         task.std,
         voices,
+        np.zeros((1, 20), np.float32),
+        np.zeros((1, 20), np.float32),
         ("one",),
         ("",),
         table,

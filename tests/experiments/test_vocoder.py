@@ -15,7 +15,7 @@ from experiments import vocoder
 from experiments._vocoding import Experiment, NetworkConfig
 from lin_jax import audio_metrics
 from lin_jax.audio.frontend import FrontendConfig, extract
-from lin_jax.errors import ConfigError
+from lin_jax.errors import ConfigError, FeatureError
 
 RATE = 16000
 FRONTEND = FrontendConfig(
@@ -89,7 +89,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
 
 
 def test_what_cannot_work(folder, config, tmp_path):
-    with pytest.raises(ConfigError, match="prepare with --store=waveform"):
+    with pytest.raises(FeatureError, match="holds the features store: prepare it with --store waveform"):
         Experiment(config, folder / "features")
     config.judged_seconds = 60.0
     with pytest.raises(ConfigError, match="lower judged_seconds"):

@@ -1,5 +1,6 @@
 """The synthesis task: it overfits, stops where the target ends, and filler and padding change nothing."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from lin_jax.audio import timbre
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
@@ -31,6 +33,7 @@ NETWORK = Synthesizer(
     postnet=(8,),
     dropout=0.0,
 )
+CONFIG = SynthesisConfig(source_mfcc=3, max_seconds=0.4)
 
 
 def make_task(**options):
@@ -108,11 +111,40 @@ def test_schedules():
     assert weight_at(5.0)[1] == 6
 
 
+def test_a_voice_has_its_timbre():
+    """Given the spectrum and colour of a voice, what is said has them; padding stays empty."""
+    task, batch = make_task(), make_batch()
+    variables = jax.jit(task.init)(KEY)
+    plain, wanted = jax.jit(task.predict)(variables, batch), np.tile(MEAN + 6.0, (2, 1)).astype(np.float32)
+    colour = np.array([[1.0, -2.0, 3.0, 99.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    said = jax.jit(task.predict)(variables, batch | {"spectrum": wanted, "colour": colour})
+    coloured = plain["features"] + colour.clip(max=12.0)[:, None]
+    expected = timbre.match_spectrum(coloured, plain["num_frames"], wanted)
+    padding = np.arange(expected.shape[1]) >= said["num_frames"][:, None]
+    np.testing.assert_allclose(said["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3)
+    assert not np.allclose(said["features"], plain["features"], atol=0.1)
+
+
+def test_timbre_is_what_lacks_of_a_recording_said_again():
+    """It is their difference in the mean spectrum; of texts alone a network does not know it."""
+    task = Synthesis(NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG)
+    variables, batch = jax.jit(task.init)(KEY), make_batch()
+    batch = {
+        "source": batch["features"],
+        "num_source_frames": batch["num_frames"],
+        "voice": np.ones((2, 3), np.float32),
+    }
+    own, found = jax.jit(task.predict)(variables, batch), jax.jit(task.timbre)(variables, batch)
+    spectrum, _ = timbre.mean_spectrum(batch["source"], batch["num_source_frames"])
+    np.testing.assert_allclose(found["spectrum"], spectrum, rtol=1e-5)
+    said, _ = timbre.mean_spectrum(own["features"], own["num_frames"])
+    np.testing.assert_allclose(found["colour"], spectrum - said, atol=1e-3)
+    assert not dataclasses.replace(task, sources=("text",)).timbre(variables, batch)["colour"].any()
+
+
 def test_two_sources_share_the_decoder():
     """A recording's loudness and colour do not reach the network; its shapes are those of a text's."""
-    task = Synthesis(
-        NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=SynthesisConfig(source_mfcc=3)
-    )
+    task = Synthesis(NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG)
     shapes = jax.eval_shape(task.init, KEY)["params"]
     assert {"text_encoder", "speech_encoder", "cell"} <= set(shapes)
     batch = {**make_batch(), "voice": np.zeros((2, 3), np.float32)}
