@@ -23,7 +23,7 @@ from lin_jax import bundles
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
 from lin_jax.text import SymbolTable
 from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
@@ -102,6 +102,8 @@ class Config:
         in any other clip of the same speaker.
       vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and shipped; "" is
         Griffin-Lim.
+      clear: corpora, with commas between them, in whose voices speech will be understood; other voices are moved
+        towards the nearest of these where they are judged and shipped.
       language: of the texts, as espeak-ng names it.
       form: of the symbols, "characters" or "phonemes".
       speech: share of the training batches whose source is a recording in place of a text; 0 learns texts only.
@@ -116,6 +118,7 @@ class Config:
     init: str = ""
     voices: str = "speaker"
     vocoder: str = ""
+    clear: str = ""
     language: str = "en-us"
     form: str = "phonemes"
     speech: float = 0.3
@@ -203,7 +206,7 @@ class Experiment:
             raise ConfigError("a bundle speaks in voices that are heard: train with --config.voices=speaker")
         results = _run.judged(workdir)
         task, fitted = self.fit(workdir / "train")
-        encoder, heard = bundles.load(self.heard_by), np.load(workdir / "train/voices.npy")
+        encoder, heard = bundles.load(self.heard_by), self.clarified(self.voices(workdir / "train"))
         train = self.train[self.speeds[self.train] == 1]
         names, own = np.unique(self.speakers[train], return_inverse=True)
         voices = np.stack([heard[train[own == number]].sum(axis=0) for number in range(len(names))])
@@ -236,6 +239,7 @@ class Experiment:
             sources=task.sources,
             trained_seconds=max(row["seconds"] for row in rows),
             vocoder=self.config.vocoder,
+            clear=tuple(np.unique(self.speakers[self.clear]).tolist()),
         )
         told = {
             "tools": dict.fromkeys(("mcd", "word_error"), "not measured") | results["tools"],
@@ -291,8 +295,16 @@ class Experiment:
     def heard(self, workdir: pathlib.Path, task: Synthesis, variables, clips) -> dict[str, np.ndarray]:
         """The voices in which some clips are said: "voice" [B, …] and, unless it is a number, what `timbre` finds."""
         voices, references = self.voices(workdir), self.references()[clips]
-        known = {} if self.heard_by == TABLE else self.timbre(task, variables, references, voices)
-        return {"voice": voices[references]} | known
+        if self.heard_by == TABLE:
+            return {"voice": voices[references]}
+        voices = self.clarified(voices)
+        return {"voice": voices[references]} | self.timbre(task, variables, references, voices)
+
+    def clarified(self, voices: np.ndarray) -> np.ndarray:
+        """The voice of each clip [clips, E] as it is spoken in, near to the voices that are clear."""
+        names, own = np.unique(self.speakers[self.clear], return_inverse=True)
+        known = [voices[self.clear[own == number]].sum(axis=0) for number in range(len(names))]
+        return clarified(voices, np.reshape(known, (len(names), voices.shape[1])))
 
     def timbre(self, task: Synthesis, variables, clips, voices: np.ndarray) -> dict[str, np.ndarray]:
         """What `Synthesis.timbre` finds in some clips, each said again in its own of the voices [clips, E]."""
@@ -343,6 +355,11 @@ class Experiment:
         self.test_unseen = good[unseen[good] & judged[good]]
         if not len(self.train):
             raise ConfigError("nothing is left to train on: lower hold_out_texts or hold_out_voices")
+        named = config.clear.split(",") if config.clear else []
+        if unknown := set(named) - set(corpora):
+            there = ", ".join(np.unique(corpora))
+            raise ConfigError(f"clear {config.clear}: no corpus is named {unknown.pop()}; choose from {there}")
+        self.clear = self.train[np.isin(corpora[self.train], named) & (self.speeds[self.train] == 1)]
 
     def _validation_batches(self, voices: np.ndarray) -> Iterator[dict]:
         """The same clips every time, from their texts and, where that is learnt, from recordings."""

@@ -23,6 +23,7 @@ One voice from its own recordings (ten clips or more): --config.init=synthesis -
 features must be made with the front end of that bundle.
 Finer steps of the decoder after the coarse ones: --config.stages.reductions=4,2 --config.stages.steps=10000,5000
 The sound of the bundle of experiments.vocoder in place of Griffin-Lim's: --config.vocoder=vocoder
+Voices that are not the machine's, nearer to those that are, and so understood: --config.clear=choir,crowd
 Letters instead of phonemes: --config.form=characters. Voices as a table of those in training: --config.voices=table
 """
 

@@ -53,7 +53,7 @@ class TalkerVoice:
     """A voice to speak in.
 
     Attributes:
-      embedding: what the speaker bundle hears in it, float32 unit vector [E].
+      embedding: what the speaker bundle hears in it, made clearer; float32 unit vector [E].
       spectrum: mean level of each mel band while it speaks, in decibels, float32 [M].
       colour: what the synthesizer lacks of that, in decibels, float32 [M]; see `Synthesis.timbre`.
     """
@@ -120,6 +120,7 @@ class Talker(Bundle):
       sources: what it says: "text", "speech" or both.
       trained_seconds: length of the longest clip it learnt from.
       vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to Griffin-Lim.
+      clear: names of the learnt voices in which it is understood: a voice that is heard is moved towards the nearest.
     """
 
     mean: np.ndarray
@@ -137,6 +138,7 @@ class Talker(Bundle):
     sources: tuple[str, ...] = ("text",)
     trained_seconds: float = 12.0
     vocoder: str = ""
+    clear: tuple[str, ...] = ()
 
     task: ClassVar[str] = "synthesis"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices", "spectra", "colours")
@@ -153,6 +155,7 @@ class Talker(Bundle):
             "max_seconds": self.max_seconds,
             "trained_seconds": self.trained_seconds,
             "vocoder": self.vocoder,
+            "clear": list(self.clear),
         }
 
     @classmethod
@@ -170,6 +173,7 @@ class Talker(Bundle):
             max_seconds=settings["max_seconds"],
             trained_seconds=settings["trained_seconds"],
             vocoder=settings["vocoder"],
+            clear=tuple(settings["clear"]),
         )
 
     def voice(self, sources, sample_rate: int | None = None, repair: bool = False) -> TalkerVoice:
@@ -300,6 +304,7 @@ class Talker(Bundle):
     def _heard(self, source, sample_rate, repair: bool) -> TalkerVoice:
         """The voice of one source."""
         from lin_jax.audio import files
+        from lin_jax.tasks.synthesis import clarified
 
         if isinstance(source, str) and source in self.names:
             number = self.names.index(source)
@@ -331,9 +336,10 @@ class Talker(Bundle):
         waveform, rate = files.load(samples, self.frontend, sample_rate=rate), self.frontend.sample_rate
         waveform = waveform[: round(self.trained_seconds * rate)]
         batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
+        embedding = clarified(voice.embedding[None], self.voices[np.isin(self.names, self.clear)])
         with self.weights_fit():
-            found = self._timbre(self._constants, *batch, voice.embedding[None])
-        return TalkerVoice(voice.embedding, *(np.asarray(found[name])[0] for name in ("spectrum", "colour")))
+            found = self._timbre(self._constants, *batch, embedding)
+        return TalkerVoice(embedding[0], *(np.asarray(found[name])[0] for name in ("spectrum", "colour")))
 
     def _read(self, text: str) -> list[tuple[str, np.ndarray]]:
         """Sentences of at most `longest` symbols, and these [L]; one that cannot be read is named in a warning."""

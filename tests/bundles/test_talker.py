@@ -19,7 +19,7 @@ from lin_jax.audio.frontend import extract
 from lin_jax.bundles import folder
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.tasks.synthesis import Synthesis
+from lin_jax.tasks.synthesis import Synthesis, clarified
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_saved_and_loaded_is_the_same_and_speaks(tmp_path):
     """With the network that is trained."""
     network = Synthesizer(16, len(talkers.TABLE), 0, 2, 2, 8, 8, 4, 16, (8,), (8,), dropout=0.0)
     bundle = dataclasses.replace(
-        talkers.talker(trained_seconds=3.0, encoder_fingerprint="abc"), model=network, max_seconds=0.4
+        talkers.talker(trained_seconds=3.0, encoder_fingerprint="abc", clear=("High",)), model=network, max_seconds=0.4
     )
     task = Synthesis(network, talkers.FRONTEND, bundle.mean, bundle.std, voice_size=64)
     rng = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def test_saved_and_loaded_is_the_same_and_speaks(tmp_path):
     bundle.variables["params"]["to_stop"]["bias"] -= 100.0
     again = lin_jax.load(bundles.save(tmp_path / "talker", bundle, "# Talker\n"))
     assert isinstance(again, bundles.Talker)
-    for field in ("model", "frontend", "names", "sexes", "sources", "encoder", "encoder_fingerprint"):
+    for field in ("model", "frontend", "names", "sexes", "sources", "encoder", "encoder_fingerprint", "clear"):
         assert getattr(again, field) == getattr(bundle, field)
     assert (again.table, again.max_seconds, again.source_mfcc) == (talkers.TABLE, 0.4, 8)
     assert again.trained_seconds == 3.0
@@ -105,6 +105,15 @@ def test_voices(bundle):
     np.testing.assert_allclose(together.embedding, mean / np.linalg.norm(mean), atol=1e-6)
     with pytest.raises(ConfigError, match=r"a ndarray as voice: give a name, a path, or what Talker\.voice returns"):
         bundle.speak("abc", np.ones(64))
+
+
+def test_a_voice_that_is_heard_is_made_clearer(encoder, bundle):
+    """It is moved towards the nearest voice that is clear; a learnt one is spoken in as it is."""
+    clear = talkers.talker(encoder, clear=("Low",))
+    plain, moved = (one.voice(voices.voice(1), RATE).embedding for one in (bundle, clear))
+    np.testing.assert_allclose(moved, clarified(plain[None], bundle.voices[:1])[0], atol=1e-5)
+    assert moved @ bundle.voices[0] > plain @ bundle.voices[0]
+    np.testing.assert_allclose(clear.voice("High").embedding, bundle.voices[1], atol=1e-6)
 
 
 def test_speech_has_the_spectrum_of_its_voice(bundle):

@@ -138,7 +138,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recognition, "name", lambda: "stub 1")
     monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
     config.voices, config.hold_out_texts, config.stages = "speaker", 0.67, Stages((1,), (2,))
-    config.speech, config.vocoder = 0.5, "sound"
+    config.speech, config.vocoder, config.clear = 0.5, "sound", folder.name
     config.judge = JudgeConfig(clips=3, lengths=(1, 2), profile=9, batch_size=2, examples=1)
     synthesis.evaluate(config, folder, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
@@ -199,6 +199,8 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     talker = bundles.folder.load(path)
     assert list(talker.names) == sorted(set(experiment.speakers[experiment.train]))
     np.testing.assert_allclose(talker.voices[0], np.eye(5)[int(talker.names[0][-1])], atol=1e-3)
+    assert talker.clear == talker.names
+    assert np.abs(talker.colours).max() < 60 > talker.spectra.max() > -80
     assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (experiment.table, "speaker", "ear")
     monkeypatch.setattr(bundles, "load", lambda name: talker if "ship" in name else Ear())
     more = dataclasses.replace(config, init=str(path), stages=Stages((4, 2), (9, 3)))
@@ -211,6 +213,8 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     )
     with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
         Experiment(dataclasses.replace(config, init="speaker"), folder)
+    with pytest.raises(ConfigError, match="clear here: no corpus is named here; choose from set"):
+        Experiment(dataclasses.replace(config, clear="here"), folder)
     with pytest.raises(ConfigError, match="says texts only: set speech to 0"):
         Experiment(dataclasses.replace(more, speech=0.5), folder)
     config.voices = "table"

@@ -13,7 +13,7 @@ from lin_jax.audio import timbre
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
@@ -123,6 +123,16 @@ def test_a_voice_has_its_timbre():
     padding = np.arange(expected.shape[1]) >= said["num_frames"][:, None]
     np.testing.assert_allclose(said["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3)
     assert not np.allclose(said["features"], plain["features"], atol=0.1)
+
+
+def test_clarified_goes_to_the_nearest_clear_voice():
+    """By the share of the way, whatever the lengths; a clear voice stays, and of none nothing is moved."""
+    clear = np.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
+    voices = np.array([[0.0, 7.0, 0.0], [4.0, 0.0, 3.0]])
+    expected = np.array([0.6 * 0.8 + 0.4, 0.0, 0.6 * 0.6])
+    found = clarified(voices, clear)
+    np.testing.assert_allclose(found, [[0.0, 1.0, 0.0], expected / np.linalg.norm(expected)], rtol=1e-6)
+    np.testing.assert_allclose(clarified(voices, clear[:0]), [[0.0, 1.0, 0.0], [0.8, 0.0, 0.6]], rtol=1e-6)
 
 
 def test_timbre_is_what_lacks_of_a_recording_said_again():
