@@ -18,12 +18,12 @@ from lin_jax.audio.augment import AugmentConfig, augment_features
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
-CLARITY = 0.4  # share of the way from a voice to the nearest clear one
+CLARITY = 0.8  # cosine of a voice and the nearest clear one from which on it is clear, too
 HEALTH = ("focus", "diagonality", "skipped", "repeated")
 
 
 def clarified(voices: np.ndarray, clear: np.ndarray) -> np.ndarray:
-    """Voices moved part of the way to the nearest of those in which the network is understood.
+    """Voices moved towards the nearest of those in which the network is understood, as far as `CLARITY` asks.
 
     A network that learnt to read from few speakers, or from a machine, is hardly understood in the voices of others.
     Nearer to one of those it is, and what then lacks of a voice's timbre can be given to it; see `Synthesis.timbre`.
@@ -37,8 +37,12 @@ def clarified(voices: np.ndarray, clear: np.ndarray) -> np.ndarray:
     """
     voices, clear = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (voices, clear))
     if len(clear):
-        voices = voices + CLARITY * (clear[np.argmax(voices @ clear.T, axis=1)] - voices)
-    return (voices / np.linalg.norm(voices, axis=1, keepdims=True)).astype(np.float32)
+        nearest = clear[np.argmax(voices @ clear.T, axis=1)]
+        cosine = np.sum(voices * nearest, axis=1, keepdims=True)
+        aside = voices - cosine * nearest
+        aside /= np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-9)
+        voices = np.where(cosine < CLARITY, CLARITY * nearest + (1 - CLARITY**2) ** 0.5 * aside, voices)
+    return voices.astype(np.float32)
 
 
 @dataclasses.dataclass
