@@ -19,7 +19,7 @@ from data_pipelines import features, loaders, transcripts, transforms
 from data_pipelines.corpora import UNKNOWN
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
-from lin_jax import bundles
+from lin_jax import bundles, metrics
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
@@ -208,14 +208,11 @@ class Experiment:
         task, fitted = self.fit(workdir / "train")
         encoder, heard = bundles.load(self.heard_by), self.clarified(self.voices(workdir / "train"))
         train = self.train[self.speeds[self.train] == 1]
-        names, own = np.unique(self.speakers[train], return_inverse=True)
-        voices = np.stack([heard[train[own == number]].sum(axis=0) for number in range(len(names))])
-        said = [train[own == number][:TIMBRE_CLIPS] for number in range(len(names))]
-        timbre = self.timbre(task, fitted.variables, np.concatenate(said), heard)
-        whose = np.repeat(np.arange(len(names)), list(map(len, said)))
+        names, voices = metrics.mean_by_speaker(heard[train], self.speakers[train])
+        some = np.concatenate([train[self.speakers[train] == name][:TIMBRE_CLIPS] for name in names])
+        timbre = self.timbre(task, fitted.variables, some, heard)
         spectra, colours = (
-            np.stack([timbre[name][whose == number].mean(axis=0) for number in range(len(names))])
-            for name in ("spectrum", "colour")
+            metrics.mean_by_speaker(timbre[name], self.speakers[some])[1] for name in ("spectrum", "colour")
         )
         rows = [self.clips.rows[index] for index in train]
         sexes = {row["speaker"]: row["labels"].get("sex", UNKNOWN) for row in rows}
@@ -302,9 +299,7 @@ class Experiment:
 
     def clarified(self, voices: np.ndarray) -> np.ndarray:
         """The voice of each clip [clips, E] as it is spoken in, near to the voices that are clear."""
-        names, own = np.unique(self.speakers[self.clear], return_inverse=True)
-        known = [voices[self.clear[own == number]].sum(axis=0) for number in range(len(names))]
-        return clarified(voices, np.reshape(known, (len(names), voices.shape[1])))
+        return clarified(voices, metrics.mean_by_speaker(voices[self.clear], self.speakers[self.clear])[1])
 
     def timbre(self, task: Synthesis, variables, clips, voices: np.ndarray) -> dict[str, np.ndarray]:
         """What `Synthesis.timbre` finds in some clips, each said again in its own of the voices [clips, E]."""

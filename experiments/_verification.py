@@ -263,8 +263,7 @@ class Experiment:
 
     def _cohort(self, embed, indices) -> np.ndarray:
         """The mean direction of each speaker's clips [S, E], as strangers to whom scores are relative."""
-        vectors, speakers = embed(self.clips, indices), self.speakers[indices]
-        means = np.stack([vectors[speakers == name].mean(axis=0) for name in np.unique(speakers)])
+        _, means = metrics.mean_by_speaker(embed(self.clips, indices), self.speakers[indices])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     def _by_length(self, embed, score, indices, known) -> dict[str, dict]:

@@ -50,6 +50,22 @@ def confusion_by_speaker(labels, predictions, speakers, num_classes):
     return matrices
 
 
+def mean_by_speaker(values, speakers):
+    """Mean of each speaker's clips, on the host.
+
+    Args:
+      values: of each clip [B, E].
+      speakers: who speaks each clip [B].
+
+    Returns:
+      The speakers [S] in sorted order, and their means [S, E] float64.
+    """
+    names, own = np.unique(speakers, return_inverse=True)
+    sums = np.zeros((len(names), np.shape(values)[1]))
+    np.add.at(sums, own, values)
+    return names, sums / np.bincount(own, minlength=len(names))[:, None]
+
+
 def accuracy(matrix):
     """Share of examples classified correctly, from a confusion matrix [C, C]."""
     return _ratio(np.trace(matrix), np.sum(matrix))

@@ -27,6 +27,15 @@ def test_figures_of_a_confusion_matrix(num_classes):
     assert np.isnan(metrics.recalls(matrix)[4:]).all()
 
 
+def test_mean_by_speaker():
+    """In the order of the names; of no clips there are no speakers."""
+    names, means = metrics.mean_by_speaker([[1.0, 2.0], [5.0, 5.0], [3.0, 6.0]], ["b", "a", "b"])
+    assert names.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(means, [[5.0, 5.0], [2.0, 4.0]])
+    names, means = metrics.mean_by_speaker(np.zeros((0, 3)), np.zeros(0, str))
+    assert (len(names), means.shape) == (0, (0, 3))
+
+
 def test_confusion_matrices_add_up_and_filler_counts_nothing():
     """The matrix of a whole is the sum of its parts' matrices; examples of weight zero are not there."""
     whole = metrics.confusion_matrix(LABELS, PREDICTIONS, 4)

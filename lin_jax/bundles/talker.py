@@ -107,7 +107,7 @@ class Talker(Bundle):
     Attributes:
       mean: of each feature over the training frames [M].
       std: its standard deviation [M].
-      voices: of the speakers it learnt from, as `encoder` hears them [V, E].
+      voices: of the speakers it learnt from, as `encoder` hears them, made clearer [V, E].
       spectra: of the same, the mean frames [V, M].
       colours: of the same, what the network lacks of that [V, M].
       names: of these speakers (V).
