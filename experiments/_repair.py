@@ -84,8 +84,8 @@ class Config:
     seed: int = 0
     clear_weight: int = 2
     eval_batches: int = 8
-    views: int = 1
-    caution: tuple[float, ...] = (-22.0, -10.0, 0.4)
+    views: int = 2
+    caution: tuple[float, ...] = (-22.0, -12.0, 0.2)
     judged_clips: int = 20
     judged_seconds: float = 8.0
     damaged_every: int = 3

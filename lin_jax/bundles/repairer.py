@@ -31,7 +31,6 @@ FADE_SECONDS = 0.02  # from one window to the next
 GRID_SECONDS = 0.16  # a multiple of every usual hop
 TOP_HZ = 5000.0  # what lies above, in the network's band, says how the band above it is treated
 FRAME_SECONDS = 0.01
-CAUTION_SECONDS = 1.5  # to either side, over which the size of a change is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,15 +60,7 @@ class Repaired:
 
 @dataclasses.dataclass(frozen=True)
 class Caution:
-    """How much of a change is made: all of a large one, and less of a slight one, which may not be called for.
-
-    A change is as large as its power over a few seconds is beside that of the recording.
-
-    Attributes:
-      slight_db: at or below which a change is slight.
-      large_db: at or above which all of it is made.
-      least: how much is made of a slight one, 0 to 1; in between, as many decibels lie.
-    """
+    """How much of a change is made: all of a large one, and less of a slight one; see `audio.caution.cautious`."""
 
     slight_db: float
     large_db: float
@@ -85,7 +76,7 @@ class Repairer(Bundle):
     front end's level, if that has one, for the network alone: they come back as loud as they were.
 
     Attributes:
-      caution: how much of a slight change is made; None makes all of every change.
+      caution: how much of its changes is made; None makes all of every change.
     """
 
     caution: Caution | None = None
@@ -212,7 +203,9 @@ class Repairer(Bundle):
     @property
     def context(self) -> int:
         """Samples at the network's rate that the end of a window spoils."""
-        seconds = self.model.context_seconds + (CAUTION_SECONDS if self.caution else 0.0)
+        from lin_jax.audio import caution
+
+        seconds = self.model.context_seconds + (caution.SECONDS if self.caution else 0.0)
         return round(seconds * self.frontend.sample_rate)
 
     @property
@@ -231,12 +224,14 @@ class Repairer(Bundle):
     def _forward(self):
         import jax
 
+        from lin_jax.audio.caution import cautious
+
         @jax.jit
         def forward(variables, waveform, length):  # [B, W], [B] -> [B, W], [B, W]
             repaired = self.model.apply(variables, waveform, length, train=False)
             if self.caution:
-                share = _trusted(self.caution, waveform, repaired - waveform, length, self.frontend.sample_rate)
-                repaired = waveform + share * (repaired - waveform)
+                settings, change = dataclasses.asdict(self.caution), repaired - waveform
+                repaired = waveform + cautious(waveform, change, length, self.frontend.sample_rate, **settings)
             return repaired, _top_gain(waveform, repaired, self.frontend.sample_rate)
 
         return forward
@@ -260,25 +255,6 @@ def _top_gain(before, after, sample_rate):
     was, is_now = power(before), power(after)
     gain = jnp.sqrt(jnp.where(was > 1e-12, jnp.minimum(is_now / jnp.maximum(was, 1e-12), 1.0), 1.0))
     return _interpolated(gain, hop)[:, : before.shape[1]]
-
-
-def _trusted(caution: Caution, waveform, change, length, sample_rate):
-    """How much of a change is made, 0 to 1: waveforms and changes [B, W] of valid lengths [B] to [B, W]."""
-    import jax.numpy as jnp
-
-    hop, W = round(FRAME_SECONDS * sample_rate), waveform.shape[1]
-    valid, reach = jnp.arange(W) < length[:, None], round(CAUTION_SECONDS / FRAME_SECONDS)
-
-    def power(x):  # around each frame [B, T]
-        x = jnp.pad(jnp.where(valid, x, 0.0) ** 2, ((0, 0), (0, -W % hop)))
-        frames = x.reshape(len(x), -1, hop).sum(axis=-1)
-        total = jnp.cumsum(jnp.pad(frames, ((0, 0), (reach + 1, reach)), constant_values=0.0), axis=1)
-        return total[:, 2 * reach + 1 :] - total[:, : -2 * reach - 1]
-
-    size_db = 10.0 * jnp.log10(jnp.maximum(power(change), 1e-12) / jnp.maximum(power(waveform), 1e-12))
-    share = (size_db - caution.slight_db) / (caution.large_db - caution.slight_db)
-    share = caution.least + (1.0 - caution.least) * jnp.clip(share, 0.0, 1.0)
-    return _interpolated(share, hop)[:, :W]
 
 
 def _interpolated(x, hop):
