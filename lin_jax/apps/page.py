@@ -79,7 +79,7 @@ def build(models: Sequence[web.Model], folder: str) -> gr.Blocks:
 def _classifier_tab(model):
     name = model.bundle.name
     question = QUESTIONS.get(name, f"What is the {name} of the voice?")
-    hint = answers.hint(f"{question} Record a sentence, or drop a recording on the left.")
+    hint = answers.hint(f"{question} Drop a recording, or record a sentence.")
 
     def hear(path):
         return _heard(model.bundle, path) if path else hint
@@ -100,8 +100,8 @@ def _verify_tab(model):
 
 def _repair_tab(model, folder):
     hint = answers.hint(
-        "Noise, clipping, coarse samples? Record a sentence where it is loud, or drop a damaged recording on the left, "
-        "and hear what becomes of it."
+        "Noise, clipping, coarse samples? Drop a damaged recording, or record a sentence where it is loud, and hear "
+        "what becomes of it."
     )
 
     def mend(path, strength):
@@ -185,15 +185,15 @@ def _listening_tab(labels, hint, answer):
 
 
 def _recorder(label):
-    return gr.Audio(sources=["microphone", "upload"], type="filepath", label=label, buttons=[])
+    return gr.Audio(sources=["upload", "microphone"], type="filepath", label=label, buttons=[])
 
 
 def _made(label, hint) -> list:
-    """On the right, where a recording is shown that was made: what there is to say, a player, and the file itself."""
+    """On the right, where a recording is shown that was made: a player, the file itself, and what there is to say."""
     with gr.Column(scale=3, min_width=360):
-        shown = gr.HTML(hint)
         player = gr.Audio(interactive=False, label=label, buttons=[], visible=False)
         download = gr.DownloadButton("Download", visible=False)  # the player may have been given another encoding
+        shown = gr.HTML(hint)
     return [shown, player, download]
 
 
@@ -252,5 +252,6 @@ _STYLE = """
 .banner h1{margin:0;font-size:34px;line-height:1.2;letter-spacing:-.02em;color:#fff}
 .banner p{margin:8px 0 0;font-size:17px;color:#dde6ff}
 figure{background:#fff;border:1px solid var(--rule);border-radius:12px;padding:12px}
+.html-container{padding:0!important}
 .foot{color:var(--muted);font-size:13px;text-align:center;padding:8px}
 """

@@ -88,7 +88,7 @@ def test_page(tmp_path, monkeypatch, capsys):
             event.fn for event in server.config.app.routes[-1].app.get_blocks().fns.values()
         )
         files.write(long, tone(11.0), 16000)
-        assert "Record a sentence" in hear(None)
+        assert "Drop a recording" in hear(None)
         shown = hear(short)
         assert "<strong>male</strong>" in shown
         assert hear(long).count("<img") == shown.count("<img") + 1, "over time as well"
