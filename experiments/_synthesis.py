@@ -347,7 +347,7 @@ class Experiment:
         self.natural = good = good[self.speeds[good] == 1]
         self.validation = good[~unseen[good] & held_out[good] & ~judged[good]]
         self.test_seen = good[~unseen[good] & judged[good]]
-        self.test_unseen = good[unseen[good] & judged[good]]
+        self.test_unseen = good[unseen[good] & held_out[good]]  # nobody watches the training by a held-out voice
         if not len(self.train):
             raise ConfigError("nothing is left to train on: lower hold_out_texts or hold_out_voices")
         named = config.clear.split(",") if config.clear else []
