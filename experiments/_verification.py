@@ -18,7 +18,7 @@ from data_pipelines import features, loaders, splits, trials
 from data_pipelines.feature_set import FeatureSet, Segments
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
-from lin_jax import bundles, metrics
+from lin_jax import bundles, metrics, scoring
 from lin_jax.apps import report
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError, CorpusError, FeatureError
@@ -57,7 +57,8 @@ class Config:
       seed: of the choice of speakers.
       eval_batches: batches of each corpus' validation speakers in an evaluation during training.
       segment_seconds: length of the pieces on which a corpus with one clip a speaker is judged.
-      cohort: nearest strangers, among the training speakers, that scores are normalised by (AS-norm).
+      plda: whether scores are likelihood ratios that the training speakers' clips teach (`scoring.Plda`); else cosines.
+      cohort: nearest strangers, among the training speakers, that scores are normalised by (AS-norm); 0 leaves them.
       noise: feature set of sounds without speech, from which the bundle learns what is no voice.
     """
 
@@ -67,7 +68,8 @@ class Config:
     seed: int = 0
     eval_batches: int = 4
     segment_seconds: float = 3.0
-    cohort: int = 100
+    plda: bool = True
+    cohort: int = 20
     noise: str = ""
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
     task: VerificationConfig = dataclasses.field(default_factory=VerificationConfig)
@@ -118,20 +120,19 @@ class Experiment:
         task, fitted = self.fit(trained)
         known = np.unique(self.speakers[self.split.train])
         embed = _Embedder(task, fitted.variables, self.config.loader)
-        score = _cosine
-        if self.config.cohort:
-            cohort = self._cohort(embed, self.split.train)
-            score = functools.partial(_normalised, cohort=cohort, top=self.config.cohort)
-
+        score = functools.partial(
+            scoring.trial_scores, **self._rule(embed, self.split.train, self.config.plda, self.config.cohort)
+        )
         heard = [self._trials(embed, own, known) for own in self._by_corpus(self.split.validation)]
         chosen, chosen_cosine = (
-            _calibrate([(rule(vectors, listed), listed.same) for _, _, vectors, listed, _ in heard])
-            for rule in (score, _cosine)
+            _calibrate([(rule(vectors, listed.pairs), listed.same) for _, _, vectors, listed, _ in heard])
+            for rule in (score, scoring.trial_scores)
         )
         results = {
             "protocol": self.split.protocol,
             "step": fitted.best_step or int(fitted.state.step),
             "train_speakers": len(known),
+            "plda": self.config.plda,
             "cohort": self.config.cohort,
             **chosen,
             "cosine": chosen_cosine,
@@ -142,7 +143,7 @@ class Experiment:
                 corpus = self.corpora[own[0]]
                 clips, indices, vectors, listed, protocol = self._trials(embed, own, known)
                 trials.write(workdir / f"{corpus}_trials.tsv", listed, clips)
-                scores, cosines = score(vectors, listed), _cosine(vectors, listed)
+                scores, cosines = score(vectors, listed.pairs), scoring.trial_scores(vectors, listed.pairs)
                 figures = {
                     "protocol": protocol,
                     "speakers": len(np.unique(listed.speakers)),
@@ -194,7 +195,9 @@ class Experiment:
         is_speech = np.repeat([False, True], [len(kind) for kind in kinds])
         weight, bias = metrics.fit_logistic(np.concatenate(kinds), is_speech, decay=1e-4)
         learnt = np.arange(len(self.clips)) if everything else self.split.train
-        cohort = {"cohort": self._cohort(embed, learnt), "top": results["cohort"]} if results["cohort"] else {}
+        rule = self._rule(embed, learnt, results["plda"], results["cohort"])
+        if plda := rule.pop("plda"):
+            rule |= {"plda_mean": plda.mean, "plda_axes": plda.axes, "plda_between": plda.between}
         bundle = bundles.Verifier(
             "speaker",
             task.model,
@@ -208,7 +211,7 @@ class Experiment:
             slope=results["slope"],
             offset=results["offset"],
             speeds=tuple(self.config.task.speeds),
-            **cohort,
+            **rule,
         )
         row = "| {} | {} | {:.2%} ({:.2%} - {:.2%}) | {:.2%} | {:.1%} | {:.1%} | {} |".format
         figures = "\n".join(
@@ -227,9 +230,12 @@ class Experiment:
             "figures": figures,
             "speakers": task.num_speakers,
             "accepted": FALSE_ACCEPTS,
-            "decided_by": f"relative to the {results['cohort']} training speakers nearest to either side (AS-norm)"
+            "decided_by": "how much likelier they are one speaker's than two's (PLDA, of the training speakers' clips)"
+            if results["plda"]
+            else "their cosine",
+            "relative": f", relative to the {results['cohort']} training speakers nearest to either side (AS-norm)"
             if results["cohort"]
-            else "as it is",
+            else "",
         }
         return bundles.save(workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16")
 
@@ -261,10 +267,14 @@ class Experiment:
         vectors[indices] = embed(clips, indices)
         return clips, indices, vectors, listed, protocol
 
-    def _cohort(self, embed, indices) -> np.ndarray:
-        """The mean direction of each speaker's clips [S, E], as strangers to whom scores are relative."""
-        _, means = metrics.mean_by_speaker(embed(self.clips, indices), self.speakers[indices])
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
+    def _rule(self, embed, learnt, plda: bool, cohort: int) -> dict:
+        """How trials are scored, as `scoring.trial_scores` takes it, after what the speakers of some clips teach."""
+        vectors, speakers = embed(self.clips, learnt), self.speakers[learnt]
+        rule = {"plda": scoring.Plda.fit(vectors, speakers) if plda else None}
+        if cohort:
+            _, means = metrics.mean_by_speaker(vectors, speakers)
+            rule |= {"cohort": means / np.linalg.norm(means, axis=1, keepdims=True), "top": cohort}
+        return rule
 
     def _by_length(self, embed, score, indices, known) -> dict[str, dict]:
         """Figures of clips cut to their first seconds, or of all pieces where each speaker has one clip only."""
@@ -276,7 +286,7 @@ class Experiment:
                 listed = trials.all_pairs(pieces, np.arange(len(pieces)), known)
             except (CorpusError, FeatureError):  # too few clips are that long
                 continue
-            scores = score(embed(pieces, np.arange(len(pieces))), listed)
+            scores = score(embed(pieces, np.arange(len(pieces))), listed.pairs)
             eer = metrics.equal_error_rate(scores, listed.same)[0]
             figures[str(seconds)] = {"clips": len(pieces), "speakers": len(np.unique(listed.speakers)), "eer": eer}
         return figures
@@ -317,14 +327,6 @@ class _Embedder:
             inputs = {name: batch[name] for name in ("waveform", "length", "features", "num_frames") if name in batch}
             vectors[batch["index"]] = self._predict(self._variables, inputs)["embedding"]
         return vectors[indices]
-
-
-def _cosine(vectors, listed: trials.Trials) -> np.ndarray:
-    return np.sum(vectors[listed.pairs[:, 0]] * vectors[listed.pairs[:, 1]], axis=1)
-
-
-def _normalised(vectors, listed: trials.Trials, *, cohort, top) -> np.ndarray:
-    return metrics.as_norm(vectors, listed.pairs, cohort, top=top)
 
 
 def _calibrate(heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:

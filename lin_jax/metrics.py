@@ -298,27 +298,26 @@ def bootstrap_trials(scores, same, speakers, statistic, *, num_samples=1000, con
     return float(low), float(high)
 
 
-def as_norm(embeddings, pairs, cohort, *, top=100):
-    """Cosine scores of trials, each relative to how either side scores against its nearest strangers.
+def as_norm(scores, pairs, against, *, top=100):
+    """Scores of trials, each relative to how either side scores against its nearest strangers.
 
     Adaptive symmetric normalisation: P. Matejka et al., "Analysis of score normalization in multilingual speaker
     recognition", Interspeech 2017.
 
     Args:
-      embeddings: unit vectors of the clips [B, E].
+      scores: of the trials [N].
       pairs: the two clips of each trial [N, 2] int.
-      cohort: unit vectors of speakers that are in no trial [S, E], such as the mean of each training speaker.
+      against: scores of the clips against speakers that are in no trial [B, S], such as those of training.
       top: strangers to compare with, the nearest ones; at most S.
 
     Returns:
       Normalised scores [N].
     """
-    embeddings, cohort, pairs = np.asarray(embeddings), np.asarray(cohort), np.asarray(pairs)
-    top = min(top, len(cohort))
-    nearest = -np.partition(-(embeddings @ cohort.T), top - 1, axis=1)[:, :top]
+    scores, pairs, against = np.asarray(scores), np.asarray(pairs), np.asarray(against)
+    top = min(top, against.shape[1])
+    nearest = -np.partition(-against, top - 1, axis=1)[:, :top]
     mean, std = nearest.mean(axis=1), np.maximum(nearest.std(axis=1), 1e-6)
     left, right = pairs.T
-    scores = np.sum(embeddings[left] * embeddings[right], axis=1)
     return 0.5 * ((scores - mean[left]) / std[left] + (scores - mean[right]) / std[right])
 
 

@@ -139,9 +139,8 @@ def test_a_speaker_drawn_twice_counts_twice():
 
 def test_as_norm_by_hand():
     """Two clips against three strangers, of whom the nearest two count."""
-    embeddings, cohort = np.array([[1.0, 0.0], [0.8, 0.6]]), np.array([[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
-    (score,) = metrics.as_norm(embeddings, [[0, 1]], cohort, top=2)
-    left, right = (0.8 - 0.3) / 0.3, (0.8 - 0.78) / 0.18  # nearest: 0.6 and 0.0; 0.96 and 0.6
+    (score,) = metrics.as_norm([0.8], [[0, 1]], [[0.6, 0.0, -1.0], [0.96, 0.6, -0.8]], top=2)
+    left, right = (0.8 - 0.3) / 0.3, (0.8 - 0.78) / 0.18
     assert score == pytest.approx((left + right) / 2)
 
 

@@ -25,7 +25,8 @@ ARROWS = {
     "lin_jax.models": SIGNAL,
     "lin_jax.tasks": LEARNING,
     "lin_jax.training": LEARNING | {"lin_jax.tasks"},
-    "lin_jax.bundles": LEARNING | {"lin_jax.tasks", "lin_jax.text"},
+    "lin_jax.scoring": {"lin_jax.metrics"},
+    "lin_jax.bundles": LEARNING | {"lin_jax.tasks", "lin_jax.text", "lin_jax.scoring"},
     "lin_jax": {"lin_jax.bundles"},
     "lin_jax.apps": LEARNING | {"lin_jax.compiled", "lin_jax.tasks", "lin_jax.text", "lin_jax.bundles", "lin_jax"},
 }

@@ -274,9 +274,9 @@ examples:
   lin verify --json a.wav b.wav | jq .same        a, b, same, score, distance, normalised_score, threshold,
                                                   probability, why
 
-The score is the cosine similarity of the two voices. The normalised score says how far it lies above the scores of
-either voice with the strangers nearest to it, in standard deviations; it decides, and the threshold is one for it. (A
-bundle of your own may know no strangers: there it is the score.)
+The score is the cosine similarity of the two voices. The normalised score decides, and the threshold is one for it: how
+much likelier the two are one speaker's than two speakers' (PLDA), in standard deviations above what either voice has in
+common with the strangers nearest to it. (In a bundle of your own that knows neither it is the score.)
 The probability is that of one speaker where same and different are equally likely beforehand. It is unsure where a
 side is too short or does not sound like speech. A side of less than half a second is refused.
 Exit code: 0 compared, 1 compared without some that could not be used, 2 not compared.""",

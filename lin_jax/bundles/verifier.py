@@ -53,8 +53,7 @@ class Verdict:
       same: "unsure" where a side is too short or not speech.
       score: cosine similarity of the two sides, -1 to 1.
       distance: cosine distance, 1 - score.
-      normalised_score: what is decided by; the score relative to how the sides score against their nearest strangers
-        (`metrics.as_norm`), or the score itself where the bundle has no cohort of strangers.
+      normalised_score: what is decided by; `Verifier.scores` of the two sides.
       threshold: the normalised score from which on two sides count as the same speaker.
       probability: of the same speaker, if same and different are equally likely beforehand; 0.5 where unsure.
       why: what makes it unsure, or what else to know; else "".
@@ -84,6 +83,9 @@ class Verifier(Bundle):
       speech_threshold: probability of speech below which a recording does not count as speech.
       min_seconds: of sound on a side, below which the verdict is unsure.
       speeds: at which each recording is heard, as in `VerificationConfig`; an embedding holds one part for each.
+      plda_mean: of the `scoring.Plda` whose likelihood ratios are the scores [E]; without one they are cosines.
+      plda_axes: of the same [E, D].
+      plda_between: of the same [D].
       cohort: unit vectors of the strangers that scores are normalised by [S, E]; without them scores stay as they are.
       top: strangers that a side is compared with, those nearest to it.
     """
@@ -98,12 +100,15 @@ class Verifier(Bundle):
     speech_threshold: float = 0.5
     min_seconds: float = 1.0
     speeds: tuple[float, ...] = (1.0,)
+    plda_mean: np.ndarray | None = None
+    plda_axes: np.ndarray | None = None
+    plda_between: np.ndarray | None = None
     cohort: np.ndarray | None = None
     top: int = 100
 
     task: ClassVar[str] = "verification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
-    optional_arrays: ClassVar[tuple[str, ...]] = ("cohort",)
+    optional_arrays: ClassVar[tuple[str, ...]] = ("plda_mean", "plda_axes", "plda_between", "cohort")
 
     def settings(self) -> dict:
         """See `Bundle`."""
@@ -152,19 +157,15 @@ class Verifier(Bundle):
 
     def compare(self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None) -> Verdict:
         """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
-        from lin_jax import metrics
-
         if not a or not b:
             raise AudioError("a side without recordings cannot be compared; give one at least")
         threshold = self.threshold if threshold is None else threshold
-        if self.cohort is None and not -1 <= threshold <= 1:
+        if self.cohort is None and self.plda_mean is None and not -1 <= threshold <= 1:
             raise ConfigError(f"threshold {threshold:g}: a cosine similarity lies between -1 and 1; choose one there")
         if not np.isfinite(threshold):
             raise ConfigError(f"threshold {threshold:g}: not a number that scores can reach; choose one")
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
-        score = normalised = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
-        if self.cohort is not None:
-            normalised = float(metrics.as_norm(sides, [(0, 1)], self.cohort, top=self.top)[0])
+        score, (normalised,) = float(np.clip(sides[0] @ sides[1], -1.0, 1.0)), map(float, self.scores(sides, [(0, 1)]))
         why = self.doubt(a) or self.doubt(b)
         same = "unsure" if why else "same" if normalised >= threshold else "different"
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
@@ -174,6 +175,21 @@ class Verifier(Bundle):
             why = f"{named}: that tells nothing about the speaker; give another recording"
         probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
         return Verdict(same, score, 1.0 - score, normalised, threshold, probability, why)
+
+    def scores(self, embeddings, pairs) -> np.ndarray:
+        """What is decided by.
+
+        Args:
+          embeddings: unit vectors [B, E].
+          pairs: of them, the two sides of each trial [N, 2].
+
+        Returns:
+          For each trial [N] the likelihood ratio or else the cosine, relative to the nearest strangers if there is a
+          cohort of them.
+        """
+        from lin_jax import scoring
+
+        return scoring.trial_scores(embeddings, pairs, plda=self._plda, cohort=self.cohort, top=self.top)
 
     def doubt(self, voices: Sequence[Voice]) -> str:
         """Why nothing sure can be said of a side, or ""."""
@@ -214,6 +230,12 @@ class Verifier(Bundle):
         for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
             digest.update(np.ascontiguousarray(leaf, np.float32))
         return digest.hexdigest()[:12]
+
+    @functools.cached_property
+    def _plda(self):
+        from lin_jax.scoring import Plda
+
+        return None if self.plda_mean is None else Plda(self.plda_mean, self.plda_axes, self.plda_between)
 
     def _all(self, sources, sample_rate=None) -> list[Voice]:
         voices = []

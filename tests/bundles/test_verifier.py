@@ -9,7 +9,7 @@ import voices
 from recordings import BAD, two_hours
 
 import lin_jax
-from lin_jax import bundles, metrics
+from lin_jax import bundles, metrics, scoring
 from lin_jax.audio import files
 from lin_jax.bundles.verifier import LENGTHS, SHORTEST_SECONDS
 from lin_jax.errors import AudioError, BundleError, ConfigError
@@ -70,7 +70,7 @@ def test_cohort_decides_by_the_normalised_score(bundle, tmp_path):
     settings = {"cohort": cohort, "top": 3, "threshold": 2.0, "slope": 0.5, "offset": -1.0}
     saved = bundles.save(tmp_path / "voices", voices.verifier(**settings), "")
     heard = lin_jax.load(saved).verify(a, b, sample_rate=RATE)
-    (normalised,) = metrics.as_norm(sides, [(0, 1)], cohort, top=3)
+    (normalised,) = metrics.as_norm([sides[0] @ sides[1]], [(0, 1)], sides @ cohort.T, top=3)
     assert heard.normalised_score == pytest.approx(normalised, rel=1e-3)
     assert (heard.score, heard.distance) == pytest.approx((sides[0] @ sides[1], 1 - sides[0] @ sides[1]), abs=1e-5)
     assert heard.probability == pytest.approx(1 / (1 + np.exp(1 - 0.5 * normalised)), rel=1e-3)
@@ -84,12 +84,35 @@ def test_cohort_decides_by_the_normalised_score(bundle, tmp_path):
         lin_jax.load(saved).verify(a, b, threshold=float("nan"), sample_rate=RATE)
 
 
+def test_likelihood_ratios_decide_where_the_bundle_has_them(bundle, tmp_path):
+    """Saved and loaded, with and without a cohort; the score that is told stays the cosine."""
+    a, b = voices.voice(0), voices.voice(1)
+    sides = np.stack([bundle.embed(a, RATE), bundle.embed(b, RATE)])
+    rng = np.random.default_rng(0)
+    cohort = rng.normal(size=(5, sides.shape[1]))
+    cohort = (cohort / np.linalg.norm(cohort, axis=1, keepdims=True)).astype(np.float32)
+    plda = scoring.Plda.fit(
+        np.repeat(cohort, 4, axis=0) + 0.1 * rng.normal(size=(20, sides.shape[1])), np.arange(20) // 4
+    )
+    arrays = {"plda_mean": plda.mean, "plda_axes": plda.axes, "plda_between": plda.between}
+    for others in ({}, {"cohort": cohort, "top": 3}):
+        saved = bundles.save(tmp_path / "voices", voices.verifier(**arrays, **others), "")
+        heard = lin_jax.load(saved).verify(a, b, threshold=50.0, sample_rate=RATE)
+        expected = plda.scores(sides[:1], sides[1:])[0]
+        if others:
+            expected = metrics.as_norm(expected, [(0, 1)], plda.scores(sides, cohort), top=3)
+        assert heard.normalised_score == pytest.approx(expected[0], rel=1e-3, abs=1e-3)
+        assert heard.score == pytest.approx(sides[0] @ sides[1], abs=1e-5)
+        assert heard.same == "different"
+
+
 def test_bundle_from_before_there_were_cohorts_is_read(tmp_path):
     folder = bundles.save(tmp_path / "voices", voices.verifier(), "")
     described = json.loads((folder / "bundle.json").read_text())
     del described["top"]
     (folder / "bundle.json").write_text(json.dumps(described))
-    assert bundles.load(folder).cohort is None
+    loaded = bundles.load(folder)
+    assert loaded.cohort is loaded.plda_mean is None
 
 
 def test_several_recordings_of_a_side_are_averaged(bundle):

@@ -110,6 +110,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     assert chosen == {name: results[name] for name in chosen}
     assert (bundle.cohort.shape, bundle.top) == ((40, 16), 5)
     np.testing.assert_allclose(np.linalg.norm(bundle.cohort, axis=1), 1, rtol=1e-5)
+    assert bundle.plda_axes.shape == (16, 16), "no more axes than there are features"
     experiment = Experiment(config, both)
     task, fitted = experiment.fit(tmp_path / "train_all", everything=True)
     assert task.num_speakers == 40

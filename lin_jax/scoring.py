@@ -1,0 +1,80 @@
+"""How alike two voices are: the cosine of their embeddings, or how much likelier they are one speaker's than two's.
+
+Shape letters: A and B clips, E embedding, D axes, N trials, S strangers.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from lin_jax import metrics
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plda:
+    """Probabilistic linear discriminant analysis: what the embeddings of many speakers have in common.
+
+    The two-covariance model of N. Brümmer and E. de Villiers, "The speaker partitioning problem", Odyssey 2010: an
+    embedding is the sum of what is the speaker's and of what varies from clip to clip, both Gaussian.
+
+    Attributes:
+      mean: of the speakers [E].
+      axes: directions in which speakers differ most beside their own clips [E, D]; along each, the clips of a speaker
+        vary by 1.
+      between: variance of the speakers along each axis [D].
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    between: np.ndarray
+
+    @classmethod
+    def fit(cls, embeddings, speakers, *, num_axes: int = 128, shrinkage: float = 2.0) -> "Plda":
+        """Learn it from clips.
+
+        Args:
+          embeddings: of the clips [B, E].
+          speakers: of the clips [B]; two at least, and one of them with several clips.
+          num_axes: how many axes are kept, at most.
+          shrinkage: what is added to the variance within speakers in every direction, relative to its mean: of speakers
+            whom a network has learnt, the clips vary less than those of strangers will.
+        """
+        from scipy import linalg
+
+        embeddings = np.asarray(embeddings, np.float64)
+        names, means = metrics.mean_by_speaker(embeddings, speakers)
+        mean = means.mean(axis=0)
+        rest = embeddings - means[np.searchsorted(names, speakers)]
+        within = rest.T @ rest / max(len(rest) - len(names), 1)
+        within += shrinkage * np.trace(within) / len(within) * np.eye(len(within))
+        between = (means - mean).T @ (means - mean) / (len(names) - 1)
+        variances, axes = linalg.eigh(between, within)  # ascending
+        chosen = slice(None, -num_axes - 1, -1)
+        return cls(mean, axes[:, chosen], np.maximum(variances[chosen], 0.0))
+
+    def scores(self, a, b) -> np.ndarray:
+        """Logarithms [A, B] of how much likelier embeddings [A, E] and [B, E] are of one speaker than of two."""
+        a, b = ((np.asarray(x) - self.mean) @ self.axes for x in (a, b))
+        total, joint = 1.0 + self.between, 1.0 + 2.0 * self.between
+        weight, alone = self.between / joint, 1.0 / total - total / joint
+        constant = np.sum(np.log(total) - 0.5 * np.log(joint))
+        return (a * weight) @ b.T + 0.5 * ((a**2 @ alone)[:, None] + b**2 @ alone) + constant
+
+
+def trial_scores(embeddings, pairs, *, plda: Plda | None = None, cohort=None, top: int = 100) -> np.ndarray:
+    """How alike the two sides of each trial are.
+
+    Args:
+      embeddings: unit vectors [B, E].
+      pairs: the two of them in each trial [N, 2] int.
+      plda: whose likelihood ratios are the scores; without it they are cosines.
+      cohort: unit vectors of strangers [S, E] that they are normalised by, see `metrics.as_norm`; None leaves them.
+      top: strangers that each side is compared with, the nearest ones.
+
+    Returns:
+      Scores [N].
+    """
+    used, pairs = np.unique(pairs, return_inverse=True)
+    embeddings, rule = np.asarray(embeddings)[used], plda.scores if plda else np.inner
+    scores = rule(embeddings, embeddings)[pairs[:, 0], pairs[:, 1]]
+    return scores if cohort is None else metrics.as_norm(scores, pairs, rule(embeddings, cohort), top=top)

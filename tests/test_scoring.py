@@ -1,0 +1,81 @@
+"""Scores of trials against hand computations, scipy's densities, and voices that are drawn from the model itself."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lin_jax import metrics
+from lin_jax.scoring import Plda, trial_scores
+
+
+def draw(between, within, *, speakers, clips, seed=0):
+    """Embeddings [speakers * clips, E] of the two-covariance model, and who speaks each."""
+    rng, E = np.random.default_rng(seed), len(between)
+    means = rng.multivariate_normal(np.ones(E), between, speakers)
+    vectors = np.repeat(means, clips, axis=0) + rng.multivariate_normal(np.zeros(E), within, speakers * clips)
+    return vectors, np.repeat(np.arange(speakers), clips)
+
+
+def test_scores_are_likelihood_ratios():
+    """Against the densities of two sides, jointly and each alone, in the covariances that the axes stand for."""
+    axes = np.array([[1.0, 0.3, 0.0], [0.1, 2.0, 0.4], [0.0, -0.2, 0.7]])
+    plda = Plda(np.array([0.3, -0.2, 0.1]), axes, np.array([2.0, 0.5, 0.0]))
+    within = np.linalg.inv(axes @ axes.T)
+    between = np.linalg.inv(axes.T) @ np.diag(plda.between) @ np.linalg.inv(axes)
+    total = within + between
+    joint = stats.multivariate_normal(np.tile(plda.mean, 2), np.block([[total, between], [between, total]]))
+    alone = stats.multivariate_normal(plda.mean, total)
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 3))
+    expected = [[joint.logpdf([*x, *y]) - alone.logpdf(x) - alone.logpdf(y) for y in b] for x in a]
+    np.testing.assert_allclose(plda.scores(a, b), expected, rtol=1e-9)
+
+
+def test_fit_finds_the_model_that_clips_were_drawn_from():
+    """Along the axes clips of a speaker vary by 1; without shrinkage the variances are those that were drawn."""
+    within = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.3], [0.0, 0.3, 0.5]])
+    between = np.array([[2.0, 0.0, 0.5], [0.0, 0.3, 0.0], [0.5, 0.0, 1.0]])
+    vectors, speakers = draw(between, within, speakers=2000, clips=20)
+    plda = Plda.fit(vectors, speakers, shrinkage=0.0)
+    np.testing.assert_allclose(plda.axes.T @ within @ plda.axes, np.eye(3), atol=0.05)
+    np.testing.assert_allclose(plda.axes.T @ between @ plda.axes, np.diag(plda.between), atol=0.25)
+    assert (np.diff(plda.between) < 0).all()
+    np.testing.assert_allclose(plda.mean, 1.0, atol=0.1)
+    two = Plda.fit(vectors, speakers, shrinkage=0.0, num_axes=2)
+    np.testing.assert_array_equal(two.axes, plda.axes[:, :2])
+    assert Plda.fit(vectors, speakers).between[0] < plda.between[0], "shrunk, it is less sure of everything"
+
+
+def test_likelihood_ratios_tell_voices_apart_better_than_cosines():
+    """Where clips vary most in a direction that says nothing of the speaker."""
+    within, between = np.diag([9.0, 0.3, 0.3, 0.3]), np.eye(4)
+    vectors, speakers = draw(between, within, speakers=60, clips=8)
+    vectors -= 1.0
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    learnt, judged = speakers < 40, speakers >= 40
+    pairs = np.stack(np.triu_indices(judged.sum(), 1), axis=1)
+    same = speakers[judged][pairs[:, 0]] == speakers[judged][pairs[:, 1]]
+    plda = Plda.fit(vectors[learnt], speakers[learnt], shrinkage=0.1)
+    cosine, ratio = (
+        metrics.equal_error_rate(trial_scores(vectors[judged], pairs, plda=rule), same)[0] for rule in (None, plda)
+    )
+    assert ratio < 0.75 * cosine
+
+
+@pytest.mark.parametrize("with_plda", [False, True])
+def test_trials_are_scored_alike_alone_and_among_others(with_plda):
+    """Either order of a pair, any clips beside it; normalised, the same of `metrics.as_norm`."""
+    vectors = np.random.default_rng(0).normal(size=(9, 4))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    clips, cohort = vectors[:6], vectors[6:]
+    plda = Plda.fit(vectors, np.arange(9) % 4) if with_plda else None
+    pairs = np.array([[4, 1], [1, 4], [5, 2]])
+    for settings in ({}, {"cohort": cohort, "top": 2}):
+        scores = trial_scores(clips, pairs, plda=plda, **settings)
+        assert scores[0] == pytest.approx(scores[1])
+        (alone,) = trial_scores(clips[[5, 2]], [(0, 1)], plda=plda, **settings)
+        assert scores[2] == pytest.approx(alone)
+    rule = plda.scores if plda else np.inner
+    by_hand = metrics.as_norm(np.diag(rule(clips[[4]], clips[[1]])), [(0, 1)], rule(clips[[4, 1]], cohort), top=2)
+    assert trial_scores(clips, [(4, 1)], plda=plda, cohort=cohort, top=2) == pytest.approx(by_hand)
+    if not with_plda:
+        assert trial_scores(clips, [(4, 1)]) == pytest.approx(clips[4] @ clips[1])
