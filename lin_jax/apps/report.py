@@ -19,6 +19,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from lin_jax import metrics
+
 INK, MUTED, RULE = "#1c2333", "#667085", "#e4e7ec"
 COLOURS = ("#2f5bea", "#f08c2e", "#12936f", "#c2417c", "#7a5af8", "#0e8aa8")
 _SHADES = LinearSegmentedColormap.from_list("lin", ["#ffffff", "#c9d6ff", "#2f5bea", "#14246b"])
@@ -251,8 +253,7 @@ def plot_projection(embeddings: np.ndarray, names: Sequence[str], path=None, *, 
       most: speakers to draw; more could not be told apart by colour.
     """
     names = np.asarray(names)
-    drawn = np.unique(names)[:most]
-    means = np.stack([embeddings[names == name].mean(axis=0) for name in drawn])
+    drawn, means = (of_all[:most] for of_all in metrics.mean_by_speaker(embeddings, names))
     axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:2]  # [2, E]
     points = (embeddings - means.mean(axis=0)) @ axes.T  # [B, 2]
     colours = matplotlib.colormaps["tab20"].colors

@@ -53,7 +53,8 @@ class Verdict:
       same: "unsure" where a side is too short or not speech.
       score: cosine similarity of the two sides, -1 to 1.
       distance: cosine distance, 1 - score.
-      normalised_score: what is decided by; `Verifier.scores` of the two sides.
+      normalised_score: what is decided by, see `scoring.trial_scores`; the score itself where the bundle has neither
+        PLDA nor a cohort of strangers.
       threshold: the normalised score from which on two sides count as the same speaker.
       probability: of the same speaker, if same and different are equally likely beforehand; 0.5 where unsure.
       why: what makes it unsure, or what else to know; else "".
@@ -157,6 +158,8 @@ class Verifier(Bundle):
 
     def compare(self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None) -> Verdict:
         """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
+        from lin_jax import scoring
+
         if not a or not b:
             raise AudioError("a side without recordings cannot be compared; give one at least")
         threshold = self.threshold if threshold is None else threshold
@@ -165,7 +168,9 @@ class Verifier(Bundle):
         if not np.isfinite(threshold):
             raise ConfigError(f"threshold {threshold:g}: not a number that scores can reach; choose one")
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
-        score, (normalised,) = float(np.clip(sides[0] @ sides[1], -1.0, 1.0)), map(float, self.scores(sides, [(0, 1)]))
+        score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
+        decided = scoring.trial_scores(sides, [(0, 1)], plda=self._plda, cohort=self.cohort, top=self.top)
+        normalised = float(decided[0])
         why = self.doubt(a) or self.doubt(b)
         same = "unsure" if why else "same" if normalised >= threshold else "different"
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
@@ -175,21 +180,6 @@ class Verifier(Bundle):
             why = f"{named}: that tells nothing about the speaker; give another recording"
         probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
         return Verdict(same, score, 1.0 - score, normalised, threshold, probability, why)
-
-    def scores(self, embeddings, pairs) -> np.ndarray:
-        """What is decided by.
-
-        Args:
-          embeddings: unit vectors [B, E].
-          pairs: of them, the two sides of each trial [N, 2].
-
-        Returns:
-          For each trial [N] the likelihood ratio or else the cosine, relative to the nearest strangers if there is a
-          cohort of them.
-        """
-        from lin_jax import scoring
-
-        return scoring.trial_scores(embeddings, pairs, plda=self._plda, cohort=self.cohort, top=self.top)
 
     def doubt(self, voices: Sequence[Voice]) -> str:
         """Why nothing sure can be said of a side, or ""."""

@@ -15,7 +15,7 @@ from noise_corpus import FRONTEND, make_corpus
 from data_pipelines import corpora, features
 from experiments import _judgement, synthesis
 from experiments._synthesis import Experiment, JudgeConfig, NetworkConfig, Stages
-from lin_jax import bundles, recognition
+from lin_jax import bundles, metrics, recognition
 from lin_jax.bundles.verifier import Voice
 from lin_jax.errors import AudioError, ConfigError
 from lin_jax.text import SymbolTable
@@ -136,7 +136,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bundles, "load_vocoder", lambda name, frontend: Sound() if name == "sound" else None)
     monkeypatch.setattr(recognition, "installed", lambda: True)
     monkeypatch.setattr(recognition, "name", lambda: "stub 1")
-    monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two"] * len(clips))
+    monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
     config.voices, config.hold_out_texts, config.stages = "speaker", 0.67, Stages((1,), (2,))
     config.speech, config.vocoder, config.clear = 0.5, "sound", folder.name
     config.judge = JudgeConfig(clips=3, lengths=(1, 2), profile=9, batch_size=2, examples=1)
@@ -155,7 +155,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         own = [row for row in rows if row["id"] in ids]
         assert found["clips"] == len(own) == min(3, len(indices))
         true = [row["text"].split() for row in own]
-        errors = sum(len(words) - ("two" in words) for words in true)
+        errors = sum(metrics.edit_distance(words, ["two", "four"]) for words in true)
         for system in ("generated", "revoiced", "copied", "griffin_lim", "original"):
             assert found[system]["word_error"] == pytest.approx(errors / sum(map(len, true)))
         assert (found["original"]["similarity"], found["original"]["strangers"]) == pytest.approx((1, 0))
