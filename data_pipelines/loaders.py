@@ -133,11 +133,12 @@ def make_pair_loader(
 
     The clips of a batch are of nearly equal length, so that little of it is padding; `config.buckets` lengths are
     compiled. Training: clips are dealt anew to the batches of their length in each epoch, and the batches shuffled.
+    Clips without a text have batches of their own, and always a recording to say again.
 
     Args:
       feature_set: where the clips are, of the "features" store.
       indices: which of them.
-      symbols: of every clip of the set, int32 [L].
+      symbols: of every clip of the set, int32 [L]; none of a clip without a text.
       voices: of every clip of the set, [clips, E] float32 or [clips] int32.
       config: the rest; crops and speakers do not count.
       train: training or evaluation.
@@ -229,6 +230,7 @@ class _PairBatches:
             for others in (partners, references)
         )
         counts = np.array([len(symbols[index]) for index in indices])
+        self._kinds = [kind for kind in (np.flatnonzero(counts), np.flatnonzero(counts == 0)) if len(kind)]
         longest = np.array([feature_set.lengths[others].max() for others in self._partners.values()])
         bucket = np.searchsorted(self._sizes, self._lengths)
         self._most = {  # of each bucket, symbols and frames of a recording
@@ -247,7 +249,7 @@ class _PairBatches:
         examples = [transforms.fit(self._clips[position], self._clips.key, size) for position in positions]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
         rng, (most_symbols, most_frames) = np.random.default_rng((self._config.seed, number)), self._most[size]
-        speaks = rng.random() < self._speech
+        speaks = rng.random() < self._speech or not len(self._symbols[batch["index"][0]])
         source = (
             self._recordings(batch["index"], most_frames, rng) if speaks else self._texts(batch["index"], most_symbols)
         )
@@ -273,12 +275,12 @@ class _PairBatches:
 
     def _deal(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
         """The batches of an epoch."""
-        if not self._train:
-            return _plan(self._lengths, self._sizes, self._config.batch_size)
-        rng = np.random.default_rng((self._config.seed, epoch))
-        order = rng.permutation(len(self._lengths))
-        plan = _plan(self._lengths[order], self._sizes, self._config.batch_size)
-        return [(order[plan[i][0]], *plan[i][1:]) for i in rng.permutation(len(plan))]
+        rng, plan = np.random.default_rng((self._config.seed, epoch)), []
+        for kind in self._kinds:
+            order = rng.permutation(kind) if self._train else kind
+            dealt = _plan(self._lengths[order], self._sizes, self._config.batch_size)
+            plan += [(order[positions], weights, size) for positions, weights, size in dealt]
+        return [plan[i] for i in rng.permutation(len(plan))] if self._train else plan
 
 
 class _Clips:

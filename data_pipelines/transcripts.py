@@ -23,16 +23,17 @@ def read(rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0) -> tupl
       most: deviations from the median pace, by the median absolute deviation, that a clip may have.
 
     Returns:
-      Symbols of each clip, int32 [L], and the clips that are no use for learning to speak, each with the reason.
+      Symbols of each clip, int32 [L], none where there is no text, and the clips that are no use for learning to speak,
+      each with the reason.
     """
-    symbols, problems = [], {}
+    symbols, problems = [np.zeros(0, np.int32)] * len(rows), {}
     for index, row in enumerate(rows):
         try:
-            symbols.append(table.encode(row["text"]))
+            if row["text"]:
+                symbols[index] = table.encode(row["text"])
         except TextError as error:
-            symbols.append(np.zeros(0, np.int32))
             problems[index] = str(error)
-    good = np.array([index for index in range(len(rows)) if index not in problems], int)
+    good = np.array([index for index, ids in enumerate(symbols) if len(ids)], int)
     if not len(good):
         return symbols, problems
     seconds = np.array([rows[index]["seconds"] for index in good])

@@ -163,13 +163,15 @@ class Experiment:
             for index, row in enumerate(rows)
             if row["seconds"] > config.longest_seconds
         }
-        self.problems = too_long | self.problems
+        self.texts = np.array([row["text"] for row in rows])
+        wordless = () if config.speech else np.flatnonzero(self.texts == "").tolist()
+        self.problems = too_long | self.problems | dict.fromkeys(wordless, "no text, and speech is 0")
         if len(self.problems) == len(rows):
             raise ConfigError(f"{folder}: no clip is of use; the first: {rows[0]['id']}: {self.problems[0]}")
         self.speakers, self.speeds = self.clips.speakers, self.clips.speeds
-        self.texts = np.array([row["text"] for row in rows])
         # What is said, however it is written: by this a sentence is held out, in every corpus and in every training.
-        self.words = np.array([" ".join(re.findall(r"\w+", row["text"].lower())) for row in rows])
+        # Of a recording without a text only the same one at other speeds says the same.
+        self.words = np.array([" ".join(re.findall(r"\w+", row["text"].lower())) or row["path"] for row in rows])
         self._split()
 
     def fit(self, workdir: pathlib.Path) -> tuple[Synthesis, loop.Result]:
@@ -341,7 +343,8 @@ class Experiment:
             names = np.random.default_rng(config.seed).permutation(names)[:count]
             unseen |= (corpora == corpus) & np.isin(people, names)
         lots = np.array([zlib.crc32(f"{config.seed} {words}".encode()) / 2**32 for words in self.words])
-        held_out, judged = lots < config.hold_out_texts, lots < config.hold_out_texts / 2
+        read = self.texts != ""  # without a text nobody can be judged, so that it is learnt from
+        held_out, judged = read & (lots < config.hold_out_texts), read & (lots < config.hold_out_texts / 2)
         self.train = good[~unseen[good] & ~held_out[good]]
         # Played at another speed, a clip is learnt from, but tells nobody how people speak.
         self.natural = good = good[self.speeds[good] == 1]

@@ -222,9 +222,12 @@ def test_batches_of_speakers_that_cannot_be(feature_set, indices, sizes, message
         make_loader(feature_set, indices, None, LoaderConfig(*sizes), train=True)
 
 
-def pairs(feature_set, train=True, **options):
+def pairs(feature_set, train=True, silent=(), **options):
     rng = np.random.default_rng(0)
-    symbols = [rng.integers(1, 9, length // 4).astype(np.int32) for length in feature_set.lengths]
+    symbols = [
+        rng.integers(1, 9, 0 if index in silent else length // 4).astype(np.int32)
+        for index, length in enumerate(feature_set.lengths)
+    ]
     voices = np.arange(3 * len(feature_set), dtype=np.float32).reshape(-1, 3)
     config = LoaderConfig(batch_size=4, buckets=3, seed=5)
     return (
@@ -280,6 +283,24 @@ def test_pairs_may_have_a_recording_for_a_text(feature_set):
     assert {0, 5} <= chosen
     for batch in pairs(feature_set, train=False, speech=1)[2]:
         np.testing.assert_array_equal(batch["num_source_frames"], batch["num_frames"])
+
+
+def test_pairs_without_a_text_have_a_recording(feature_set):
+    """In batches of their own; the others go on as before."""
+    if feature_set.store == "waveform":
+        return
+    silent, kinds = {3, 4, 9, 15, 16, 17}, set()
+    for train in (True, False):
+        seen = []
+        for batch in pairs(feature_set, train=train, epochs=3, silent=silent)[2]:
+            without = set(batch["index"].tolist()) & silent
+            assert without in (set(), set(batch["index"].tolist()))
+            assert ("source" in batch) == bool(without)
+            seen += batch["index"][batch["weight"] > 0].tolist()
+        assert sorted(seen) == sorted([*range(2, 20)] * (3 if train else 1))
+    for batch in pairs(feature_set, epochs=4, silent=silent, speech=0.5)[2]:
+        kinds.add(("source" in batch, int(batch["index"][0]) in silent))
+    assert kinds == {(True, True), (True, False), (False, False)}
 
 
 def test_a_voice_is_heard_in_one_clip_or_another(feature_set):

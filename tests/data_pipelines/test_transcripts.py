@@ -24,7 +24,9 @@ def test_texts_that_cannot_be_what_is_said():
     rows[30] |= {"text": " — "}
     rows.append({"text": "ab ab ab ab", "seconds": 1.0, "speaker": "new"})
     rows.append({"text": "ab ab ab ab", "seconds": 20.0, "speaker": "new"})
-    _, problems = transcripts.read(rows, table)
+    rows.append({"text": "", "seconds": 9.0, "speaker": "new"})  # nothing is known of it, so that nothing is wrong
+    symbols, problems = transcripts.read(rows, table)
+    assert len(symbols[-1]) == 0
     assert list(problems) == [3, 25, 30, 41]
     assert "are usual: check the text" in problems[3]
     assert "nothing to say" in problems[30]

@@ -96,6 +96,32 @@ def test_recordings_at_other_speeds_are_learnt_from_only(config, tmp_path, monke
     assert len(sound) / rate == pytest.approx(0.3 / 0.8, rel=1e-3)
 
 
+def test_recordings_without_texts_are_said_again_only(config, tmp_path):
+    """They are learnt from, except in held-out voices; the same at another speed is said by somebody else."""
+    texts = ("one two", "two three", "one three", "three two one", "")
+    clips = make_corpus(tmp_path / "audio")
+    clips = [dataclasses.replace(clip, text=texts[(i + i // 5) % 5]) for i, clip in enumerate(clips)]
+    features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
+    config.speech, config.voices, config.hold_out_texts = 0.5, "speaker", 0.67
+    experiment = Experiment(config, tmp_path / "set")
+    silent = experiment.texts == ""
+    (unseen,) = set(experiment.speakers[experiment.test_unseen])
+    learnt = np.isin(np.arange(len(silent)), experiment.train)
+    assert set(experiment.speakers[silent & ~learnt]) == {unseen, f"{unseen}@0.8"}
+    assert not silent[np.concatenate([experiment.validation, experiment.test_seen, experiment.test_unseen])].any()
+    voices = np.arange(len(silent), dtype=np.float32)[:, None]
+    stream, said = experiment._loader(experiment.train, voices, config.loader, train=True, speech=0.5), set()
+    for batch in (next(stream) for _ in range(30)):
+        if silent[batch["index"][0]]:
+            said |= set((batch["num_frames"] == batch["num_source_frames"]).tolist())
+    stream.close()
+    assert said == {True, False}
+    config.speech = 0.0
+    alone = Experiment(config, tmp_path / "set")
+    assert not silent[alone.train].any()
+    assert {alone.problems[index] for index in np.flatnonzero(silent)} == {"no text, and speech is 0"}
+
+
 class Ear:
     """A speaker bundle that knows the speakers by the names of their files, and hears the last of them in samples."""
 
