@@ -106,7 +106,8 @@ class Config:
         towards the nearest of these where they are judged and shipped.
       language: of the texts, as espeak-ng names it.
       form: of the symbols, "characters" or "phonemes".
-      speech: share of the training batches whose source is a recording in place of a text; 0 learns texts only.
+      speech: share of the training batches whose source is a recording in place of a text, as it always is of clips
+        that have none; 0 learns texts only.
       longest_seconds: clips that are longer are left out.
       hold_out_voices: speakers of each corpus that nobody learns from; at most a fifth of them, and none where voices
         are a table.
@@ -137,7 +138,7 @@ class Config:
 
 
 class Experiment:
-    """One or several corpora with texts, and the speech that can be learnt from them.
+    """One or several corpora, with texts or without, and the speech that can be learnt from them.
 
     Args:
       config: see `Config`.
