@@ -23,7 +23,7 @@ from lin_jax import bundles, metrics
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
+from lin_jax.tasks.synthesis import CLARITY, Synthesis, SynthesisConfig, clarified
 from lin_jax.text import SymbolTable
 from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
@@ -245,6 +245,7 @@ class Experiment:
             "tools": dict.fromkeys(("mcd", "word_error"), "not measured") | results["tools"],
             "corpora": ", ".join(np.unique(self.clips.corpora)),
             "voices": len(names),
+            "clarity": CLARITY,
             "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),
         }
         card = card.format(**results | told)

@@ -24,6 +24,7 @@ features must be made with the front end of that bundle.
 Finer steps of the decoder after the coarse ones: --config.stages.reductions=4,2 --config.stages.steps=10000,5000
 The sound of the bundle of experiments.vocoder in place of Griffin-Lim's: --config.vocoder=vocoder
 Voices that are not the machine's, nearer to those that are, and so understood: --config.clear=choir,crowd
+Recordings without texts are learnt from as well, by saying them again; if they are long: --config.longest_seconds=16
 Letters instead of phonemes: --config.form=characters. Voices as a table of those in training: --config.voices=table
 """
 
