@@ -230,7 +230,7 @@ class _PairBatches:
             for others in (partners, references)
         )
         counts = np.array([len(symbols[index]) for index in indices])
-        self._kinds = [kind for kind in (np.flatnonzero(counts), np.flatnonzero(counts == 0)) if len(kind)]
+        self._kinds = np.flatnonzero(counts), np.flatnonzero(counts == 0)  # with a text, and without
         longest = np.array([feature_set.lengths[others].max() for others in self._partners.values()])
         bucket = np.searchsorted(self._sizes, self._lengths)
         self._most = {  # of each bucket, symbols and frames of a recording

@@ -13,7 +13,7 @@ from lin_jax.audio import timbre
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.tasks.synthesis import CLARITY, Synthesis, SynthesisConfig, clarified
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
@@ -130,8 +130,8 @@ def test_clarified_goes_to_the_nearest_clear_voice():
     clear = np.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
     voices = np.array([[0.0, 7.0, 0.0], [0.6, 0.0, 0.8], [-9.0, -3.0, 0.0], [0.0, 2.7, 3.6 / 4]])
     found = clarified(voices, clear)
-    near, aside = voices[3] / np.linalg.norm(voices[3]), (1 - CLARITY**2) ** 0.5
-    np.testing.assert_allclose(found, [[0, 1, 0], [CLARITY, 0, aside], [-aside, CLARITY, 0], near], atol=1e-6)
+    near = voices[3] / np.linalg.norm(voices[3])
+    np.testing.assert_allclose(found, [[0, 1, 0], [0.8, 0, 0.6], [-0.6, 0.8, 0], near], atol=1e-6)
     np.testing.assert_allclose(clarified(voices, clear[:0])[1], [0.6, 0.0, 0.8], rtol=1e-6)
 
 
