@@ -23,7 +23,7 @@ from lin_jax import bundles, metrics
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.tasks.synthesis import CLARITY, Synthesis, SynthesisConfig, clarified
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
 from lin_jax.text import SymbolTable
 from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
@@ -97,13 +97,15 @@ class Config:
 
     Attributes:
       init: name or folder of a synthesis bundle to go on from: its network, symbols and speaker encoder are taken over,
-        and only the last stage is trained.
+        and only the last stage is trained. Of several, with commas between them, which went on from the same one, the
+        mean of their weights.
       voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in a clip, in training
         in any other clip of the same speaker.
       vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and shipped; "" is
         Griffin-Lim.
       clear: corpora, with commas between them, in whose voices speech will be understood; other voices are moved
         towards the nearest of these where they are judged and shipped.
+      clarity: how far, as a cosine; see `clarified`.
       language: of the texts, as espeak-ng names it.
       form: of the symbols, "characters" or "phonemes".
       speech: share of the training batches whose source is a recording in place of a text, as it always is of clips
@@ -120,6 +122,7 @@ class Config:
     voices: str = "speaker"
     vocoder: str = ""
     clear: str = ""
+    clarity: float = 0.8
     language: str = "en-us"
     form: str = "phonemes"
     speech: float = 0.3
@@ -240,12 +243,13 @@ class Experiment:
             trained_seconds=max(row["seconds"] for row in rows),
             vocoder=self.config.vocoder,
             clear=tuple(np.unique(self.speakers[self.clear]).tolist()),
+            clarity=self.config.clarity,
         )
         told = {
             "tools": dict.fromkeys(("mcd", "word_error"), "not measured") | results["tools"],
             "corpora": ", ".join(np.unique(self.clips.corpora)),
             "voices": len(names),
-            "clarity": CLARITY,
+            "clarity": self.config.clarity,
             "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),
         }
         card = card.format(**results | told)
@@ -303,7 +307,8 @@ class Experiment:
 
     def clarified(self, voices: np.ndarray) -> np.ndarray:
         """The voice of each clip [clips, E] as it is spoken in, near to the voices that are clear."""
-        return clarified(voices, metrics.mean_by_speaker(voices[self.clear], self.speakers[self.clear])[1])
+        clear = metrics.mean_by_speaker(voices[self.clear], self.speakers[self.clear])[1]
+        return clarified(voices, clear, self.config.clarity)
 
     def timbre(self, task: Synthesis, variables, clips, voices: np.ndarray) -> dict[str, np.ndarray]:
         """What `Synthesis.timbre` finds in some clips, each said again in its own of the voices [clips, E]."""
@@ -325,14 +330,19 @@ class Experiment:
             chosen[own] = np.roll(own, 1)
         return chosen
 
-    def _load(self, name: str) -> bundles.Talker:
-        """The bundle to go on from."""
-        start = bundles.load(name)
-        if start.task != bundles.Talker.task:
-            raise ConfigError(f"{name}: a {start.task} bundle; give one of {bundles.Talker.task} as init")
-        if self.config.speech and "speech" not in start.sources:
-            raise ConfigError(f"{name}: says texts only: set speech to 0")
-        return start
+    def _load(self, names: str) -> bundles.Talker:
+        """The bundle to go on from; of several the first, with the mean of their weights (Wortsman et al., 2022)."""
+        starts = [(name, bundles.load(name)) for name in names.split(",")]
+        (_, first), *_ = starts
+        for name, start in starts:
+            if start.task != bundles.Talker.task:
+                raise ConfigError(f"{name}: a {start.task} bundle; give one of {bundles.Talker.task} as init")
+            if self.config.speech and "speech" not in start.sources:
+                raise ConfigError(f"{name}: says texts only: set speech to 0")
+            if _kind(start) != _kind(first):
+                raise ConfigError(f"{name}: of another network, or other frames or symbols, than the others of init")
+        weights = (start.variables for _, start in starts)
+        return dataclasses.replace(first, variables=jax.tree.map(lambda *its: np.mean(its, axis=0), *weights))
 
     def _split(self) -> None:
         """Clips to train on, to watch by and to judge on; no text, and no held-out voice, is in training as well."""
@@ -359,6 +369,8 @@ class Experiment:
         if unknown := set(named) - set(corpora):
             there = ", ".join(np.unique(corpora))
             raise ConfigError(f"clear {config.clear}: no corpus is named {unknown.pop()}; choose from {there}")
+        if not 0 <= config.clarity <= 1:
+            raise ConfigError(f"clarity {config.clarity:g}: a cosine; choose one from 0 to 1")
         self.clear = self.train[np.isin(corpora[self.train], named) & (self.speeds[self.train] == 1)]
 
     def _validation_batches(self, voices: np.ndarray) -> Iterator[dict]:
@@ -384,6 +396,12 @@ class Experiment:
         return loaders.make_pair_loader(
             self.clips, indices, self.symbols, voices, settings, partners=partners, references=references, **options
         )
+
+
+def _kind(start: bundles.Talker) -> tuple:
+    """What bundles have in common if a mean of their weights makes sense."""
+    scale = (start.mean.tolist(), start.std.tolist())
+    return start.model, start.frontend, start.table.to_dict(), start.encoder_fingerprint, scale
 
 
 def _hear(encoder: bundles.Verifier, path: str, speed: float) -> np.ndarray:

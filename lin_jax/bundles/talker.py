@@ -121,6 +121,7 @@ class Talker(Bundle):
       trained_seconds: length of the longest clip it learnt from.
       vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to Griffin-Lim.
       clear: names of the learnt voices in which it is understood: a voice that is heard is moved towards the nearest.
+      clarity: how far; see `lin_jax.tasks.synthesis.clarified`.
     """
 
     mean: np.ndarray
@@ -139,6 +140,7 @@ class Talker(Bundle):
     trained_seconds: float = 12.0
     vocoder: str = ""
     clear: tuple[str, ...] = ()
+    clarity: float = 0.8
 
     task: ClassVar[str] = "synthesis"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices", "spectra", "colours")
@@ -156,6 +158,7 @@ class Talker(Bundle):
             "trained_seconds": self.trained_seconds,
             "vocoder": self.vocoder,
             "clear": list(self.clear),
+            "clarity": self.clarity,
         }
 
     @classmethod
@@ -174,6 +177,7 @@ class Talker(Bundle):
             trained_seconds=settings["trained_seconds"],
             vocoder=settings["vocoder"],
             clear=tuple(settings["clear"]),
+            clarity=settings["clarity"],
         )
 
     def voice(self, sources, sample_rate: int | None = None, repair: bool = False) -> TalkerVoice:
@@ -336,7 +340,8 @@ class Talker(Bundle):
         waveform, rate = files.load(samples, self.frontend, sample_rate=rate), self.frontend.sample_rate
         waveform = waveform[: round(self.trained_seconds * rate)]
         batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
-        embedding = clarified(voice.embedding[None], self.voices[np.isin(self.names, self.clear)])
+        clear = self.voices[np.isin(self.names, self.clear)]
+        embedding = clarified(voice.embedding[None], clear, self.clarity)
         with self.weights_fit():
             found = self._timbre(self._constants, *batch, embedding)
         return TalkerVoice(embedding[0], *(np.asarray(found[name])[0] for name in ("spectrum", "colour")))

@@ -18,12 +18,11 @@ from lin_jax.audio.augment import AugmentConfig, augment_features
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
-CLARITY = 0.8  # cosine of a voice and the nearest clear one from which on it is clear, too
 HEALTH = ("focus", "diagonality", "skipped", "repeated")
 
 
-def clarified(voices: np.ndarray, clear: np.ndarray) -> np.ndarray:
-    """Voices moved towards the nearest of those in which the network is understood, as far as `CLARITY` asks.
+def clarified(voices: np.ndarray, clear: np.ndarray, clarity: float) -> np.ndarray:
+    """Voices moved towards the nearest of those in which the network is understood.
 
     A network that learnt to read from few speakers, or from a machine, is hardly understood in the voices of others.
     Nearer to one of those it is, and what then lacks of a voice's timbre can be given to it; see `Synthesis.timbre`.
@@ -31,6 +30,7 @@ def clarified(voices: np.ndarray, clear: np.ndarray) -> np.ndarray:
     Args:
       voices: embeddings [B, E].
       clear: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
+      clarity: cosine with the nearest of these from which on a voice stays as it is, and to which the others are moved.
 
     Returns:
       float32 unit vectors [B, E].
@@ -41,7 +41,7 @@ def clarified(voices: np.ndarray, clear: np.ndarray) -> np.ndarray:
         cosine = np.sum(voices * nearest, axis=1, keepdims=True)
         aside = voices - cosine * nearest
         aside /= np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-9)
-        voices = np.where(cosine < CLARITY, CLARITY * nearest + (1 - CLARITY**2) ** 0.5 * aside, voices)
+        voices = np.where(cosine < clarity, clarity * nearest + (1 - clarity**2) ** 0.5 * aside, voices)
     return voices.astype(np.float32)
 
 

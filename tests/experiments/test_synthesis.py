@@ -208,7 +208,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         "examples/seen-0-generated.png",
     ):
         assert (tmp_path / "evaluate" / name).exists()
-    config.speech, config.vocoder = 0.0, ""
+    config.speech, config.vocoder, config.clarity = 0.0, "", 0.7
     ship_and_go_on(config, folder, tmp_path, monkeypatch)
     config.hold_out_texts = 0.0
     with pytest.raises(ConfigError, match="raise hold_out_texts"):
@@ -226,9 +226,13 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert list(talker.names) == sorted(set(experiment.speakers[experiment.train]))
     np.testing.assert_allclose(talker.voices[0], np.eye(5)[int(talker.names[0][-1])], atol=1e-3)
     assert talker.clear == talker.names
+    assert talker.clarity == 0.7
     assert np.abs(talker.colours).max() < 60 > talker.spectra.max() > -80
     assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (experiment.table, "speaker", "ear")
-    monkeypatch.setattr(bundles, "load", lambda name: talker if "ship" in name else Ear())
+    twice = dataclasses.replace(talker, variables=jax.tree.map(lambda leaf: 2 * leaf, talker.variables))
+    quick = dataclasses.replace(talker, frontend=dataclasses.replace(talker.frontend, hop_length=128))
+    known = {str(path): talker, "twice": twice, "quick": quick}
+    monkeypatch.setattr(bundles, "load", lambda name: known.get(name) or Ear())
     more = dataclasses.replace(config, init=str(path), stages=Stages((4, 2), (9, 3)))
     again = Experiment(more, folder)
     assert again.stages == [(1, 3)]
@@ -237,10 +241,17 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert jax.tree.map(np.shape, talker.variables["params"]) == jax.tree.map(
         np.shape, jax.eval_shape(task.init, jax.random.key(0))["params"]
     )
+    mean = Experiment(dataclasses.replace(more, init=f"{path},twice,{path}"), folder).start
+    for leaf, expected in zip(*map(jax.tree.leaves, (mean.variables, talker.variables)), strict=True):
+        np.testing.assert_allclose(leaf, expected * 4 / 3, rtol=1e-6)
+    with pytest.raises(ConfigError, match="quick: of another network, or other frames or symbols, than the others"):
+        Experiment(dataclasses.replace(more, init=f"{path},quick"), folder)
     with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
         Experiment(dataclasses.replace(config, init="speaker"), folder)
     with pytest.raises(ConfigError, match="clear here: no corpus is named here; choose from set"):
         Experiment(dataclasses.replace(config, clear="here"), folder)
+    with pytest.raises(ConfigError, match="a cosine; choose one from 0 to 1"):
+        Experiment(dataclasses.replace(config, clarity=1.2), folder)
     with pytest.raises(ConfigError, match="says texts only: set speech to 0"):
         Experiment(dataclasses.replace(more, speech=0.5), folder)
     config.voices = "table"

@@ -129,10 +129,11 @@ def test_clarified_goes_to_the_nearest_clear_voice():
     """As far as asked, in the plane of both, whatever the lengths; who is near stays, and of none nothing is moved."""
     clear = np.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
     voices = np.array([[0.0, 7.0, 0.0], [0.6, 0.0, 0.8], [-9.0, -3.0, 0.0], [0.0, 2.7, 3.6 / 4]])
-    found = clarified(voices, clear)
+    found = clarified(voices, clear, 0.8)
     near = voices[3] / np.linalg.norm(voices[3])
     np.testing.assert_allclose(found, [[0, 1, 0], [0.8, 0, 0.6], [-0.6, 0.8, 0], near], atol=1e-6)
-    np.testing.assert_allclose(clarified(voices, clear[:0])[1], [0.6, 0.0, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(clarified(voices, clear, 0.5)[1], [0.6, 0, 0.8], atol=1e-6)
+    np.testing.assert_allclose(clarified(voices, clear[:0], 0.8)[1], [0.6, 0.0, 0.8], rtol=1e-6)
 
 
 def test_timbre_is_what_lacks_of_a_recording_said_again():
