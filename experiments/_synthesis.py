@@ -28,6 +28,7 @@ from lin_jax.text import SymbolTable
 from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
+from lin_jax.training.state import TrainState
 
 TABLE = "table"  # voices are those of the training speakers, by number
 TIMBRE_CLIPS = 4  # of a speaker, of which a bundle knows the timbre
@@ -97,8 +98,8 @@ class Config:
 
     Attributes:
       init: name or folder of a synthesis bundle to go on from: its network, symbols and speaker encoder are taken over,
-        and only the last stage is trained. Of several, with commas between them, which went on from the same one, the
-        mean of their weights.
+        and only the last stage is trained, or with steps of 0 nothing. Of several, with commas between them, which went
+        on from the same one, the mean of their weights.
       voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in a clip, in training
         in any other clip of the same speaker.
       vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and shipped; "" is
@@ -193,6 +194,8 @@ class Experiment:
             print(f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json", file=sys.stderr)
         voices, params = self.voices(workdir), self.start and self.start.variables["params"]
         for reduction, steps in self.stages:
+            if self.start and not steps:
+                return self.make_task(voices, reduction), _as_it_is(params)
             settings = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=steps))
             task = self.make_task(voices, reduction, fresh=params is None)
             train = self._loader(self.train, voices, config.loader, train=True, speech=config.speech)
@@ -396,6 +399,12 @@ class Experiment:
         return loaders.make_pair_loader(
             self.clips, indices, self.symbols, voices, settings, partners=partners, references=references, **options
         )
+
+
+def _as_it_is(params) -> loop.Result:
+    """What a training of no steps gives."""
+    state = TrainState(np.int32(0), params, {}, (), None)
+    return loop.Result(state, state.variables, {}, 0, [], None)
 
 
 def _kind(start: bundles.Talker) -> tuple:

@@ -149,6 +149,9 @@ class Sound:
         return jnp.broadcast_to(0.1 * waveform, (len(features), len(waveform))), hop * (num_frames - 1)
 
 
+FIT = Experiment.fit
+
+
 def untrained(experiment, workdir):
     """What `Experiment.fit` returns, before any step."""
     workdir.mkdir(parents=True, exist_ok=True)
@@ -241,8 +244,10 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert jax.tree.map(np.shape, talker.variables["params"]) == jax.tree.map(
         np.shape, jax.eval_shape(task.init, jax.random.key(0))["params"]
     )
-    mean = Experiment(dataclasses.replace(more, init=f"{path},twice,{path}"), folder).start
-    for leaf, expected in zip(*map(jax.tree.leaves, (mean.variables, talker.variables)), strict=True):
+    mean = dataclasses.replace(more, init=f"{path},twice,{path}", stages=Stages((1,), (0,)))
+    _, fitted = FIT(Experiment(mean, folder), tmp_path / "train")
+    assert int(fitted.state.step) == fitted.best_step == 0
+    for leaf, expected in zip(*map(jax.tree.leaves, (fitted.variables, talker.variables)), strict=True):
         np.testing.assert_allclose(leaf, expected * 4 / 3, rtol=1e-6)
     with pytest.raises(ConfigError, match="quick: of another network, or other frames or symbols, than the others"):
         Experiment(dataclasses.replace(more, init=f"{path},quick"), folder)
