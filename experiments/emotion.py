@@ -10,9 +10,9 @@ r"""Emotion from the voice on RAVDESS: a residual classifier on log-mel frames.
 --mode=random_split  5 folds over clips, speaker-dependent: what many projects quote, and far too good for new voices
 --mode=ship          a bundle trained on every clip, calibrated on the results of loso
 
-Voices that are known may be told by their sound, which is half taken away for others, and learnt for longer:
+Voices that are known may be told by their sound, which for others is varied and half taken away, and learnt for longer:
 --mode=random_split --config.folds.num_steps=2000 --config.augment.mean_removal_prob=0
---config.task.views.mean_removal=False
+--config.task.views.mean_removal=False --config.augment.frequency_warp=0.96,1.04 --config.task.views.frequency=0.02
 """
 
 from pathlib import Path
