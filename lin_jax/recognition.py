@@ -98,6 +98,7 @@ def _start(*options):
 
 
 def _hear(recording: bytes) -> str:
+    _decoder.reinit_feat()  # it would go on with the mean spectrum of the clips before
     _decoder.start_utt()
     _decoder.process_raw(recording, full_utt=True)
     _decoder.end_utt()

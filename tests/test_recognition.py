@@ -26,3 +26,16 @@ def test_recognise():
     heard = recognition.recognise([np.zeros(1600), voices.voice(0, 0.5)], voices.RATE, [["ah"], ["ah", "hum"]])
     assert len(heard) == 2
     assert set(" ".join(heard).split()) <= {"ah", "hum"}
+
+
+def test_a_clip_is_heard_whatever_came_before():
+    """The decoder does not go on with the channel that it found in another clip."""
+    pytest.importorskip("pocketsphinx")
+    recognition._start()
+    clip, loud = (recognition._recording(sound, voices.RATE) for sound in (voices.voice(0, 0.5), voices.noise(0.5)))
+    found = []
+    for before in ((), (loud,)):
+        for recording in (*before, clip):
+            words = recognition._hear(recording)
+        found.append((words, recognition._decoder.get_cmn(False)))
+    assert found[0] == found[1]
