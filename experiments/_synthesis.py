@@ -336,14 +336,14 @@ class Experiment:
     def _load(self, names: str) -> bundles.Talker:
         """The bundle to go on from; of several the first, with the mean of their weights (Wortsman et al., 2022)."""
         starts = [(name, bundles.load(name)) for name in names.split(",")]
-        (_, first), *_ = starts
+        first = starts[0][1]
         for name, start in starts:
             if start.task != bundles.Talker.task:
                 raise ConfigError(f"{name}: a {start.task} bundle; give one of {bundles.Talker.task} as init")
             if self.config.speech and "speech" not in start.sources:
                 raise ConfigError(f"{name}: says texts only: set speech to 0")
             if _kind(start) != _kind(first):
-                raise ConfigError(f"{name}: of another network, or other frames or symbols, than the others of init")
+                raise ConfigError(f"{name}: another network, or other frames, symbols or voices, than the first one")
         weights = (start.variables for _, start in starts)
         return dataclasses.replace(first, variables=jax.tree.map(lambda *its: np.mean(its, axis=0), *weights))
 

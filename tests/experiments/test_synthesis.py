@@ -249,7 +249,7 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert int(fitted.state.step) == fitted.best_step == 0
     for leaf, expected in zip(*map(jax.tree.leaves, (fitted.variables, talker.variables)), strict=True):
         np.testing.assert_allclose(leaf, expected * 4 / 3, rtol=1e-6)
-    with pytest.raises(ConfigError, match="quick: of another network, or other frames or symbols, than the others"):
+    with pytest.raises(ConfigError, match="another network, or other frames, symbols or voices, than the first one"):
         Experiment(dataclasses.replace(more, init=f"{path},quick"), folder)
     with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
         Experiment(dataclasses.replace(config, init="speaker"), folder)
