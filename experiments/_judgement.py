@@ -81,16 +81,16 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     sides = _sides(experiment)
     if not sides:
         raise ConfigError("no sentences to judge on: raise hold_out_texts")
-    task, fitted = experiment.fit(trained)
+    task, variables, step = experiment.fit(trained)
     index = np.concatenate(list(sides.values()))
     speakers, texts = experiment.speakers[index], experiment.texts[index]
     partners = _partners(experiment, index) if "speech" in task.sources else np.full(len(index), -1)
-    say = functools.partial(_say, task, fitted.variables, B=config.batch_size)
+    say = functools.partial(_say, task, variables, B=config.batch_size)
     vocoder = bundles.load_vocoder(experiment.config.vocoder, task.frontend)
     vocode = functools.partial(_waveforms, task, vocoder, B=config.batch_size)
 
     _tell("speaking")
-    voices = experiment.heard(trained, task, fitted.variables, index)
+    voices = experiment.heard(trained, task, variables, index)
     said, spent = say([experiment.symbols[i] for i in index], voices)
     spoken, frames = {"generated": said}, [experiment.clips[int(i)]["features"] for i in index]
     if (partners >= 0).any():
@@ -135,8 +135,8 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     results = {
         "protocol": _protocol(experiment, texts),
         "sides": list(sides),
-        "step": fitted.best_step or int(fitted.state.step),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"])),
+        "step": step,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
         "train_clips": len(experiment.train),
         "train_speakers": len(np.unique(experiment.clips.people[experiment.train])),
         "real_time_factor": spent / max(seconds, 1e-9),

@@ -23,12 +23,11 @@ from lin_jax import bundles, metrics
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError
 from lin_jax.models.synthesizer import Synthesizer
+from lin_jax.tasks.base import Variables
 from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
 from lin_jax.text import SymbolTable
-from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
-from lin_jax.training.state import TrainState
 
 TABLE = "table"  # voices are those of the training speakers, by number
 TIMBRE_CLIPS = 4  # of a speaker, of which a bundle knows the timbre
@@ -179,11 +178,14 @@ class Experiment:
         self.words = np.array([" ".join(re.findall(r"\w+", row["text"].lower())) or row["path"] for row in rows])
         self._split()
 
-    def fit(self, workdir: pathlib.Path) -> tuple[Synthesis, loop.Result]:
+    def fit(self, workdir: pathlib.Path) -> tuple[Synthesis, Variables, int]:
         """Train all stages; go on, or return at once, where that was done before.
 
         Writes problems.json with the clips that were left out, each with the reason, symbols.json, and a folder for
         each stage.
+
+        Returns:
+          The task, the variables to use, and of which step in the last stage they are.
         """
         config = self.config
         workdir.mkdir(parents=True, exist_ok=True)
@@ -192,17 +194,18 @@ class Experiment:
         (workdir / "symbols.json").write_text(json.dumps(self.table.to_dict(), ensure_ascii=False) + "\n")
         if named:
             print(f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json", file=sys.stderr)
-        voices, params = self.voices(workdir), self.start and self.start.variables["params"]
+        voices, variables, step = self.voices(workdir), self.start and self.start.variables, 0
         for reduction, steps in self.stages:
-            if self.start and not steps:
-                return self.make_task(voices, reduction), _as_it_is(params)
+            task = self.make_task(voices, reduction, fresh=variables is None)
+            if not steps:
+                continue  # the bundle to go on from, as it is
             settings = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=steps))
-            task = self.make_task(voices, reduction, fresh=params is None)
             train = self._loader(self.train, voices, config.loader, train=True, speech=config.speech)
             watch = (lambda: self._validation_batches(voices)) if len(self.validation) else None
+            params = variables and variables["params"]
             result = _run.fit(settings, task, train, watch, workdir / f"reduction_{reduction}", params=params)
-            params = result.variables["params"]
-        return task, result
+            variables, step = result.variables, result.best_step or int(result.state.step)
+        return task, variables, step
 
     def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
         """Save the training as a bundle.
@@ -214,12 +217,12 @@ class Experiment:
         if self.heard_by == TABLE:
             raise ConfigError("a bundle speaks in voices that are heard: train with --config.voices=speaker")
         results = _run.judged(workdir)
-        task, fitted = self.fit(workdir / "train")
+        task, variables, _ = self.fit(workdir / "train")
         encoder, heard = bundles.load(self.heard_by), self.clarified(self.voices(workdir / "train"))
         train = self.train[self.speeds[self.train] == 1]
         names, voices = metrics.mean_by_speaker(heard[train], self.speakers[train])
         some = np.concatenate([train[self.speakers[train] == name][:TIMBRE_CLIPS] for name in names])
-        timbre = self.timbre(task, fitted.variables, some, heard)
+        timbre = self.timbre(task, variables, some, heard)
         spectra, colours = (
             metrics.mean_by_speaker(timbre[name], self.speakers[some])[1] for name in ("spectrum", "colour")
         )
@@ -229,7 +232,7 @@ class Experiment:
             "synthesis",
             task.model,
             self.clips.frontend,
-            {"params": fitted.variables["params"]},
+            {"params": variables["params"]},
             task.mean,
             task.std,
             voices=voices / np.linalg.norm(voices, axis=1, keepdims=True),
@@ -399,12 +402,6 @@ class Experiment:
         return loaders.make_pair_loader(
             self.clips, indices, self.symbols, voices, settings, partners=partners, references=references, **options
         )
-
-
-def _as_it_is(params) -> loop.Result:
-    """What a training of no steps gives."""
-    state = TrainState(np.int32(0), params, {}, (), None)
-    return loop.Result(state, state.variables, {}, 0, [], None)
 
 
 def _kind(start: bundles.Talker) -> tuple:
