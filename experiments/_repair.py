@@ -61,6 +61,7 @@ class Config:
 
     Attributes:
       network: "spectral", of the size in `encoder`, or "mel", the network of the original project.
+      init: name or folder of a repair bundle whose network is of the same size, to go on from.
       noise: feature set of recorded noises; without one, all noise is generated.
       hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
       hold_out_noises: recorded noises to judge in; at most a fifth of them.
@@ -77,6 +78,7 @@ class Config:
     """
 
     network: str = "spectral"
+    init: str = ""
     noise: str = ""
     hold_out: int = 25
     hold_out_noises: int = 12
@@ -110,7 +112,8 @@ class Experiment:
         if config.network not in ("spectral", "mel"):
             raise ConfigError(f"unknown network {config.network!r}: choose spectral or mel")
         self.config = config
-        self.clips = features.open_features(folder, store="waveform")
+        self.start = bundles.load(config.init) if config.init else None
+        self.clips = features.open_features(folder, self.start and self.start.frontend, store="waveform")
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         people = self.clips.people
         self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
@@ -127,7 +130,8 @@ class Experiment:
         watched = self.split.validation
         watch = functools.partial(loaders.crops, self.clips, watched, config.loader, config.eval_batches)
         watch = watch if len(watched) else None
-        return task, _run.fit(config, task, train, watch, workdir)
+        params = self.start and self.start.variables["params"]
+        return task, _run.fit(config, task, train, watch, workdir, params=params)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
         """Judge a training on the speakers and noises held out, as `lin repair` would use it.
@@ -226,7 +230,12 @@ class Experiment:
             pool = NoisePool.of([self.noises[int(index)]["waveform"] for index in self.heard_noises])
         else:
             degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
-        return Repair(network, rate, pool, config.task, degrade)
+        task = Repair(network, rate, pool, config.task, degrade)
+        if self.start and _shapes(self.start.variables["params"]) != _shapes(
+            jax.eval_shape(task.init, jax.random.key(0))["params"]
+        ):
+            raise ConfigError(f"{config.init}: not a network of this kind and size: give the bundle of one as init")
+        return task
 
     def _bundle(self, task: Repair, fitted: loop.Result) -> bundles.Repairer:
         network = task.model
@@ -329,6 +338,10 @@ class _Judged:
             system: {name: values[own] for name, values in figures.items()} for system, figures in self.figures.items()
         }
         return _Judged(self.damage, self.amount, self.chosen[own], figures)
+
+
+def _shapes(params) -> dict:
+    return jax.tree.map(lambda leaf: leaf.shape, params)
 
 
 def _join(parts: list[_Judged]) -> _Judged:

@@ -11,6 +11,7 @@ r"""Damaged and noisy speech comes out restored: an autoencoder of the spectrum,
 --mode=evaluate  judges what was learnt on those held out: each kind of damage, beside the untouched and a baseline
 --mode=ship      the bundle, with the results of evaluate in its card
 
+On from what ships, with noises of your own besides: --config.init=repair --config.optim.learning_rate=1e-3
 The mel autoencoder of the original project: --config.network=mel --config.task.loss=mel
 Nothing of the future: --config.encoder.causal=True
 """

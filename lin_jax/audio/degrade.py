@@ -32,8 +32,11 @@ NOISE_TILT_DB = 6.0  # and so it is in another room: deviation of its level from
 NOISE_BANDS = 12
 HUM_HZ = (45.0, 65.0)
 HUM_HARMONICS = 20
+TONE_HZ = (150.0, 4000.0)
+TONE_PARTIALS = 6
+TONE_SECONDS = (0.06, 2.0)  # from one tone to the next
 
-KINDS = ("recorded", "coloured", "babble", "hum", "clicks")
+KINDS = ("recorded", "coloured", "babble", "hum", "clicks", "tones")
 
 
 @dataclasses.dataclass
@@ -58,7 +61,7 @@ class DegradeConfig:
 
     noise_prob: float = 0.0
     snr_db: tuple[float, float] = (-5.0, 20.0)
-    kinds: tuple[float, ...] = (0.6, 0.15, 0.1, 0.05, 0.1)
+    kinds: tuple[float, ...] = (0.5, 0.15, 0.1, 0.05, 0.1, 0.1)
     second_prob: float = 0.2
     room_prob: float = 0.0
     clip_prob: float = 0.0
@@ -237,6 +240,7 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
         "babble": lambda key: augment.babble(key, clean, _whole(clean)),
         "hum": lambda key: hum(key, B, N, sample_rate),
         "clicks": lambda key: clicks(key, B, N, sample_rate),
+        "tones": lambda key: tones(key, B, N, sample_rate),
     }
     there = [i for i in range(len(KINDS)) if odds[i]]
     sounds = jnp.stack([_levelled(make[KINDS[i]](keys[KINDS[i]])) for i in there])  # [kinds, B, N]
@@ -252,15 +256,16 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
 
 
 def recorded_noise(key, pool: NoisePool, B: int, N: int):
-    """Pieces [B, N] of recordings from anywhere in them, at another speed and with another spectrum.
+    """Pieces [B, N] of recordings from anywhere in them, forwards or backwards, at another speed and spectrum.
 
     A recording that ends goes on from its start.
     """
-    which_key, start_key, speed_key, shape_key = jax.random.split(key, 4)
+    which_key, start_key, speed_key, way_key, shape_key = jax.random.split(key, 5)
     which = jax.random.randint(which_key, (B, 1), 0, len(pool.length))
     length = jnp.asarray(pool.length)[which]
     start = jnp.floor(jax.random.uniform(start_key, (B, 1)) * length)
     speed = jnp.exp(jax.random.uniform(speed_key, (B, 1), minval=np.log(NOISE_SPEED[0]), maxval=np.log(NOISE_SPEED[1])))
+    speed *= jax.random.rademacher(way_key, (B, 1))
     place = jnp.mod(start + jnp.arange(N) * speed, length)
     before = jnp.floor(place)
     share, before = place - before, before.astype(jnp.int32)
@@ -315,6 +320,42 @@ def clicks(key, B: int, N: int, sample_rate: int):
     decay = jnp.exp(-np.arange(R) / sample_rate / seconds)
     strength = jnp.fft.irfft(jnp.fft.rfft(struck, n=size) * jnp.fft.rfft(decay, n=size), n=size)[:, :N]
     return strength * augment.coloured_noise(noise_key, B, N)
+
+
+def tones(key, B: int, N: int, sample_rate: int):
+    """Bells, alarms, dialling, sirens, birds [B, N]: tones of a few partials that begin again, die away and waver."""
+    keys = iter(jax.random.split(key, 24))
+
+    def draw(low, high, *shape):
+        return jax.random.uniform(next(keys), (B, *(shape or (1,))), minval=low, maxval=high)
+
+    def draw_log(low, high):
+        return jnp.exp(draw(np.log(low), np.log(high)))
+
+    def for_some(share, value):  # and 0 for the others
+        return jnp.where(draw(0.0, 1.0) < share, value, 0.0)
+
+    t = np.arange(N) / sample_rate
+    period = draw_log(*TONE_SECONDS)
+    since = t / period + draw(0.0, 1.0)
+    number = jnp.floor(since).astype(jnp.int32)  # of the tone, which may have a pitch of its own
+    since = (since - number) * period  # s
+    sounds = (since < period * draw(0.3, 1.2)) * jnp.minimum(since / 0.003, 1.0)
+    sounds *= jnp.exp(-since * for_some(0.6, 1 / draw_log(0.03, 1.0)))
+    melody = for_some(0.5, 0.4) * jax.random.normal(next(keys), (B, int(N / sample_rate / TONE_SECONDS[0]) + 2))
+    waver = for_some(0.4, draw(0.0, 0.5)) * jnp.sin(2 * np.pi * (draw_log(0.2, 20.0) * t + draw(0.0, 1.0)))
+    pitch = draw_log(*TONE_HZ) * jnp.exp(jnp.take_along_axis(melody, number, axis=1) + waver)  # Hz [B, N]
+    cycles = jnp.cumsum(pitch / sample_rate, axis=1)
+
+    k = np.arange(TONE_PARTIALS)
+    ratio = 1 + k * (1 + for_some(0.5, draw(-0.5, 0.5, TONE_PARTIALS)))  # a half of them harmonic
+    gain = jax.random.exponential(next(keys), (B, TONE_PARTIALS)) * (1 + k) ** -draw(0.0, 2.0)
+    shift = draw(0.0, 1.0, TONE_PARTIALS)
+    total = 1e-6 * sounds  # a tone that is too high for the sample rate is not divided by 0
+    for i in k:
+        heard = gain[:, i : i + 1] * (ratio[:, i : i + 1] * pitch < 0.48 * sample_rate)
+        total += heard * sounds * jnp.sin(2 * np.pi * jnp.mod(ratio[:, i : i + 1] * cycles + shift[:, i : i + 1], 1.0))
+    return total
 
 
 def swell(key, noise, sample_rate: int):

@@ -90,11 +90,31 @@ def test_clicks_are_sparse():
     assert np.median(np.mean(x > 0.05 * x.max(axis=1, keepdims=True), axis=1)) < 0.3
 
 
+def test_tones_are_few_lines_that_begin_again():
+    x = np.asarray(jax.jit(lambda key: degrade.tones(key, 32, 2 * N, RATE))(KEY))
+    assert np.isfinite(x).all()
+    assert (x.std(axis=1) > 0).all()
+    frames = x[:, : 2 * N // 512 * 512].reshape(32, -1, 512)
+    spectrum = np.sort(np.abs(np.fft.rfft(frames * np.hanning(512))) ** 2, axis=-1)[..., ::-1]
+    power = spectrum.sum(axis=-1)
+    lines = spectrum[..., :40].sum(axis=-1)[power > 0.01 * power.max()]  # of 257 bins: waver takes a few more
+    assert np.mean(lines > 0.9 * power[power > 0.01 * power.max()]) > 0.95
+    loud = np.mean(power > 1e-2 * power.max(axis=1, keepdims=True), axis=1)
+    assert loud.min() < 0.5 < 0.95 < loud.max(), "some die away, some last"
+
+
+def test_recordings_run_both_ways():
+    rising = NoisePool.of([np.linspace(-1, 1, 20000, dtype=np.float32)])
+    x = np.asarray(degrade.recorded_noise(KEY, rising, 32, 400))
+    assert 5 < np.sum(np.median(np.diff(np.asarray(x)), axis=1) > 0) < 27
+
+
 def test_second_noise_and_missing_recordings(speech, pool):
     with pytest.raises(ConfigError, match="there are no recordings"):
         degrade.draw_noise(KEY, speech, None, DegradeConfig(), RATE)
     one, two = (
-        degrade.draw_noise(KEY, speech, pool, DegradeConfig(kinds=(1, 0, 0, 0, 0), second_prob=p), RATE) for p in (0, 1)
+        degrade.draw_noise(KEY, speech, pool, DegradeConfig(kinds=(1, 0, 0, 0, 0, 0), second_prob=p), RATE)
+        for p in (0, 1)
     )
     assert not np.allclose(one, two)
 

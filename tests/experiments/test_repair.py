@@ -2,8 +2,10 @@
 
 import copy
 import dataclasses
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -55,7 +57,7 @@ def config(folder):
     config.noise, config.hold_out, config.validation = str(folder / "noises"), 2, 1
     config.judged_seconds, config.damaged_every, config.scored_every, config.eval_batches = 1.0, 2, 0, 1
     config.optim.warmup_steps = 1
-    config.degrade = DegradeConfig(noise_prob=1.0, kinds=(1, 0, 0, 0, 0), clip_prob=0.5)
+    config.degrade = DegradeConfig(noise_prob=1.0, kinds=(1, 0, 0, 0, 0, 0), clip_prob=0.5)
     config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
     config.loader = dataclasses.replace(config.loader, batch_size=4, crop_seconds=0.6)
     return config
@@ -97,6 +99,17 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     assert "7 speakers of voices" in card
     assert "| noise | 10 dB | 10." in card
 
+    on = dataclasses.replace(config, init=str(tmp_path / "ship/repair"))
+    on.optim = dataclasses.replace(config.optim, learning_rate=1e-9)
+    _, result = Experiment(on, folder / "voices").fit(tmp_path / "on")
+    same = jax.tree.map(
+        functools.partial(np.allclose, atol=1e-6), result.variables["params"], bundle.variables["params"]
+    )
+    assert all(jax.tree.leaves(same)), "it went on from the bundle"
+    on.encoder = dataclasses.replace(config.encoder, hidden=9)
+    with pytest.raises(ConfigError, match="not a network of this kind and size"):
+        Experiment(on, folder / "voices").fit(tmp_path / "larger")
+
 
 def test_what_is_heard(folder, config):
     """Held-out speakers and noises are apart, and clear clips come more often."""
@@ -113,7 +126,7 @@ def test_what_is_heard(folder, config):
 
 def test_the_original_network_without_recorded_noises(folder, config, tmp_path):
     config.network, config.task.loss, config.noise = "mel", "mel", ""
-    config.train.num_steps, config.degrade.kinds = 2, (0.5, 0.5, 0, 0, 0)
+    config.train.num_steps, config.degrade.kinds = 2, (0.5, 0.5, 0, 0, 0, 0)
     task, result = Experiment(config, folder / "voices").fit(tmp_path)
     assert isinstance(task.model, MelAutoencoder)
     assert np.isfinite(result.best["loss"])

@@ -21,7 +21,7 @@ NETWORK = SpectralAutoencoder(
     RATE, n_fft=64, hop_length=32, bands=((4, 2), (2, 4), (2, 8)), width=8, inner_width=12, inner=(2,), hidden=16,
     middle=(1, 4),
 )  # fmt: skip
-WHITE = DegradeConfig(noise_prob=1.0, snr_db=(5.0, 5.0), kinds=(0, 1, 0, 0, 0), second_prob=0.0)
+WHITE = DegradeConfig(noise_prob=1.0, snr_db=(5.0, 5.0), kinds=(0, 1, 0, 0, 0, 0), second_prob=0.0)
 
 
 def make_task(**config):
