@@ -130,7 +130,8 @@ class Experiment:
         watched = self.split.validation
         watch = functools.partial(loaders.crops, self.clips, watched, config.loader, config.eval_batches)
         watch = watch if len(watched) else None
-        params = self.start and self.start.variables["params"]
+        shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
+        params = self.start and _run.start_from(self.start, shapes)
         return task, _run.fit(config, task, train, watch, workdir, params=params)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
@@ -230,12 +231,7 @@ class Experiment:
             pool = NoisePool.of([self.noises[int(index)]["waveform"] for index in self.heard_noises])
         else:
             degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
-        task = Repair(network, rate, pool, config.task, degrade)
-        if self.start and _shapes(self.start.variables["params"]) != _shapes(
-            jax.eval_shape(task.init, jax.random.key(0))["params"]
-        ):
-            raise ConfigError(f"{config.init}: not a network of this kind and size: give the bundle of one as init")
-        return task
+        return Repair(network, rate, pool, config.task, degrade)
 
     def _bundle(self, task: Repair, fitted: loop.Result) -> bundles.Repairer:
         network = task.model
@@ -338,10 +334,6 @@ class _Judged:
             system: {name: values[own] for name, values in figures.items()} for system, figures in self.figures.items()
         }
         return _Judged(self.damage, self.amount, self.chosen[own], figures)
-
-
-def _shapes(params) -> dict:
-    return jax.tree.map(lambda leaf: leaf.shape, params)
 
 
 def _join(parts: list[_Judged]) -> _Judged:

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import jax
+import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lin_jax import compiled
+from lin_jax import bundles, compiled
 from lin_jax.apps import report
 from lin_jax.errors import ConfigError, exit_code
 from lin_jax.tasks.base import Task
@@ -81,6 +83,14 @@ def fit(
         curves = report.plot_curves(result.history, workdir / "curves.png")
         writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
     return result
+
+
+def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
+    """The parameters of a bundle to go on from; ConfigError unless they have the shapes of those given."""
+    params = bundle.variables["params"]
+    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, shapes):
+        raise ConfigError(f"{bundle.name}: another network, or of another size: go on from one of the same")
+    return params
 
 
 def judged(workdir: pathlib.Path, why: str = "the card quotes it") -> dict:

@@ -52,6 +52,7 @@ class Config:
 
     Attributes:
       network: "residual", of the size in `encoder`, or "small", the network of the original project.
+      init: name or folder of a speaker bundle whose network is of the same size, to go on from.
       hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
       validation: speakers of each corpus to choose the threshold by; at most a tenth.
       seed: of the choice of speakers.
@@ -63,6 +64,7 @@ class Config:
     """
 
     network: str = "residual"
+    init: str = ""
     hold_out: int = 25
     validation: int = 12
     seed: int = 0
@@ -91,7 +93,8 @@ class Experiment:
         if config.network not in ("residual", "small"):
             raise ConfigError(f"unknown network {config.network!r}: choose residual or small")
         self.config = config
-        self.clips = features.open_features(folder)
+        self.start = bundles.load(config.init) if config.init else None
+        self.clips = features.open_features(folder, self.start and self.start.frontend)
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         people = self.clips.people
         self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
@@ -104,7 +107,11 @@ class Experiment:
         task, labels = self.make_task(split.train)
         train = loaders.make_loader(self.clips, split.train, labels, config.loader, train=True)
         watch = (lambda: self._validation_batches(split.validation)) if len(split.validation) else None
-        return task, _run.fit(config, task, train, watch, workdir)
+        params = None
+        if self.start:
+            params = task.init(jax.random.key(config.train.seed))["params"]
+            params |= {"encoder": _run.start_from(self.start, params["encoder"])}
+        return task, _run.fit(config, task, train, watch, workdir, params=params)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
         """Judge a training on the speakers held out, corpus by corpus.

@@ -107,7 +107,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     )
     assert all(jax.tree.leaves(same)), "it went on from the bundle"
     on.encoder = dataclasses.replace(config.encoder, hidden=9)
-    with pytest.raises(ConfigError, match="not a network of this kind and size"):
+    with pytest.raises(ConfigError, match="repair: another network, or of another size"):
         Experiment(on, folder / "voices").fit(tmp_path / "larger")
 
 

@@ -123,6 +123,14 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     assert f"| many | 4 | {many['all']['eer']:.2%}" in card
     assert "40 speakers of many, single" in card
 
+    config.init, config.optim.learning_rate = str(tmp_path / "ship/speaker"), 1e-9
+    _, result = Experiment(config, folder / "many").fit(tmp_path / "on")
+    same = jax.tree.map(np.allclose, result.variables["params"]["encoder"], bundle.variables["params"])
+    assert all(jax.tree.leaves(same)), "it went on from the bundle"
+    config.encoder.hidden = 9
+    with pytest.raises(ConfigError, match="speaker: another network, or of another size"):
+        Experiment(config, folder / "many").fit(tmp_path / "larger")
+
 
 def test_threshold_holds_in_every_corpus():
     """Strangers are more alike in the second corpus; both weigh alike, whatever the number of their trials."""
