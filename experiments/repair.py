@@ -11,7 +11,7 @@ r"""Damaged and noisy speech comes out restored: an autoencoder of the spectrum,
 --mode=evaluate  judges what was learnt on those held out: each kind of damage, beside the untouched and a baseline
 --mode=ship      the bundle, with the results of evaluate in its card
 
-On from what ships, with noises of your own besides: --config.init=repair --config.optim.learning_rate=1e-3
+On from what ships, to other voices and noises: --config.init=repair --config.optim.learning_rate=1e-3
 The mel autoencoder of the original project: --config.network=mel --config.task.loss=mel
 Nothing of the future: --config.encoder.causal=True
 """
@@ -27,12 +27,13 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
-    task=RepairConfig(quality_weight=0.1),
+    task=RepairConfig(si_sdr_weight=0.04, quality_weight=0.1),
     degrade=DegradeConfig(
         noise_prob=0.85,
+        kinds=(0.5, 0.1, 0.1, 0.05, 0.1, 0.15),
         room_prob=0.12,
         clip_prob=0.12,
-        drop_prob=0.12,
+        drop_prob=0.2,
         band_prob=0.12,
         quantise_prob=0.04,
         drift_prob=0.04,
