@@ -13,6 +13,7 @@ r"""Who is speaking: a residual network whose embeddings are near for one speake
 --mode=train_all  learns from all speakers
 --mode=ship       a bundle of train_all where that was done, else of train, calibrated on the results of evaluate
 
+On from what ships, to other voices: --config.init=speaker
 The network and loss of the original project (with the hardest triplets, or faster, all embeddings become one):
 --config.network=small --config.task.loss=triplet --config.task.mining=semi-hard --config.task.triplet_weight=0
 --config.task.speeds=(1.0,) --config.loader.crop_seconds=3 --config.optim.learning_rate=5e-4
