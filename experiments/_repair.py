@@ -130,8 +130,9 @@ class Experiment:
         watched = self.split.validation
         watch = functools.partial(loaders.crops, self.clips, watched, config.loader, config.eval_batches)
         watch = watch if len(watched) else None
-        shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
-        params = self.start and _run.start_from(self.start, shapes)
+        params = None
+        if self.start:
+            params = _run.start_from(self.start, jax.eval_shape(task.init, jax.random.key(0))["params"])
         return task, _run.fit(config, task, train, watch, workdir, params=params)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
