@@ -51,7 +51,7 @@ class EncoderConfig:
     inner: tuple[int, ...] = (2,)
     bottleneck: int = 16
     hidden: int = 256
-    middle: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    middle: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1)
     causal: bool = False
 
 
@@ -61,7 +61,8 @@ class Config:
 
     Attributes:
       network: "spectral", of the size in `encoder`, or "mel", the network of the original project.
-      init: name or folder of a repair bundle whose network is of the same size, to go on from.
+      init: name or folder of a repair bundle to go on from, whose network is of the same size, or lacks no more than
+        convolutions at the end of its middle.
       noise: feature set of recorded noises; without one, all noise is generated.
       hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
       hold_out_noises: recorded noises to judge in; at most a fifth of them.
@@ -132,7 +133,8 @@ class Experiment:
         watch = watch if len(watched) else None
         params = None
         if self.start:
-            params = _run.start_from(self.start, jax.eval_shape(task.init, jax.random.key(0))["params"])
+            shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
+            params = _run.start_from(_deepened(self.start, task.model), shapes)
         return task, _run.fit(config, task, train, watch, workdir, params=params)
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
@@ -299,6 +301,25 @@ class Experiment:
         crops = np.ceil(self.clips.lengths[indices] / (config.loader.crop_seconds * rate)).astype(int)
         clear = np.array([_range_db(self.clips[int(i)]["waveform"], rate) > CLEAR_DB for i in indices])
         return np.repeat(indices, crops * np.where(clear, config.clear_weight, 1))
+
+
+def _deepened(bundle: bundles.Repairer, network) -> bundles.Repairer:
+    """A bundle with as many convolutions in the middle as a network; those that it lacked change nothing as yet."""
+    if not all(isinstance(one, SpectralAutoencoder) for one in (bundle.model, network)):
+        return bundle
+    old = bundle.model
+    added = len(network.middle) - len(old.middle)
+    if added <= 0 or tuple(network.middle[: len(old.middle)]) != tuple(old.middle):
+        return bundle
+    first = len(old.outer) + len(old.inner) + len(old.middle)  # convolution after the middle
+    layers = {}
+    for name, layer in bundle.variables["params"].items():
+        kind, _, number = name.rpartition("_")
+        later = kind == "ResidualConv" and int(number) >= first
+        layers[f"{kind}_{int(number) + added}" if later else name] = layer
+    nothing = jax.tree.map(np.zeros_like, layers[f"ResidualConv_{first - 1}"])
+    layers |= {f"ResidualConv_{first + number}": nothing for number in range(added)}
+    return dataclasses.replace(bundle, variables={"params": layers})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
-    task=RepairConfig(si_sdr_weight=0.04, quality_weight=0.1),
+    task=RepairConfig(si_sdr_weight=0.04, quality_weight=0.1, intelligibility_weight=2.0),
     degrade=DegradeConfig(
         noise_prob=0.85,
         kinds=(0.5, 0.1, 0.1, 0.05, 0.1, 0.15),

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lin_jax import losses
-from lin_jax.audio import perception
+from lin_jax.audio import intelligibility, perception
 from lin_jax.audio.degrade import DegradeConfig, NoisePool, degrade
 from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
@@ -32,6 +32,7 @@ class RepairConfig:
       spectral_weight: weight of the distance of spectra.
       si_sdr_weight: weight of the SI-SDR, in 1 / dB.
       quality_weight: weight of the quality that is heard (`audio.perception`), at 16 kHz only.
+      intelligibility_weight: weight of how much can be understood (`audio.intelligibility`), at 16 kHz only.
     """
 
     loss: str = "spectral"
@@ -41,6 +42,7 @@ class RepairConfig:
     spectral_weight: float = 10.0
     si_sdr_weight: float = 0.02
     quality_weight: float = 0.0
+    intelligibility_weight: float = 0.0
 
     def validate(self):
         """Raises ConfigError unless the values can work."""
@@ -79,8 +81,9 @@ class Repair:
     def init(self, key):
         """Draw the variables of the network."""
         self.config.validate()
-        if self.config.quality_weight and self.sample_rate != perception.SAMPLE_RATE:
-            raise ConfigError(f"quality is defined at {perception.SAMPLE_RATE} Hz: set quality_weight to 0")
+        for name, rate in (("quality", perception.SAMPLE_RATE), ("intelligibility", intelligibility.SAMPLE_RATE)):
+            if getattr(self.config, f"{name}_weight") and self.sample_rate != rate:
+                raise ConfigError(f"{name} is defined at {rate} Hz: set {name}_weight to 0")
         return self.model.init(key, jnp.zeros((1, self.sample_rate)), train=False)
 
     def loss(self, params, model_state, batch, key):
@@ -104,7 +107,7 @@ class Repair:
 
     def summarise(self, sums):
         """Loss, quality, SI-SDR in dB (at most `MOST_DB` a clip), and how much better it is than before the repair."""
-        names = ("loss", "quality", "si_sdr", "si_sdr_damaged")
+        names = ("loss", "quality", "intelligibility", "si_sdr", "si_sdr_damaged")
         figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
         figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")
         return figures
@@ -139,6 +142,10 @@ class Repair:
             quality = perception.perceived_quality(repaired, clean)
             loss -= self.config.quality_weight * quality
             sums["quality"] = jnp.sum(weight * quality)
+        if self.config.intelligibility_weight:
+            understood = intelligibility.intelligibility(repaired, clean)
+            loss -= self.config.intelligibility_weight * understood
+            sums["intelligibility"] = jnp.sum(weight * understood)
         return sums | {
             "loss": jnp.sum(weight * loss),
             "si_sdr": jnp.sum(weight * losses.si_sdr(repaired, clean, most_db=MOST_DB)),

@@ -93,15 +93,21 @@ def test_predict_ignores_what_is_past_the_end(batch, variables):
     assert jnp.shape(one) == (B, N)
 
 
-def test_quality_is_learnt_at_its_own_rate(batch, variables):
-    task = dataclasses.replace(make_task(quality_weight=1.0), sample_rate=16000)
-    plain, heard = (dataclasses.replace(task, config=RepairConfig(sizes=(64,), quality_weight=w)) for w in (0.0, 0.5))
+@pytest.mark.parametrize(("name", "best"), [("quality", 4.5), ("intelligibility", 1.0)])
+def test_what_is_heard_is_learnt_at_its_own_rate(batch, name, best):
+    batch = {**batch, "waveform": np.tile(batch["waveform"], 3), "length": 3 * batch["length"]}
+    task = dataclasses.replace(make_task(), sample_rate=16000)
+    plain, heard = (
+        dataclasses.replace(task, config=RepairConfig(sizes=(64,), **{f"{name}_weight": weight}))
+        for weight in (0.0, 0.5)
+    )
+    variables = jax.jit(heard.init)(jax.random.key(0))
     before, after = (jax.jit(one.evaluate)(variables, batch) for one in (plain, heard))
-    np.testing.assert_allclose(after["loss"], before["loss"] - 0.5 * after["quality"], rtol=1e-4)
-    assert heard.summarise(after)["quality"] < 4.5
-    assert "quality" not in plain.summarise(before)
-    with pytest.raises(ConfigError, match="set quality_weight to 0"):
-        make_task(quality_weight=1.0).init(jax.random.key(0))
+    np.testing.assert_allclose(after["loss"], before["loss"] - 0.5 * after[name], rtol=1e-4)
+    assert heard.summarise(after)[name] < best
+    assert name not in plain.summarise(before)
+    with pytest.raises(ConfigError, match=f"set {name}_weight to 0"):
+        make_task(**{f"{name}_weight": 1.0}).init(jax.random.key(0))
 
 
 @pytest.mark.parametrize("wrong", [{"loss": "l1"}, {"sizes": ()}, {"power": 0.0}, {"complex_share": 2.0}])
