@@ -104,7 +104,7 @@ class Config:
       vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and shipped; "" is
         Griffin-Lim.
       clear: corpora, with commas between them, in whose voices speech will be understood; other voices are moved
-        towards the nearest of these where they are judged and shipped.
+        towards the nearest ones of these where they are judged and shipped.
       clarity: how far, as a cosine; see `clarified`.
       language: of the texts, as espeak-ng names it.
       form: of the symbols, "characters" or "phonemes".

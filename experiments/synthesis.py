@@ -19,7 +19,8 @@ What espeak-ng says is learnt with ease, and lends its attention to people, of w
 people at other speeds, are many voices: by these it learns to copy others. The bundle that ships learnt for
 10,000 steps without them, from there on for 7,000 with them (--config.init=FIRST --config.stages.steps=7000), and for
 7,000 with readers of LibriSpeech besides (--config.init=SECOND --config.stages.steps=7000); it is the mean of the last
-two (--config.init=SECOND,THIRD --config.stages.steps=0), each named by its bundle's folder.
+two (--config.init=SECOND,THIRD --config.stages.steps=0), each named by its bundle's folder. What ships is judged by
+--config.init=synthesis --config.stages.steps=0.
 One voice from its own recordings (ten clips or more): --config.init=synthesis --config.optim.learning_rate=2e-4
 --config.optim.warmup_steps=20 --config.stages.steps=300 --config.loader.batch_size=8 --config.loader.buckets=1; the
 features must be made with the front end of that bundle.

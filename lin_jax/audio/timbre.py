@@ -6,8 +6,8 @@ Shape letters: T frames, M mel bins; `...` any leading batch axes.
 import jax.numpy as jnp
 
 SPEECH_DB = 40.0  # frames whose loudest band is within this of the recording's are speech
-FEW_FRAMES = 200.0  # of so many frames half the difference is taken to be timbre, and half what is said
-MOST_DB = 12.0  # by which a band is changed
+FEW_FRAMES = 60.0  # of so many frames half the difference is taken to be timbre, and half what is said
+MOST_DB = 20.0  # by which a band is changed
 
 
 def mean_spectrum(log_mel, num_frames):

@@ -120,7 +120,8 @@ class Talker(Bundle):
       sources: what it says: "text", "speech" or both.
       trained_seconds: length of the longest clip it learnt from.
       vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to Griffin-Lim.
-      clear: names of the learnt voices in which it is understood: a voice that is heard is moved towards the nearest.
+      clear: names of the learnt voices in which it is understood: a voice that is heard is moved towards the nearest
+        ones.
       clarity: how far; see `lin_jax.tasks.synthesis.clarified`.
     """
 

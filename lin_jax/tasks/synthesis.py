@@ -19,29 +19,35 @@ from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
 HEALTH = ("focus", "diagonality", "skipped", "repeated")
+NEAREST = 0.04  # share of the clear voices, one at least, towards whose mean another voice is moved
 
 
 def clarified(voices: np.ndarray, clear: np.ndarray, clarity: float) -> np.ndarray:
-    """Voices moved towards the nearest of those in which the network is understood.
+    """Voices moved towards those in which the network is understood.
 
     A network that learnt to read from few speakers, or from a machine, is hardly understood in the voices of others.
-    Nearer to one of those it is, and what then lacks of a voice's timbre can be given to it; see `Synthesis.timbre`.
+    Nearer to those it is, and what then lacks of a voice's timbre can be given to it; see `Synthesis.timbre`. A voice
+    is moved to what the nearest of them have in common, so that it does not become a single one.
 
     Args:
       voices: embeddings [B, E].
       clear: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
-      clarity: cosine with the nearest of these from which on a voice stays as it is, and to which the others are moved.
+      clarity: cosine with one of these, or with the mean of the nearest, from which on a voice stays as it is, and to
+        which with that mean the others are moved.
 
     Returns:
       float32 unit vectors [B, E].
     """
     voices, clear = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (voices, clear))
     if len(clear):
-        nearest = clear[np.argmax(voices @ clear.T, axis=1)]
+        cosines = voices @ clear.T  # [B, V]
+        nearest = clear[np.argsort(-cosines, axis=1)[:, : max(1, round(NEAREST * len(clear)))]].sum(axis=1)
+        nearest /= np.linalg.norm(nearest, axis=1, keepdims=True)
         cosine = np.sum(voices * nearest, axis=1, keepdims=True)
         aside = voices - cosine * nearest
         aside /= np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-9)
-        voices = np.where(cosine < clarity, clarity * nearest + (1 - clarity**2) ** 0.5 * aside, voices)
+        far = np.maximum(cosine, cosines.max(axis=1, keepdims=True)) < clarity
+        voices = np.where(far, clarity * nearest + (1 - clarity**2) ** 0.5 * aside, voices)
     return voices.astype(np.float32)
 
 

@@ -118,7 +118,7 @@ def test_a_voice_has_its_timbre():
     plain, wanted = jax.jit(task.predict)(variables, batch), np.tile(MEAN + 6.0, (2, 1)).astype(np.float32)
     colour = np.array([[1.0, -2.0, 3.0, 99.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
     said = jax.jit(task.predict)(variables, batch | {"spectrum": wanted, "colour": colour})
-    coloured = plain["features"] + colour.clip(max=12.0)[:, None]
+    coloured = plain["features"] + colour.clip(max=20.0)[:, None]
     expected = timbre.match_spectrum(coloured, plain["num_frames"], wanted)
     padding = np.arange(expected.shape[1]) >= said["num_frames"][:, None]
     np.testing.assert_allclose(said["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3)
@@ -134,6 +134,20 @@ def test_clarified_goes_to_the_nearest_clear_voice():
     np.testing.assert_allclose(found, [[0, 1, 0], [0.8, 0, 0.6], [-0.6, 0.8, 0], near], atol=1e-6)
     np.testing.assert_allclose(clarified(voices, clear, 0.5)[1], [0.6, 0, 0.8], atol=1e-6)
     np.testing.assert_allclose(clarified(voices, clear[:0], 0.8)[1], [0.6, 0.0, 0.8], rtol=1e-6)
+
+
+def test_clarified_goes_to_what_the_nearest_of_many_have_in_common():
+    """A twenty-fifth of them; who is near to one of them stays all the same."""
+    rng = np.random.default_rng(0)
+    clear = rng.standard_normal((50, 6))
+    clear /= np.linalg.norm(clear, axis=1, keepdims=True)
+    voices = np.concatenate([rng.standard_normal((3, 6)), clear[7:8] + 0.01])
+    found = clarified(voices, clear, 0.95)
+    for voice, moved in zip(voices[:3], found, strict=False):
+        two = clear[np.argsort(-(clear @ voice))[:2]].sum(axis=0)
+        assert moved @ two / np.linalg.norm(two) == pytest.approx(0.95, abs=1e-5)
+        assert np.linalg.matrix_rank(np.stack([voice, two, moved]), tol=1e-4) == 2
+    np.testing.assert_allclose(found[3], voices[3] / np.linalg.norm(voices[3]), atol=1e-6)
 
 
 def test_timbre_is_what_lacks_of_a_recording_said_again():
