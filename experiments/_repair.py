@@ -20,7 +20,7 @@ from experiments import _run
 from lin_jax import audio_metrics, bundles, metrics
 from lin_jax.apps import report
 from lin_jax.audio import augment, degrade, files
-from lin_jax.audio.degrade import DegradeConfig, NoisePool
+from lin_jax.audio.degrade import DegradeConfig, NoisePool, RoomPool
 from lin_jax.errors import ConfigError
 from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
 from lin_jax.tasks.repair import Repair, RepairConfig
@@ -64,6 +64,7 @@ class Config:
       init: name or folder of a repair bundle to go on from, whose network is of the same size, or lacks no more than
         convolutions at the end of its middle.
       noise: feature set of recorded noises; without one, all noise is generated.
+      rooms: folder of recorded room responses, audio files; without one, all rooms are generated.
       hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
       hold_out_noises: recorded noises to judge in; at most a fifth of them.
       validation: speakers of each corpus to watch the training by; at most a tenth.
@@ -81,6 +82,7 @@ class Config:
     network: str = "spectral"
     init: str = ""
     noise: str = ""
+    rooms: str = ""
     hold_out: int = 25
     hold_out_noises: int = 12
     validation: int = 12
@@ -234,7 +236,7 @@ class Experiment:
             pool = NoisePool.of([self.noises[int(index)]["waveform"] for index in self.heard_noises])
         else:
             degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
-        return Repair(network, rate, pool, config.task, degrade)
+        return Repair(network, rate, pool, config.task, degrade, _rooms(config.rooms, rate))
 
     def _bundle(self, task: Repair, fitted: loop.Result) -> bundles.Repairer:
         network = task.model
@@ -301,6 +303,17 @@ class Experiment:
         crops = np.ceil(self.clips.lengths[indices] / (config.loader.crop_seconds * rate)).astype(int)
         clear = np.array([_range_db(self.clips[int(i)]["waveform"], rate) > CLEAR_DB for i in indices])
         return np.repeat(indices, crops * np.where(clear, config.clear_weight, 1))
+
+
+def _rooms(folder: str, rate: int) -> RoomPool | None:
+    """The room responses in a folder, if one is named."""
+    if not folder:
+        return None
+    responses = {path: files.read(path, rate)[0] for path in files.find(folder)}
+    for path, response in responses.items():
+        if not response.any():
+            raise ConfigError(f"{path}: silent, which no room is: take it out of the folder")
+    return RoomPool.of(list(responses.values()))
 
 
 def _deepened(bundle: bundles.Repairer, network) -> bundles.Repairer:

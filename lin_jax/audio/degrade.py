@@ -1,8 +1,8 @@
 """Damage done to clean speech, keyed and on device: pairs to learn repair from, without a damaged copy on any disk.
 
-Shape letters: B batch, N samples, P recordings of noise, M samples of the longest of them. A severity is a number [B]
-from 0, hardly heard, to 1, the worst that is met in practice. What is left of the speech keeps its place in time and
-its level, so that the clean waveform is what a repair should give.
+Shape letters: B batch, N samples, P recordings of noise or of rooms, M samples of the longest of them. A severity is a
+number [B] from 0, hardly heard, to 1, the worst that is met in practice. What is left of the speech keeps its place in
+time and its level, so that the clean waveform is what a repair should give.
 """
 
 import dataclasses
@@ -110,7 +110,27 @@ class NoisePool:
         return cls(np.stack(rows), np.array([len(one) for one in recordings], np.int32))
 
 
-def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class RoomPool:
+    """Recorded room responses on the device.
+
+    Attributes:
+      response: from the direct sound on, which is one; zero past the end [P, M].
+    """
+
+    response: Any
+
+    @classmethod
+    def of(cls, recordings) -> "RoomPool":
+        """The pool of a list of responses [N_i], whose loudest sample is the direct sound; none may be silent."""
+        direct = [int(np.argmax(np.abs(one))) for one in recordings]
+        rows = [np.float32(one[start:] / one[start]) for one, start in zip(recordings, direct, strict=True)]
+        M = max(map(len, rows))
+        return cls(np.stack([np.pad(row, (0, M - len(row))) for row in rows]))
+
+
+def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int, rooms: RoomPool | None = None):
     """Clean speech damaged on its way: room, noise, drift, clipping, band, quantisation and drop-outs, in this order.
 
     Args:
@@ -119,6 +139,7 @@ def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_ra
       pool: recorded noises, or None where `config.kinds` has no odds for them.
       config: what is done, how often and how hard; static under `jax.jit`.
       sample_rate: in Hz.
+      rooms: recorded room responses, of which half the rooms then are; else all are generated.
 
     Returns:
       damaged waveforms [B, N], and the clean ones at the level they now have [B, N].
@@ -138,7 +159,10 @@ def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_ra
         return jnp.where(((draw(0.0, 1.0) < probability) & touched)[:, None], changed, x)
 
     if config.room_prob:
-        x = sometimes(config.room_prob, reverberate(next(keys), x, draw(*config.severity), sample_rate))
+        in_room = reverberate(next(keys), x, draw(*config.severity), sample_rate)
+        if rooms is not None:
+            in_room = jnp.where((draw(0.0, 1.0) < 0.5)[:, None], hear_in(next(keys), x, rooms), in_room)
+        x = sometimes(config.room_prob, in_room)
     if config.noise_prob:
         noise = draw_noise(next(keys), clean, pool, config, sample_rate)
         x = sometimes(config.noise_prob, add_noise(x, noise, draw(*config.snr_db)))
@@ -164,6 +188,14 @@ def reverberate(key, x, severity, sample_rate: int):
     """Speech [B, N] in a generated room that answers the longer the larger the severity [B]."""
     seconds = _between(ROOM_SECONDS, severity)
     return augment.reverberate(key, x, _whole(x), seconds, sample_rate, keep_level=False)
+
+
+def hear_in(key, x, rooms: RoomPool):
+    """Speech [B, N], each clip in one of the recorded rooms."""
+    response = jnp.asarray(rooms.response)[jax.random.randint(key, (len(x),), 0, len(rooms.response))]
+    size = augment.fast_length(x.shape[1] + response.shape[1])
+    spectrum = jnp.fft.rfft(x, n=size) * jnp.fft.rfft(response, n=size)
+    return jnp.fft.irfft(spectrum, n=size)[:, : x.shape[1]]
 
 
 def clip(x, severity):

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from lin_jax import losses
 from lin_jax.audio import intelligibility, perception
-from lin_jax.audio.degrade import DegradeConfig, NoisePool, degrade
+from lin_jax.audio.degrade import DegradeConfig, NoisePool, RoomPool, degrade
 from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
 
@@ -67,6 +67,7 @@ class Repair:
       pool: recorded noises, or None.
       config: see `RepairConfig`.
       degrade: the damage done.
+      rooms: recorded room responses, or None.
     """
 
     model: nn.Module
@@ -74,6 +75,7 @@ class Repair:
     pool: NoisePool | None = None
     config: RepairConfig = dataclasses.field(default_factory=RepairConfig)
     degrade: DegradeConfig = dataclasses.field(default_factory=DegradeConfig)
+    rooms: RoomPool | None = None
 
     monitor: ClassVar[str] = "loss"
     monitor_mode: ClassVar[str] = "min"
@@ -123,7 +125,7 @@ class Repair:
         x = jnp.where(jnp.arange(x.shape[1]) < length[:, None], x, 0.0)
         later = jnp.floor(jax.random.uniform(place_key, length.shape) * (x.shape[1] - length + 1)).astype(jnp.int32)
         x = jax.vmap(jnp.roll)(x, later)
-        return degrade(degrade_key, x, self.pool, self.degrade, self.sample_rate)
+        return degrade(degrade_key, x, self.pool, self.degrade, self.sample_rate, self.rooms)
 
     def _sums(self, damaged, clean, repaired, weight):
         if self.config.loss == "mel":

@@ -180,6 +180,25 @@ def test_room_keeps_the_direct_sound():
     assert (np.diff(late) > 0).all()
 
 
+def test_recorded_rooms(speech):
+    """What is before the direct sound is cut, its level does not matter, and half of the rooms are recorded ones."""
+    rng = np.random.default_rng(0)
+    responses = [np.r_[np.zeros(30), -0.5, 0.1 * rng.standard_normal(200)], np.r_[2.0, rng.uniform(-1, 1, 90)]]
+    rooms = degrade.RoomPool.of(responses)
+    expected = [
+        np.apply_along_axis(np.convolve, 1, speech, h)[:, :N] for h in (responses[0][30:] / -0.5, responses[1] / 2)
+    ]
+    heard = np.asarray(jax.jit(degrade.hear_in)(KEY, speech, rooms))
+    near = [np.abs(heard - one).max(axis=1) < 1e-4 * np.abs(speech).max() for one in expected]
+    assert np.logical_xor(*near).all()
+
+    many = np.tile(speech[:1], (40, 1))
+    config = DegradeConfig(room_prob=1.0, severity=(0.5, 0.5))
+    damaged, _ = degrade.degrade(KEY, many, None, config, RATE, degrade.RoomPool.of(responses[1:]))
+    recorded = np.abs(damaged - expected[1][0]).max(axis=1) < 1e-3 * np.abs(speech).max()
+    assert 8 < recorded.sum() < 32
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"room_prob": 1.1}, {"snr_db": (5, 0)}, {"kinds": (1, 1)}, {"severity": (0.5, 1.5)}, {"gain_db": -1}],

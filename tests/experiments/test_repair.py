@@ -15,7 +15,7 @@ from experiments import repair
 from experiments._repair import EncoderConfig, Experiment
 from lin_jax.audio.degrade import DegradeConfig
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import ConfigError
+from lin_jax.errors import AudioError, ConfigError
 from lin_jax.models.autoencoder import MelAutoencoder
 
 RATE = 16000
@@ -107,6 +107,21 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     on.encoder = dataclasses.replace(config.encoder, hidden=9)
     with pytest.raises(ConfigError, match="repair: another network, or of another size"):
         Experiment(on, folder / "voices").fit(tmp_path / "larger")
+
+
+def test_recorded_rooms(folder, config, tmp_path):
+    """Those of a folder are learnt in; one without a sound is named."""
+    config.rooms = str(tmp_path / "rooms")
+    with pytest.raises(AudioError, match="rooms: no such folder"):
+        Experiment(config, folder / "voices").make_task()
+    (tmp_path / "rooms").mkdir()
+    soundfile.write(tmp_path / "rooms/hall.wav", np.r_[np.zeros(9), 0.5, np.linspace(0.2, 0, 99)], 2 * RATE)
+    rooms = Experiment(config, folder / "voices").make_task().rooms
+    assert rooms.response.shape[0] == 1
+    assert rooms.response[0, 0] == 1
+    soundfile.write(tmp_path / "rooms/void.wav", np.zeros(99), RATE)
+    with pytest.raises(ConfigError, match=r"void\.wav: silent"):
+        Experiment(config, folder / "voices").make_task()
 
 
 def test_what_is_heard(folder, config):
