@@ -13,6 +13,7 @@ r"""Damaged and noisy speech comes out restored: an autoencoder of the spectrum,
 
 On from what ships, to other voices and noises: --config.init=repair --config.optim.learning_rate=1e-3
 The mel autoencoder of the original project: --config.network=mel --config.task.loss=mel
+--config.task.quality_weight=0 --config.task.intelligibility_weight=0
 Rooms that were recorded besides generated ones: --config.rooms=FOLDER, of room responses
 Nothing of the future: --config.encoder.causal=True
 """

@@ -54,7 +54,7 @@ class SpectralAutoencoder(nn.Module):
     inner: Sequence[int] = (2,)
     bottleneck: int = 16
     hidden: int = 256
-    middle: Sequence[int] = (1, 2, 4, 8, 16, 32)
+    middle: Sequence[int] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1)
     causal: bool = False
     views: int = 1
 
