@@ -317,22 +317,14 @@ def _rooms(folder: str, rate: int) -> RoomPool | None:
 
 
 def _deepened(bundle: bundles.Repairer, network) -> bundles.Repairer:
-    """A bundle with as many convolutions in the middle as a network; those that it lacked change nothing as yet."""
-    if not all(isinstance(one, SpectralAutoencoder) for one in (bundle.model, network)):
-        return bundle
+    """A bundle with the middle of a network, if that begins like its own; else as it is."""
     old = bundle.model
-    added = len(network.middle) - len(old.middle)
-    if added <= 0 or tuple(network.middle[: len(old.middle)]) != tuple(old.middle):
+    if not all(isinstance(one, SpectralAutoencoder) for one in (old, network)):
         return bundle
-    first = len(old.outer) + len(old.inner) + len(old.middle)  # convolution after the middle
-    layers = {}
-    for name, layer in bundle.variables["params"].items():
-        kind, _, number = name.rpartition("_")
-        later = kind == "ResidualConv" and int(number) >= first
-        layers[f"{kind}_{int(number) + added}" if later else name] = layer
-    nothing = jax.tree.map(np.zeros_like, layers[f"ResidualConv_{first - 1}"])
-    layers |= {f"ResidualConv_{first + number}": nothing for number in range(added)}
-    return dataclasses.replace(bundle, variables={"params": layers})
+    if tuple(network.middle[: len(old.middle)]) != tuple(old.middle):
+        return bundle
+    params = old.deepened(bundle.variables["params"], len(network.middle) - len(old.middle))
+    return dataclasses.replace(bundle, variables={"params": params})
 
 
 @dataclasses.dataclass(frozen=True)

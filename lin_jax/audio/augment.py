@@ -265,7 +265,7 @@ def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool =
     Returns:
       [B, N].
     """
-    B, N = x.shape
+    B = len(x)
     noise_key, ratio_key = jax.random.split(key)
     R = round(ROOM_SECONDS * sample_rate)
     t = np.arange(R) / sample_rate
@@ -274,11 +274,14 @@ def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool =
     ratio = jax.random.uniform(ratio_key, (B, 1), minval=ROOM_RATIO_DB[0], maxval=ROOM_RATIO_DB[1])
     tail *= 10 ** (-ratio / 20) / jnp.linalg.norm(tail, axis=-1, keepdims=True)
     x = jnp.where(_valid(x, length), x, 0.0)
-    size = fast_length(N + R)
-    response = 1.0 + jnp.fft.rfft(tail, n=size)
-    y = jnp.fft.irfft(jnp.fft.rfft(x, n=size) * response, n=size)[:, :N]
-    y = jnp.where(_valid(x, length), y, 0.0)
+    y = jnp.where(_valid(x, length), convolve(x, tail.at[:, 0].add(1.0)), 0.0)
     return _level_as(y, x) if keep_level else y
+
+
+def convolve(x, response):
+    """Waveforms [B, N] through filters of their own [B, M], cut at their ends."""
+    size = fast_length(x.shape[1] + response.shape[1])
+    return jnp.fft.irfft(jnp.fft.rfft(x, n=size) * jnp.fft.rfft(response, n=size), n=size)[:, : x.shape[1]]
 
 
 def limit_band(x, low, high, length, sample_rate: int, *, keep_level: bool = True):

@@ -192,10 +192,8 @@ def reverberate(key, x, severity, sample_rate: int):
 
 def hear_in(key, x, rooms: RoomPool):
     """Speech [B, N], each clip in one of the recorded rooms."""
-    response = jnp.asarray(rooms.response)[jax.random.randint(key, (len(x),), 0, len(rooms.response))]
-    size = augment.fast_length(x.shape[1] + response.shape[1])
-    spectrum = jnp.fft.rfft(x, n=size) * jnp.fft.rfft(response, n=size)
-    return jnp.fft.irfft(spectrum, n=size)[:, : x.shape[1]]
+    chosen = jax.random.randint(key, (len(x),), 0, len(rooms.response))
+    return augment.convolve(x, jnp.asarray(rooms.response)[chosen])
 
 
 def clip(x, severity):

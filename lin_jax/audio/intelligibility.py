@@ -18,6 +18,7 @@ from lin_jax.audio.frontend import stft
 SAMPLE_RATE = 16000
 N_FFT, FRAME, HOP = 1024, 410, 205  # frames of 25.6 ms, every 12.8
 BANDS, LOWEST_HZ = 15, 150.0  # a third of an octave each, and the middle of the first
+TOP_HZ = 5000  # up to which frames are loud or soft
 SEGMENT = 30  # frames of which envelopes are compared, 384 ms
 HEARD_DB = 40.0  # frames of clean speech that are softer than the loudest by more do not count
 CLIP = 1 + 10 ** (15 / 20)  # an envelope counts as no larger than the clean one by this factor
@@ -51,11 +52,11 @@ def intelligibility(estimate, target):
 
 
 def _envelopes(x):
-    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power below 5 kHz [B, T]."""
+    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power up to `TOP_HZ` [B, T]."""
     x = x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-12)
     spectrum = stft(x, N_FFT, HOP, FRAME)
     power = spectrum.real**2 + spectrum.imag**2
-    return jnp.sqrt(jnp.matmul(power, _bands()) + 1e-6), jnp.sum(power[..., : N_FFT * 5000 // SAMPLE_RATE], axis=-1)
+    return jnp.sqrt(jnp.matmul(power, _bands()) + 1e-6), jnp.sum(power[..., : N_FFT * TOP_HZ // SAMPLE_RATE], axis=-1)
 
 
 @functools.lru_cache

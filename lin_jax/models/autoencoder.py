@@ -64,6 +64,23 @@ class SpectralAutoencoder(nn.Module):
         reach = 2 * sum(self.outer) + 2 * sum(self.inner) + sum(self.middle)  # frames, either way
         return ((2 if self.causal else 1) * reach * self.hop_length + self.n_fft) / self.sample_rate
 
+    def deepened(self, params, added: int) -> dict:
+        """The parameters of this network with more convolutions at the end of its middle, which change nothing yet.
+
+        Args:
+            params: of this network.
+            added: how many convolutions; any dilations may be given to them.
+        """
+        first = len(self.outer) + len(self.inner) + len(self.middle)  # convolution after the middle
+        larger = {}
+        for name, layer in params.items():
+            kind, _, number = name.rpartition("_")
+            later = kind == "ResidualConv" and int(number) >= first
+            larger[f"{kind}_{int(number) + added}" if later else name] = layer
+        for number in range(first, first + added):
+            larger[f"ResidualConv_{number}"] = jax.tree.map(jnp.zeros_like, params[f"ResidualConv_{first - 1}"])
+        return larger
+
     @nn.compact
     def __call__(self, waveform, length=None, *, train=False):
         """Repairs waveforms.

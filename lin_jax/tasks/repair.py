@@ -17,6 +17,10 @@ from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db
 from lin_jax.errors import ConfigError
 
 LOSSES = ("spectral", "mel")
+HEARD = {  # what a listener would say, each with a weight of its own, and the rate in Hz at which it is defined
+    "quality": (perception.perceived_quality, perception.SAMPLE_RATE),
+    "intelligibility": (intelligibility.intelligibility, intelligibility.SAMPLE_RATE),
+}
 MOST_DB = 30.0  # a larger ratio counts as this one: training goes on where it is worse
 
 
@@ -83,7 +87,7 @@ class Repair:
     def init(self, key):
         """Draw the variables of the network."""
         self.config.validate()
-        for name, rate in (("quality", perception.SAMPLE_RATE), ("intelligibility", intelligibility.SAMPLE_RATE)):
+        for name, (_, rate) in HEARD.items():
             if getattr(self.config, f"{name}_weight") and self.sample_rate != rate:
                 raise ConfigError(f"{name} is defined at {rate} Hz: set {name}_weight to 0")
         return self.model.init(key, jnp.zeros((1, self.sample_rate)), train=False)
@@ -108,8 +112,8 @@ class Repair:
         return self._sums(damaged, clean, self.model.apply(variables, damaged, train=False), batch["weight"])
 
     def summarise(self, sums):
-        """Loss, quality, SI-SDR in dB (at most `MOST_DB` a clip), and how much better it is than before the repair."""
-        names = ("loss", "quality", "intelligibility", "si_sdr", "si_sdr_damaged")
+        """Loss, what is `HEARD`, SI-SDR in dB (at most `MOST_DB` a clip), and how much better it is than before."""
+        names = ("loss", *HEARD, "si_sdr", "si_sdr_damaged")
         figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
         figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")
         return figures
@@ -140,14 +144,11 @@ class Repair:
             )
             loss -= self.config.si_sdr_weight * losses.si_sdr(repaired, clean, most_db=MOST_DB)
         sums = {}
-        if self.config.quality_weight:
-            quality = perception.perceived_quality(repaired, clean)
-            loss -= self.config.quality_weight * quality
-            sums["quality"] = jnp.sum(weight * quality)
-        if self.config.intelligibility_weight:
-            understood = intelligibility.intelligibility(repaired, clean)
-            loss -= self.config.intelligibility_weight * understood
-            sums["intelligibility"] = jnp.sum(weight * understood)
+        for name, (judge, _) in HEARD.items():
+            if share := getattr(self.config, f"{name}_weight"):
+                heard = judge(repaired, clean)
+                loss -= share * heard
+                sums[name] = jnp.sum(weight * heard)
         return sums | {
             "loss": jnp.sum(weight * loss),
             "si_sdr": jnp.sum(weight * losses.si_sdr(repaired, clean, most_db=MOST_DB)),

@@ -2,8 +2,10 @@
 
 import copy
 import dataclasses
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -104,6 +106,11 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
         on.encoder = dataclasses.replace(config.encoder, middle=middle)
         task, result = Experiment(on, folder / "voices").fit(tmp_path / name)
         np.testing.assert_allclose(task.model.apply(result.variables, samples[None]), start, atol=1e-5)
+        if name == "on":
+            same = jax.tree.map(
+                functools.partial(np.allclose, atol=1e-6), result.variables["params"], bundle.variables["params"]
+            )
+            assert all(jax.tree.leaves(same)), "it went on from the bundle"
     on.encoder = dataclasses.replace(config.encoder, hidden=9)
     with pytest.raises(ConfigError, match="repair: another network, or of another size"):
         Experiment(on, folder / "voices").fit(tmp_path / "larger")
