@@ -22,11 +22,12 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from experiments._profiles import Profiles
 from experiments._synthesis import GRAIN, TABLE, Experiment
 from lin_jax import audio_metrics, bundles, metrics, recognition
 from lin_jax.apps import report
 from lin_jax.audio import files, griffin_lim
-from lin_jax.errors import AudioError, ConfigError
+from lin_jax.errors import ConfigError
 from lin_jax.tasks.synthesis import Synthesis
 from lin_jax.training import writers
 
@@ -45,6 +46,7 @@ FIGURES = {
     "duration": "duration ratio",
     "similarity": "similarity to the speaker",
     "closest": "closest to its own speaker",
+    "closest_kin": "the same among its kind",
     "strangers": "similarity to the others",
     "word_error": "word error rate",
     "stop_failures": "stop failures",
@@ -81,6 +83,8 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     sides = _sides(experiment)
     if not sides:
         raise ConfigError("no sentences to judge on: raise hold_out_texts")
+    if why := _deaf(experiment.config.language):
+        print(f"note: no word error rate: {why}")
     task, variables, step = experiment.fit(trained)
     index = np.concatenate(list(sides.values()))
     speakers, texts = experiment.speakers[index], experiment.texts[index]
@@ -90,7 +94,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     vocode = functools.partial(_waveforms, task, vocoder, B=config.batch_size)
 
     _tell("speaking")
-    voices = experiment.heard(trained, task, variables, index)
+    voices = experiment.heard(trained, task, variables, experiment.references()[index])
     said, spent = say([experiment.symbols[i] for i in index], voices)
     spoken, frames = {"generated": said}, [experiment.clips[int(i)]["features"] for i in index]
     if (partners >= 0).any():
@@ -107,7 +111,11 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
 
     _tell("comparing")
     figures = _likeness(waves, rate)
-    similarities = _similarities(experiment, index, waves)
+    profiles = Profiles(experiment)
+    # Neither the clip itself, nor the one in which its voice was heard, tells what its speaker sounds like.
+    hidden = np.stack([index, experiment.references()[index]], axis=1)
+    paths = [experiment.clips.rows[i]["path"] for i in index]
+    similarities = profiles.compare(waves | {"original": paths}, speakers, hidden)
     heard, words, errors = _recognised(experiment, texts, waves)
     for system, own in figures.items():
         own |= similarities[system] | ({"word_error": errors[system] / words} if heard else {})
@@ -131,6 +139,9 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
                 own = list(itertools.islice(read, len(part)))
                 health[name][str(length)] = _health(experiment, own, experiment.speakers[part[:, 0]])
                 longest[name] = own[0]
+
+    _tell("copying voices")
+    copied = _copied(experiment, profiles, trained, task, variables, say, vocode)
 
     results = {
         "protocol": _protocol(experiment, texts),
@@ -158,6 +169,9 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
             mine = {figure: each[own] for figure, each in values.items()}
             results[name][system] = _summary(mine, speakers[own], words[own])
         print(f"{name} voices: {_told(results[name])}")
+    results["copied"] = copied
+    for corpus, found in copied.items():
+        print(f"{corpus}, voices copied: {_told(found)}")
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "results.json").write_text(json.dumps(_plain(results), indent=2) + "\n")
     with (workdir / "clips.jsonl").open("w", encoding="utf-8") as file:
@@ -340,60 +354,39 @@ def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str,
     return figures | {"original": {}}
 
 
-def _similarities(experiment: Experiment, index, waves) -> dict[str, dict[str, np.ndarray]]:
-    """How near each system's voice comes to its speaker's, in the mean of some of the speaker's other clips.
+def _copied(experiment: Experiment, profiles: Profiles, trained, task, variables, say, vocode) -> dict[str, dict]:
+    """The figures, by corpus, of held-out speakers who each say many sentences, heard in clips of theirs in turns.
 
-    Returns:
-      For each system "similarity" [B], a cosine; "closest" [B], whether nobody else in the corpora is nearer; and
-      "strangers" [B], the mean similarity to the others of the corpus. A clip in which no voice is heard is close to
-      nobody.
+    They are compared with these clips, as "original"; what they say is any sentence of the corpora that nobody learnt.
     """
-    config, rng = experiment.config.judge, np.random.default_rng(experiment.config.seed)
-    encoder = bundles.load(config.encoder)
-    good = experiment.natural
-    names = np.unique(experiment.speakers[good])
-    known = np.concatenate(
-        [rng.permutation(good[experiment.speakers[good] == name])[: config.profile] for name in names]
-    )
-    vectors = _heard(encoder, [experiment.clips.rows[i]["path"] for i in known])  # [clips, E]
-    who, speakers = experiment.speakers[known], experiment.speakers[index]
-    profiles = np.stack([_direction(vectors[who == name]) for name in names])  # [P, E]
-    # Neither the clip itself, nor the one in which its voice was heard, tells what its speaker sounds like.
-    hidden = np.stack([index, experiment.references()[index]], axis=1)
-    mine = [vectors[(who == name) & ~np.isin(known, pair)] for name, pair in zip(speakers, hidden, strict=True)]
-    mine = np.stack(list(map(_direction, mine)))  # [B, E]
-    own = names == speakers[:, None]  # [B, P]
-    corpus = dict(zip(experiment.speakers, experiment.clips.corpora, strict=True))
-    away = own | (np.array([corpus[name] for name in names]) != np.array([corpus[name] for name in speakers])[:, None])
-    unknown = np.isnan(mine[:, 0]) | own.all(axis=1)
-    figures = {}
-    for system, samples in waves.items():
-        sources = [experiment.clips.rows[i]["path"] for i in index] if system == "original" else samples
-        spoken = _heard(encoder, sources, experiment.clips.frontend.sample_rate)
-        similarity, others = np.sum(spoken * mine, axis=1), spoken @ profiles.T  # [B], [B, P]
-        nearest = np.where(own | np.isnan(others), -np.inf, others).max(axis=1)
-        closest = np.nan_to_num(similarity, nan=-np.inf) > nearest
-        others[away] = np.nan
-        count = np.sum(~np.isnan(others), axis=1)
-        figures[system] = {
-            "similarity": similarity,
-            "closest": np.where(unknown, np.nan, closest),
-            "strangers": np.nansum(others, axis=1) / np.where(count > 0, count, np.nan),
+    references, texts = experiment.copies()
+    if not len(references):
+        return {}
+    speakers, corpora = experiment.speakers[references], experiment.clips.corpora[references]
+    voices = experiment.heard(trained, task, variables, references)
+    said, _ = say([experiment.table.encode(text) for text in texts], voices)
+    systems = {
+        "generated": vocode([one.features for one in said])[0],
+        "original": [experiment.clips.rows[i]["path"] for i in references],
+    }
+    figures = profiles.compare(systems, speakers, references[:, None])
+    figures["generated"]["stop_failures"] = np.array([float(not one.stopped) for one in said])
+    _, words, errors = _recognised(experiment, texts, {"generated": systems["generated"]})
+    if errors:
+        figures["generated"]["word_error"] = errors["generated"] / words
+    found = {}
+    for corpus in np.unique(corpora):
+        own = corpora == corpus
+        found[str(corpus)] = {
+            "clips": int(own.sum()),
+            "speakers": len(np.unique(speakers[own])),
+            "sentences": len(np.unique(texts[own])),
+            "attention": {"1": _health(experiment, list(itertools.compress(said, own)), speakers[own])},
         }
-    return figures
-
-
-def _direction(vectors) -> np.ndarray:
-    """The mean direction of embeddings [clips, E], of those that are known: a unit vector [E], NaN if none is."""
-    total = np.nansum(vectors, axis=0)
-    return total / (np.linalg.norm(total) or np.nan)
-
-
-def _heard(encoder: bundles.Verifier, sources, rate: int | None = None) -> np.ndarray:
-    """Embeddings [B, E] of recordings, NaN where there is no voice."""
-    heard = list(encoder.voices(sources, rate))
-    nobody = np.full(len(encoder.speech_weight), np.nan)
-    return np.stack([nobody if isinstance(voice, AudioError) else voice.embedding for voice in heard])
+        for system, values in figures.items():
+            mine = {figure: each[own] for figure, each in values.items()}
+            found[str(corpus)][system] = _summary(mine, speakers[own], words[own])
+    return found
 
 
 def _recognised(experiment: Experiment, texts, waves):
@@ -401,10 +394,7 @@ def _recognised(experiment: Experiment, texts, waves):
     language, rate = experiment.config.language, experiment.clips.frontend.sample_rate
     true = [recognition.words(text, language) for text in texts]
     words = np.array([max(len(one), 1) for one in true])
-    why = "it knows English only" if language.partition("-")[0] != "en" else ""
-    why = why or ("" if recognition.installed() else "pocketsphinx is not installed: pip install 'lin_jax[eval]'")
-    if why:
-        print(f"note: no word error rate: {why}")
+    if _deaf(language):
         return {}, words, {}
     joined = [samples for its in waves.values() for samples in its]
     known = np.unique(experiment.texts) if experiment.config.judge.expected == "texts" else ()
@@ -415,6 +405,13 @@ def _recognised(experiment: Experiment, texts, waves):
         for system in waves
     }
     return heard, words, errors
+
+
+def _deaf(language: str) -> str:
+    """Why no words are recognised in a language; nothing if they are."""
+    if language.partition("-")[0] != "en":
+        return "it knows English only"
+    return "" if recognition.installed() else "pocketsphinx is not installed: pip install 'lin_jax[eval]'"
 
 
 def _health(experiment: Experiment, spoken: Sequence[_Said], speakers) -> dict:
@@ -510,12 +507,15 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
         writer.write_images(results["step"], pictures | {name: report.pixels(plot) for name, plot in plots.items()})
         writer.write_audios(results["step"], sounds, sample_rate=rate)
 
-    rows = [
-        [one, title, *(_number(own[system], name) for system in waves)]
-        for one, own in found.items()
-        for name, title in FIGURES.items()
-        if any(name in own[system] for system in waves)
-    ]
+    def table(found, systems):
+        rows = [
+            [one, title, *(_number(own[system], name) for system in systems)]
+            for one, own in found.items()
+            for name, title in FIGURES.items()
+            if any(name in own[system] for system in systems)
+        ]
+        return report.table(["voices", "figure", *systems], rows)
+
     health = [
         [one, f"{length}×", its["texts"], *(_number(its, name) for name in HEALTH), *(its[name] for name in COUNTS)]
         for one, own in found.items()
@@ -529,10 +529,15 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
     used = [*((system, SYSTEMS[system]) for system in waves), *results["tools"].items(), ("voices", results["encoder"])]
     used.append(("vocoder", results["vocoder"]))
     used.append(("speed", f"{results['real_time_factor']:.2f} of its length, {results['batch_size']} texts at once"))
+    copying = (
+        f"Each speaker held out says {config.copies} sentences that nobody learnt, in the voice of one own clip after "
+        "another. Kin are the voices that are clear, or those that are not, as it is."
+    )
     intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
     compared = [report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots]
     sections = [
-        report.Section("All figures", intervals, [report.table(["voices", "figure", *waves], rows)]),
+        report.Section("All figures", intervals, [table(found, waves)]),
+        report.Section("Voices copied", copying, [table(results["copied"], ("generated", "original"))]),
         report.Section("Attention", reading, [report.table(lost, health), report.picture(plots["attention"]), *drawn]),
         report.Section("Examples", "", [report.cards(cards)]),
         report.Section("Compared", "", compared),
@@ -554,10 +559,14 @@ def _told(found: Mapping) -> str:
     parts = [f"{found['clips']} clips of {found['speakers']} speakers"]
     if "mcd" in generated:
         parts.append(f"MCD {generated['mcd']:.2f} dB (copied {found['copied']['mcd']:.2f})")
-    if "word_error" in generated:
-        parts.append(f"word errors {generated['word_error']:.0%} (original {original['word_error']:.0%})")
-    if "closest" in generated:
-        parts.append(f"closest to its speaker {generated['closest']:.0%} (original {original['closest']:.0%})")
+    for name, title in (
+        ("word_error", "word errors"),
+        ("closest", "closest to its speaker"),
+        ("closest_kin", "of its kind"),
+    ):
+        if name in generated:
+            beside = f" (original {original[name]:.0%})" if name in original else ""
+            parts.append(f"{title} {generated[name]:.0%}{beside}")
     if attention:
         parts.append(f"diagonal {attention['diagonal']:.0%}, stop failures {attention['stop_failures']:.0%}")
         parts.append(f"{attention['words_skipped']} words skipped, {attention['words_repeated']} repeated")

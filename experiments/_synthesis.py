@@ -75,6 +75,7 @@ class JudgeConfig:
     Attributes:
       encoder: name or folder of the speaker bundle that compares the voices.
       clips: of each corpus, of voices in training, and as many of those held out; the speakers take turns.
+      copies: sentences that each voice held out says, whoever said them, to see how well voices are copied.
       lengths: how many of their sentences are joined to one text, to see how far attention holds.
       expected: what the recogniser takes to be likely: "texts", those of the corpora, or "english".
       profile: clips of a speaker by which the voice is known.
@@ -84,6 +85,7 @@ class JudgeConfig:
 
     encoder: str = "speaker"
     clips: int = 50
+    copies: int = 12
     lengths: tuple[int, ...] = (1, 2, 4, 8)
     expected: str = "texts"
     profile: int = 8
@@ -257,6 +259,7 @@ class Experiment:
             "voices": len(names),
             "clarity": self.config.clarity,
             "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),
+            "copies": "\n".join(_copied_row(corpus, one) for corpus, one in results["copied"].items()),
         }
         card = card.format(**results | told)
         return bundles.save(workdir / "ship/synthesis", bundle, card, dtype="float16")
@@ -303,9 +306,9 @@ class Experiment:
                 np.save(file, heard)
         return np.load(path)
 
-    def heard(self, workdir: pathlib.Path, task: Synthesis, variables, clips) -> dict[str, np.ndarray]:
-        """The voices in which some clips are said: "voice" [B, …] and, unless it is a number, what `timbre` finds."""
-        voices, references = self.voices(workdir), self.references()[clips]
+    def heard(self, workdir: pathlib.Path, task: Synthesis, variables, references) -> dict[str, np.ndarray]:
+        """The voices that are in some clips: "voice" [B, …] and, unless it is a number, what `timbre` finds."""
+        voices = self.voices(workdir)
         if self.heard_by == TABLE:
             return {"voice": voices[references]}
         voices = self.clarified(voices)
@@ -327,6 +330,21 @@ class Experiment:
             batch = {"source": source, "num_source_frames": length, "voice": voices[rows]}
             found.append(jax.device_get(find(variables, batch)))
         return {name: np.concatenate([one[name] for one in found])[: len(clips)] for name in found[0]}
+
+    def copies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Clips [B] of which the voices, all held out, are copied, and what is said in them [B]: `judge.copies` each.
+
+        Speakers of a single clip are left out, since nothing else tells how they sound.
+        """
+        rng, clips, said = np.random.default_rng(self.config.seed), [], []
+        judged = np.concatenate([self.test_seen, self.test_unseen])
+        sentences = self.texts[judged[np.unique(self.words[judged], return_index=True)[1]]]
+        for speaker in np.unique(self.speakers[self.strangers]):
+            own = rng.permutation(self.strangers[self.speakers[self.strangers] == speaker])
+            if len(own) > 1:
+                said += rng.permutation(sentences)[: self.config.judge.copies].tolist()
+                clips += np.resize(own, len(said) - len(clips)).tolist()
+        return np.array(clips, int), np.array(said)
 
     def references(self) -> np.ndarray:
         """For each clip that is judged, the one in which its voice is heard [clips] int: another of its speaker."""
@@ -368,6 +386,7 @@ class Experiment:
         self.natural = good = good[self.speeds[good] == 1]
         self.validation = good[~unseen[good] & held_out[good] & ~judged[good]]
         self.test_seen = good[~unseen[good] & judged[good]]
+        self.strangers = good[unseen[good]]
         self.test_unseen = good[unseen[good] & held_out[good]]  # nobody watches the training by a held-out voice
         if not len(self.train):
             raise ConfigError("nothing is left to train on: lower hold_out_texts or hold_out_voices")
@@ -418,21 +437,30 @@ def _hear(encoder: bundles.Verifier, path: str, speed: float) -> np.ndarray:
     return encoder.embed(samples, round(rate * speed))
 
 
+def _beside(one: dict, name: str, form: str, other: str = "original") -> str:
+    """A figure of what was generated, and in brackets that of another system."""
+    found = [format(one[system][name], form) if name in one[system] else "–" for system in ("generated", other)]
+    return "{} ({})".format(*found)
+
+
+def _copied_row(corpus: str, one: dict) -> str:
+    """A line of the model card: how near copied voices come, and in brackets the clips they were heard in."""
+    said = f"{one['clips']} of {one['speakers']}"
+    near = (_beside(one, "similarity", ".2f"), _beside(one, "closest", ".0%"), _beside(one, "closest_kin", ".0%"))
+    words = format(one["generated"]["word_error"], ".0%") if "word_error" in one["generated"] else "–"
+    return f"| {' | '.join((corpus, said, *near, words))} |"
+
+
 def _row(side: str, one: dict) -> str:
     """A line of the model card: how those that were judged together fare, and in brackets the vocoder or originals."""
-
-    def beside(name: str, form: str, other: str = "original") -> str:
-        found = [format(one[system][name], form) if name in one[system] else "–" for system in ("generated", other)]
-        return "{} ({})".format(*found)
-
     attention = one["attention"]["1"]
     cells = (
         side,
         f"{one['clips']} of {one['speakers']}",
-        beside("mcd", ".2f", "copied"),
-        beside("word_error", ".0%"),
-        beside("similarity", ".2f"),
-        beside("closest", ".0%"),
+        _beside(one, "mcd", ".2f", "copied"),
+        _beside(one, "word_error", ".0%"),
+        _beside(one, "similarity", ".2f"),
+        _beside(one, "closest", ".0%"),
         f"{attention['diagonal']:.0%}",
         f"{attention['stop_failures']:.0%}",
     )

@@ -14,6 +14,7 @@ from noise_corpus import FRONTEND, make_corpus
 
 from data_pipelines import corpora, features
 from experiments import _judgement, synthesis
+from experiments._profiles import Profiles
 from experiments._synthesis import Experiment, JudgeConfig, NetworkConfig, Stages
 from lin_jax import bundles, metrics, recognition
 from lin_jax.bundles.verifier import Voice
@@ -168,7 +169,7 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
     config.voices, config.hold_out_texts, config.stages = "speaker", 0.67, Stages((1,), (2,))
     config.speech, config.vocoder, config.clear = 0.5, "sound", folder.name
-    config.judge = JudgeConfig(clips=3, lengths=(1, 2), profile=9, batch_size=2, examples=1)
+    config.judge = JudgeConfig(clips=3, copies=2, lengths=(1, 2), profile=9, batch_size=2, examples=1)
     synthesis.evaluate(config, folder, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert "sentences that nobody learnt from, voices: heard by speaker" in results["protocol"]
@@ -201,6 +202,12 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
             assert health["words"] == sum(map(len, true)) or length != "1"
         assert 0 <= found["revoiced"]["stop_failures"] <= 1
     assert set(results["seen"]["attention"]) == {"1", "2"}
+    ((corpus, copied),) = results["copied"].items()
+    references, _ = experiment.copies()
+    assert (corpus, copied["clips"], copied["speakers"]) == (folder.name, len(references), len(references) // 2)
+    assert copied["original"]["closest"] == 1
+    assert copied["generated"]["closest"] == pytest.approx(np.mean(experiment.speakers[references] == "s4"))
+    assert 0 < copied["generated"]["word_error"] <= 2
     assert "synthetic speech" in soundfile.SoundFile(tmp_path / "evaluate/examples/seen-0-copied.flac").comment
     assert "seen voices: 3 clips of" in capsys.readouterr().out
     for name in (
@@ -224,6 +231,7 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     path, experiment = tmp_path / "ship/synthesis", Experiment(config, folder)
     card = (path / "README.md").read_text()
     assert "| seen | 3 of " in card
+    assert f"| {folder.name} | 2 of 1 | " in card
     assert "{" not in card
     talker = bundles.folder.load(path)
     assert list(talker.names) == sorted(set(experiment.speakers[experiment.train]))
@@ -262,6 +270,49 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     config.voices = "table"
     with pytest.raises(ConfigError, match="train with --config"):
         synthesis.ship(config, folder, tmp_path)
+
+
+def test_voices_held_out_copy_what_nobody_learnt(folder, config):
+    """Each says as many sentences, in its own clips by turns."""
+    config.voices, config.hold_out_texts, config.judge.copies = "speaker", 0.67, 3
+    experiment = Experiment(config, folder)
+    references, texts = experiment.copies()
+    (speaker,) = set(experiment.speakers[references])
+    own = np.flatnonzero(experiment.speakers == speaker)
+    assert len(texts) == len(references) == len(set(texts)) == 3
+    assert len(set(references)) == min(3, len(np.setdiff1d(own, list(experiment.problems))))
+    assert not set(texts) & set(experiment.texts[experiment.train])
+    assert speaker not in experiment.speakers[experiment.train]
+    config.voices = "table"
+    assert len(Experiment(config, folder).copies()[0]) == 0
+
+
+def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
+    """A voice that is nearer to a clear one than to its own speaker may be the closest of its kin."""
+    config.voices = "speaker"
+    experiment = Experiment(config, folder)
+    experiment.clear = np.flatnonzero(experiment.speakers == "s4")
+    corpora = np.where(experiment.speakers == "s4", "clear", "people")
+    kept = {name: getattr(experiment.clips, name) for name in ("rows", "frontend")}
+    experiment.clips = types.SimpleNamespace(corpora=corpora, **kept)
+    ear = Ear()
+    ear.voices = lambda sources, rate: (
+        Voice("", ear.embed(one) if isinstance(one, str) else one, 1.0, 1.0, "") for one in sources
+    )
+    monkeypatch.setattr(bundles, "load", lambda name: ear)
+    own = np.flatnonzero(experiment.speakers == "s1")[:1]
+    between = np.array([0, 0.6, 0, 0, 0.8], np.float32)
+    profiles = Profiles(experiment)
+    found = profiles.compare({"between": [between]}, ["s1"], own[:, None])["between"]
+    assert [found[name].item() for name in ("similarity", "closest", "closest_kin", "strangers")] == [
+        pytest.approx(0.6),
+        0,
+        1,
+        0,
+    ]
+    alone = profiles.compare({"between": [between]}, ["s4"], own[:, None])["between"]
+    assert alone["closest"] == 1
+    assert np.isnan(alone["closest_kin"])
 
 
 def test_speakers_and_sentences_take_turns(folder, config):
