@@ -66,7 +66,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
-    package_data={"lin_jax": ["pretrained/*/*"], "experiments": ["*_card.md"]},
+    package_data={"lin_jax": ["pretrained/*/*", "pretrained/*/beside/*"], "experiments": ["*_card.md"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["lin = lin_jax.apps.cli:main"]},

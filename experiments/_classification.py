@@ -5,6 +5,7 @@ Shape letters: B clips, S seeds, C classes.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,11 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 WINDOW_SECONDS = 4.5  # of the bundles: a sentence is heard whole
-NETWORKS = {"convolutional": ResidualClassifier, "dense": DenseResidualClassifier}
+NETWORKS = {
+    "convolutional": ResidualClassifier,
+    "dense": DenseResidualClassifier,
+    "shallow": functools.partial(DenseResidualClassifier, hidden=128, blocks=1),
+}
 
 
 @dataclasses.dataclass
@@ -36,7 +41,8 @@ class Config:
     """Everything a classification experiment can be told.
 
     Attributes:
-      network: "convolutional", over frames, or "dense", over the mean and deviation of the frames.
+      network: "convolutional", over frames, "dense", over the mean and deviation of the frames, or "shallow", a small
+        dense one.
       seeds: networks trained alike but for the seed, whose probabilities are averaged.
     """
 
@@ -61,16 +67,32 @@ class Experiment:
       folder: the feature set, or several; clips of which the label is unknown are left out.
       label: name of the label to learn.
       names: its classes in order; those found, sorted, when None.
+      beside: another experiment on the same clips by other features. In cross-validations its probabilities and those
+        of this one are averaged, and in the bundle its networks stand beside.
     """
 
-    def __init__(self, config: Config, folder: pathlib.Path, label: str, names: Sequence[str] | None = None):
+    def __init__(
+        self,
+        config: Config,
+        folder: pathlib.Path,
+        label: str,
+        names: Sequence[str] | None = None,
+        beside: "Experiment | None" = None,
+    ):
         if config.network not in NETWORKS:
             raise ConfigError(f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}")
         self.config, self.label = config, label
         self.clips = features.open_features(folder).with_label(label)
         self.labels, self.names = self.clips.labels(label, names)
         self.speakers = self.clips.people
+        if self.clips.frontend.feature == "functionals" and config.augment != AugmentConfig():
+            raise ConfigError(
+                f"{folder}: functionals cannot be augmented; make features of frames, and give these beside"
+            )
         self.learnt = np.ones(len(self.labels), bool)
+        self.beside = beside
+        if beside and [row["id"] for row in beside.clips.rows] != [row["id"] for row in self.clips.rows]:
+            raise ConfigError(f"{folder}: other clips than those beside; prepare both from the same recordings")
 
     def train(self, workdir: pathlib.Path) -> dict:
         """Train one network on 80 % of the speakers, watched on 10 %; judge it on the rest, as `judge` says."""
@@ -84,14 +106,17 @@ class Experiment:
 
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
         """Train on all splits and judge every clip by the networks that had it in their test side."""
-        config = self.config
+        config, beside = self.config, None
+        if self.beside:
+            self.beside.cross_validate(all_splits, workdir / "beside")
+            beside = np.load(workdir / "beside/predictions.npz")["probabilities"]
         members, trained = self.fit_folds(all_splits, workdir)
         logits = np.zeros((config.seeds, len(self.labels), len(self.names)))
         for member, result in zip(members, trained, strict=True):
             logits[member.seed, member.test] = result.outputs["logits"]
         everything = np.concatenate([split.test for split in all_splits])
         temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
-        return self.judge(logits, everything, temperature, all_splits[0].protocol, workdir)
+        return self.judge(logits, everything, temperature, all_splits[0].protocol, workdir, beside)
 
     def fit_folds(
         self, all_splits: Sequence[splits.Split], workdir: pathlib.Path
@@ -106,7 +131,7 @@ class Experiment:
         ]
         return members, self._fit_members(members, workdir)
 
-    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path) -> dict:
+    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, beside=None) -> dict:
         """Figures of held-out clips, also written to results.json, predictions.npz, plots and TensorBoard.
 
         Args:
@@ -115,8 +140,10 @@ class Experiment:
           temperature: of the softmax.
           protocol: how the clips were held out.
           workdir: where to.
+          beside: probabilities of these clips that are averaged with those of the logits [len(indices), C], or None.
         """
-        probabilities = metrics.mean_probabilities(logits[:, indices], temperature)
+        alone = metrics.mean_probabilities(logits[:, indices], temperature)
+        probabilities = alone if beside is None else (alone + beside) / 2
         labels, predicted, speakers = self.labels[indices], probabilities.argmax(-1), self.speakers[indices]
         by_speaker = metrics.confusion_by_speaker(labels, predicted, speakers, len(self.names))
         matrix = sum(by_speaker.values())
@@ -135,6 +162,7 @@ class Experiment:
             "speakers": len(by_speaker),
             "clips": len(labels),
             "seeds": len(logits),
+            "uar_alone": metrics.uar(metrics.confusion_matrix(labels, alone.argmax(-1), len(self.names))),
             **figures,
             "temperature": temperature,
             "recalls": dict(zip(self.names, metrics.recalls(matrix).tolist(), strict=True)),
@@ -142,7 +170,11 @@ class Experiment:
         }
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         np.savez_compressed(
-            workdir / "predictions.npz", logits=logits[:, indices].astype(np.float32), labels=labels, indices=indices
+            workdir / "predictions.npz",
+            logits=logits[:, indices].astype(np.float32),
+            probabilities=probabilities,
+            labels=labels,
+            indices=indices,
         )
         plots = {
             "confusion": report.plot_confusion(matrix, self.names, workdir / "confusion.png"),
@@ -165,6 +197,13 @@ class Experiment:
           workdir: where to; the bundle is a folder in it.
           name: of the bundle; that of the label when None.
         """
+        bundle, results = self._final(judged, workdir, name or self.label)
+        others = bundle.beside.members if bundle.beside else 0
+        told = card.format(members=bundle.members, others=others, **results)
+        return bundles.save(workdir / bundle.name, bundle, told, dtype="float16")
+
+    def _final(self, judged: pathlib.Path, workdir: pathlib.Path, name: str) -> tuple[bundles.Classifier, dict]:
+        """The bundle that was trained on all clips, with what stands beside it, and the results it is calibrated by."""
         if not (judged / "results.json").exists():
             raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
         results = json.loads((judged / "results.json").read_text())
@@ -172,11 +211,11 @@ class Experiment:
         members = [
             Member(everything, everything[:1], seed, self.constants(everything)) for seed in range(self.config.seeds)
         ]
-        trained = self._fit_members(members, workdir)
-        bundle = self.bundle(name or self.label, members, trained, results)
-        return bundles.save(
-            workdir / bundle.name, bundle, card.format(members=len(members), **results), dtype="float16"
-        )
+        bundle = self.bundle(name, members, self._fit_members(members, workdir), results)
+        if self.beside:
+            beside, _ = self.beside._final(judged / "beside", workdir / "beside", f"{name} beside")
+            bundle = dataclasses.replace(bundle, beside=beside)
+        return bundle, results
 
     def bundle(
         self, name: str, members: Sequence[Member], trained: Sequence[Trained], results: Mapping

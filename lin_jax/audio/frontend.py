@@ -8,6 +8,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
+from lin_jax.audio import functionals
 from lin_jax.audio.frontend_config import FrontendConfig
 
 DELTA_WIDTH = 9  # frames, librosa's default
@@ -32,11 +33,18 @@ def extract(config: FrontendConfig, waveform, length=None):
     length = jnp.full(waveform.shape[:-1], N) if length is None else jnp.asarray(length)
     waveform = jnp.where(jnp.arange(N) < length[..., None], waveform, 0.0)
     num_frames = config.num_frames(length).astype(jnp.int32)
-    valid = jnp.arange(config.num_frames(N)) < num_frames[..., None]  # [..., T]
+    T = 1 + N // config.hop_length
+    valid = jnp.arange(T) < 1 + (length // config.hop_length)[..., None]  # [..., T]
 
     spectrum = stft(waveform, config.n_fft, config.hop_length, config.win_length)
     bank = mel_filter_bank(config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max)
     features = power_to_db(mel_spectrogram(spectrum, bank), config.top_db, valid)
+    if config.feature == "functionals":
+        power, cepstra = jnp.abs(spectrum) ** 2, mfcc(features, config.n_mfcc)
+        whole = functionals.functionals(
+            waveform, power, features, cepstra, valid, config.sample_rate, config.hop_length
+        )
+        return whole[..., None, :], num_frames
     if config.feature == "mfcc":
         features = mfcc(features, config.n_mfcc)
     derivatives = [deltas(features, num_frames, order) for order in range(1, config.deltas + 1)]

@@ -13,14 +13,14 @@ class FrontendConfig:
 
     Attributes:
       sample_rate: of the waveform, in Hz; files at other rates are resampled to it.
-      feature: "log_mel" (decibels) or "mfcc".
+      feature: "log_mel" (decibels), "mfcc", or "functionals", which are one frame for a whole clip.
       n_fft: FFT size in samples, even.
       win_length: length of the Hann window in samples, at most `n_fft`.
       hop_length: samples from one frame to the next.
       n_mels: number of mel bands.
       f_min: lower edge of the lowest band, in Hz.
       f_max: upper edge of the highest band, in Hz; None is half the sample rate.
-      n_mfcc: cepstral coefficients kept when `feature` is "mfcc".
+      n_mfcc: cepstral coefficients kept when `feature` is not "log_mel".
       deltas: how many orders of time derivatives follow the static features: 0, 1 or 2.
       top_db: everything this far below the clip's loudest value is raised to that floor; None keeps the full range.
       trim_db: leading and trailing sound this far below the loudest frame is cut from files; None cuts nothing.
@@ -55,14 +55,15 @@ class FrontendConfig:
         f_max = nyquist if self.f_max is None else self.f_max
         rules = {
             "sample_rate must be positive": self.sample_rate > 0,
-            "feature must be log_mel or mfcc": self.feature in ("log_mel", "mfcc"),
+            "feature must be log_mel, mfcc or functionals": self.feature in ("log_mel", "mfcc", "functionals"),
             "n_fft must be even and positive": self.n_fft > 0 and self.n_fft % 2 == 0,
             "win_length must be from 1 to n_fft": 1 <= self.win_length <= self.n_fft,
             "hop_length must be from 1 to win_length": 1 <= self.hop_length <= self.win_length,
             "n_mels must be positive": self.n_mels > 0,
             f"f_min and f_max must satisfy 0 <= f_min < f_max <= {nyquist:g}": 0 <= self.f_min < f_max <= nyquist,
-            "n_mfcc must be from 1 to n_mels": self.feature != "mfcc" or 1 <= self.n_mfcc <= self.n_mels,
+            "n_mfcc must be from 1 to n_mels": self.feature == "log_mel" or 1 <= self.n_mfcc <= self.n_mels,
             "deltas must be 0, 1 or 2": self.deltas in (0, 1, 2),
+            "functionals have no deltas": self.feature != "functionals" or self.deltas == 0,
             "top_db must be positive or None": self.top_db is None or self.top_db > 0,
             "trim_db must be positive or None": self.trim_db is None or self.trim_db > 0,
             "level must be peak, rms or none": self.level in ("peak", "rms", "none"),
@@ -75,11 +76,15 @@ class FrontendConfig:
     @property
     def num_features(self) -> int:
         """Size D of one feature frame."""
+        if self.feature == "functionals":
+            from lin_jax.audio import functionals
+
+            return functionals.count(self.n_mels, self.n_mfcc)
         return (self.n_mels if self.feature == "log_mel" else self.n_mfcc) * (1 + self.deltas)
 
     def num_frames(self, num_samples):
         """Number of frames of a clip of `num_samples` samples (int or array): one every hop, the first at sample 0."""
-        return num_samples // self.hop_length + 1
+        return (num_samples if self.feature != "functionals" else 0 * num_samples) // self.hop_length + 1
 
     def to_dict(self) -> dict:
         """The config as plain values, ready for JSON."""

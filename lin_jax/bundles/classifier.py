@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
-from lin_jax.errors import SilenceError
+from lin_jax.errors import BundleError, SilenceError
 
 # A recording up to this long is read whole; a longer one window by window, so that memory stays constant.
 WHOLE_SECONDS = 60.0
@@ -62,6 +62,8 @@ class Classifier(Bundle):
       window_seconds: length of the windows in which a recording is heard.
       unsure_below: probability below which the likeliest class is not told, but "unsure".
       no_speech: the class of recordings in which nobody speaks, silence among them; None where silence is an error.
+      beside: another classifier of the same labels, which hears recordings by features of its own; its probabilities
+        and those of this one are averaged.
     """
 
     mean: np.ndarray
@@ -73,9 +75,14 @@ class Classifier(Bundle):
     window_seconds: float = 3.0
     unsure_below: float = 0.0
     no_speech: str | None = None
+    beside: "Classifier | None" = None
 
     task: ClassVar[str] = "classification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
+
+    def __post_init__(self):
+        if self.beside and _heard_as(self) != _heard_as(self.beside):
+            raise BundleError(f"{self.name}: hears other windows, or has other labels, than the one beside it")
 
     def settings(self) -> dict:
         """See `Bundle`."""
@@ -194,7 +201,7 @@ class Classifier(Bundle):
             with self.weights_fit():
                 members = [self._forward(member, *batch) for member in self._members]
             rows[start : start + len(chunk)] = np.mean(members, axis=0)[: len(chunk)]
-        return rows
+        return (rows + self.beside._probabilities(windows)) / 2 if self.beside else rows
 
     def _named(self, row: np.ndarray) -> tuple[str, dict[str, float]]:
         label = self.labels[int(row.argmax())] if row.max() >= self.unsure_below else "unsure"
@@ -231,3 +238,9 @@ class Classifier(Bundle):
             return jax.nn.softmax(logits / self.temperature)
 
         return forward
+
+
+def _heard_as(bundle: Classifier) -> tuple:
+    """What classifiers must have in common to be asked about the same windows."""
+    config = bundle.frontend
+    return bundle.labels, bundle.window_seconds, config.sample_rate, config.trim_db, config.level, config.level_db

@@ -3,6 +3,7 @@
 bundle.json          what it is: task, network, front end and its fingerprint, and what its kind adds
 weights.safetensors  variables, normalisation and what other arrays its kind has, under flat names
 README.md            the model card
+beside/              another bundle of the kind, where two answer together
 """
 
 import dataclasses
@@ -81,6 +82,8 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         (part / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
         (part / "weights.safetensors").write_bytes(weights)
         (part / "README.md").write_text(card)
+        if bundle.beside:
+            save(part / "beside", bundle.beside, card, dtype=dtype)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
@@ -129,8 +132,10 @@ def load(name_or_path) -> Bundle:
         if frontend.fingerprint() != described["fingerprint"]:
             raise BundleError(f"{folder}: bundle.json's front end was changed after training; copy the folder again")
         variables = {name[len("variables/") :]: leaf for name, leaf in flat.items() if name.startswith("variables/")}
+        beside = {"beside": load(folder / "beside")} if (folder / "beside").exists() else {}
         return kind.from_settings(
             described,
+            **beside,
             name=described["name"],
             model=_build(described["model"]),
             frontend=frontend,

@@ -260,3 +260,23 @@ def test_only_registered_networks_with_plain_settings_are_saved(tmp_path, monkey
     monkeypatch.delitem(bundles.NETWORKS, "Pooled")
     with pytest.raises(BundleError, match="register it"):
         bundles.save(tmp_path / "mood", make(), "")
+
+
+def test_two_answer_together(tmp_path):
+    """The probabilities of what stands beside count as much, window by window, before and after the disk."""
+    other = make(2, temperature=0.5)
+    both, alone = make(beside=other), make()
+    bundles.save(tmp_path / "mood", both, "# Mood\n")
+    expected = [
+        (np.array(list(one.probabilities.values())) + list(two.probabilities.values())) / 2
+        for one, two in zip(alone.timeline(speech(7), RATE), other.timeline(speech(7), RATE), strict=True)
+    ]
+    for bundle in (both, lin_jax.load(tmp_path / "mood")):
+        heard = [list(segment.probabilities.values()) for segment in bundle.timeline(speech(7), RATE)]
+        np.testing.assert_allclose(heard, expected, atol=1e-6)
+    assert lin_jax.load(tmp_path / "mood/beside").members == 2
+    (tmp_path / "mood/beside/weights.safetensors").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"beside: weights\.safetensors is damaged"):
+        lin_jax.load(tmp_path / "mood")
+    with pytest.raises(BundleError, match="hears other windows, or has other labels"):
+        make(beside=make(window_seconds=2.0))

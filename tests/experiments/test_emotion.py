@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from recordings import speak
 import lin_jax
 from data_pipelines import corpora, features
 from data_pipelines.corpora.ravdess import EMOTIONS
-from experiments import emotion
+from experiments import _classification, emotion
+from lin_jax import metrics
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models import residual_classifier
+from lin_jax.training.folds import FoldsConfig
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +33,20 @@ def clips(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def functionals(clips, tmp_path_factory):
+    out = tmp_path_factory.mktemp("functionals") / "ravdess"
+    audio = pathlib.Path(features.open_features(clips).rows[0]["path"]).parents[1]
+    front_end = FrontendConfig(feature="functionals", n_mels=8, n_mfcc=4)
+    features.prepare(corpora.load("ravdess", audio), out, front_end, progress=False)
+    return out
+
+
 @pytest.fixture
 def config(monkeypatch):
     """The experiment's own config, but short, with a small network."""
     small = residual_classifier.ResidualClassifier(8, widths=(4, 8), blocks=(0, 1), hidden=16)
-    monkeypatch.setattr("experiments._classification.NETWORKS", {"convolutional": lambda num_classes: small})
+    monkeypatch.setitem(_classification.NETWORKS, "convolutional", lambda num_classes: small)
     config = copy.deepcopy(emotion.CONFIG)
     config.optim.warmup_steps = 1
     config.augment.freq_mask_width = 2
@@ -68,6 +80,38 @@ def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
     card = (tmp_path / "ship/emotion/README.md").read_text()
     assert f"| {results['uar']:.3f} |" in card
     assert "CC BY-NC-SA" in card
+
+
+def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monkeypatch):
+    """Both kinds of networks are held out alike, their probabilities averaged, and shipped together."""
+    monkeypatch.setattr(emotion.FUNCTIONALS, "folds", FoldsConfig(num_steps=2, batch_size=8))
+    monkeypatch.setattr(emotion.FUNCTIONALS.optim, "warmup_steps", 1)
+    config.functionals = str(functionals)
+    emotion.loso(config, clips, tmp_path)
+    results, beside = (json.loads((tmp_path / "loso" / at / "results.json").read_text()) for at in ("", "beside"))
+    assert (results["seeds"], beside["seeds"], beside["clips"]) == (1, 4, 32)
+    both, own = (np.load(tmp_path / "loso" / at / "predictions.npz") for at in ("", "beside"))
+    alone = metrics.mean_probabilities(both["logits"], results["temperature"])
+    np.testing.assert_allclose(both["probabilities"], (alone + own["probabilities"]) / 2)
+    assert results["uar"] == pytest.approx(np.mean(both["probabilities"].argmax(-1) == both["labels"]))
+    assert results["uar_alone"] == pytest.approx(np.mean(alone.argmax(-1) == both["labels"]))
+
+    emotion.ship(config, clips, tmp_path)
+    bundle = lin_jax.load(tmp_path / "ship/emotion")
+    assert (bundle.members, bundle.beside.members, bundle.beside.temperature) == (1, 4, beside["temperature"])
+    path = features.open_features(clips).rows[0]["path"]
+    rows = [list(one.predict(path).probabilities.values()) for one in (bundle, bundle.beside)]
+    bundle.beside = None
+    np.testing.assert_allclose(2 * np.array(rows[0]) - rows[1], list(bundle.predict(path).probabilities.values()))
+    assert "4 small dense ones" in (tmp_path / "ship/emotion/README.md").read_text()
+
+    with pytest.raises(ConfigError, match="functionals cannot be augmented"):
+        emotion.train(config, functionals, tmp_path)
+    fewer = tmp_path / "fewer"
+    audio = pathlib.Path(path).parents[1]
+    features.prepare(corpora.load("ravdess", audio)[1:], fewer, FrontendConfig(n_mels=16), progress=False)
+    with pytest.raises(ConfigError, match="other clips than those beside"):
+        emotion.loso(config, fewer, tmp_path)
 
 
 def test_random_split_says_what_it_is(clips, config, tmp_path):

@@ -1,0 +1,233 @@
+"""Functionals: what a whole clip's pitch, loudness, timbre and rhythm were like, in one row of numbers.
+
+Statistics of low-level descriptors over the clip, after F. Eyben, M. Wöllmer and B. Schuller, "openSMILE", ACM
+Multimedia 2010, and with them the contours and modulations that tell an emotion apart where two sentences are the same.
+
+Shape letters: N samples, T frames, F frequency bins, M mel bins, C cepstral coefficients, K descriptors; `...` any
+leading batch axes.
+"""
+
+import itertools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+PERCENTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+STATISTICS = 4 + len(PERCENTILES)
+ACTIVE_DB = 26.0  # frames this far below the loudest ones are pauses
+MODULATION_HZ = (0.2, 1.0, 2.0, 3.0, 4.5, 6.5, 9.0, 13.0, 20.0, 32.0, 50.0)
+CONTOUR, MELODY = 8, 10  # cosines that follow a descriptor, and the pitch, through the clip
+BANDS = 4  # mel bands whose modulations are taken together
+PITCH_HZ = (60.0, 900.0)
+OCTAVE_COST = 0.01
+VOICED = 0.45  # harmonicity from which a frame has a pitch
+DESCRIPTORS = 6
+
+
+def count(n_mels: int, n_mfcc: int) -> int:
+    """How many functionals there are of M mel bands and C cepstral coefficients."""
+    statistics = n_mels + 3 * n_mfcc + -(-n_mels // 2) + 2 * DESCRIPTORS + 2
+    modulations = n_mels // BANDS * (len(MODULATION_HZ) - 1)
+    return STATISTICS * statistics + modulations + DESCRIPTORS * CONTOUR + MELODY + 4
+
+
+def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_length: int):
+    """All functionals of clips.
+
+    Args:
+      waveform: [..., N], zero past its end.
+      power: of its spectrum [..., T, F].
+      log_mel: in dB [..., T, M].
+      cepstra: [..., T, C].
+      valid: frames of the clip [..., T] bool; at least one.
+      sample_rate: in Hz.
+      hop_length: samples from one frame to the next.
+
+    Returns:
+      [..., `count(M, C)`] float32, finite.
+    """
+    shown = descriptors(power, valid, sample_rate)  # [..., T, 5]
+    pitch, harmonicity = track_pitch(waveform, sample_rate, hop_length)
+    shown = jnp.concatenate([shown, harmonicity[..., None]], axis=-1)
+    loudness = jnp.where(valid, shown[..., 0], -jnp.inf)
+    active = valid & (loudness > loudness.max(axis=-1, keepdims=True) - ACTIVE_DB)
+    inner = valid & _shifted(valid, 1) & _shifted(valid, -1)
+    innermost = inner & _shifted(inner, 1) & _shifted(inner, -1)
+    voiced = active & (harmonicity > VOICED)
+    voiced = jnp.where(voiced.sum(axis=-1, keepdims=True) > 2, voiced, valid)
+    sliding = voiced & _shifted(voiced, 1) & _shifted(voiced, -1)
+
+    slopes = _slope(cepstra)
+    bands = log_mel[..., : log_mel.shape[-1] // BANDS * BANDS]
+    bands = bands.reshape(*bands.shape[:-1], -1, BANDS).mean(axis=-1)
+    frames = valid.sum(axis=-1)[..., None]
+    starts = (voiced & ~_shifted(voiced, 1)).sum(axis=-1)[..., None]
+    found = [
+        statistics(jnp.concatenate([log_mel, cepstra, shown], axis=-1), active),
+        statistics(jnp.concatenate([slopes, _slope(log_mel[..., ::2]), _slope(shown)], axis=-1), inner),
+        statistics(_slope(slopes), innermost),
+        statistics(pitch[..., None], voiced),
+        statistics(_slope(pitch[..., None]), sliding),
+        contours(shown, valid, CONTOUR),
+        contours(pitch[..., None], voiced, MELODY),
+        modulations(bands, valid, sample_rate / hop_length),
+        frames * hop_length / sample_rate,
+        *(part.sum(axis=-1)[..., None] / frames for part in (active, voiced)),
+        starts / frames,
+    ]
+    return jnp.concatenate(found, axis=-1)
+
+
+def descriptors(power, valid, sample_rate: int):
+    """Descriptors of each frame that come from its spectrum.
+
+    Args:
+      power: [..., T, F].
+      valid: [..., T] bool.
+      sample_rate: in Hz.
+
+    Returns:
+      [..., T, 5]: level in dB, centroid in kHz, level above 1 kHz relative to that below, level above 4 kHz relative to
+      all, both in dB, and the change of the spectrum's shape since the last frame.
+    """
+    hertz = np.linspace(0, sample_rate / 2, power.shape[-1])
+    power = jnp.where(valid[..., None], power, 0.0) + 1e-8
+    total = power.sum(axis=-1, keepdims=True)
+    shape = power / total
+
+    def level(chosen):
+        return 10 * jnp.log10(power[..., chosen].sum(axis=-1, keepdims=True))
+
+    change = jnp.diff(jnp.sqrt(shape), axis=-2, prepend=jnp.sqrt(shape[..., :1, :]))
+    return jnp.concatenate(
+        [
+            10 * jnp.log10(total),
+            (shape @ (hertz / 1000).astype(np.float32))[..., None],
+            level(hertz >= 1000) - level(hertz < 1000),
+            level(hertz >= min(4000, sample_rate / 4)) - level(hertz >= 0),
+            jnp.sqrt((change**2).sum(axis=-1, keepdims=True)),
+        ],
+        axis=-1,
+    )
+
+
+def track_pitch(waveform, sample_rate: int, hop_length: int):
+    """Pitch and harmonicity of each frame, by the autocorrelation of its window.
+
+    P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled
+    sound", IFA Proceedings 17, 1993; each frame by itself, without a path through their candidates.
+
+    Args:
+      waveform: [..., N].
+      sample_rate: in Hz.
+      hop_length: samples from one frame to the next; the first is centred on sample 0.
+
+    Returns:
+      pitch in octaves above 100 Hz [..., T], and the share of the power that is periodic [..., T], 0 to 1.
+    """
+    size = 2 ** math.ceil(math.log2(3 * sample_rate / PITCH_HZ[0]))
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    T = 1 + waveform.shape[-1] // hop_length
+    padded = jnp.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(size // 2, size // 2)])
+    frames = padded[..., np.arange(T)[:, None] * hop_length + np.arange(size)]  # [..., T, size]
+    frames = (frames - frames.mean(axis=-1, keepdims=True)) * window
+    first, last = int(sample_rate / PITCH_HZ[1]), math.ceil(sample_rate / PITCH_HZ[0])
+
+    def autocorrelation(x):
+        r = jnp.fft.irfft(jnp.abs(jnp.fft.rfft(x, 2 * size)) ** 2)[..., : last + 2]
+        return r / jnp.maximum(r[..., :1], 1e-9)
+
+    r = autocorrelation(frames) / autocorrelation(window)  # [..., T, lags]
+    lags = np.arange(first, last + 1)
+    best = first + jnp.argmax(r[..., lags] - OCTAVE_COST * np.log2(lags / first), axis=-1)
+    before, at, after = (jnp.take_along_axis(r, best[..., None] + d, axis=-1)[..., 0] for d in (-1, 0, 1))
+    curve = 2 * at - before - after  # of the parabola through the three
+    offset = jnp.where(curve > 1e-6, (after - before) / jnp.maximum(2 * curve, 1e-6), 0.0).clip(-0.5, 0.5)
+    return jnp.log2(sample_rate / 100 / (best + offset)), at.clip(0.0, 1.0)
+
+
+def statistics(x, chosen):
+    """Mean, deviation, skewness, slope over time and percentiles of each descriptor over the frames that are chosen.
+
+    Args:
+      x: [..., T, K].
+      chosen: [..., T] bool; if none is, all statistics are 0.
+
+    Returns:
+      [..., `STATISTICS` K].
+    """
+    number = chosen.sum(axis=-1)[..., None]  # [..., 1]
+    n, kept = jnp.maximum(number, 1), chosen[..., None]
+    mean = jnp.where(kept, x, 0.0).sum(axis=-2) / n
+    apart = jnp.where(kept, x - mean[..., None, :], 0.0)
+    deviation = jnp.sqrt((apart**2).sum(axis=-2) / n + 1e-6)
+    skewness = ((apart / deviation[..., None, :]) ** 3).sum(axis=-2) / n
+    time = (2 * jnp.cumsum(chosen, axis=-1) - 1) / n - 1  # from -1 to 1
+    slope = (apart * time[..., None]).sum(axis=-2) / n
+    ordered = jnp.sort(jnp.where(kept, x, jnp.inf), axis=-2)
+    found = [mean, deviation, skewness, slope]
+    for share in PERCENTILES:
+        place = share * (n - 1)
+        low = jnp.floor(place).astype(jnp.int32)
+        pair = [
+            jnp.take_along_axis(ordered, jnp.minimum(low + d, n - 1)[..., None, :], axis=-2)[..., 0, :] for d in (0, 1)
+        ]
+        found.append(pair[0] + (place - low) * (pair[1] - pair[0]))
+    return jnp.where(number > 0, jnp.concatenate(found, axis=-1), 0.0)
+
+
+def contours(x, chosen, terms: int):
+    """How descriptors move through the clip: their first cosines, whatever the clip's length.
+
+    Args:
+      x: [..., T, K].
+      chosen: the frames that are heard [..., T] bool.
+      terms: cosines.
+
+    Returns:
+      [..., terms K].
+    """
+    n, kept = jnp.maximum(chosen.sum(axis=-1), 1)[..., None, None], chosen[..., None]
+    x = jnp.where(kept, x - jnp.where(kept, x, 0.0).sum(axis=-2, keepdims=True) / n, 0.0)
+    T = chosen.shape[-1]
+    end = T - jnp.argmax(chosen[..., ::-1], axis=-1)[..., None]  # past the last one
+    phase = (jnp.arange(T) + 0.5) / end  # [..., T]
+    cosines = jnp.cos(jnp.pi * jnp.arange(1, terms + 1)[:, None] * phase[..., None, :])  # [..., terms, T]
+    found = jnp.matmul(cosines, x, precision="highest") / n
+    return found.reshape(*found.shape[:-2], -1)
+
+
+def modulations(x, valid, frame_rate: float):
+    """Rhythm: how strongly descriptors rise and fall at each rate from slow to fast, as logarithms.
+
+    Args:
+      x: [..., T, K].
+      valid: [..., T] bool.
+      frame_rate: frames a second.
+
+    Returns:
+      [..., ten K]; rates above half the frame rate have the floor.
+    """
+    n, kept = valid.sum(axis=-1)[..., None, None], valid[..., None]
+    x = jnp.where(kept, x - jnp.where(kept, x, 0.0).sum(axis=-2, keepdims=True) / n, 0.0)
+    hertz = np.arange(MODULATION_HZ[0], MODULATION_HZ[-1], 0.2)
+    angle = 2 * np.pi * hertz[:, None] * np.arange(x.shape[-2]) / frame_rate  # [rates, T]
+    parts = (jnp.matmul(np.float32(f(angle)), x, precision="highest") for f in (np.cos, np.sin))
+    strength = jnp.sqrt(sum(part**2 for part in parts) / n + 1e-12)  # [..., rates, K]
+    strength = jnp.where((hertz < frame_rate / 2)[:, None], strength, 0.0)
+    edges = itertools.pairwise(MODULATION_HZ)
+    means = [strength[..., (hertz >= low) & (hertz < high), :].mean(axis=-2) for low, high in edges]
+    return jnp.log(jnp.concatenate(means, axis=-1) + 1e-2)
+
+
+def _slope(x):
+    """Central difference over time of [..., T, K]; its first and last frames, and those of a clip, mean nothing."""
+    return (jnp.roll(x, -1, axis=-2) - jnp.roll(x, 1, axis=-2)) / 2
+
+
+def _shifted(chosen, by: int):
+    """Frames [..., T] whose neighbour that many frames before is chosen."""
+    T = chosen.shape[-1]
+    padded = jnp.pad(chosen, [(0, 0)] * (chosen.ndim - 1) + [(abs(by), abs(by))])
+    return padded[..., abs(by) - by : abs(by) - by + T]
