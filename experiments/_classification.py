@@ -67,8 +67,8 @@ class Experiment:
       folder: the feature set, or several; clips of which the label is unknown are left out.
       label: name of the label to learn.
       names: its classes in order; those found, sorted, when None.
-      beside: another experiment on the same clips by other features. In cross-validations its probabilities and those
-        of this one are averaged, and in the bundle its networks stand beside.
+      beside: another experiment on the same clips by other features. In cross-validations both are judged alone, in
+        the folders "alone" and "beside", and then together, their probabilities averaged; the bundle has both.
     """
 
     def __init__(
@@ -106,17 +106,25 @@ class Experiment:
 
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
         """Train on all splits and judge every clip by the networks that had it in their test side."""
-        config, beside = self.config, None
-        if self.beside:
-            self.beside.cross_validate(all_splits, workdir / "beside")
-            beside = np.load(workdir / "beside/predictions.npz")["probabilities"]
         members, trained = self.fit_folds(all_splits, workdir)
-        logits = np.zeros((config.seeds, len(self.labels), len(self.names)))
+        logits = np.zeros((self.config.seeds, len(self.labels), len(self.names)))
         for member, result in zip(members, trained, strict=True):
             logits[member.seed, member.test] = result.outputs["logits"]
-        everything = np.concatenate([split.test for split in all_splits])
-        temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
-        return self.judge(logits, everything, temperature, all_splits[0].protocol, workdir, beside)
+        everything, protocol = np.concatenate([split.test for split in all_splits]), all_splits[0].protocol
+
+        def judge(logits, workdir, **told):
+            temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
+            return self.judge(logits, everything, temperature, protocol, workdir, **told)
+
+        if not self.beside:
+            return judge(logits, workdir)
+        alone = judge(logits, workdir / "alone")
+        self.beside.cross_validate(all_splits, workdir / "beside")
+        others = np.zeros((self.beside.config.seeds, *logits.shape[1:]))
+        others[:, everything] = np.load(workdir / "beside/predictions.npz")["logits"]
+        # Each network as often as there are of the other kind, so that both kinds count alike.
+        together = np.concatenate([np.repeat(logits, len(others), axis=0), np.repeat(others, len(logits), axis=0)])
+        return judge(together, workdir, seeds=len(logits), uar_alone=alone["uar"])
 
     def fit_folds(
         self, all_splits: Sequence[splits.Split], workdir: pathlib.Path
@@ -131,7 +139,7 @@ class Experiment:
         ]
         return members, self._fit_members(members, workdir)
 
-    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, beside=None) -> dict:
+    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, **told) -> dict:
         """Figures of held-out clips, also written to results.json, predictions.npz, plots and TensorBoard.
 
         Args:
@@ -140,10 +148,10 @@ class Experiment:
           temperature: of the softmax.
           protocol: how the clips were held out.
           workdir: where to.
-          beside: probabilities of these clips that are averaged with those of the logits [len(indices), C], or None.
+          **told: what else results.json tells.
         """
-        alone = metrics.mean_probabilities(logits[:, indices], temperature)
-        probabilities = alone if beside is None else (alone + beside) / 2
+        workdir.mkdir(parents=True, exist_ok=True)
+        probabilities = metrics.mean_probabilities(logits[:, indices], temperature)
         labels, predicted, speakers = self.labels[indices], probabilities.argmax(-1), self.speakers[indices]
         by_speaker = metrics.confusion_by_speaker(labels, predicted, speakers, len(self.names))
         matrix = sum(by_speaker.values())
@@ -162,17 +170,16 @@ class Experiment:
             "speakers": len(by_speaker),
             "clips": len(labels),
             "seeds": len(logits),
-            "uar_alone": metrics.uar(metrics.confusion_matrix(labels, alone.argmax(-1), len(self.names))),
             **figures,
             "temperature": temperature,
             "recalls": dict(zip(self.names, metrics.recalls(matrix).tolist(), strict=True)),
             "accuracy_by_speaker": accuracies,
+            **told,
         }
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         np.savez_compressed(
             workdir / "predictions.npz",
             logits=logits[:, indices].astype(np.float32),
-            probabilities=probabilities,
             labels=labels,
             indices=indices,
         )
@@ -214,6 +221,7 @@ class Experiment:
         bundle = self.bundle(name, members, self._fit_members(members, workdir), results)
         if self.beside:
             beside, _ = self.beside._final(judged / "beside", workdir / "beside", f"{name} beside")
+            beside = dataclasses.replace(beside, temperature=bundle.temperature)  # that of both together
             bundle = dataclasses.replace(bundle, beside=beside)
         return bundle, results
 

@@ -69,6 +69,10 @@ FUNCTIONALS = Config(
     folds=FoldsConfig(num_steps=1500, batch_size=64, checkpoint_every=1500),
 )
 
+BESIDE = """
+Beside them stand {others} small dense networks, which hear statistics of pitch, loudness, timbre and their changes,
+contours and modulations (`--config.functionals`), and count as much; without these the recall is {uar_alone:.3f}."""
+
 
 def train(config: EmotionConfig, features: Path, workdir: Path):
     """One training."""
@@ -90,6 +94,7 @@ def random_split(config: EmotionConfig, features: Path, workdir: Path):
 def ship(config: EmotionConfig, features: Path, workdir: Path):
     """Networks that heard every actor, calibrated and described by the results of loso in the same workdir."""
     card = Path(__file__).with_name("emotion_card.md").read_text()
+    card = card.replace("{beside}", BESIDE if config.functionals else "")
     _open(config, features).ship(workdir / "loso", card, workdir / "ship")
 
 

@@ -103,7 +103,7 @@ def descriptors(power, valid, sample_rate: int):
     return jnp.concatenate(
         [
             10 * jnp.log10(total),
-            (shape @ (hertz / 1000).astype(np.float32))[..., None],
+            (shape * hertz.astype(np.float32) / 1000).sum(axis=-1, keepdims=True),
             level(hertz >= 1000) - level(hertz < 1000),
             level(hertz >= min(4000, sample_rate / 4)) - level(hertz >= 0),
             jnp.sqrt((change**2).sum(axis=-1, keepdims=True)),

@@ -88,22 +88,23 @@ def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monk
     monkeypatch.setattr(emotion.FUNCTIONALS.optim, "warmup_steps", 1)
     config.functionals = str(functionals)
     emotion.loso(config, clips, tmp_path)
-    results, beside = (json.loads((tmp_path / "loso" / at / "results.json").read_text()) for at in ("", "beside"))
-    assert (results["seeds"], beside["seeds"], beside["clips"]) == (1, 4, 32)
-    both, own = (np.load(tmp_path / "loso" / at / "predictions.npz") for at in ("", "beside"))
-    alone = metrics.mean_probabilities(both["logits"], results["temperature"])
-    np.testing.assert_allclose(both["probabilities"], (alone + own["probabilities"]) / 2)
-    assert results["uar"] == pytest.approx(np.mean(both["probabilities"].argmax(-1) == both["labels"]))
-    assert results["uar_alone"] == pytest.approx(np.mean(alone.argmax(-1) == both["labels"]))
+    folders = [tmp_path / "loso" / name for name in ("", "alone", "beside")]
+    results, alone, beside = (json.loads((folder / "results.json").read_text()) for folder in folders)
+    assert (results["seeds"], alone["seeds"], beside["seeds"], beside["clips"]) == (1, 1, 4, 32)
+    assert results["uar_alone"] == alone["uar"]
+    together, *apart = (np.load(folder / "predictions.npz") for folder in folders)
+    shares = [metrics.mean_probabilities(stored["logits"], results["temperature"]) for stored in (together, *apart)]
+    np.testing.assert_allclose(shares[0], (shares[1] + shares[2]) / 2)
+    assert results["uar"] == pytest.approx(np.mean(shares[0].argmax(-1) == together["labels"]))
 
     emotion.ship(config, clips, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/emotion")
-    assert (bundle.members, bundle.beside.members, bundle.beside.temperature) == (1, 4, beside["temperature"])
+    assert (bundle.members, bundle.beside.members, bundle.beside.temperature) == (1, 4, results["temperature"])
     path = features.open_features(clips).rows[0]["path"]
     rows = [list(one.predict(path).probabilities.values()) for one in (bundle, bundle.beside)]
     bundle.beside = None
     np.testing.assert_allclose(2 * np.array(rows[0]) - rows[1], list(bundle.predict(path).probabilities.values()))
-    assert "4 small dense ones" in (tmp_path / "ship/emotion/README.md").read_text()
+    assert "4 small dense networks" in (tmp_path / "ship/emotion/README.md").read_text()
 
     with pytest.raises(ConfigError, match="functionals cannot be augmented"):
         emotion.train(config, functionals, tmp_path)
