@@ -63,14 +63,22 @@ def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_
     bands = bands.reshape(*bands.shape[:-1], -1, BANDS).mean(axis=-1)
     frames = valid.sum(axis=-1)[..., None]
     starts = (voiced & ~_shifted(voiced, 1)).sum(axis=-1)[..., None]
+    pitch = pitch[..., None]
+    groups = [
+        (jnp.concatenate([log_mel, cepstra, shown], axis=-1), active),
+        (jnp.concatenate([slopes, _slope(log_mel[..., ::2]), _slope(shown)], axis=-1), inner),
+        (_slope(slopes), innermost),
+        (pitch, voiced),
+        (_slope(pitch), sliding),
+    ]
+    x = jnp.concatenate([x for x, _ in groups], axis=-1)
+    # All at once, since what takes long is to compile them.
+    taken = statistics(x, jnp.concatenate([jnp.broadcast_to(c[..., None], x.shape) for x, c in groups], axis=-1))
+    ends = np.cumsum([x.shape[-1] for x, _ in groups])
     found = [
-        statistics(jnp.concatenate([log_mel, cepstra, shown], axis=-1), active),
-        statistics(jnp.concatenate([slopes, _slope(log_mel[..., ::2]), _slope(shown)], axis=-1), inner),
-        statistics(_slope(slopes), innermost),
-        statistics(pitch[..., None], voiced),
-        statistics(_slope(pitch[..., None]), sliding),
+        *(part.reshape(*part.shape[:-2], -1) for part in jnp.split(taken, ends[:-1], axis=-1)),
         contours(shown, valid, CONTOUR),
-        contours(pitch[..., None], voiced, MELODY),
+        contours(pitch, voiced, MELODY),
         modulations(bands, valid, sample_rate / hop_length),
         frames * hop_length / sample_rate,
         *(part.sum(axis=-1)[..., None] / frames for part in (active, voiced)),
@@ -93,19 +101,17 @@ def descriptors(power, valid, sample_rate: int):
     """
     hertz = np.linspace(0, sample_rate / 2, power.shape[-1])
     power = jnp.where(valid[..., None], power, 0.0) + 1e-8
-    total = power.sum(axis=-1, keepdims=True)
-    shape = power / total
-
-    def level(chosen):
-        return 10 * jnp.log10(power[..., chosen].sum(axis=-1, keepdims=True))
-
+    ranges = [hertz >= 0, hertz >= 1000, hertz < 1000, hertz >= min(4000, sample_rate / 4)]
+    sums = jnp.matmul(power, np.array(ranges, np.float32).T, precision="highest")
+    total, bright, dark, brilliant = jnp.split(10 * jnp.log10(sums), 4, axis=-1)
+    shape = power / sums[..., :1]
     change = jnp.diff(jnp.sqrt(shape), axis=-2, prepend=jnp.sqrt(shape[..., :1, :]))
     return jnp.concatenate(
         [
-            10 * jnp.log10(total),
+            total,
             (shape * hertz.astype(np.float32) / 1000).sum(axis=-1, keepdims=True),
-            level(hertz >= 1000) - level(hertz < 1000),
-            level(hertz >= min(4000, sample_rate / 4)) - level(hertz >= 0),
+            bright - dark,
+            brilliant - total,
             jnp.sqrt((change**2).sum(axis=-1, keepdims=True)),
         ],
         axis=-1,
@@ -152,29 +158,28 @@ def statistics(x, chosen):
 
     Args:
       x: [..., T, K].
-      chosen: [..., T] bool; if none is, all statistics are 0.
+      chosen: [..., T, K] bool; if none is, all statistics are 0.
 
     Returns:
-      [..., `STATISTICS` K].
+      [..., `STATISTICS`, K].
     """
-    number = chosen.sum(axis=-1)[..., None]  # [..., 1]
-    n, kept = jnp.maximum(number, 1), chosen[..., None]
-    mean = jnp.where(kept, x, 0.0).sum(axis=-2) / n
-    apart = jnp.where(kept, x - mean[..., None, :], 0.0)
-    deviation = jnp.sqrt((apart**2).sum(axis=-2) / n + 1e-6)
-    skewness = ((apart / deviation[..., None, :]) ** 3).sum(axis=-2) / n
-    time = (2 * jnp.cumsum(chosen, axis=-1) - 1) / n - 1  # from -1 to 1
-    slope = (apart * time[..., None]).sum(axis=-2) / n
-    ordered = jnp.sort(jnp.where(kept, x, jnp.inf), axis=-2)
-    found = [mean, deviation, skewness, slope]
-    for share in PERCENTILES:
-        place = share * (n - 1)
-        low = jnp.floor(place).astype(jnp.int32)
-        pair = [
-            jnp.take_along_axis(ordered, jnp.minimum(low + d, n - 1)[..., None, :], axis=-2)[..., 0, :] for d in (0, 1)
-        ]
-        found.append(pair[0] + (place - low) * (pair[1] - pair[0]))
-    return jnp.where(number > 0, jnp.concatenate(found, axis=-1), 0.0)
+    number = chosen.sum(axis=-2, keepdims=True)  # [..., 1, K]
+    n = jnp.maximum(number, 1)
+
+    def mean(y):
+        return y.sum(axis=-2, keepdims=True) / n
+
+    middle = mean(jnp.where(chosen, x, 0.0))
+    apart = jnp.where(chosen, x - middle, 0.0)
+    deviation = jnp.sqrt(mean(apart**2) + 1e-6)
+    time = (2 * jnp.cumsum(chosen, axis=-2) - 1) / n - 1  # from -1 to 1
+    ordered = jnp.sort(jnp.where(chosen, x, jnp.inf), axis=-2)
+    place = np.array(PERCENTILES, np.float32)[:, None] * (n - 1)  # [..., percentiles, K]
+    low = jnp.floor(place).astype(jnp.int32)
+    below, above = (jnp.take_along_axis(ordered, jnp.minimum(low + d, n - 1), axis=-2) for d in (0, 1))
+    percentiles = below + (place - low) * (above - below)
+    found = [middle, deviation, mean((apart / deviation) ** 3), mean(apart * time), percentiles]
+    return jnp.where(number > 0, jnp.concatenate(found, axis=-2), 0.0)
 
 
 def contours(x, chosen, terms: int):
@@ -217,8 +222,9 @@ def modulations(x, valid, frame_rate: float):
     strength = jnp.sqrt(sum(part**2 for part in parts) / n + 1e-12)  # [..., rates, K]
     strength = jnp.where((hertz < frame_rate / 2)[:, None], strength, 0.0)
     edges = itertools.pairwise(MODULATION_HZ)
-    means = [strength[..., (hertz >= low) & (hertz < high), :].mean(axis=-2) for low, high in edges]
-    return jnp.log(jnp.concatenate(means, axis=-1) + 1e-2)
+    within = np.array([(hertz >= low) & (hertz < high) for low, high in edges], np.float32)
+    means = jnp.matmul(within / within.sum(axis=1, keepdims=True), strength, precision="highest")
+    return jnp.log(means.reshape(*means.shape[:-2], -1) + 1e-2)
 
 
 def _slope(x):
