@@ -106,22 +106,17 @@ class Experiment:
 
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
         """Train on all splits and judge every clip by the networks that had it in their test side."""
-        members, trained = self.fit_folds(all_splits, workdir)
-        logits = np.zeros((self.config.seeds, len(self.labels), len(self.names)))
-        for member, result in zip(members, trained, strict=True):
-            logits[member.seed, member.test] = result.outputs["logits"]
         everything, protocol = np.concatenate([split.test for split in all_splits]), all_splits[0].protocol
 
         def judge(logits, workdir, **told):
             temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
             return self.judge(logits, everything, temperature, protocol, workdir, **told)
 
+        logits = self._held_out(all_splits, workdir)
         if not self.beside:
             return judge(logits, workdir)
-        alone = judge(logits, workdir / "alone")
-        self.beside.cross_validate(all_splits, workdir / "beside")
-        others = np.zeros((self.beside.config.seeds, *logits.shape[1:]))
-        others[:, everything] = np.load(workdir / "beside/predictions.npz")["logits"]
+        others = self.beside._held_out(all_splits, workdir / "beside")
+        alone, _ = judge(logits, workdir / "alone"), judge(others, workdir / "beside")
         # Each network as often as there are of the other kind, so that both kinds count alike.
         together = np.concatenate([np.repeat(logits, len(others), axis=0), np.repeat(others, len(logits), axis=0)])
         return judge(together, workdir, seeds=len(logits), uar_alone=alone["uar"])
@@ -138,6 +133,13 @@ class Experiment:
             for train in [split.train[self.learnt[split.train]]]
         ]
         return members, self._fit_members(members, workdir)
+
+    def _held_out(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> np.ndarray:
+        """Logits of each seed for every clip [S, B, C], by the networks that had it in their test side."""
+        logits = np.zeros((self.config.seeds, len(self.labels), len(self.names)))
+        for member, result in zip(*self.fit_folds(all_splits, workdir), strict=True):
+            logits[member.seed, member.test] = result.outputs["logits"]
+        return logits
 
     def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, **told) -> dict:
         """Figures of held-out clips, also written to results.json, predictions.npz, plots and TensorBoard.
@@ -178,10 +180,7 @@ class Experiment:
         }
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         np.savez_compressed(
-            workdir / "predictions.npz",
-            logits=logits[:, indices].astype(np.float32),
-            labels=labels,
-            indices=indices,
+            workdir / "predictions.npz", logits=logits[:, indices].astype(np.float32), labels=labels, indices=indices
         )
         plots = {
             "confusion": report.plot_confusion(matrix, self.names, workdir / "confusion.png"),
@@ -204,26 +203,23 @@ class Experiment:
           workdir: where to; the bundle is a folder in it.
           name: of the bundle; that of the label when None.
         """
-        bundle, results = self._final(judged, workdir, name or self.label)
+        if not (judged / "results.json").exists():
+            raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
+        results = json.loads((judged / "results.json").read_text())
+        bundle = self._final(name or self.label, results, workdir)
         others = bundle.beside.members if bundle.beside else 0
         told = card.format(members=bundle.members, others=others, **results)
         return bundles.save(workdir / bundle.name, bundle, told, dtype="float16")
 
-    def _final(self, judged: pathlib.Path, workdir: pathlib.Path, name: str) -> tuple[bundles.Classifier, dict]:
-        """The bundle that was trained on all clips, with what stands beside it, and the results it is calibrated by."""
-        if not (judged / "results.json").exists():
-            raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
-        results = json.loads((judged / "results.json").read_text())
+    def _final(self, name: str, results: Mapping, workdir: pathlib.Path) -> bundles.Classifier:
+        """The bundle that is trained on all clips, with what stands beside it, calibrated by their common results."""
         everything = np.flatnonzero(self.learnt)
         members = [
             Member(everything, everything[:1], seed, self.constants(everything)) for seed in range(self.config.seeds)
         ]
         bundle = self.bundle(name, members, self._fit_members(members, workdir), results)
-        if self.beside:
-            beside, _ = self.beside._final(judged / "beside", workdir / "beside", f"{name} beside")
-            beside = dataclasses.replace(beside, temperature=bundle.temperature)  # that of both together
-            bundle = dataclasses.replace(bundle, beside=beside)
-        return bundle, results
+        beside = self.beside and self.beside._final(f"{name} beside", results, workdir / "beside")
+        return dataclasses.replace(bundle, beside=beside)
 
     def bundle(
         self, name: str, members: Sequence[Member], trained: Sequence[Trained], results: Mapping

@@ -94,7 +94,8 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     vocode = functools.partial(_waveforms, task, vocoder, B=config.batch_size)
 
     _tell("speaking")
-    voices = experiment.heard(trained, task, variables, experiment.references()[index])
+    references = experiment.references()[index]
+    voices = experiment.heard(trained, task, variables, references)
     said, spent = say([experiment.symbols[i] for i in index], voices)
     spoken, frames = {"generated": said}, [experiment.clips[int(i)]["features"] for i in index]
     if (partners >= 0).any():
@@ -113,7 +114,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     figures = _likeness(waves, rate)
     profiles = Profiles(experiment)
     # Neither the clip itself, nor the one in which its voice was heard, tells what its speaker sounds like.
-    hidden = np.stack([index, experiment.references()[index]], axis=1)
+    hidden = np.stack([index, references], axis=1)
     paths = [experiment.clips.rows[i]["path"] for i in index]
     similarities = profiles.compare(waves | {"original": paths}, speakers, hidden)
     heard, words, errors = _recognised(experiment, texts, waves)

@@ -40,7 +40,7 @@ def extract(config: FrontendConfig, waveform, length=None):
     bank = mel_filter_bank(config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max)
     features = power_to_db(mel_spectrogram(spectrum, bank), config.top_db, valid)
     if config.feature == "functionals":
-        power, cepstra = jnp.abs(spectrum) ** 2, mfcc(features, config.n_mfcc)
+        power, cepstra = spectrum.real**2 + spectrum.imag**2, mfcc(features, config.n_mfcc)
         whole = functionals.functionals(
             waveform, power, features, cepstra, valid, config.sample_rate, config.hop_length
         )

@@ -35,8 +35,8 @@ class Bundle:
     task: ClassVar[str]  # what kind it is, in bundle.json
     arrays: ClassVar[tuple[str, ...]] = ()  # attributes kept with the weights
     rounded: ClassVar[tuple[str, ...]] = ()  # those of them that are kept as roughly as the network's parameters
-    beside = None  # another bundle of the kind, where two answer together
     optional_arrays: ClassVar[tuple[str, ...]] = ()  # likewise, but None where a bundle has none
+    beside = None  # another bundle of the kind, where two answer together
 
     def settings(self) -> dict:
         """What bundle.json says of this kind beyond what it says of all."""
