@@ -44,10 +44,12 @@ class Config:
       network: "convolutional", over frames, "dense", over the mean and deviation of the frames, or "shallow", a small
         dense one.
       seeds: networks trained alike but for the seed, whose probabilities are averaged.
+      functionals: feature set of the same clips as functionals, or several; "" has no networks on them beside.
     """
 
     network: str = "convolutional"
     seeds: int = 1
+    functionals: str = ""
     task: ClassificationConfig = dataclasses.field(default_factory=ClassificationConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
@@ -67,8 +69,9 @@ class Experiment:
       folder: the feature set, or several; clips of which the label is unknown are left out.
       label: name of the label to learn.
       names: its classes in order; those found, sorted, when None.
-      beside: another experiment on the same clips by other features. In cross-validations both are judged alone, in
-        the folders "alone" and "beside", and then together, their probabilities averaged; the bundle has both.
+      beside: config of another experiment, on the functionals that the config names, if it does. In cross-validations
+        both are judged alone, in the folders "alone" and "beside", and then together, their probabilities averaged; the
+        bundle has both.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Experiment:
         folder: pathlib.Path,
         label: str,
         names: Sequence[str] | None = None,
-        beside: "Experiment | None" = None,
+        beside: Config | None = None,
     ):
         if config.network not in NETWORKS:
             raise ConfigError(f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}")
@@ -85,13 +88,17 @@ class Experiment:
         self.clips = features.open_features(folder).with_label(label)
         self.labels, self.names = self.clips.labels(label, names)
         self.speakers = self.clips.people
-        if self.clips.frontend.feature == "functionals" and config.augment != AugmentConfig():
+        if self.clips.frontend.feature == "functionals" and config.augment != (
+            config.augment.of_waveforms if self.clips.store == "waveform" else AugmentConfig()
+        ):
             raise ConfigError(
                 f"{folder}: functionals cannot be augmented; make features of frames, and give these beside"
             )
         self.learnt = np.ones(len(self.labels), bool)
-        self.beside = beside
-        if beside and [row["id"] for row in beside.clips.rows] != [row["id"] for row in self.clips.rows]:
+        self.beside = None
+        if config.functionals:
+            self.beside = Experiment(beside, config.functionals, label, names)
+        if self.beside and [row["id"] for row in self.beside.clips.rows] != [row["id"] for row in self.clips.rows]:
             raise ConfigError(f"{folder}: other clips than those beside; prepare both from the same recordings")
 
     def train(self, workdir: pathlib.Path) -> dict:
@@ -133,6 +140,18 @@ class Experiment:
             for train in [split.train[self.learnt[split.train]]]
         ]
         return members, self._fit_members(members, workdir)
+
+    def fold_bundles(
+        self, name: str, all_splits: Sequence[splits.Split], workdir: pathlib.Path
+    ) -> list[bundles.Classifier]:
+        """The networks of each split as a bundle, with those beside, not calibrated; trained or taken up as need be."""
+        members, trained = self.fit_folds(all_splits, workdir)
+        others = self.beside and self.beside.fold_bundles(f"{name} beside", all_splits, workdir / "beside")
+        number = len(all_splits)
+        found = [self.bundle(name, members[i::number], trained[i::number], {"temperature": 1.0}) for i in range(number)]
+        if not others:
+            return found
+        return [dataclasses.replace(one, beside=other) for one, other in zip(found, others, strict=True)]
 
     def _held_out(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> np.ndarray:
         """Logits of each seed for every clip [S, B, C], by the networks that had it in their test side."""

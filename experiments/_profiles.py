@@ -81,7 +81,7 @@ class Profiles:
     def _hear(self, sources) -> np.ndarray:
         """Embeddings [B, E] of recordings, NaN where there is no voice."""
         heard = list(self._encoder.voices(sources, self._rate))
-        nobody = np.full(len(self._encoder.speech_weight), np.nan)
+        nobody = np.full(self._encoder.embedding_size, np.nan)
         return np.stack([nobody if isinstance(voice, AudioError) else voice.embedding for voice in heard])
 
 

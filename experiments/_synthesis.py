@@ -83,7 +83,7 @@ class JudgeConfig:
       examples: of these clips, to listen to.
     """
 
-    encoder: str = "speaker"
+    encoder: str = "voice"
     clips: int = 50
     copies: int = 12
     lengths: tuple[int, ...] = (1, 2, 4, 8)
@@ -121,7 +121,7 @@ class Config:
     """
 
     init: str = ""
-    voices: str = "speaker"
+    voices: str = "voice"
     vocoder: str = ""
     clear: str = ""
     clarity: float = 0.8

@@ -5,24 +5,25 @@ Shape letters: B clips, N trials, E embedding, S speakers.
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from data_pipelines import features, loaders, splits, trials
-from data_pipelines.feature_set import FeatureSet, Segments
+from data_pipelines.feature_set import FeatureSet, Segments, Subset, mean_std
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
 from lin_jax import bundles, metrics, scoring
 from lin_jax.apps import report
+from lin_jax.audio import files
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError, CorpusError, FeatureError
-from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder
+from lin_jax.models.speaker_encoder import FunctionalEncoder, SmallSpeakerEncoder, SpeakerEncoder
+from lin_jax.tasks.hearing import hear
 from lin_jax.tasks.verification import Verification, VerificationConfig
 from lin_jax.training import loop, writers
 from lin_jax.training.loop import TrainConfig
@@ -33,6 +34,17 @@ PRIORS = (0.01, 0.05)  # of the same speaker, for the detection cost
 FALSE_ACCEPTS = 0.05  # of the strangers at the threshold, in the corpus of the validation that accepts the most
 SPEECH_SECONDS = 1.5  # what is no voice is learnt from whole recordings and from pieces of this length
 MOST_SPEECH = 1000  # clips of speech to learn it from
+TELEPHONE_HZ = 8000  # its sample rate
+FUNCTIONALS = {"feature": "functionals", "n_mels": 40, "n_mfcc": 16}
+VARIED_SECONDS, VARIED_EPOCHS = 3.0, 2  # of the training clips, how their functionals vary within a speaker
+FUNCTIONAL_SHRINKAGE = 0.3  # of PLDA on functionals, which no network has fitted to the training speakers
+
+
+RELATIVE = """,
+relative to the {cohort} training speakers, as they are or by telephone, that are nearest to either side (AS-norm)"""
+BESIDE = """
+Beside the network stand functionals, statistics of a clip's pitch, loudness, timbre and rhythm, on the axes in which
+those of the training clips, also in noise, rooms and narrow bands, differ most. They have {share:.0%} of a score."""
 
 
 @dataclasses.dataclass
@@ -60,6 +72,7 @@ class Config:
       segment_seconds: length of the pieces on which a corpus with one clip a speaker is judged.
       plda: whether scores are likelihood ratios that the training speakers' clips teach (`scoring.Plda`); else cosines.
       cohort: nearest strangers, among the training speakers, that scores are normalised by (AS-norm); 0 leaves them.
+      share: of what the functionals of whole clips say in a score; 0 leaves it to the network.
       noise: feature set of sounds without speech, from which the bundle learns what is no voice.
     """
 
@@ -72,6 +85,7 @@ class Config:
     segment_seconds: float = 3.0
     plda: bool = True
     cohort: int = 20
+    share: float = 0.2
     noise: str = ""
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
     task: VerificationConfig = dataclasses.field(default_factory=VerificationConfig)
@@ -95,6 +109,8 @@ class Experiment:
         self.config = config
         self.start = bundles.load(config.init) if config.init else None
         self.clips = features.open_features(folder, self.start and self.start.frontend)
+        if config.share and self.clips.store != "waveform":
+            raise ConfigError(f"{folder}: no waveforms to hear functionals in: --store=waveform, or --config.share=0")
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         people = self.clips.people
         self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
@@ -126,39 +142,42 @@ class Experiment:
             raise ConfigError("no speakers to judge on: raise hold_out and validation, or add a corpus of 10 speakers")
         task, fitted = self.fit(trained)
         known = np.unique(self.speakers[self.split.train])
-        embed = _Embedder(task, fitted.variables, self.config.loader)
-        score = functools.partial(
-            scoring.trial_scores, **self._rule(embed, self.split.train, self.config.plda, self.config.cohort)
-        )
-        heard = [self._trials(embed, own, known) for own in self._by_corpus(self.split.validation)]
-        chosen, chosen_cosine = (
-            _calibrate([(rule(vectors, listed.pairs), listed.same) for _, _, vectors, listed, _ in heard])
-            for rule in (score, scoring.trial_scores)
-        )
+        ear = self._ear(task, fitted.variables, self.split.train)
+        rules = {"cosine": scoring.Rule()}
+        if ear.beside:
+            rules |= {name: dataclasses.replace(ear.rule, share=i) for i, name in enumerate(("network", "functionals"))}
+        heard = [self._trials(ear, own, known) for own in self._by_corpus(self.split.validation)]
+
+        def calibrated(rule):
+            return _calibrate([(rule.scores(vectors, listed.pairs), listed.same) for _, _, vectors, listed, _ in heard])
+
+        chosen, others = calibrated(ear.rule), {name: calibrated(rule) for name, rule in rules.items()}
         results = {
             "protocol": self.split.protocol,
             "step": fitted.best_step or int(fitted.state.step),
             "train_speakers": len(known),
             "plda": self.config.plda,
             "cohort": self.config.cohort,
+            "share": self.config.share,
             **chosen,
-            "cosine": chosen_cosine,
+            **others,
             "corpora": {},
         }
         with contextlib.closing(writers.create(workdir, self.config.train.num_steps)) as writer:
             for own in self._by_corpus(self.split.test):
                 corpus = self.corpora[own[0]]
-                clips, indices, vectors, listed, protocol = self._trials(embed, own, known)
+                clips, indices, vectors, listed, protocol = self._trials(ear, own, known)
                 trials.write(workdir / f"{corpus}_trials.tsv", listed, clips)
-                scores, cosines = score(vectors, listed.pairs), scoring.trial_scores(vectors, listed.pairs)
+                scores = ear.rule.scores(vectors, listed.pairs)
+                alone = {name: rule.scores(vectors, listed.pairs) for name, rule in rules.items()}
                 figures = {
                     "protocol": protocol,
                     "speakers": len(np.unique(listed.speakers)),
                     "clips": len(indices),
                     "all": _figures(scores, listed) | _errors(scores, listed, chosen),
                     "same_sex": _figures(scores, listed, listed.same_sex),
-                    "cosine": _figures(cosines, listed) | _errors(cosines, listed, chosen_cosine),
-                    "seconds": self._by_length(embed, score, own, known),
+                    **{name: _figures(one, listed) | _errors(one, listed, others[name]) for name, one in alone.items()},
+                    "seconds": self._by_length(ear, own, known),
                 }
                 results["corpora"][str(corpus)] = figures
                 curves = {"all pairs": metrics.det_curve(scores, listed.same)[:2]}
@@ -190,36 +209,11 @@ class Experiment:
         results = _run.judged(workdir, "the threshold is in it")
         if not self.config.noise:
             raise ConfigError("what is no voice must be learnt: name a feature set of noises with --config.noise")
+        self.config = dataclasses.replace(self.config, **{name: results[name] for name in ("plda", "cohort", "share")})
         everything = (workdir / "train_all/checkpoints").exists()
         task, fitted = self.fit(workdir / ("train_all" if everything else "train"), everything=everything)
-        noise = features.open_features(self.config.noise, self.clips.frontend)
-        embed = _Embedder(task, fitted.variables, self.config.loader)
-        speech = np.random.default_rng(self.config.seed).permutation(len(self.clips))[:MOST_SPEECH]
-        kinds = []
-        for clips, indices in ((noise, np.arange(len(noise))), (self.clips, speech)):
-            pieces = Segments(clips, indices, SPEECH_SECONDS, most=4)
-            kinds.append(np.concatenate([embed(clips, indices), embed(pieces, np.arange(len(pieces)))]))
-        is_speech = np.repeat([False, True], [len(kind) for kind in kinds])
-        weight, bias = metrics.fit_logistic(np.concatenate(kinds), is_speech, decay=1e-4)
-        learnt = np.arange(len(self.clips)) if everything else self.split.train
-        rule = self._rule(embed, learnt, results["plda"], results["cohort"])
-        if plda := rule.pop("plda"):
-            rule |= {"plda_mean": plda.mean, "plda_axes": plda.axes, "plda_between": plda.between}
-        bundle = bundles.Verifier(
-            "speaker",
-            task.model,
-            self.clips.frontend,
-            {**fitted.variables, "params": fitted.variables["params"]["encoder"]},
-            task.mean,
-            task.std,
-            speech_weight=weight,
-            speech_bias=bias,
-            threshold=results["threshold"],
-            slope=results["slope"],
-            offset=results["offset"],
-            speeds=tuple(self.config.task.speeds),
-            **rule,
-        )
+        ear = self._ear(task, fitted.variables, np.arange(len(self.clips)) if everything else self.split.train)
+        bundle = self._bundle("speaker", ear, results)
         row = "| {} | {} | {:.2%} ({:.2%} - {:.2%}) | {:.2%} | {:.1%} | {:.1%} | {} |".format
         figures = "\n".join(
             row(
@@ -240,11 +234,40 @@ class Experiment:
             "decided_by": "how much likelier they are one speaker's than two's (PLDA, of the training speakers' clips)"
             if results["plda"]
             else "their cosine",
-            "relative": f", relative to the {results['cohort']} training speakers nearest to either side (AS-norm)"
-            if results["cohort"]
-            else "",
+            "relative": RELATIVE.format(**results) if results["cohort"] else "",
+            "beside": BESIDE.format(**results) if ear.beside else "",
         }
         return bundles.save(workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16")
+
+    def _bundle(self, name: str, ear: "_Ear", calibration: Mapping) -> bundles.Verifier:
+        """An ear as a bundle, calibrated by what `evaluate` found, which has also learnt what is no voice."""
+        noise = features.open_features(self.config.noise, self.clips.frontend)
+        speech = np.random.default_rng(self.config.seed).permutation(len(self.clips))[:MOST_SPEECH]
+        kinds = []
+        for clips, indices in ((noise, np.arange(len(noise))), (self.clips, speech)):
+            pieces = Segments(clips, indices, SPEECH_SECONDS, most=4)
+            kinds.append(np.concatenate([ear.embed(clips, indices), ear.embed(pieces, np.arange(len(pieces)))]))
+        is_speech = np.repeat([False, True], [len(kind) for kind in kinds])
+        weight, bias = metrics.fit_logistic(np.concatenate(kinds), is_speech, decay=1e-4)
+        task, variables, rule = ear.embed.task, ear.embed.variables, ear.rule
+        plda = rule.plda and {f"plda_{part}": getattr(rule.plda, part) for part in ("mean", "axes", "between")}
+        return bundles.Verifier(
+            name,
+            task.model,
+            task.frontend,
+            {**variables, "params": variables["params"]["encoder"]},
+            task.mean,
+            task.std,
+            speech_weight=weight,
+            speech_bias=bias,
+            **{part: calibration[part] for part in ("threshold", "slope", "offset")},
+            speeds=tuple(task.config.speeds),
+            cohort=rule.cohort,
+            top=rule.top,
+            beside=ear.beside and self._bundle(f"{name} beside", ear.beside, calibration["functionals"]),
+            share=rule.share,
+            **plda or {},
+        )
 
     def make_task(self, train) -> tuple[Verification, np.ndarray]:
         """The task for the speakers of training clips, and the number of each clip's speaker, -1 outside of them."""
@@ -266,24 +289,71 @@ class Experiment:
     def _by_corpus(self, indices) -> list[np.ndarray]:
         return [indices[self.corpora[indices] == corpus] for corpus in np.unique(self.corpora[indices])]
 
-    def _trials(self, embed, own, known) -> tuple[FeatureSet, np.ndarray, np.ndarray, trials.Trials, str]:
+    def _trials(self, ear, own, known) -> tuple[FeatureSet, np.ndarray, np.ndarray, trials.Trials, str]:
         """All pairs of clips of one corpus: what `_judged` says, with embeddings and pairs before the protocol."""
         clips, indices, protocol = self._judged(own)
         listed = trials.all_pairs(clips, indices, known)
-        vectors = np.zeros((len(clips), embed.task.embedding_size), np.float32)
-        vectors[indices] = embed(clips, indices)
+        heard = ear(clips, indices)
+        vectors = np.zeros((len(clips), heard.shape[1]), np.float32)
+        vectors[indices] = heard
         return clips, indices, vectors, listed, protocol
 
-    def _rule(self, embed, learnt, plda: bool, cohort: int) -> dict:
-        """How trials are scored, as `scoring.trial_scores` takes it, after what the speakers of some clips teach."""
-        vectors, speakers = embed(self.clips, learnt), self.speakers[learnt]
-        rule = {"plda": scoring.Plda.fit(vectors, speakers) if plda else None}
-        if cohort:
-            _, means = metrics.mean_by_speaker(vectors, speakers)
-            rule |= {"cohort": means / np.linalg.norm(means, axis=1, keepdims=True), "top": cohort}
-        return rule
+    def _ear(self, task: Verification, variables, learnt) -> "_Ear":
+        """A trained network whose scores the clips of its training speakers teach, with functionals beside it."""
+        embed = _Embedder(task, variables, self.config.loader)
+        vectors = embed(self.clips, learnt)
+        strangers = self._means(vectors, learnt)
+        if self.clips.store == "waveform":
+            # Else any two voices by telephone are more alike than either and all strangers.
+            _, firsts = np.unique(self.speakers[learnt], return_index=True)
+            telephone = _Telephone(self.clips, learnt[firsts])
+            strangers = np.concatenate([strangers, embed(telephone, np.arange(len(telephone)))])
+        rule = self._rule(vectors, self.speakers[learnt], strangers)
+        if not self.config.share:
+            return _Ear(embed, rule)
+        beside = self._functional_ear(learnt)
+        rule = dataclasses.replace(rule, beside=beside.rule, size=task.embedding_size, share=self.config.share)
+        return _Ear(embed, rule, beside)
 
-    def _by_length(self, embed, score, indices, known) -> dict[str, dict]:
+    def _functional_ear(self, learnt) -> "_Ear":
+        """Functionals, along the axes in which those of the training clips, as they are and varied, differ most."""
+        config, frontend = self.config, dataclasses.replace(self.clips.frontend, **FUNCTIONALS)
+        augment = config.augment.of_waveforms
+        loader = dataclasses.replace(config.loader, clips_per_speaker=0, crop_seconds=VARIED_SECONDS)
+        functionals = jax.jit(lambda batch, key: hear(frontend, 0.0, 1.0, batch, augment, key)[0][:, 0])
+        plain = loaders.make_loader(self.clips, learnt, None, loader, train=False)
+        varied = loaders.make_loader(self.clips, learnt, None, loader, train=True, epochs=VARIED_EPOCHS)
+        keyed = ((batch, jax.random.key(number)) for number, batch in enumerate(varied, config.seed))
+        rows, clips = [], []
+        for batch, key in itertools.chain(((batch, None) for batch in plain), keyed):
+            real = batch["weight"] > 0
+            rows.append(functionals({name: batch[name] for name in ("waveform", "length")}, key)[real])
+            clips.append(batch["index"][real])
+        x, clips = np.concatenate(rows).astype(np.float64), np.concatenate(clips)  # [B, D], [B]
+        mean, std = mean_std(len(x), x.sum(axis=0), (x**2).sum(axis=0))
+        x, limit = (x - mean) / std, FunctionalEncoder.limit
+        kernel, bias = _principal(x.clip(-limit, limit), FunctionalEncoder.embedding)
+        network, params = FunctionalEncoder(len(bias)), {"Dense_0": {"kernel": kernel, "bias": bias}}
+        task = Verification(network, 0, frontend, mean, std)
+        embed = _Embedder(task, {"params": {"encoder": params}}, config.loader)
+        vectors, plain = network.apply({"params": params}, x[:, None], None), slice(len(learnt))
+        strangers = self._means(vectors[plain], clips[plain])
+        return _Ear(embed, self._rule(vectors, self.speakers[clips], strangers, shrinkage=FUNCTIONAL_SHRINKAGE))
+
+    def _means(self, vectors, clips) -> np.ndarray:
+        """The mean direction of each speaker's clips [B], heard as vectors [B, E]: unit vectors [S, E]."""
+        _, means = metrics.mean_by_speaker(vectors, self.speakers[clips])
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+    def _rule(self, vectors, speakers, strangers, **plda) -> scoring.Rule:
+        """How embeddings are compared, as clips [B, E] of training speakers [B] and strangers [S, E] teach."""
+        return scoring.Rule(
+            scoring.Plda.fit(vectors, speakers, **plda) if self.config.plda else None,
+            strangers if self.config.cohort else None,
+            self.config.cohort,
+        )
+
+    def _by_length(self, ear, indices, known) -> dict[str, dict]:
         """Figures of clips cut to their first seconds, or of all pieces where each speaker has one clip only."""
         figures = {}
         single = len(np.unique(self.speakers[indices])) == len(indices)
@@ -293,7 +363,7 @@ class Experiment:
                 listed = trials.all_pairs(pieces, np.arange(len(pieces)), known)
             except (CorpusError, FeatureError):  # too few clips are that long
                 continue
-            scores = score(embed(pieces, np.arange(len(pieces))), listed.pairs)
+            scores = ear.rule.scores(ear(pieces, np.arange(len(pieces))), listed.pairs)
             eer = metrics.equal_error_rate(scores, listed.same)[0]
             figures[str(seconds)] = {"clips": len(pieces), "speakers": len(np.unique(listed.speakers)), "eer": eer}
         return figures
@@ -325,15 +395,49 @@ class _Embedder:
     """Embeddings [B, E] of clips of a feature set, in the order asked for."""
 
     def __init__(self, task: Verification, variables, config: LoaderConfig):
-        self.task, self._variables, self._config = task, variables, config
+        self.task, self.variables, self._config = task, variables, config
         self._predict = jax.jit(task.predict)
 
     def __call__(self, clips: FeatureSet, indices: Sequence[int]) -> np.ndarray:
         vectors = np.zeros((len(clips), self.task.embedding_size), np.float32)
         for batch in loaders.make_loader(clips, indices, None, self._config, train=False):
             inputs = {name: batch[name] for name in ("waveform", "length", "features", "num_frames") if name in batch}
-            vectors[batch["index"]] = self._predict(self._variables, inputs)["embedding"]
+            vectors[batch["index"]] = self._predict(self.variables, inputs)["embedding"]
         return vectors[indices]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ear:
+    """What embeds clips, how the embeddings are compared, and perhaps another ear, whose embeddings are joined."""
+
+    embed: _Embedder
+    rule: scoring.Rule
+    beside: "_Ear | None" = None
+
+    def __call__(self, clips: FeatureSet, indices: Sequence[int]) -> np.ndarray:
+        vectors = self.embed(clips, indices)
+        return scoring.joined(vectors, self.beside(clips, indices), self.rule.share) if self.beside else vectors
+
+
+class _Telephone(Subset):
+    """Clips as they sound by telephone, at half of 16 kHz."""
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        heard, rate = super().__getitem__(index)["waveform"], self.frontend.sample_rate
+        narrow = files.resample(files.resample(heard, rate, TELEPHONE_HZ), TELEPHONE_HZ, rate)
+        return {"waveform": np.resize(narrow, len(heard)).astype(np.float32)}
+
+
+def _principal(x, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The principal components of rows [B, D] as a dense layer, kernel [D, E] and bias [E]; E is `number` at most.
+
+    Each is divided by the square root of its deviation: halfway from as they vary to all alike.
+    """
+    mean = x.mean(axis=0)
+    _, deviations, axes = np.linalg.svd(x - mean, full_matrices=False)
+    kept = deviations[:number] > 1e-6 * deviations[0]
+    kernel = axes[:number][kept].T / np.sqrt(deviations[:number][kept])
+    return kernel.astype(np.float32), (-mean @ kernel).astype(np.float32)
 
 
 def _calibrate(heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:

@@ -20,7 +20,6 @@ Voices that are known may be told by their sound, which for others is varied and
 --config.task.views.mean_removal=False --config.augment.frequency_warp=0.96,1.04 --config.task.views.frequency=0.02
 """
 
-import dataclasses
 from pathlib import Path
 
 from data_pipelines import splits
@@ -32,19 +31,7 @@ from lin_jax.tasks.classification import ClassificationConfig, Views
 from lin_jax.training.folds import FoldsConfig
 from lin_jax.training.optim import OptimConfig
 
-
-@dataclasses.dataclass
-class EmotionConfig(Config):
-    """What the experiment can be told besides.
-
-    Attributes:
-      functionals: feature set of the same clips as functionals; "" trains no networks on any.
-    """
-
-    functionals: str = ""
-
-
-CONFIG = EmotionConfig(
+CONFIG = Config(
     task=ClassificationConfig(
         label_smoothing=0.1, mixup_alpha=0.3, views=Views(tempo=0.06, frequency=0.05, mean_removal=True)
     ),
@@ -74,34 +61,32 @@ Beside them stand {others} small dense networks, which hear statistics of pitch,
 contours and modulations (`--config.functionals`), and count as much; without these the recall is {uar_alone:.3f}."""
 
 
-def train(config: EmotionConfig, features: Path, workdir: Path):
+def train(config: Config, features: Path, workdir: Path):
     """One training."""
     _open(config, features).train(workdir / "train")
 
 
-def loso(config: EmotionConfig, features: Path, workdir: Path):
+def loso(config: Config, features: Path, workdir: Path):
     """Every actor judged by networks that never heard that actor."""
     experiment = _open(config, features)
     experiment.cross_validate(splits.leave_one_speaker_out(experiment.speakers), workdir / "loso")
 
 
-def random_split(config: EmotionConfig, features: Path, workdir: Path):
+def random_split(config: Config, features: Path, workdir: Path):
     """Every clip judged by networks that heard the same actor."""
     experiment = _open(config, features)
     experiment.cross_validate(splits.random_k_fold(experiment.labels, 5), workdir / "random_split")
 
 
-def ship(config: EmotionConfig, features: Path, workdir: Path):
+def ship(config: Config, features: Path, workdir: Path):
     """Networks that heard every actor, calibrated and described by the results of loso in the same workdir."""
     card = Path(__file__).with_name("emotion_card.md").read_text()
     card = card.replace("{beside}", BESIDE if config.functionals else "")
     _open(config, features).ship(workdir / "loso", card, workdir / "ship")
 
 
-def _open(config: EmotionConfig, features: Path) -> Experiment:
-    folder = config.functionals
-    beside = Experiment(FUNCTIONALS, Path(folder), "emotion", EMOTIONS) if folder else None
-    return Experiment(config, features, "emotion", EMOTIONS, beside)
+def _open(config: Config, features: Path) -> Experiment:
+    return Experiment(config, features, "emotion", EMOTIONS, FUNCTIONALS)
 
 
 if __name__ == "__main__":

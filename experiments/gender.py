@@ -4,11 +4,15 @@ r"""Gender from the voice, or that nobody speaks: a residual classifier on MFCC,
     python -m data_pipelines librispeech --audio-dir LIBRISPEECH --out features/gender/librispeech --store=waveform \
         --frontend.feature=mfcc --frontend.n_mfcc=40 --frontend.n_fft=1024 --frontend.win_length=1024 \
         --frontend.hop_length=256 --frontend.level=rms --frontend.level_db=-25
-    python -m experiments.gender --workdir runs/gender --features features/gender/librispeech,features/gender/kaldi,…
+    and again, into features/functionals/…, with --frontend.feature=functionals --frontend.n_mels=40 \
+        --frontend.n_mfcc=16 --frontend.win_length=512 and n_fft left out
+    python -m experiments.gender --workdir runs/gender --features features/gender/librispeech,features/gender/kaldi,… \
+        --config.functionals=features/functionals/librispeech,features/functionals/kaldi,…
 
---mode=train     5 folds of speakers, one network each, with live curves of the speakers that it does not learn from
---mode=evaluate  what `lin gender` would say of the speakers that a network never heard: adults, children, each corpus,
-                 in recorded noise, over the telephone, how well its probabilities hold
+--mode=train     5 folds of speakers, each with a network on frames and one on functionals, and live curves of the
+                 speakers that these do not learn from
+--mode=evaluate  what `lin gender` would say of the speakers that its networks never heard: adults, children, each
+                 corpus, in recorded noise, over the telephone, how well its probabilities hold
 --mode=ship      a bundle trained on everybody, calibrated on the results of evaluate
 """
 
@@ -55,6 +59,18 @@ CONFIG = Config(
 )
 CONFIG.loader.crop_seconds = 2.5
 
+BESIDE = """ and beside it a small dense one ({others}) on functionals, statistics of
+pitch, loudness, timbre and their changes, which counts as much"""
+
+FUNCTIONALS = Config(
+    network="shallow",
+    task=CONFIG.task,
+    augment=CONFIG.augment.of_waveforms,
+    optim=OptimConfig(learning_rate=3e-3, warmup_steps=100, weight_decay=0.1, clip_norm=5.0, ema_decay=0.99),
+    train=TrainConfig(num_steps=600, eval_every=300, checkpoint_every=300),
+)
+FUNCTIONALS.loader.crop_seconds = 3.0
+
 
 def train(config: Config, features: Path, workdir: Path):
     """One network a fold, judged on whole clips as they are."""
@@ -66,11 +82,8 @@ def evaluate(config: Config, features: Path, workdir: Path):
     """What the bundles of the folds say of the recordings of speakers that they never heard, and of noises."""
     experiment = _open(config, features)
     folds = splits.k_fold(experiment.speakers, FOLDS)
-    members, trained = experiment.fit_folds(folds, workdir / "train")
     heard = {condition: np.full((len(experiment.labels), len(NAMES)), np.nan) for condition in _conditions()}
-    for number, split in enumerate(folds):
-        seeds = slice(number, None, FOLDS)
-        bundle = experiment.bundle("gender", members[seeds], trained[seeds], {"temperature": 1.0})
+    for split, bundle in zip(folds, experiment.fold_bundles("gender", folds, workdir / "train"), strict=True):
         for condition, index, shares in _hear(experiment, bundle, split.test):
             heard[condition][index] = shares
     results = _judge(experiment, heard, workdir / "evaluate")
@@ -81,13 +94,15 @@ def evaluate(config: Config, features: Path, workdir: Path):
 def ship(config: Config, features: Path, workdir: Path):
     """A network that heard everybody, calibrated and described by the results of evaluate in the same workdir."""
     card = Path(__file__).with_name("gender_card.md").read_text()
+    card = card.replace("{beside}", BESIDE if config.functionals else "")
     _open(config, features).ship(workdir / "evaluate", card, workdir / "ship", "gender")
 
 
 def _open(config, features) -> Experiment:
     """The clips whose sex is known, and the sounds in which nobody speaks; children are judged but not learnt from."""
-    experiment = Experiment(config, features, "sex", NAMES)
-    experiment.learnt = ~_children(experiment)
+    experiment = Experiment(config, features, "sex", NAMES, FUNCTIONALS)
+    for one in filter(None, (experiment, experiment.beside)):
+        one.learnt = ~_children(one)
     missing = set(range(len(NAMES))) - set(experiment.labels)
     if missing:
         raise FeatureError(f"{features}: no clip is {NAMES[missing.pop()]!r}: add a feature set that has some")

@@ -1,4 +1,4 @@
-r"""Who is speaking: a residual network whose embeddings are near for one speaker and far for two.
+r"""Who is speaking: a residual network whose embeddings are near for one speaker and far for two, beside functionals.
 
     for corpus in kaldi librispeech ravdess; do  # kaldi: speechocean762
         python -m data_pipelines $corpus --audio-dir ... --out features/$corpus --store waveform \
@@ -15,9 +15,9 @@ r"""Who is speaking: a residual network whose embeddings are near for one speake
 
 On from what ships, to other voices: --config.init=speaker
 The network and loss of the original project (with the hardest triplets, or faster, all embeddings become one):
---config.network=small --config.task.loss=triplet --config.task.mining=semi-hard --config.task.triplet_weight=0
---config.task.speeds=(1.0,) --config.loader.crop_seconds=3 --config.optim.learning_rate=5e-4
---config.optim.warmup_steps=50 --config.train.num_steps=450
+--config.network=small --config.share=0 --config.task.loss=triplet --config.task.mining=semi-hard
+--config.task.triplet_weight=0 --config.task.speeds=(1.0,) --config.loader.crop_seconds=3
+--config.optim.learning_rate=5e-4 --config.optim.warmup_steps=50 --config.train.num_steps=450
 """
 
 from pathlib import Path

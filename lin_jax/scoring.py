@@ -61,20 +61,57 @@ class Plda:
         return (a * weight) @ b.T + 0.5 * ((a**2 @ alone)[:, None] + b**2 @ alone) + constant
 
 
-def trial_scores(embeddings, pairs, *, plda: Plda | None = None, cohort=None, top: int = 100) -> np.ndarray:
-    """How alike the two sides of each trial are.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rule:
+    """How two embeddings are compared.
 
-    Args:
-      embeddings: unit vectors [B, E].
-      pairs: the two of them in each trial [N, 2] int.
+    Attributes:
       plda: whose likelihood ratios are the scores; without it they are cosines.
-      cohort: unit vectors of strangers [S, E] that they are normalised by, see `metrics.as_norm`; None leaves them.
+      cohort: unit vectors of strangers [S, E] that scores are normalised by, see `metrics.as_norm`; None leaves them.
       top: strangers that each side is compared with, the nearest ones.
-
-    Returns:
-      Scores [N].
+      beside: the rule for the second part of embeddings that are `joined`; what is above is for the first.
+      size: length E of the first part; of the whole embedding when None.
+      share: of the second part in a score.
     """
-    used, pairs = np.unique(pairs, return_inverse=True)
-    embeddings, rule = np.asarray(embeddings)[used], plda.scores if plda else np.inner
-    scores = rule(embeddings, embeddings)[pairs[:, 0], pairs[:, 1]]
-    return scores if cohort is None else metrics.as_norm(scores, pairs, rule(embeddings, cohort), top=top)
+
+    plda: Plda | None = None
+    cohort: np.ndarray | None = None
+    top: int = 100
+    beside: "Rule | None" = None
+    size: int | None = None
+    share: float = 0.0
+
+    def scores(self, embeddings, pairs) -> np.ndarray:
+        """How alike the two sides of each trial are.
+
+        Args:
+          embeddings: unit vectors [B, E], or what `joined` makes of two of them.
+          pairs: the two of them in each trial [N, 2] int.
+
+        Returns:
+          Scores [N].
+        """
+        used, numbers = np.unique(pairs, return_inverse=True)
+        embeddings = np.asarray(embeddings)[used]
+        own, rule = first(embeddings, self.size), self.plda.scores if self.plda else np.inner
+        numbers = numbers.reshape(-1, 2)
+        scores = rule(own, own)[numbers[:, 0], numbers[:, 1]]
+        if self.cohort is not None:
+            scores = metrics.as_norm(scores, numbers, rule(own, self.cohort), top=self.top)
+        if not self.beside:
+            return scores
+        return (1 - self.share) * scores + self.share * self.beside.scores(_unit(embeddings[:, self.size :]), numbers)
+
+
+def joined(a, b, share: float) -> np.ndarray:
+    """Two unit vectors as one, whose cosines are the mean of theirs: [..., E] and [..., F] to [..., E + F]."""
+    return np.concatenate([np.sqrt(1 - share) * np.asarray(a), np.sqrt(share) * np.asarray(b)], axis=-1)
+
+
+def first(embeddings, size: int | None) -> np.ndarray:
+    """The first part, of that length, of what `joined` made: unit vectors [..., size]; all of it when None."""
+    return embeddings if size is None else _unit(embeddings[..., :size])
+
+
+def _unit(x) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)

@@ -82,7 +82,7 @@ class Hummer:
         return bundles.Speech(tone(seconds), RATE, (), f"made by {self.name}")
 
 
-def talker(encoder="speaker", **changes) -> bundles.Talker:
+def talker(encoder="voice", **changes) -> bundles.Talker:
     """A bundle of two voices, heard by `voices.verifier()`; register its network with `register` to save it."""
     learnt = _learnt()
     settings = {

@@ -80,6 +80,13 @@ class AugmentConfig:
     time_masks: int = 0
     time_mask_width: int = 20
 
+    @property
+    def of_waveforms(self) -> "AugmentConfig":
+        """What is done to waveforms: of functionals, which have no order, nothing can be warped or masked."""
+        none = AugmentConfig()
+        features = ("tempo", "frequency_warp", "mean_removal_prob", "level", "freq_masks", "time_masks")
+        return dataclasses.replace(self, **{name: getattr(none, name) for name in features})
+
     def validate(self):
         """Raises ConfigError unless the values can work together."""
         rules = {

@@ -82,6 +82,11 @@ class FrontendConfig:
             return functionals.count(self.n_mels, self.n_mfcc)
         return (self.n_mels if self.feature == "log_mel" else self.n_mfcc) * (1 + self.deltas)
 
+    @property
+    def sound(self) -> tuple:
+        """What of a recording is heard, before features are made of it: front ends that share it share waveforms."""
+        return self.sample_rate, self.trim_db, self.level, self.level_db
+
     def num_frames(self, num_samples):
         """Number of frames of a clip of `num_samples` samples (int or array): one every hop, the first at sample 0."""
         return (num_samples if self.feature != "functionals" else 0 * num_samples) // self.hop_length + 1

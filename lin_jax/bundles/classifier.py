@@ -242,5 +242,4 @@ class Classifier(Bundle):
 
 def _heard_as(bundle: Classifier) -> tuple:
     """What classifiers must have in common to be asked about the same windows."""
-    config = bundle.frontend
-    return bundle.labels, bundle.window_seconds, config.sample_rate, config.trim_db, config.level, config.level_db
+    return bundle.labels, bundle.window_seconds, bundle.frontend.sound

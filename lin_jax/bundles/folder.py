@@ -33,6 +33,7 @@ NETWORKS = {
     "DenseResidualClassifier": "lin_jax.models.residual_classifier",
     "SpeakerEncoder": "lin_jax.models.speaker_encoder",
     "SmallSpeakerEncoder": "lin_jax.models.speaker_encoder",
+    "FunctionalEncoder": "lin_jax.models.speaker_encoder",
     "SpectralAutoencoder": "lin_jax.models.autoencoder",
     "MelAutoencoder": "lin_jax.models.autoencoder",
     "Synthesizer": "lin_jax.models.synthesizer",

@@ -133,7 +133,7 @@ class Talker(Bundle):
     names: tuple[str, ...]
     sexes: tuple[str, ...]
     table: reading.SymbolTable
-    encoder: str = "speaker"
+    encoder: str = "voice"
     encoder_fingerprint: str = ""
     max_seconds: float = 15.0
     source_mfcc: int = 20

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
-from lin_jax.errors import AudioError, ConfigError
+from lin_jax.errors import AudioError, BundleError, ConfigError
 
 # A recording is heard in windows of at most the last of these lengths in seconds, and each window is padded to one of
 # them: so many shapes are compiled and no more.
@@ -53,8 +53,8 @@ class Verdict:
       same: "unsure" where a side is too short or not speech.
       score: cosine similarity of the two sides, -1 to 1.
       distance: cosine distance, 1 - score.
-      normalised_score: what is decided by, see `scoring.trial_scores`; the score itself where the bundle has neither
-        PLDA nor a cohort of strangers.
+      normalised_score: what is decided by, see `scoring.Rule`; the score itself where the bundle has neither PLDA nor a
+        cohort of strangers.
       threshold: the normalised score from which on two sides count as the same speaker.
       probability: of the same speaker, if same and different are equally likely beforehand; 0.5 where unsure.
       why: what makes it unsure, or what else to know; else "".
@@ -89,6 +89,8 @@ class Verifier(Bundle):
       plda_between: of the same [D].
       cohort: unit vectors of the strangers that scores are normalised by [S, E]; without them scores stay as they are.
       top: strangers that a side is compared with, those nearest to it.
+      beside: another verifier, which hears recordings by features of its own; embeddings are those of both, `joined`.
+      share: of what is beside in a score.
     """
 
     mean: np.ndarray
@@ -106,22 +108,29 @@ class Verifier(Bundle):
     plda_between: np.ndarray | None = None
     cohort: np.ndarray | None = None
     top: int = 100
+    beside: "Verifier | None" = None
+    share: float = 0.0
 
     task: ClassVar[str] = "verification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
     optional_arrays: ClassVar[tuple[str, ...]] = ("plda_mean", "plda_axes", "plda_between", "cohort")
 
+    def __post_init__(self):
+        if self.beside and self.frontend.sound != self.beside.frontend.sound:
+            raise BundleError(f"{self.name}: hears another sound of a recording than the one beside it")
+
     def settings(self) -> dict:
         """See `Bundle`."""
         calibration = {name: float(getattr(self, name)) for name in CALIBRATION}
-        return {"calibration": calibration, "speeds": list(self.speeds), "top": self.top}
+        return {"calibration": calibration, "speeds": list(self.speeds), "top": self.top, "share": self.share}
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Verifier":
         """See `Bundle`."""
         calibration = {name: settings["calibration"][name] for name in CALIBRATION}
-        top = settings.get("top", cls.top)  # which bundles from before there were cohorts lack
-        return cls(**common, **calibration, speeds=tuple(settings["speeds"]), top=top)
+        # Bundles from before there were cohorts, or another one beside, lack what these need.
+        added = {name: settings.get(name, getattr(cls, name)) for name in ("top", "share")}
+        return cls(**common, **calibration, speeds=tuple(settings["speeds"]), **added)
 
     def embed(self, source, sample_rate: int | None = None) -> np.ndarray:
         """Embedding of the voice in a recording.
@@ -158,8 +167,6 @@ class Verifier(Bundle):
 
     def compare(self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None) -> Verdict:
         """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
-        from lin_jax import scoring
-
         if not a or not b:
             raise AudioError("a side without recordings cannot be compared; give one at least")
         threshold = self.threshold if threshold is None else threshold
@@ -169,8 +176,7 @@ class Verifier(Bundle):
             raise ConfigError(f"threshold {threshold:g}: not a number that scores can reach; choose one")
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
-        decided = scoring.trial_scores(sides, [(0, 1)], plda=self._plda, cohort=self.cohort, top=self.top)
-        normalised = float(decided[0])
+        normalised = float(self._rule.scores(sides, [(0, 1)])[0])
         why = self.doubt(a) or self.doubt(b)
         same = "unsure" if why else "same" if normalised >= threshold else "different"
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
@@ -219,13 +225,22 @@ class Verifier(Bundle):
         digest = hashlib.sha256(f"{self.frontend.fingerprint()} {self.speeds}".encode())
         for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
             digest.update(np.ascontiguousarray(leaf, np.float32))
+        if self.beside:
+            digest.update(f"{self.beside.fingerprint} {self.share}".encode())
         return digest.hexdigest()[:12]
 
-    @functools.cached_property
-    def _plda(self):
-        from lin_jax.scoring import Plda
+    @property
+    def embedding_size(self) -> int:
+        """How many numbers an embedding has."""
+        return len(self.speech_weight) + (self.beside.embedding_size if self.beside else 0)
 
-        return None if self.plda_mean is None else Plda(self.plda_mean, self.plda_axes, self.plda_between)
+    @functools.cached_property
+    def _rule(self):
+        from lin_jax.scoring import Plda, Rule
+
+        plda = None if self.plda_mean is None else Plda(self.plda_mean, self.plda_axes, self.plda_between)
+        beside = self.beside and self.beside._rule
+        return Rule(plda, self.cohort, self.top, beside, len(self.speech_weight), self.share)
 
     def _all(self, sources, sample_rate=None) -> list[Voice]:
         voices = []
@@ -268,22 +283,27 @@ class Verifier(Bundle):
 
     def _hear(self, group: "list[_Recording | AudioError]") -> Iterator[Voice | AudioError]:
         """The voices of recordings, in order; their windows are mixed, so that batches are full."""
+        from lin_jax.scoring import first
+
         windows = [window for one in group if isinstance(one, _Recording) for window in one.windows]
         embeddings = iter(self._embeddings(windows))
         for one in group:
             if isinstance(one, AudioError):
                 yield one
                 continue
-            digest, total = hashlib.sha256(), np.zeros(len(self.speech_weight))
+            digest, total = hashlib.sha256(), np.zeros(self.embedding_size)
             for window in one.windows:
                 digest.update(window)
                 total += len(window) * next(embeddings)
             embedding = (total / np.linalg.norm(total)).astype(np.float32)
-            speech = _logistic(self.speech_weight @ embedding + self.speech_bias)
+            own = first(embedding, len(self.speech_weight))
+            speech = _logistic(self.speech_weight @ own + self.speech_bias)
             yield Voice(one.name, embedding, one.seconds, speech, digest.hexdigest())
 
     def _embeddings(self, windows: list[np.ndarray]) -> np.ndarray:
         """Embeddings [B, E] of B waveforms, each at the front end's rate; those of like length go together."""
+        from lin_jax.scoring import joined
+
         sizes = [round(seconds * self.frontend.sample_rate) for seconds in LENGTHS]
         rows = np.zeros((len(windows), len(self.speech_weight)), np.float32)
         longest_first = sorted(range(len(windows)), key=lambda i: -len(windows[i]))
@@ -293,7 +313,7 @@ class Verifier(Bundle):
             with self.weights_fit():
                 embeddings = self._forward(self._constants, *padded([windows[i] for i in chosen], size))
             rows[chosen] = embeddings[: len(chosen)]
-        return rows
+        return joined(rows, self.beside._embeddings(windows), self.share) if self.beside else rows
 
     @functools.cached_property
     def _constants(self) -> Any:

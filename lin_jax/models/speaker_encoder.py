@@ -82,3 +82,20 @@ class SmallSpeakerEncoder(nn.Module):
         x = jnp.mean(x.reshape(*x.shape[:2], -1), axis=1, where=mask[:, :, 0])  # [B, D/8 W]
         x = nn.relu(nn.Dense(self.hidden)(x))
         return unit_norm(nn.Dense(self.embedding)(x))
+
+
+class FunctionalEncoder(nn.Module):
+    """One dense layer over the functionals of a clip.
+
+    Attributes:
+        embedding: E.
+        limit: what functionals are cut to, in standard deviations: a few of them have long tails.
+    """
+
+    embedding: int = 400
+    limit: float = 4.0
+
+    @nn.compact
+    def __call__(self, features, num_frames, *, train=False):
+        """Embeds the speaker of every clip, whose one frame [B, 1, D] is its functionals; else as `SpeakerEncoder`."""
+        return unit_norm(nn.Dense(self.embedding)(jnp.clip(features[:, 0], -self.limit, self.limit)))

@@ -288,3 +288,8 @@ def test_room_babble_and_band_are_drawn_for_each_example():
     changed = (np.abs(heard - x) > 1e-6).any(axis=1)
     assert changed.mean() == pytest.approx(1 - 0.5 * 0.8 * 0.5, abs=0.15)
     np.testing.assert_array_equal(heard, run(KEY)[0])
+
+
+def test_what_is_done_to_waveforms_can_be_taken_alone():
+    config = AugmentConfig(room_prob=0.3, gain_db=2.0, tempo=(0.9, 1.1), level=0.1, freq_masks=2, time_masks=1)
+    assert config.of_waveforms == AugmentConfig(room_prob=0.3, gain_db=2.0)

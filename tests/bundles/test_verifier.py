@@ -1,5 +1,6 @@
 """The verifier: embeddings do not depend on what is heard beside them, and nothing is said that cannot be known."""
 
+import dataclasses
 import json
 import tracemalloc
 
@@ -106,10 +107,34 @@ def test_likelihood_ratios_decide_where_the_bundle_has_them(bundle, tmp_path):
         assert heard.same == "different"
 
 
+def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
+    """Each by its own rule, in shares; what either hears is the embedding, and whether it is speech the first says."""
+    a, b = voices.voice(0), voices.voice(1)
+    other = voices.verifier(speech_weight=np.zeros(len(bundle.speech_weight)), speech_bias=-9.0)
+    other.mean = other.mean + 1.0
+    first, second = (np.stack([one.embed(sound, RATE) for sound in (a, b)]) for one in (bundle, other))
+    other.cohort, other.top = second[:, ::-1].copy(), 2
+    saved = bundles.save(tmp_path / "voices", voices.verifier(beside=other, share=0.3), "")
+    both = lin_jax.load(saved)
+    assert both.embedding_size == 2 * bundle.embedding_size
+    np.testing.assert_allclose(both.embed(a, RATE), scoring.joined(first[0], second[0], 0.3), atol=1e-5)
+    heard = both.verify(a, b, sample_rate=RATE)
+    cosines = first[0] @ first[1], second[0] @ second[1]
+    assert heard.score == pytest.approx(0.7 * cosines[0] + 0.3 * cosines[1], abs=1e-5)
+    (normalised,) = metrics.as_norm([cosines[1]], [(0, 1)], second @ other.cohort.T, top=2)
+    assert heard.normalised_score == pytest.approx(0.7 * cosines[0] + 0.3 * normalised, rel=1e-3)
+    assert heard.same == "different"
+    assert both.verify(a, voices.voice(0, seed=1), sample_rate=RATE).same == "same"
+    assert len({both.fingerprint, bundle.fingerprint, other.fingerprint}) == 3
+    other.frontend = dataclasses.replace(other.frontend, trim_db=None)
+    with pytest.raises(BundleError, match="hears another sound"):
+        voices.verifier(beside=other)
+
+
 def test_bundle_from_before_there_were_cohorts_is_read(tmp_path):
     folder = bundles.save(tmp_path / "voices", voices.verifier(), "")
     described = json.loads((folder / "bundle.json").read_text())
-    del described["top"]
+    del described["top"], described["share"]
     (folder / "bundle.json").write_text(json.dumps(described))
     loaded = bundles.load(folder)
     assert loaded.cohort is loaded.plda_mean is None

@@ -21,8 +21,11 @@ FRONTEND = FrontendConfig(feature="mfcc", n_mels=16, n_mfcc=12, hop_length=320)
 PITCH = {"F": 230, "M": 110}
 
 
-def prepare(folder, name, audio, store="waveform", **options):
-    features.prepare(corpora.load(name, audio, **options), folder / name, FRONTEND, store=store, progress=False)
+FUNCTIONALS = FrontendConfig(feature="functionals", n_mels=16, n_mfcc=12, hop_length=320)
+
+
+def prepare(folder, name, audio, store="waveform", frontend=FRONTEND, **options):
+    features.prepare(corpora.load(name, audio, **options), folder / name, frontend, store=store, progress=False)
     return str(folder / name)
 
 
@@ -51,21 +54,28 @@ def clips(tmp_path_factory):
     for table, column in (("utt2spk", 0), ("spk2gender", 1), ("spk2age", 2)):
         (kaldi / table).write_text("".join(f"{person[0]} {person[column]}\n" for person in people))
     noise.generate(root / "noise", 8)
-    made = [prepare(out, "librispeech", names), prepare(out, "kaldi", kaldi), prepare(out, "noise", root / "noise")]
-    return ",".join(made)
+    for frontend in (FRONTEND, FUNCTIONALS):
+        for name, audio in (("librispeech", names), ("kaldi", kaldi), ("noise", root / "noise")):
+            prepare(out / frontend.feature, name, audio, frontend=frontend)
+    return ",".join(str(out / f"mfcc/{name}") for name in ("librispeech", "kaldi", "noise"))
 
 
 @pytest.fixture
 def config(monkeypatch):
     """The experiment's own config, but short, with a small network and two folds."""
     small = residual_classifier.ResidualClassifier(3, widths=(4,), blocks=(1,), hidden=8)
-    monkeypatch.setattr("experiments._classification.NETWORKS", {"convolutional": lambda num_classes: small})
+    dense = residual_classifier.DenseResidualClassifier(3, hidden=8, blocks=1)
+    networks = {"convolutional": lambda num_classes: small, "shallow": lambda num_classes: dense}
+    monkeypatch.setattr("experiments._classification.NETWORKS", networks)
     monkeypatch.setattr(gender, "FOLDS", 2)
     config = copy.deepcopy(gender.CONFIG)
     config.augment.room_prob = config.augment.band_prob = 0.0
     config.train = dataclasses.replace(config.train, num_steps=2, eval_every=1)
     config.loader = dataclasses.replace(config.loader, batch_size=8, crop_seconds=0.5)
     config.optim.warmup_steps = 1
+    for name, value in (("train", config.train), ("loader", config.loader), ("augment", config.augment.of_waveforms)):
+        monkeypatch.setattr(gender.FUNCTIONALS, name, value)
+    monkeypatch.setattr(gender.FUNCTIONALS.optim, "warmup_steps", 1)
     return config
 
 
@@ -79,15 +89,18 @@ def test_children_are_judged_but_not_learnt_from(clips, config, tmp_path, monkey
 
 
 def test_train_evaluate_ship(clips, config, tmp_path, capsys):
+    """With functionals beside: what is heard is the mean of what both kinds of network say, as it ships."""
+    config.functionals = clips.replace("mfcc", "functionals")
     gender.train(config, clips, tmp_path)
     results = json.loads((tmp_path / "train/results.json").read_text())
     assert (results["protocol"], results["clips"]) == ("speaker-disjoint 2-fold", 5 + 4 + 8)
     assert set(results["recalls"]) == {"female", "male", NO_SPEECH}
     assert (tmp_path / "train/member-001/curves.png").exists()
-    trained = sorted((tmp_path / "train/member-000/checkpoints").iterdir())
+    trained = sorted((tmp_path / "train").glob("**/member-000/checkpoints/*"))
+    assert len(trained) >= 2, "of each kind"
 
     gender.evaluate(config, clips, tmp_path)
-    assert sorted((tmp_path / "train/member-000/checkpoints").iterdir()) == trained, "nothing is trained again"
+    assert sorted((tmp_path / "train").glob("**/member-000/checkpoints/*")) == trained, "nothing is trained again"
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["speakers"], results["clips"]) == (7, 7), "adults whose sex is known"
     counts = {name: group["clips"] for name, group in results["groups"].items()}
@@ -104,6 +117,8 @@ def test_train_evaluate_ship(clips, config, tmp_path, capsys):
     bundle = lin_jax.load(tmp_path / "ship/gender")
     assert bundle.labels == ("female", "male", NO_SPEECH)
     assert (bundle.temperature, bundle.unsure_below) == (results["temperature"], results["unsure_below"])
+    assert (bundle.members, bundle.beside.members, bundle.beside.frontend) == (1, 1, FUNCTIONALS)
+    assert "beside it" in (tmp_path / "ship/gender/README.md").read_text()
     assert f"clean | {results['accuracy']:.1%} |" in (tmp_path / "ship/gender/README.md").read_text()
     capsys.readouterr()
     row = features.open_features(clips.split(",")[0]).rows[0]

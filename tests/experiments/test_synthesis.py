@@ -60,7 +60,7 @@ def test_train(folder, config, tmp_path):
 
 
 def test_texts_and_voices_are_held_out(folder, config):
-    config.voices, config.hold_out_texts = "speaker", 0.67
+    config.voices, config.hold_out_texts = "voice", 0.67
     experiment = Experiment(config, folder)
     sides = [experiment.train, experiment.validation, experiment.test_seen, experiment.test_unseen]
     texts = [set(experiment.texts[side]) for side in sides]
@@ -80,7 +80,7 @@ def test_recordings_at_other_speeds_are_learnt_from_only(config, tmp_path, monke
     texts = ("one two", "two three", "one three", "three two one")
     clips = [dataclasses.replace(u, text=texts[i // 5 % 4]) for i, u in enumerate(make_corpus(tmp_path / "audio"))]
     features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
-    config.voices, config.hold_out_texts = "speaker", 0.67
+    config.voices, config.hold_out_texts = "voice", 0.67
     experiment = Experiment(config, tmp_path / "set")
     slow = np.flatnonzero(experiment.speeds == 0.8)
     (unseen,) = set(experiment.speakers[experiment.test_unseen])
@@ -103,7 +103,7 @@ def test_recordings_without_texts_are_said_again_only(config, tmp_path):
     clips = make_corpus(tmp_path / "audio")
     clips = [dataclasses.replace(clip, text=texts[(i + i // 5) % 5]) for i, clip in enumerate(clips)]
     features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
-    config.speech, config.voices, config.hold_out_texts = 0.5, "speaker", 0.67
+    config.speech, config.voices, config.hold_out_texts = 0.5, "voice", 0.67
     experiment = Experiment(config, tmp_path / "set")
     silent = experiment.texts == ""
     (unseen,) = set(experiment.speakers[experiment.test_unseen])
@@ -126,7 +126,7 @@ def test_recordings_without_texts_are_said_again_only(config, tmp_path):
 class Ear:
     """A speaker bundle that knows the speakers by the names of their files, and hears the last of them in samples."""
 
-    task, fingerprint, speech_weight = "verification", "ear", np.zeros(5)
+    task, fingerprint, embedding_size = "verification", "ear", 5
 
     def embed(self, path):
         return np.eye(5, dtype=np.float32)[int(path[-6:-4]) % 5]
@@ -167,12 +167,12 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recognition, "installed", lambda: True)
     monkeypatch.setattr(recognition, "name", lambda: "stub 1")
     monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
-    config.voices, config.hold_out_texts, config.stages = "speaker", 0.67, Stages((1,), (2,))
+    config.voices, config.hold_out_texts, config.stages = "voice", 0.67, Stages((1,), (2,))
     config.speech, config.vocoder, config.clear = 0.5, "sound", folder.name
     config.judge = JudgeConfig(clips=3, copies=2, lengths=(1, 2), profile=9, batch_size=2, examples=1)
     synthesis.evaluate(config, folder, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
-    assert "sentences that nobody learnt from, voices: heard by speaker" in results["protocol"]
+    assert "sentences that nobody learnt from, voices: heard by voice" in results["protocol"]
     assert results["tools"]["word_error"] == "stub 1, expecting words as in the texts of the corpora"
     assert (results["step"], results["sides"]) == (7, ["seen", "unseen"])
     assert results["real_time_factor"] > 0
@@ -239,7 +239,7 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert talker.clear == talker.names
     assert talker.clarity == 0.7
     assert np.abs(talker.colours).max() < 60 > talker.spectra.max() > -80
-    assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (experiment.table, "speaker", "ear")
+    assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (experiment.table, "voice", "ear")
     twice = dataclasses.replace(talker, variables=jax.tree.map(lambda leaf: 2 * leaf, talker.variables))
     quick = dataclasses.replace(talker, frontend=dataclasses.replace(talker.frontend, hop_length=128))
     known = {str(path): talker, "twice": twice, "quick": quick}
@@ -274,7 +274,7 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
 
 def test_voices_held_out_copy_what_nobody_learnt(folder, config):
     """Each says as many sentences, in its own clips by turns."""
-    config.voices, config.hold_out_texts, config.judge.copies = "speaker", 0.67, 3
+    config.voices, config.hold_out_texts, config.judge.copies = "voice", 0.67, 3
     experiment = Experiment(config, folder)
     references, texts = experiment.copies()
     (speaker,) = set(experiment.speakers[references])
@@ -289,7 +289,7 @@ def test_voices_held_out_copy_what_nobody_learnt(folder, config):
 
 def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
     """A voice that is nearer to a clear one than to its own speaker may be the closest of its kin."""
-    config.voices = "speaker"
+    config.voices = "voice"
     experiment = Experiment(config, folder)
     experiment.clear = np.flatnonzero(experiment.speakers == "s4")
     corpora = np.where(experiment.speakers == "s4", "clear", "people")

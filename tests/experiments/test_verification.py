@@ -13,11 +13,12 @@ import lin_jax
 from data_pipelines import features
 from data_pipelines.corpora import Utterance
 from experiments import verification
-from experiments._verification import EncoderConfig, Experiment, _calibrate
+from experiments._verification import EncoderConfig, Experiment, _calibrate, _principal
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder
+from lin_jax.scoring import first
 
 FRONTEND = FrontendConfig(n_mels=16, hop_length=256, trim_db=None)
 
@@ -87,6 +88,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     assert (single["speakers"], single["clips"]) == (4, 8)
     assert results["cohort"] == 5
     assert results["threshold"] != results["cosine"]["threshold"], "each of its own kind of score"
+    assert set(many["network"]) == set(many["functionals"]) == set(many["cosine"])
     assert many["protocol"] == "whole clips"
     assert single["protocol"] == "same recording, 1 s pieces"
     for one in (many, single):
@@ -106,9 +108,13 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     verification.train_all(config, both, tmp_path)
     verification.ship(config, both, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/speaker")
-    chosen = {name: getattr(bundle, name) for name in results["cosine"]}
-    assert chosen == {name: results[name] for name in chosen}
-    assert (bundle.cohort.shape, bundle.top) == ((40, 16), 5)
+    for one, judged in ((bundle, results), (bundle.beside, results["functionals"])):
+        chosen = {name: getattr(one, name) for name in results["cosine"]}
+        assert chosen == {name: judged[name] for name in chosen}
+    assert bundle.share == results["share"] == 0.2
+    assert bundle.beside.plda_mean.shape == (bundle.beside.embedding_size,)
+    assert bundle.beside.cohort.shape == (40, bundle.beside.embedding_size)
+    assert (bundle.cohort.shape, bundle.top) == ((2 * 40, 16), 5), "as they are and by telephone"
     np.testing.assert_allclose(np.linalg.norm(bundle.cohort, axis=1), 1, rtol=1e-5)
     assert bundle.plda_axes.shape == (16, 16), "no more axes than there are features"
     experiment = Experiment(config, both)
@@ -118,7 +124,8 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     sound = experiment.clips[5]["waveform"]
     batch = {"waveform": sound[None], "length": np.array([len(sound)])}
     expected = jax.jit(task.predict)(fitted.variables, batch)["embedding"][0]
-    np.testing.assert_allclose(bundle.embed(row["path"]), expected, atol=0.02)  # stored in half precision
+    embedding = first(bundle.embed(row["path"]), len(expected))
+    np.testing.assert_allclose(embedding, expected, atol=0.02)  # stored in half precision
     card = (tmp_path / "ship/speaker/README.md").read_text()
     assert f"| many | 4 | {many['all']['eer']:.2%}" in card
     assert "40 speakers of many, single" in card
@@ -130,6 +137,29 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     config.encoder.hidden = 9
     with pytest.raises(ConfigError, match="speaker: another network, or of another size"):
         Experiment(config, folder / "many").fit(tmp_path / "larger")
+
+
+def test_functionals_need_waveforms(folder, config, tmp_path):
+    frames = tmp_path / "frames"
+    utterances = [Utterance("a", folder / "many-00-0.wav", "a"), Utterance("b", folder / "many-01-0.wav", "b")]
+    features.prepare(utterances, frames, FRONTEND, progress=False)
+    with pytest.raises(ConfigError, match="no waveforms to hear functionals in"):
+        Experiment(config, frames)
+    config.share = 0.0
+    assert len(Experiment(config, frames).clips) == 2
+
+
+def test_principal_components():
+    """Against scikit-learn's, each halfway to equal variance; no more of them than there are."""
+    from sklearn.decomposition import PCA
+
+    x = np.random.default_rng(0).normal(size=(20, 6)) * [5, 4, 3, 2, 1, 0.5] + 7
+    expected = PCA(3).fit(x)
+    kernel, bias = _principal(x, 3)
+    found = x @ kernel + bias
+    scaled = expected.transform(x) / np.sqrt(expected.singular_values_)
+    np.testing.assert_allclose(np.abs(found), np.abs(scaled), rtol=1e-4, atol=1e-5)
+    assert _principal(x[:3], 5)[0].shape == (6, 2)
 
 
 def test_threshold_holds_in_every_corpus():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import drawn
 
-from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder, unit_norm
+from lin_jax.models.speaker_encoder import FunctionalEncoder, SmallSpeakerEncoder, SpeakerEncoder, unit_norm
 
 TINY = SpeakerEncoder(widths=(4, 8), blocks=(1, 1), hidden=16, embedding=6)
 NETWORKS = pytest.mark.parametrize(
@@ -74,3 +74,13 @@ def test_every_parameter_gets_a_gradient(network):
 def test_unit_norm_of_zero_has_a_gradient():
     gradient = jax.grad(lambda x: unit_norm(x).sum())(jnp.zeros(4))
     assert np.isfinite(gradient).all()
+
+
+def test_functionals_are_embedded_by_hand_computation():
+    """Cut to the limit, through the one layer, on the unit sphere; each clip as it is alone."""
+    network, x = FunctionalEncoder(3, limit=2.0), jax.random.normal(jax.random.key(0), (4, 1, 5)) * 3
+    variables = drawn(network.init, x, None)
+    kernel, bias = (np.asarray(variables["params"]["Dense_0"][name]) for name in ("kernel", "bias"))
+    expected = np.clip(x[:, 0], -2, 2) @ kernel + bias
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(embed(network, variables, x, None), expected, rtol=1e-5, atol=1e-6)
