@@ -59,8 +59,9 @@ CONFIG = Config(
 )
 CONFIG.loader.crop_seconds = 2.5
 
-BESIDE = """ and beside it a small dense one ({others}) on functionals, statistics of
-pitch, loudness, timbre and their changes, which counts as much"""
+BESIDE = """
+Beside it stands a small dense network on functionals, statistics of pitch, loudness, timbre and their changes, and
+counts as much."""
 
 FUNCTIONALS = Config(
     network="shallow",

@@ -118,7 +118,7 @@ def test_train_evaluate_ship(clips, config, tmp_path, capsys):
     assert bundle.labels == ("female", "male", NO_SPEECH)
     assert (bundle.temperature, bundle.unsure_below) == (results["temperature"], results["unsure_below"])
     assert (bundle.members, bundle.beside.members, bundle.beside.frontend) == (1, 1, FUNCTIONALS)
-    assert "beside it" in (tmp_path / "ship/gender/README.md").read_text()
+    assert "Beside it stands" in (tmp_path / "ship/gender/README.md").read_text()
     assert f"clean | {results['accuracy']:.1%} |" in (tmp_path / "ship/gender/README.md").read_text()
     capsys.readouterr()
     row = features.open_features(clips.split(",")[0]).rows[0]

@@ -65,6 +65,7 @@ def config():
     config.hold_out, config.validation, config.segment_seconds, config.cohort = 4, 2, 1.0, 5
     config.optim.warmup_steps = 1
     config.augment.freq_mask_width, config.task.speeds = 2, (0.9, 1.0)
+    config.augment.room_prob = config.augment.band_prob = 0.0
     config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
     config.loader = dataclasses.replace(config.loader, batch_size=8, crop_seconds=0.6, buckets=1)
     return config
