@@ -420,7 +420,7 @@ class _Ear:
 
 
 class _Telephone(Subset):
-    """Clips as they sound by telephone, at half of 16 kHz."""
+    """Clips as they sound by telephone, at 8 kHz."""
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         heard, rate = super().__getitem__(index)["waveform"], self.frontend.sample_rate
