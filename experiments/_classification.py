@@ -95,9 +95,7 @@ class Experiment:
                 f"{folder}: functionals cannot be augmented; make features of frames, and give these beside"
             )
         self.learnt = np.ones(len(self.labels), bool)
-        self.beside = None
-        if config.functionals:
-            self.beside = Experiment(beside, config.functionals, label, names)
+        self.beside = Experiment(beside, config.functionals, label, names) if config.functionals else None
         if self.beside and [row["id"] for row in self.beside.clips.rows] != [row["id"] for row in self.clips.rows]:
             raise ConfigError(f"{folder}: other clips than those beside; prepare both from the same recordings")
 
@@ -213,12 +211,15 @@ class Experiment:
         print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         return results
 
-    def ship(self, judged: pathlib.Path, card: str, workdir: pathlib.Path, name: str | None = None) -> pathlib.Path:
+    def ship(
+        self, judged: pathlib.Path, card: str, beside: str, workdir: pathlib.Path, name: str | None = None
+    ) -> pathlib.Path:
         """Train the seeds on all clips and save them as a bundle.
 
         Args:
           judged: workdir of the cross-validation whose temperature and figures the bundle carries.
-          card: model card, with the names of results.json, and `members`, in braces where the figures belong.
+          card: model card, with the names of results.json, `members`, and `beside`, in braces where they belong.
+          beside: what the card says of the networks beside, where there are any; likewise, with their number, `others`.
           workdir: where to; the bundle is a folder in it.
           name: of the bundle; that of the label when None.
         """
@@ -226,8 +227,8 @@ class Experiment:
             raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
         results = json.loads((judged / "results.json").read_text())
         bundle = self._final(name or self.label, results, workdir)
-        others = bundle.beside.members if bundle.beside else 0
-        told = card.format(members=bundle.members, others=others, **results)
+        beside = beside.format(others=bundle.beside.members, **results) if bundle.beside else ""
+        told = card.format(members=bundle.members, beside=beside, **results)
         return bundles.save(workdir / bundle.name, bundle, told, dtype="float16")
 
     def _final(self, name: str, results: Mapping, workdir: pathlib.Path) -> bundles.Classifier:

@@ -81,8 +81,7 @@ def random_split(config: Config, features: Path, workdir: Path):
 def ship(config: Config, features: Path, workdir: Path):
     """Networks that heard every actor, calibrated and described by the results of loso in the same workdir."""
     card = Path(__file__).with_name("emotion_card.md").read_text()
-    card = card.replace("{beside}", BESIDE if config.functionals else "")
-    _open(config, features).ship(workdir / "loso", card, workdir / "ship")
+    _open(config, features).ship(workdir / "loso", card, BESIDE, workdir / "ship")
 
 
 def _open(config: Config, features: Path) -> Experiment:

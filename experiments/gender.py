@@ -95,8 +95,7 @@ def evaluate(config: Config, features: Path, workdir: Path):
 def ship(config: Config, features: Path, workdir: Path):
     """A network that heard everybody, calibrated and described by the results of evaluate in the same workdir."""
     card = Path(__file__).with_name("gender_card.md").read_text()
-    card = card.replace("{beside}", BESIDE if config.functionals else "")
-    _open(config, features).ship(workdir / "evaluate", card, workdir / "ship", "gender")
+    _open(config, features).ship(workdir / "evaluate", card, BESIDE, workdir / "ship", "gender")
 
 
 def _open(config, features) -> Experiment:
