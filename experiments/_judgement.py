@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from experiments._profiles import Profiles
-from experiments._synthesis import GRAIN, TABLE, Experiment
+from experiments._synthesis import GRAIN, KNOWN_CLIPS, TABLE, Experiment
 from lin_jax import audio_metrics, bundles, metrics, recognition
 from lin_jax.apps import report
 from lin_jax.audio import files, griffin_lim
@@ -94,7 +94,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     vocode = functools.partial(_waveforms, task, vocoder, B=config.batch_size)
 
     _tell("speaking")
-    references = experiment.references()[index]
+    references = _references(experiment, index)
     voices = experiment.heard(trained, task, variables, references)
     said, spent = say([experiment.symbols[i] for i in index], voices)
     spoken, frames = {"generated": said}, [experiment.clips[int(i)]["features"] for i in index]
@@ -113,8 +113,8 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     _tell("comparing")
     figures = _likeness(waves, rate)
     profiles = Profiles(experiment)
-    # Neither the clip itself, nor the one in which its voice was heard, tells what its speaker sounds like.
-    hidden = np.stack([index, references], axis=1)
+    # Neither the clip itself, nor those in which its voice was heard, tell what its speaker sounds like.
+    hidden = list(map(np.append, references, index))
     paths = [experiment.clips.rows[i]["path"] for i in index]
     similarities = profiles.compare(waves | {"original": paths}, speakers, hidden)
     heard, words, errors = _recognised(experiment, texts, waves)
@@ -232,6 +232,13 @@ def _choose(experiment: Experiment, indices, most: int) -> np.ndarray:
             used[experiment.texts[clip]] += 1
             chosen.append(clip)
     return np.array(chosen[:most])
+
+
+def _references(experiment: Experiment, index) -> list[np.ndarray]:
+    """For each clip (B) those in which its voice is heard: as it was learnt, or another one if it was not."""
+    another = experiment.references()
+    known = (experiment.known(experiment.speakers[i]) for i in index)
+    return [own if len(own) else another[[i]] for own, i in zip(known, index, strict=True)]
 
 
 def _partners(experiment: Experiment, index) -> np.ndarray:
@@ -358,35 +365,44 @@ def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str,
 def _copied(experiment: Experiment, profiles: Profiles, trained, task, variables, say, vocode) -> dict[str, dict]:
     """The figures, by corpus, of held-out speakers who each say many sentences, heard in clips of theirs in turns.
 
-    They are compared with these clips, as "original"; what they say is any sentence of the corpora that nobody learnt.
+    They are compared with the first of these clips, as "original"; what they say is any sentence of the corpora that
+    nobody learnt. How long they are heard stands after the name of the corpus.
     """
-    references, texts = experiment.copies()
-    if not len(references):
+    judged = [(seconds, *experiment.copies(seconds)) for seconds in experiment.config.judge.heard_seconds]
+    references = [own for _, heard, _ in judged for own in heard]
+    if not references:
         return {}
-    speakers, corpora = experiment.speakers[references], experiment.clips.corpora[references]
+    texts = np.concatenate([said for _, _, said in judged])
+    first = np.array([own[0] for own in references])
+    speakers, corpora = experiment.speakers[first], experiment.clips.corpora[first]
+    kinds = np.repeat(
+        [f"{seconds:g} s" if seconds else "a clip" for seconds, *_ in judged], [len(one[2]) for one in judged]
+    )
     voices = experiment.heard(trained, task, variables, references)
     said, _ = say([experiment.table.encode(text) for text in texts], voices)
     systems = {
         "generated": vocode([one.features for one in said])[0],
-        "original": [experiment.clips.rows[i]["path"] for i in references],
+        "original": [experiment.clips.rows[i]["path"] for i in first],
     }
-    figures = profiles.compare(systems, speakers, references[:, None])
+    figures = profiles.compare(systems, speakers, references)
     figures["generated"]["stop_failures"] = np.array([float(not one.stopped) for one in said])
     _, words, errors = _recognised(experiment, texts, {"generated": systems["generated"]})
     if errors:
         figures["generated"]["word_error"] = errors["generated"] / words
+    seconds = np.array([sum(experiment.clips.rows[i]["seconds"] for i in own) for own in references])
     found = {}
-    for corpus in np.unique(corpora):
-        own = corpora == corpus
-        found[str(corpus)] = {
+    for corpus, kind in itertools.product(np.unique(corpora), dict.fromkeys(kinds)):
+        own = (corpora == corpus) & (kinds == kind)
+        found[f"{corpus}, {kind}"] = {
             "clips": int(own.sum()),
             "speakers": len(np.unique(speakers[own])),
             "sentences": len(np.unique(texts[own])),
+            "heard_seconds": float(seconds[own].mean()),
             "attention": {"1": _health(experiment, list(itertools.compress(said, own)), speakers[own])},
         }
         for system, values in figures.items():
             mine = {figure: each[own] for figure, each in values.items()}
-            found[str(corpus)][system] = _summary(mine, speakers[own], words[own])
+            found[f"{corpus}, {kind}"][system] = _summary(mine, speakers[own], words[own])
     return found
 
 
@@ -448,7 +464,10 @@ def _protocol(experiment: Experiment, texts) -> str:
     number = len(np.unique(texts))
     voice = "a table of the voices in training"
     if experiment.heard_by != TABLE:
-        voice = f"heard by {experiment.heard_by} in another clip of the speaker"
+        voice = (
+            f"heard by {experiment.heard_by}, those learnt in {KNOWN_CLIPS} clips that were learnt from, the others in "
+            "another clip of the speaker"
+        )
     return f"{number} sentences that nobody learnt from, voices: {voice}"
 
 
@@ -531,8 +550,8 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
     used.append(("vocoder", results["vocoder"]))
     used.append(("speed", f"{results['real_time_factor']:.2f} of its length, {results['batch_size']} texts at once"))
     copying = (
-        f"Each speaker held out says {config.copies} sentences that nobody learnt, in the voice of one own clip after "
-        "another. Kin are the voices that are clear, or those that are not, as it is."
+        f"Each speaker held out says {config.copies} sentences that nobody learnt, heard in one own clip after "
+        "another, or in as many as last so long. Kin are the voices that are clear, or those that are not, as it is."
     )
     intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
     compared = [report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots]

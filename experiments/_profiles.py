@@ -40,8 +40,8 @@ class Profiles:
         Args:
           systems: of each, B clips by the same speakers, as paths or as samples at the rate of the corpora.
           speakers: of each clip [B].
-          hidden: clips of the corpora that tell nothing of its speaker, such as the one itself and the one in which
-            its voice was heard [B, n] int.
+          hidden: for each clip (B) those of the corpora that tell nothing of its speaker, such as the one itself and
+            those in which its voice was heard.
 
         Returns:
           For each system "similarity" [B], a cosine; "closest" [B], whether nobody else in the corpora is nearer, and

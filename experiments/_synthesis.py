@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 TABLE = "table"  # voices are those of the training speakers, by number
-TIMBRE_CLIPS = 4  # of a speaker, of which a bundle knows the timbre
+KNOWN_CLIPS = 4  # of a speaker who was learnt from, in which the voice is heard
 GRAIN = 16  # symbols, or frames: texts and recordings are padded to its multiples
 
 
@@ -76,6 +76,7 @@ class JudgeConfig:
       encoder: name or folder of the speaker bundle that compares the voices.
       clips: of each corpus, of voices in training, and as many of those held out; the speakers take turns.
       copies: sentences that each voice held out says, whoever said them, to see how well voices are copied.
+      heard_seconds: how long such a voice is heard, at least; it is judged by each of these. 0 is a single clip.
       lengths: how many of their sentences are joined to one text, to see how far attention holds.
       expected: what the recogniser takes to be likely: "texts", those of the corpora, or "english".
       profile: clips of a speaker by which the voice is known.
@@ -86,6 +87,7 @@ class JudgeConfig:
     encoder: str = "voice"
     clips: int = 50
     copies: int = 12
+    heard_seconds: tuple[float, ...] = (0.0, 5.0)
     lengths: tuple[int, ...] = (1, 2, 4, 8)
     expected: str = "texts"
     profile: int = 8
@@ -220,14 +222,9 @@ class Experiment:
             raise ConfigError("a bundle speaks in voices that are heard: train with --config.voices=speaker")
         results = _run.judged(workdir)
         task, variables, _ = self.fit(workdir / "train")
-        encoder, heard = bundles.load(self.heard_by), self.clarified(self.voices(workdir / "train"))
         train = self.train[self.speeds[self.train] == 1]
-        names, voices = metrics.mean_by_speaker(heard[train], self.speakers[train])
-        some = np.concatenate([train[self.speakers[train] == name][:TIMBRE_CLIPS] for name in names])
-        timbre = self.timbre(task, variables, some, heard)
-        spectra, colours = (
-            metrics.mean_by_speaker(timbre[name], self.speakers[some])[1] for name in ("spectrum", "colour")
-        )
+        names = np.unique(self.speakers[train])
+        heard = self.heard(workdir / "train", task, variables, list(map(self.known, names)))
         rows = [self.clips.rows[index] for index in train]
         sexes = {row["speaker"]: row["labels"].get("sex", UNKNOWN) for row in rows}
         bundle = bundles.Talker(
@@ -237,14 +234,14 @@ class Experiment:
             {"params": variables["params"]},
             task.mean,
             task.std,
-            voices=voices / np.linalg.norm(voices, axis=1, keepdims=True),
-            spectra=spectra,
-            colours=colours,
+            voices=heard["voice"],
+            spectra=heard["spectrum"],
+            colours=heard["colour"],
             names=tuple(names.tolist()),
             sexes=tuple("" if sexes[name] == UNKNOWN else sexes[name] for name in names),
             table=self.table,
             encoder=self.heard_by,
-            encoder_fingerprint=encoder.fingerprint,
+            encoder_fingerprint=bundles.load(self.heard_by).fingerprint,
             max_seconds=self.config.task.max_seconds,
             source_mfcc=self.config.task.source_mfcc,
             sources=task.sources,
@@ -306,13 +303,28 @@ class Experiment:
                 np.save(file, heard)
         return np.load(path)
 
-    def heard(self, workdir: pathlib.Path, task: Synthesis, variables, references) -> dict[str, np.ndarray]:
-        """The voices that are in some clips: "voice" [B, …] and, unless it is a number, what `timbre` finds."""
+    def heard(
+        self, workdir: pathlib.Path, task: Synthesis, variables, references: Sequence[np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Voices that are each heard in some clips, as `Talker.voice` joins them.
+
+        Args:
+          workdir: of the training.
+          task: what was trained.
+          variables: the same.
+          references: clips of each voice (B).
+
+        Returns:
+          "voice" [B, …] and, unless it is a number, what `timbre` finds.
+        """
         voices = self.voices(workdir)
         if self.heard_by == TABLE:
-            return {"voice": voices[references]}
-        voices = self.clarified(voices)
-        return {"voice": voices[references]} | self.timbre(task, variables, references, voices)
+            return {"voice": voices[[own[0] for own in references]]}
+        clips, voices = np.unique(np.concatenate(references)), self.clarified(voices)
+        found = {"voice": voices[clips]} | self.timbre(task, variables, clips, voices)
+        places = [np.searchsorted(clips, own) for own in references]
+        found = {name: np.stack([values[own].mean(axis=0) for own in places]) for name, values in found.items()}
+        return found | {"voice": found["voice"] / np.linalg.norm(found["voice"], axis=1, keepdims=True)}
 
     def clarified(self, voices: np.ndarray) -> np.ndarray:
         """The voice of each clip [clips, E] as it is spoken in, near to the voices that are clear."""
@@ -331,23 +343,35 @@ class Experiment:
             found.append(jax.device_get(find(variables, batch)))
         return {name: np.concatenate([one[name] for one in found])[: len(clips)] for name in found[0]}
 
-    def copies(self) -> tuple[np.ndarray, np.ndarray]:
-        """Clips [B] of which the voices, all held out, are copied, and what is said in them [B]: `judge.copies` each.
+    def copies(self, seconds: float) -> tuple[list[np.ndarray], np.ndarray]:
+        """Clips in which the voices held out are heard (B), and what is said in them [B]: `judge.copies` each.
 
         Speakers of a single clip are left out, since nothing else tells how they sound.
+
+        Args:
+          seconds: of the clips of a voice, one clip at least and one less than there are.
         """
-        rng, clips, said = np.random.default_rng(self.config.seed), [], []
+        rng, references, said = np.random.default_rng(self.config.seed), [], []
         judged = np.concatenate([self.test_seen, self.test_unseen])
         sentences = self.texts[judged[np.unique(self.words[judged], return_index=True)[1]]]
+        lengths = np.array([row["seconds"] for row in self.clips.rows])
         for speaker in np.unique(self.speakers[self.strangers]):
             own = rng.permutation(self.strangers[self.speakers[self.strangers] == speaker])
             if len(own) > 1:
-                said += rng.permutation(sentences)[: self.config.judge.copies].tolist()
-                clips += np.resize(own, len(said) - len(clips)).tolist()
-        return np.array(clips, int), np.array(said)
+                chosen = rng.permutation(sentences)[: self.config.judge.copies].tolist()
+                for turn in range(len(chosen)):
+                    clips = np.roll(own, -turn)[:-1]
+                    heard = np.searchsorted(np.cumsum(lengths[clips]), seconds) + 1
+                    references.append(clips[:heard])
+                said += chosen
+        return references, np.array(said)
+
+    def known(self, speaker: str) -> np.ndarray:
+        """The clips in which a bundle hears the voice of a speaker who is learnt from [at most `KNOWN_CLIPS`]."""
+        return self.train[(self.speakers[self.train] == speaker) & (self.speeds[self.train] == 1)][:KNOWN_CLIPS]
 
     def references(self) -> np.ndarray:
-        """For each clip that is judged, the one in which its voice is heard [clips] int: another of its speaker."""
+        """For each clip another one of its speaker, in which the voice is heard [clips] int."""
         chosen = np.arange(len(self.clips))
         for speaker in np.unique(self.speakers):
             own = np.flatnonzero(self.speakers == speaker)
@@ -384,8 +408,9 @@ class Experiment:
         self.train = good[~unseen[good] & ~held_out[good]]
         # Played at another speed, a clip is learnt from, but tells nobody how people speak.
         self.natural = good = good[self.speeds[good] == 1]
-        self.validation = good[~unseen[good] & held_out[good] & ~judged[good]]
-        self.test_seen = good[~unseen[good] & judged[good]]
+        seen = good[np.isin(self.speakers[good], self.speakers[self.train])]
+        self.validation = seen[held_out[seen] & ~judged[seen]]
+        self.test_seen = seen[judged[seen]]
         self.strangers = good[unseen[good]]
         self.test_unseen = good[unseen[good] & held_out[good]]  # nobody watches the training by a held-out voice
         if not len(self.train):
@@ -445,10 +470,10 @@ def _beside(one: dict, name: str, form: str, other: str = "original") -> str:
 
 def _copied_row(corpus: str, one: dict) -> str:
     """A line of the model card: how near copied voices come, and in brackets the clips they were heard in."""
-    said = f"{one['clips']} of {one['speakers']}"
+    said, heard = f"{one['clips']} of {one['speakers']}", f"{one['heard_seconds']:.1f} s"
     near = (_beside(one, "similarity", ".2f"), _beside(one, "closest", ".0%"), _beside(one, "closest_kin", ".0%"))
     words = format(one["generated"]["word_error"], ".0%") if "word_error" in one["generated"] else "–"
-    return f"| {' | '.join((corpus, said, *near, words))} |"
+    return f"| {' | '.join((corpus, heard, said, *near, words))} |"
 
 
 def _row(side: str, one: dict) -> str:

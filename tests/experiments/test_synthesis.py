@@ -169,7 +169,8 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
     config.voices, config.hold_out_texts, config.stages = "voice", 0.67, Stages((1,), (2,))
     config.speech, config.vocoder, config.clear = 0.5, "sound", folder.name
-    config.judge = JudgeConfig(clips=3, copies=2, lengths=(1, 2), profile=9, batch_size=2, examples=1)
+    config.judge = JudgeConfig(clips=3, copies=2, heard_seconds=(0.0, 1.0), lengths=(1, 2), profile=9)
+    config.judge.batch_size, config.judge.examples = 2, 1
     synthesis.evaluate(config, folder, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert "sentences that nobody learnt from, voices: heard by voice" in results["protocol"]
@@ -202,12 +203,16 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
             assert health["words"] == sum(map(len, true)) or length != "1"
         assert 0 <= found["revoiced"]["stop_failures"] <= 1
     assert set(results["seen"]["attention"]) == {"1", "2"}
-    ((corpus, copied),) = results["copied"].items()
-    references, _ = experiment.copies()
-    assert (corpus, copied["clips"], copied["speakers"]) == (folder.name, len(references), len(references) // 2)
-    assert copied["original"]["closest"] == 1
-    assert copied["generated"]["closest"] == pytest.approx(np.mean(experiment.speakers[references] == "s4"))
-    assert 0 < copied["generated"]["word_error"] <= 2
+    for seconds, (name, copied) in zip((0.0, 1.0), results["copied"].items(), strict=True):
+        references, _ = experiment.copies(seconds)
+        assert name == f"{folder.name}, {'1 s' if seconds else 'a clip'}"
+        assert (copied["clips"], copied["speakers"]) == (len(references), len(references) // 2)
+        lengths = [sum(experiment.clips.rows[i]["seconds"] for i in own) for own in references]
+        assert copied["heard_seconds"] == pytest.approx(np.mean(lengths))
+        assert copied["original"]["closest"] == 1
+        heard = [experiment.speakers[own[0]] == "s4" for own in references]
+        assert copied["generated"]["closest"] == pytest.approx(np.mean(heard))
+        assert 0 < copied["generated"]["word_error"] <= 2
     assert "synthetic speech" in soundfile.SoundFile(tmp_path / "evaluate/examples/seen-0-copied.flac").comment
     assert "seen voices: 3 clips of" in capsys.readouterr().out
     for name in (
@@ -231,7 +236,7 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     path, experiment = tmp_path / "ship/synthesis", Experiment(config, folder)
     card = (path / "README.md").read_text()
     assert "| seen | 3 of " in card
-    assert f"| {folder.name} | 2 of 1 | " in card
+    assert f"| {folder.name}, a clip | 0.6 s | 2 of 1 | " in card
     assert "{" not in card
     talker = bundles.folder.load(path)
     assert list(talker.names) == sorted(set(experiment.speakers[experiment.train]))
@@ -276,15 +281,51 @@ def test_voices_held_out_copy_what_nobody_learnt(folder, config):
     """Each says as many sentences, in its own clips by turns."""
     config.voices, config.hold_out_texts, config.judge.copies = "voice", 0.67, 3
     experiment = Experiment(config, folder)
-    references, texts = experiment.copies()
-    (speaker,) = set(experiment.speakers[references])
-    own = np.flatnonzero(experiment.speakers == speaker)
+    references, texts = experiment.copies(0)
+    (speaker,) = set(experiment.speakers[np.concatenate(references)])
+    own = np.setdiff1d(np.flatnonzero(experiment.speakers == speaker), list(experiment.problems))
     assert len(texts) == len(references) == len(set(texts)) == 3
-    assert len(set(references)) == min(3, len(np.setdiff1d(own, list(experiment.problems))))
+    assert list(map(len, references)) == [1, 1, 1]
+    assert len(set(np.concatenate(references))) == min(3, len(own))
+    longer, same = experiment.copies(1)
+    assert same.tolist() == texts.tolist()
+    for heard, first in zip(longer, references, strict=True):
+        lengths = [experiment.clips.rows[i]["seconds"] for i in heard]
+        assert sum(lengths[:-1]) < 1 <= sum(lengths)
+        assert heard[0] == first[0]
+        assert len(set(heard)) == len(heard) > 1
+    assert {len(heard) for heard in experiment.copies(60)[0]} == {len(own) - 1}
     assert not set(texts) & set(experiment.texts[experiment.train])
     assert speaker not in experiment.speakers[experiment.train]
     config.voices = "table"
-    assert len(Experiment(config, folder).copies()[0]) == 0
+    assert Experiment(config, folder).copies(0)[0] == []
+
+
+def test_learnt_voices_are_heard_in_what_was_learnt(folder, config):
+    """Others in another clip; whoever is not learnt from is not judged as one who is."""
+    config.voices, config.hold_out_texts = "voice", 0.67
+    experiment = Experiment(config, folder)
+    index = np.concatenate([experiment.test_seen, experiment.test_unseen])
+    for i, heard in zip(index, _judgement._references(experiment, index), strict=True):
+        assert set(experiment.speakers[heard]) == {experiment.speakers[i]}
+        assert i not in heard
+        assert len(heard) == 1 if i in experiment.test_unseen else set(heard) <= set(experiment.train)
+    lost = experiment.speakers[experiment.test_seen[0]]
+    experiment.problems |= dict.fromkeys(np.intersect1d(experiment.train, np.flatnonzero(experiment.speakers == lost)))
+    experiment._split()
+    assert lost not in experiment.speakers[np.concatenate([experiment.test_seen, experiment.validation])]
+
+
+def test_voices_heard_in_several_clips(folder, config, tmp_path, monkeypatch):
+    """They are what the clips have in common."""
+    monkeypatch.setattr(bundles, "load", lambda name: Ear())
+    config.voices = "voice"
+    experiment = Experiment(config, folder)
+    task, variables, _ = untrained(experiment, tmp_path)
+    one, other, both = (experiment.heard(tmp_path, task, variables, [np.array(clips)]) for clips in ([0], [1], [1, 0]))
+    for name in ("spectrum", "colour"):
+        np.testing.assert_allclose(both[name], (one[name] + other[name]) / 2, atol=1e-3)
+    np.testing.assert_allclose(both["voice"], (one["voice"] + other["voice"]) / 2**0.5, atol=1e-6)
 
 
 def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
