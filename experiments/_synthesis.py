@@ -30,7 +30,7 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 TABLE = "table"  # voices are those of the training speakers, by number
-KNOWN_CLIPS = 4  # of a speaker who was learnt from, in which the voice is heard
+KNOWN_CLIPS = 6  # of a speaker who was learnt from, in which the voice is heard
 GRAIN = 16  # symbols, or frames: texts and recordings are padded to its multiples
 
 
