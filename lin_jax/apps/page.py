@@ -159,7 +159,7 @@ def _speak_tab(model, folder):
                         said = _recorder("What to say again")
                         modes.append((gr.Button("Say it again", variant="primary"), revoice, said))
             name = gr.Dropdown(names, value=bundle.names[0], label="In which voice")
-            reference = _recorder("Or in the voice of this recording")
+            reference = _recorder("Or in the voice of this recording, best of five seconds or more")
             speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
             gr.HTML(_RIGHTS)
         made = _made("Synthetic speech", hint)

@@ -31,7 +31,8 @@ def _voice_arguments(parser):
         nargs="+",
         action="extend",
         metavar="FILE|DIR|NAME",
-        help="recordings of who should speak, averaged if several, or a name of `lin voices` (default: the first)",
+        help="recordings of who should speak, averaged if several, best of five seconds or more in all, or a name of "
+        "`lin voices` (default: the first)",
     )
     parser.add_argument("--repair-voice", action="store_true", help="restore these recordings before they are heard")
     parser.add_argument("--speed", type=float, default=1.0, metavar="0.5..2", help="the pitch stays (default: 1)")
