@@ -399,10 +399,10 @@ def _copied(experiment: Experiment, profiles: Profiles, trained, task, variables
             "sentences": len(np.unique(texts[own])),
             "heard_seconds": float(seconds[own].mean()),
             "attention": {"1": _health(experiment, list(itertools.compress(said, own)), speakers[own])},
+        } | {
+            system: _summary({figure: each[own] for figure, each in values.items()}, speakers[own], words[own])
+            for system, values in figures.items()
         }
-        for system, values in figures.items():
-            mine = {figure: each[own] for figure, each in values.items()}
-            found[f"{corpus}, {kind}"][system] = _summary(mine, speakers[own], words[own])
     return found
 
 

@@ -222,10 +222,9 @@ class Experiment:
             raise ConfigError("a bundle speaks in voices that are heard: train with --config.voices=speaker")
         results = _run.judged(workdir)
         task, variables, _ = self.fit(workdir / "train")
-        train = self.train[self.speeds[self.train] == 1]
-        names = np.unique(self.speakers[train])
+        names = np.unique(self.speakers[self.learnt])
         heard = self.heard(workdir / "train", task, variables, list(map(self.known, names)))
-        rows = [self.clips.rows[index] for index in train]
+        rows = [self.clips.rows[index] for index in self.learnt]
         sexes = {row["speaker"]: row["labels"].get("sex", UNKNOWN) for row in rows}
         bundle = bundles.Talker(
             "synthesis",
@@ -368,7 +367,7 @@ class Experiment:
 
     def known(self, speaker: str) -> np.ndarray:
         """The clips in which a bundle hears the voice of a speaker who is learnt from [at most `KNOWN_CLIPS`]."""
-        return self.train[(self.speakers[self.train] == speaker) & (self.speeds[self.train] == 1)][:KNOWN_CLIPS]
+        return self.learnt[self.speakers[self.learnt] == speaker][:KNOWN_CLIPS]
 
     def references(self) -> np.ndarray:
         """For each clip another one of its speaker, in which the voice is heard [clips] int."""
@@ -408,7 +407,8 @@ class Experiment:
         self.train = good[~unseen[good] & ~held_out[good]]
         # Played at another speed, a clip is learnt from, but tells nobody how people speak.
         self.natural = good = good[self.speeds[good] == 1]
-        seen = good[np.isin(self.speakers[good], self.speakers[self.train])]
+        self.learnt = self.train[self.speeds[self.train] == 1]
+        seen = good[np.isin(self.speakers[good], self.speakers[self.learnt])]
         self.validation = seen[held_out[seen] & ~judged[seen]]
         self.test_seen = seen[judged[seen]]
         self.strangers = good[unseen[good]]
@@ -421,7 +421,7 @@ class Experiment:
             raise ConfigError(f"clear {config.clear}: no corpus is named {unknown.pop()}; choose from {there}")
         if not 0 <= config.clarity <= 1:
             raise ConfigError(f"clarity {config.clarity:g}: a cosine; choose one from 0 to 1")
-        self.clear = self.train[np.isin(corpora[self.train], named) & (self.speeds[self.train] == 1)]
+        self.clear = self.learnt[np.isin(corpora[self.learnt], named)]
 
     def _validation_batches(self, voices: np.ndarray) -> Iterator[dict]:
         """The same clips every time, from their texts and, where that is learnt, from recordings."""
