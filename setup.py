@@ -33,7 +33,11 @@ EXTRAS = {
         "espeakng-loader>=0.2.4",  # GPL-3, for phonemes and the synthetic corpus: optional, never bundled
         "num2words>=0.5.14",  # numbers in a text
     ],
-    "eval": ["librosa>=0.11", "scikit-learn>=1.5", "pystoi>=0.4.1"],  # independent references of tests and benchmarks
+    "eval": [
+        "librosa>=0.11",
+        "scikit-learn>=1.5",
+        "pystoi>=0.4.1",
+    ],  # independent references of tests and benchmarks
     "serve": [  # the page and the HTTP API of `lin serve`
         "fastapi>=0.165",
         "uvicorn>=0.54",
@@ -66,7 +70,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
-    package_data={"lin_jax": ["pretrained/*/*", "pretrained/*/beside/*"], "experiments": ["*_card.md"]},
+    package_data={
+        "lin_jax": ["pretrained/*/*", "pretrained/*/beside/*"],
+        "experiments": ["*_card.md"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["lin = lin_jax.apps.cli:main"]},

@@ -34,61 +34,118 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     ravdess = _command(commands, "ravdess", "RAVDESS: emotional speech and song of 24 actors")
     ravdess.add_argument(
-        "--download", action="store_true", help="fetch the speech recordings (208 MB) to --audio-dir first"
+        "--download",
+        action="store_true",
+        help="fetch the speech recordings (208 MB) to --audio-dir first",
     )
     ravdess.add_argument("--channel", choices=("speech", "song", "all"), default="speech")
 
-    librispeech = _command(commands, "librispeech", "LibriSpeech: audio books read by 2,484 readers of known sex")
-    librispeech.add_argument("--download", action="store_true", help="fetch the --subset to --audio-dir first")
+    librispeech = _command(
+        commands, "librispeech", "LibriSpeech: audio books read by 2,484 readers of known sex"
+    )
     librispeech.add_argument(
-        "--subset", nargs="+", metavar="NAME", help="such as train-clean-100 (6.3 GB); default: all that are there"
+        "--download", action="store_true", help="fetch the --subset to --audio-dir first"
+    )
+    librispeech.add_argument(
+        "--subset",
+        nargs="+",
+        metavar="NAME",
+        help="such as train-clean-100 (6.3 GB); default: all that are there",
     )
 
-    _command(commands, "libritts", "LibriTTS: 585 hours of audio books in sentences, with their texts")
+    _command(
+        commands, "libritts", "LibriTTS: 585 hours of audio books in sentences, with their texts"
+    )
     _command(commands, "ljspeech", "LJSpeech: a day of audio books by one reader, in sentences")
 
     vctk = _command(commands, "vctk", "VCTK 0.80 or 0.92: 110 speakers of English in many accents")
-    vctk.add_argument("--download", action="store_true", help="fetch version 0.92 (11.7 GB) to --audio-dir first")
+    vctk.add_argument(
+        "--download", action="store_true", help="fetch version 0.92 (11.7 GB) to --audio-dir first"
+    )
 
-    _command(commands, "kaldi", "a Kaldi data folder: wav.scp, utt2spk, and if there text, spk2gender, spk2age")
-    _command(commands, "folder", "any recordings with one folder for each speaker: AUDIO_DIR/SPEAKER/….wav")
+    _command(
+        commands,
+        "kaldi",
+        "a Kaldi data folder: wav.scp, utt2spk, and if there text, spk2gender, spk2age",
+    )
+    _command(
+        commands,
+        "folder",
+        "any recordings with one folder for each speaker: AUDIO_DIR/SPEAKER/….wav",
+    )
 
-    table = _command(commands, "table", "recordings listed in a CSV or TSV table: path, speaker, text and labels")
-    table.add_argument("--table", type=Path, metavar="FILE", help="the table, if not AUDIO_DIR/table.csv or table.tsv")
+    table = _command(
+        commands, "table", "recordings listed in a CSV or TSV table: path, speaker, text and labels"
+    )
+    table.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="the table, if not AUDIO_DIR/table.csv or table.tsv",
+    )
 
     synthetic = _command(
-        commands, "synthetic", "sentences spoken by espeak-ng, made in --audio-dir unless they are there"
+        commands,
+        "synthetic",
+        "sentences spoken by espeak-ng, made in --audio-dir unless they are there",
     )
     synthetic.add_argument(
-        "--speakers", type=int, default=8, metavar="N", help="voices, half of them female (default 8)"
+        "--speakers",
+        type=int,
+        default=8,
+        metavar="N",
+        help="voices, half of them female (default 8)",
     )
     synthetic.add_argument(
-        "--clips", type=int, default=6, metavar="N", help="clips for each voice and style (default 6)"
+        "--clips",
+        type=int,
+        default=6,
+        metavar="N",
+        help="clips for each voice and style (default 6)",
     )
     synthetic.add_argument("--seed", type=int, default=0, metavar="N")
     synthetic.add_argument(
-        "--styles", nargs="+", metavar="NAME", help="of calm, happy, sad and angry (default all): how each voice speaks"
+        "--styles",
+        nargs="+",
+        metavar="NAME",
+        help="of calm, happy, sad and angry (default all): how each voice speaks",
     )
     synthetic.add_argument(
-        "--drawn", action="store_true", help="voices that are drawn, as many as one likes, not those of espeak-ng"
+        "--drawn",
+        action="store_true",
+        help="voices that are drawn, as many as one likes, not those of espeak-ng",
     )
     synthetic.add_argument(
-        "--chorus", type=int, default=0, metavar="N", help="N voices say the same, the next N others (default 0: all)"
+        "--chorus",
+        type=int,
+        default=0,
+        metavar="N",
+        help="N voices say the same, the next N others (default 0: all)",
     )
     synthetic.add_argument("--language", default="en", metavar="CODE", help="en (default) or ru")
     synthetic.add_argument(
-        "--texts", type=Path, metavar="FILE", help="what to say first, one sentence a line; more are made if need be"
+        "--texts",
+        type=Path,
+        metavar="FILE",
+        help="what to say first, one sentence a line; more are made if need be",
     )
 
-    noise = _command(commands, "noise", "sounds in which nobody speaks: any recordings, or generated ones")
-    noise.add_argument("--generate", type=int, metavar="N", help="make N sounds in AUDIO_DIR/generated first")
+    noise = _command(
+        commands, "noise", "sounds in which nobody speaks: any recordings, or generated ones"
+    )
+    noise.add_argument(
+        "--generate", type=int, metavar="N", help="make N sounds in AUDIO_DIR/generated first"
+    )
     return parser.parse_args(arguments)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare what the command line asks for; returns the exit code."""
     options = vars(args)
-    chosen = {field.name: options[f"frontend.{field.name}"] for field in dataclasses.fields(FrontendConfig)}
+    chosen = {
+        field.name: options[f"frontend.{field.name}"]
+        for field in dataclasses.fields(FrontendConfig)
+    }
     frontend = FrontendConfig(**chosen)
     audio_options = {}
     if args.corpus == "ravdess":
@@ -112,7 +169,11 @@ def run(args: argparse.Namespace) -> int:
     elif args.corpus == "synthetic":
         from data_pipelines.corpora import synthetic
 
-        texts = [line for _, line in corpora.read_lines(args.texts, "check --texts")] if args.texts else ()
+        texts = (
+            [line for _, line in corpora.read_lines(args.texts, "check --texts")]
+            if args.texts
+            else ()
+        )
         synthetic.generate(
             args.audio_dir,
             speakers=args.speakers,
@@ -128,10 +189,16 @@ def run(args: argparse.Namespace) -> int:
         from data_pipelines.corpora import noise
 
         noise.generate(args.audio_dir, args.generate)
-    utterances = corpora.at_speeds(corpora.load(args.corpus, args.audio_dir, **audio_options), args.speeds)
-    report = features.prepare(utterances, args.out, frontend, store=args.store, workers=args.workers)
+    utterances = corpora.at_speeds(
+        corpora.load(args.corpus, args.audio_dir, **audio_options), args.speeds
+    )
+    report = features.prepare(
+        utterances, args.out, frontend, store=args.store, workers=args.workers
+    )
     skipped = {path for path, _ in report.skipped}
-    speakers = len({utterance.speaker for utterance in utterances if str(utterance.path) not in skipped})
+    speakers = len(
+        {utterance.speaker for utterance in utterances if str(utterance.path) not in skipped}
+    )
     print(
         f"{report.written} clips ({report.audio_seconds / 60:.1f} min, {speakers} speakers) are in {args.out}, "
         f"made in {report.seconds:.1f} s; {len(report.skipped)} skipped"
@@ -141,7 +208,10 @@ def run(args: argparse.Namespace) -> int:
     for _, reason in report.skipped[:SHOWN]:
         print(f"skipped {reason}", file=sys.stderr)
     if len(report.skipped) > SHOWN:
-        print(f"… and {len(report.skipped) - SHOWN} more: see {args.out / 'report.json'}", file=sys.stderr)
+        print(
+            f"… and {len(report.skipped) - SHOWN} more: see {args.out / 'report.json'}",
+            file=sys.stderr,
+        )
     return 1 if report.skipped else 0
 
 
@@ -152,7 +222,9 @@ def _remarks(utterances: list[Utterance]) -> Iterator[str]:
         yield f"one speaker only, {speakers.pop()}: none is left to judge on; if there are more, check --audio-dir"
         return
     for name in utterances[0].labels:
-        without = sorted({utterance.speaker for utterance in utterances if utterance.labels[name] == UNKNOWN})
+        without = sorted(
+            {utterance.speaker for utterance in utterances if utterance.labels[name] == UNKNOWN}
+        )
         if without:
             named = ", ".join(without[:SHOWN]) + ("…" if len(without) > SHOWN else "")
             yield f"{name} is unknown for {len(without)} of {len(speakers)} speakers: {named}"
@@ -160,8 +232,12 @@ def _remarks(utterances: list[Utterance]) -> Iterator[str]:
 
 def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=what, description=what, epilog=EPILOG)
-    parser.add_argument("--audio-dir", type=Path, required=True, metavar="FOLDER", help="the corpus")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the feature set goes")
+    parser.add_argument(
+        "--audio-dir", type=Path, required=True, metavar="FOLDER", help="the corpus"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the feature set goes"
+    )
     parser.add_argument(
         "--store",
         choices=features.STORES,
@@ -176,7 +252,9 @@ def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
         metavar="FACTOR",
         help="play each recording at these besides, pitch and all, as those of further speakers (such as 0.87 1.15)",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each core)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="threads (default: one for each core)"
+    )
     group = parser.add_argument_group("front end")
     hints = typing.get_type_hints(FrontendConfig)
     for field in dataclasses.fields(FrontendConfig):
@@ -202,7 +280,8 @@ def _reader(hint):
 
 
 if __name__ == "__main__":
-    # Imports make many objects and few cycles: looking for them, then and at the end, took a tenth of a short run.
+    # Imports make many objects and few cycles: looking for them, then and at the end, took a tenth
+    # of a short run.
     gc.set_threshold(100_000)
     code = main()
     gc.freeze()

@@ -1,8 +1,9 @@
 """Speak lines with espeak-ng through ctypes, run as a script: a fresh process is what makes its sound repeatable.
 
-Reads JSON lines from standard input, each {"path", "text", "voice", "rate", "pitch", "range", "gain_db"}, and writes a
-16-bit mono WAV for each. The first may have "variant", the text of a variant file: it is what the voice LANGUAGE+drawn
-sounds like. It imports little, so that a process starts in a tenth of a second.
+Reads JSON lines from standard input, each {"path", "text", "voice", "rate", "pitch", "range",
+"gain_db"}, and writes a 16-bit mono WAV for each. The first may have "variant", the text of a
+variant file: it is what the voice LANGUAGE+drawn sounds like. It imports little, so that a process
+starts in a tenth of a second.
 """
 
 import ctypes
@@ -19,7 +20,9 @@ from lin_jax import espeak
 
 CHARACTERS = 1  # espeak-ng's POS_CHARACTER
 PARAMETERS = {"rate": 1, "pitch": 3, "range": 4}
-CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
 
 
 def main() -> None:

@@ -31,23 +31,33 @@ class FeatureSet:
     """The clips of a prepared corpus, by index.
 
     Attributes:
-      folder: where it lies.
-      frontend: the front end it was made with.
-      store: "features" or "waveform", which is also the key of each item.
-      rows: per clip a dict of id, path, speaker, text, labels, length and seconds.
-      stats: the content of stats.json.
-      lengths: [clips] int, frames or samples of each clip.
-      speakers: [clips] str; one who is played at another speed is another speaker.
-      people: [clips] str, who speaks at whatever speed: nobody may stand on two sides of a split.
-      speeds: [clips] at which each is played.
-      corpora: [clips] str, name of the folder that each clip comes from.
+        folder: where it lies.
+        frontend: the front end it was made with.
+        store: "features" or "waveform", which is also the key of each item.
+        rows: per clip a dict of id, path, speaker, text, labels, length and seconds.
+        stats: the content of stats.json.
+        lengths: [clips] int, frames or samples of each clip.
+        speakers: [clips] str; one who is played at another speed is another speaker.
+        people: [clips] str, who speaks at whatever speed: nobody may stand on two sides of a split.
+        speeds: [clips] at which each is played.
+        corpora: [clips] str, name of the folder that each clip comes from.
     """
 
-    def __init__(self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict):
-        from data_pipelines import records  # here, not in a thread: importing TFDS while others import can break theirs
+    def __init__(
+        self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict
+    ):
+        from data_pipelines import (
+            records,
+        )  # here, not in a thread: importing TFDS while others import can break theirs
 
         self._read_records = records.read
-        self.folder, self.frontend, self.store, self.rows, self.stats = folder, frontend, store, rows, stats
+        self.folder, self.frontend, self.store, self.rows, self.stats = (
+            folder,
+            frontend,
+            store,
+            rows,
+            stats,
+        )
         self.lengths = np.array([row["length"] for row in rows], np.int32)
         self.speakers = np.array([row["speaker"] for row in rows])
         self.speeds = np.array([row.get("speed", 1.0) for row in rows])
@@ -68,29 +78,41 @@ class FeatureSet:
                 raise ValueError("another clip's record")
         except FeatureError:
             raise
-        except Exception as error:  # each layer below (Riegeli, ArrayRecord, protobuf, TFDS) has its own
-            raise FeatureError(f"{self.folder}: record {index} ({row['id']}) is corrupt: {REMAKE}") from error
+        except (
+            Exception
+        ) as error:  # each layer below (Riegeli, ArrayRecord, protobuf, TFDS) has its own
+            raise FeatureError(
+                f"{self.folder}: record {index} ({row['id']}) is corrupt: {REMAKE}"
+            ) from error
         if self.store == "waveform":
             value = value.astype(np.float32) * record["scale"]
         return {self.store: value}
 
-    def labels(self, name: str, names: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    def labels(
+        self, name: str, names: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
         """Number the values of a label.
 
         Args:
-          name: a label of the corpus, such as "emotion", or "speaker".
-          names: the classes in order; the values found, sorted, when None.
+            name: a label of the corpus, such as "emotion", or "speaker".
+            names: the classes in order; the values found, sorted, when None.
 
         Returns:
-          [clips] int32 class of each clip, and the classes.
+            [clips] int32 class of each clip, and the classes.
 
         Raises:
-          FeatureError: a label or a value that is not there.
+            FeatureError: a label or a value that is not there.
         """
         known = ["speaker", *self.rows[0]["labels"]]
         if name not in known:
-            raise FeatureError(f"{self.folder}: no label {name!r}: choose one of {', '.join(known)}")
-        values = self.speakers.tolist() if name == "speaker" else [row["labels"][name] for row in self.rows]
+            raise FeatureError(
+                f"{self.folder}: no label {name!r}: choose one of {', '.join(known)}"
+            )
+        values = (
+            self.speakers.tolist()
+            if name == "speaker"
+            else [row["labels"][name] for row in self.rows]
+        )
         names = tuple(sorted(set(values)) if names is None else names)
         if extra := sorted(set(values) - set(names)):
             raise FeatureError(
@@ -101,9 +123,15 @@ class FeatureSet:
 
     def with_label(self, name: str) -> "FeatureSet":
         """The clips of which a label is known; FeatureError if there are none."""
-        known = [index for index, row in enumerate(self.rows) if row["labels"].get(name, UNKNOWN) != UNKNOWN]
+        known = [
+            index
+            for index, row in enumerate(self.rows)
+            if row["labels"].get(name, UNKNOWN) != UNKNOWN
+        ]
         if not known:
-            raise FeatureError(f"{self.folder}: {name} is known of no clip: add a feature set that has it")
+            raise FeatureError(
+                f"{self.folder}: {name} is known of no clip: add a feature set that has it"
+            )
         return self if len(known) == len(self) else Subset(self, known)
 
     def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +204,9 @@ class Subset(FeatureSet):
 
     def __init__(self, whole: FeatureSet, indices: Sequence[int]):
         self._whole, self._indices = whole, np.asarray(indices)
-        super().__init__(whole.folder, whole.frontend, whole.store, [whole.rows[index] for index in indices], {})
+        super().__init__(
+            whole.folder, whole.frontend, whole.store, [whole.rows[index] for index in indices], {}
+        )
         self.corpora = whole.corpora[self._indices]
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
@@ -192,18 +222,23 @@ class Segments(FeatureSet):
     """Consecutive pieces of one length of the clips of a feature set, as clips of their own.
 
     Args:
-      whole: the feature set.
-      indices: clips to cut; one that is shorter than a piece gives none.
-      seconds: length of a piece.
-      most: pieces a clip gives at most, the first ones; all when None.
+        whole: the feature set.
+        indices: clips to cut; one that is shorter than a piece gives none.
+        seconds: length of a piece.
+        most: pieces a clip gives at most, the first ones; all when None.
 
     Raises:
-      FeatureError: no clip is that long.
+        FeatureError: no clip is that long.
     """
 
-    def __init__(self, whole: FeatureSet, indices: Sequence[int], seconds: float, most: int | None = None):
+    def __init__(
+        self, whole: FeatureSet, indices: Sequence[int], seconds: float, most: int | None = None
+    ):
         samples = round(seconds * whole.frontend.sample_rate)
-        self._whole, self._size = whole, samples if whole.store == "waveform" else whole.frontend.num_frames(samples)
+        self._whole, self._size = (
+            whole,
+            samples if whole.store == "waveform" else whole.frontend.num_frames(samples),
+        )
         self._places, rows = [], []
         for index in indices:
             row = whole.rows[index]
@@ -212,7 +247,9 @@ class Segments(FeatureSet):
                 name = f"{row['id']}@{piece * seconds:g}-{(piece + 1) * seconds:g}"
                 rows.append(row | {"id": name, "length": self._size, "seconds": seconds})
         if not rows:
-            raise FeatureError(f"{whole.folder}: no clip of {len(indices)} is {seconds:g} s long: cut shorter pieces")
+            raise FeatureError(
+                f"{whole.folder}: no clip of {len(indices)} is {seconds:g} s long: cut shorter pieces"
+            )
         super().__init__(whole.folder, whole.frontend, whole.store, rows, {})
         self.corpora = whole.corpora[[index for index, _ in self._places]]
 
@@ -222,17 +259,19 @@ class Segments(FeatureSet):
         return {self.store: self._whole[clip][self.store][start : start + self._size]}
 
 
-def open_features(folder: str | Path, frontend: FrontendConfig | None = None, store: str | None = None) -> FeatureSet:
+def open_features(
+    folder: str | Path, frontend: FrontendConfig | None = None, store: str | None = None
+) -> FeatureSet:
     """Open a prepared feature set, or several as one.
 
     Args:
-      folder: what `prepare` wrote; several, with commas between them, make a `JoinedSet`.
-      frontend: the front end the features must have been made with; any when None.
-      store: what it must hold; either when None.
+        folder: what `prepare` wrote; several, with commas between them, make a `JoinedSet`.
+        frontend: the front end the features must have been made with; any when None.
+        store: what it must hold; either when None.
 
     Raises:
-      FeatureError: not a feature set, broken, made with another front end (says which fields differ), or of another
-        store.
+        FeatureError: not a feature set, broken, made with another front end (says which fields
+            differ), or of another store.
     """
     folders = str(folder).split(",")
     if len(folders) > 1:
@@ -240,17 +279,28 @@ def open_features(folder: str | Path, frontend: FrontendConfig | None = None, st
     folder = Path(folder)
     head = read_head(folder)
     if head is None and folder.with_name(folder.name + ".partial").exists():
-        raise FeatureError(f"{folder}: not finished yet: run the command that prepares it again to go on")
+        raise FeatureError(
+            f"{folder}: not finished yet: run the command that prepares it again to go on"
+        )
     if head is None:
-        raise FeatureError(f"{folder}: no feature set: make one with `python -m data_pipelines CORPUS --out {folder}`")
+        raise FeatureError(
+            f"{folder}: no feature set: make one with `python -m data_pipelines CORPUS --out {folder}`"
+        )
     found = FrontendConfig.from_dict(head["frontend"])
     if frontend is not None:
         check_frontend(folder, found, frontend)
     if store not in (None, head["store"]):
-        raise FeatureError(f"{folder}: holds the {head['store']} store: prepare it with --store {store}")
+        raise FeatureError(
+            f"{folder}: holds the {head['store']} store: prepare it with --store {store}"
+        )
     with _reading(folder):
-        rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-        feature_set = FeatureSet(folder, found, head["store"], rows, read_json(folder / "stats.json"))
+        rows = [
+            json.loads(line)
+            for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
+        feature_set = FeatureSet(
+            folder, found, head["store"], rows, read_json(folder / "stats.json")
+        )
     feature_set._source  # noqa: B018  opened here, so that broken records show at once
     return feature_set
 
@@ -278,7 +328,9 @@ def check_frontend(folder: Path, found: FrontendConfig, asked: FrontendConfig) -
     if found.fingerprint() == asked.fingerprint():
         return
     here, there = found.to_dict(), asked.to_dict()
-    fields = ", ".join(f"{key} {here[key]} (asked: {there[key]})" for key in here if here[key] != there[key])
+    fields = ", ".join(
+        f"{key} {here[key]} (asked: {there[key]})" for key in here if here[key] != there[key]
+    )
     raise FeatureError(
         f"{folder}: made with another front end, {fields}: prepare the corpus again into another folder, "
         "or ask for this front end"
@@ -292,9 +344,15 @@ def check_head(folder: Path, wanted: dict) -> bool:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise FeatureError(f"{folder}: exists and is no feature set: choose another folder")
         return False
-    check_frontend(folder, FrontendConfig.from_dict(head["frontend"]), FrontendConfig.from_dict(wanted["frontend"]))
+    check_frontend(
+        folder,
+        FrontendConfig.from_dict(head["frontend"]),
+        FrontendConfig.from_dict(wanted["frontend"]),
+    )
     if head["store"] != wanted["store"]:
-        raise FeatureError(f"{folder}: holds the {head['store']} store, not {wanted['store']}: choose another folder")
+        raise FeatureError(
+            f"{folder}: holds the {head['store']} store, not {wanted['store']}: choose another folder"
+        )
     return head["corpus"] == wanted["corpus"]
 
 

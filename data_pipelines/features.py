@@ -1,9 +1,10 @@
 """From utterances to a feature set: extracted on all cores, resumed where it was stopped, what was skipped reported.
 
-N samples, T frames, D features. While it runs, `<out>.partial` holds shards of finished utterances, each written whole
-or not at all; `<out>` itself appears in one rename when everything is in it. Reading, resampling and the compiled front
-end release Python's lock, so threads use every core without the seconds that new processes would take to start; they
-read while the first thread imports JAX and TFDS, and compiles.
+N samples, T frames, D features. While it runs, `<out>.partial` holds shards of finished utterances,
+each written whole or not at all; `<out>` itself appears in one rename when everything is in it.
+Reading, resampling and the compiled front end release Python's lock, so threads use every core
+without the seconds that new processes would take to start; they read while the first thread imports
+JAX and TFDS, and compiles.
 """
 
 import collections
@@ -35,9 +36,13 @@ __all__ = ["Report", "open_features", "prepare"]
 
 STORES = ("features", "waveform")
 SHARD = 64  # utterances: the most that a kill can lose
-READ_AHEAD = 2**27  # bytes of recordings read before their features are asked for: they bridge imports and compilation
+READ_AHEAD = (
+    2**27
+)  # bytes of recordings read before their features are asked for: they bridge imports and compilation
 MOST_AHEAD = 512  # recordings, however small
-LONGEST = 600  # seconds: a recording beyond it is no utterance, and as one array would not fit in memory
+LONGEST = (
+    600  # seconds: a recording beyond it is no utterance, and as one array would not fit in memory
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,27 +66,27 @@ def prepare(
 ) -> Report:
     """Extract the features of a corpus into a feature set.
 
-    Run again after a stop, even a kill, it goes on from the last finished shard; run again when all is done, it returns
-    at once; run again when recordings came or changed, it makes the set anew. Recordings that cannot be used are
-    skipped and reported.
+    Run again after a stop, even a kill, it goes on from the last finished shard; run again when all
+    is done, it returns at once; run again when recordings came or changed, it makes the set anew.
+    Recordings that cannot be used are skipped and reported.
 
     Args:
-      utterances: what to extract, with distinct ids.
-      out: folder of the feature set, laid out as `data_pipelines.feature_set` says.
-      frontend: the front end.
-      store: "features", or "waveform" to keep what the front end hears, so that training can augment it: 16 bits a
-        sample relative to the clip's peak, which rounds at -98 dB of it.
-      workers: threads; as many as there are cores when None.
-      progress: show a progress bar on a terminal.
+        utterances: what to extract, with distinct ids.
+        out: folder of the feature set, laid out as `data_pipelines.feature_set` says.
+        frontend: the front end.
+        store: "features", or "waveform" to keep what the front end hears, so that training can
+            augment it: 16 bits a sample relative to the clip's peak, which rounds at -98 dB of it.
+        workers: threads; as many as there are cores when None.
+        progress: show a progress bar on a terminal.
 
     Returns:
-      The report, which is also in report.json.
+        The report, which is also in report.json.
 
     Raises:
-      FeatureError: `out` holds something else or features of another front end, no recording was usable, or the disk is
-        full (what was finished is kept).
-      ConfigError: an unknown store, no workers, or a front end that cannot work.
-      CorpusError: utterances that do not all have the same labels.
+        FeatureError: `out` holds something else or features of another front end, no recording was
+            usable, or the disk is full (what was finished is kept).
+        ConfigError: an unknown store, no workers, or a front end that cannot work.
+        CorpusError: utterances that do not all have the same labels.
     """
     started, out = time.perf_counter(), Path(out)
     if store not in STORES:
@@ -112,12 +117,18 @@ def prepare(
         )  # every thread has work, however large
         with ThreadPoolExecutor(workers) as pool:
             hearing = (
-                (functools.partial(_hear, frontend, utterance), min(max(sources[utterance.id][1], lightest), heaviest))
+                (
+                    functools.partial(_hear, frontend, utterance),
+                    min(max(sources[utterance.id][1], lightest), heaviest),
+                )
                 for utterance in waiting
             )
             heard = _in_order(pool, hearing, READ_AHEAD)
-            heard = itertools.chain(list(itertools.islice(heard, 1)), heard)  # asked for one, it reads ahead
-            # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one could break them.
+            heard = itertools.chain(
+                list(itertools.islice(heard, 1)), heard
+            )  # asked for one, it reads ahead
+            # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one
+            # could break them.
             features_for = compiled(frontend)
             importlib.import_module("data_pipelines.records")
             work = ((_extraction(store, features_for, result), 1) for result in heard)
@@ -167,7 +178,9 @@ def _hear(frontend: FrontendConfig, utterance: Utterance) -> dict:
     try:
         seconds = files.duration(utterance.path)
         if seconds > LONGEST:
-            raise AudioError(f"{utterance.path}: {seconds:.0f} s long, more than {LONGEST}: cut it into utterances")
+            raise AudioError(
+                f"{utterance.path}: {seconds:.0f} s long, more than {LONGEST}: cut it into utterances"
+            )
         waveform = files.load(utterance.path, frontend, speed=utterance.speed)
         waveform = waveform.copy()  # trimmed, it is a view that would keep the whole
         return {"id": utterance.id, "waveform": waveform}
@@ -193,7 +206,9 @@ def _extract(store: str, features_of: Callable, id: str, waveform: np.ndarray) -
     return result | {"data": features.astype(np.float32)}
 
 
-def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], most: int) -> Iterator:
+def _in_order(
+    pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], most: int
+) -> Iterator:
     """Results of tasks in their order; what it holds, done and to do, never weighs more than `most` together."""
     pending, held = collections.deque(), 0
     try:
@@ -214,7 +229,9 @@ def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], m
 def _bar(results: Iterable, total: int, done: int, progress: bool) -> Iterator:
     from tqdm import tqdm
 
-    with tqdm(results, "features", total, unit="clip", initial=done, disable=None if progress else True) as bar:
+    with tqdm(
+        results, "features", total, unit="clip", initial=done, disable=None if progress else True
+    ) as bar:
         yield from bar
 
 
@@ -225,7 +242,9 @@ def _digest(value) -> str:
 # The set: rows, records, statistics
 
 
-def _write_set(folder: Path, entries: dict, utterances: list[Utterance], head: dict, started: float) -> Report:
+def _write_set(
+    folder: Path, entries: dict, utterances: list[Utterance], head: dict, started: float
+) -> Report:
     """Write the set from the finished shards, whose `entries` say where each utterance's arrays are."""
     from data_pipelines import records
 
@@ -237,11 +256,17 @@ def _write_set(folder: Path, entries: dict, utterances: list[Utterance], head: d
             skipped.append([str(utterance.path), entry["reason"]])
             continue
         length = entry["samples" if store == "waveform" else "frames"]
-        facts = {"length": length, "frames": entry["frames"], "seconds": round(entry["samples"] / rate, 4)}
+        facts = {
+            "length": length,
+            "frames": entry["frames"],
+            "seconds": round(entry["samples"] / rate, 4),
+        }
         rows.append(vars(utterance) | {"path": str(utterance.path)} | facts)
     if not rows:
         reason = f"the first: {skipped[0][1]}" if skipped else "there were none"
-        raise FeatureError(f"no recording of {len(skipped)} could be used, so nothing is written; {reason}")
+        raise FeatureError(
+            f"no recording of {len(skipped)} could be used, so nothing is written; {reason}"
+        )
 
     moments = []
 
@@ -275,10 +300,15 @@ def _stats(rows: list[dict], moments: np.ndarray) -> dict:
     seconds = np.array([row["seconds"] for row in rows])
     return {
         "clips": len(rows),
-        "seconds": {name: round(float(getattr(seconds, name)()), 3) for name in ("sum", "min", "mean", "max")},
+        "seconds": {
+            name: round(float(getattr(seconds, name)()), 3)
+            for name in ("sum", "min", "mean", "max")
+        },
         "mean": mean.tolist(),
         "std": std.tolist(),
-        "labels": {name: _counts(row["labels"][name] for row in rows) for name in rows[0]["labels"]},
+        "labels": {
+            name: _counts(row["labels"][name] for row in rows) for name in rows[0]["labels"]
+        },
         "speakers": _counts(row["speaker"] for row in rows),
     }
 

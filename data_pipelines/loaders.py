@@ -26,13 +26,13 @@ class LoaderConfig:
     """How clips become batches.
 
     Attributes:
-      batch_size: clips in a batch over all processes together.
-      clips_per_speaker: K; a training batch holds K clips of each of batch_size / K speakers, who come equally often
-        however many clips they have. 0 draws from all clips alike.
-      crop_seconds: training clips are cut (at random) or padded to this length.
-      buckets: whole clips are padded to one of this many lengths, those with the least padding.
-      seed: of the order and the crops.
-      read_threads: more than two only pays where reading is slow.
+        batch_size: clips in a batch over all processes together.
+        clips_per_speaker: K; a training batch holds K clips of each of batch_size / K speakers, who
+            come equally often however many clips they have. 0 draws from all clips alike.
+        crop_seconds: training clips are cut (at random) or padded to this length.
+        buckets: whole clips are padded to one of this many lengths, those with the least padding.
+        seed: of the order and the crops.
+        read_threads: more than two only pays where reading is slow.
     """
 
     batch_size: int = 32
@@ -56,42 +56,51 @@ def make_loader(
 ) -> grain.DatasetIterator:
     """Iterate over batches of the chosen clips.
 
-    Training: shuffled anew each epoch, cropped at random, batches always full (the last clips of the last epoch, too
-    few for a batch, are left out). With `clips_per_speaker`, an epoch has every speaker once, up to what does not fill
-    a batch; a speaker with fewer than K clips gives several crops of one. Evaluation: each clip once, whole, in batches
-    of nearly equal length; the last batch of a length is filled up with repeated clips of weight 0. All of it depends
-    on the seed alone, not on threads, and the clips of a step not on the number of processes.
+    Training: shuffled anew each epoch, cropped at random, batches always full (the last clips of
+    the last epoch, too few for a batch, are left out). With `clips_per_speaker`, an epoch has every
+    speaker once, up to what does not fill a batch; a speaker with fewer than K clips gives several
+    crops of one. Evaluation: each clip once, whole, in batches of nearly equal length; the last
+    batch of a length is filled up with repeated clips of weight 0. All of it depends on the seed
+    alone, not on threads, and the clips of a step not on the number of processes.
 
     Args:
-      feature_set: where the clips are.
-      indices: which of them.
-      labels: [len(feature_set)] class of every clip; None gives -1.
-      config: the rest.
-      train: training or evaluation.
-      epochs: passes over the clips when training; None never ends.
-      process_index: this process among `process_count`, each of which gets its share of every batch.
-      process_count: number of processes.
+        feature_set: where the clips are.
+        indices: which of them.
+        labels: [len(feature_set)] class of every clip; None gives -1.
+        config: the rest.
+        train: training or evaluation.
+        epochs: passes over the clips when training; None never ends.
+        process_index: this process among `process_count`, each of which gets its share of every
+            batch.
+        process_count: number of processes.
 
     Returns:
-      A Grain iterator with `get_state`, `set_state` and `close`, for `grain.checkpoint`, over dicts of NumPy arrays:
-      "features" [B, T, D] float32 and "num_frames" [B], or "waveform" [B, N] float32 and "length" [B]; "label",
-      "speaker" (as `feature_set.labels("speaker")` numbers them) and "index" [B] int32; "weight" [B] float32.
+        A Grain iterator with `get_state`, `set_state` and `close`, for `grain.checkpoint`, over
+        dicts of NumPy arrays: "features" [B, T, D] float32 and "num_frames" [B], or "waveform" [B,
+        N] float32 and "length" [B]; "label", "speaker" (as `feature_set.labels("speaker")` numbers
+        them) and "index" [B] int32; "weight" [B] float32.
 
     Raises:
-      ConfigError: no clips, too few speakers, or sizes that do not go together.
+        ConfigError: no clips, too few speakers, or sizes that do not go together.
     """
     indices = np.asarray(indices, np.int64)
     if not len(indices):
         raise ConfigError("a loader of no clips: check the split")
     if config.batch_size < 1 or config.batch_size % process_count:
-        raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {process_count} processes: change it")
+        raise ConfigError(
+            f"batch_size {config.batch_size} is not a multiple of {process_count} processes: change it"
+        )
     if not config.crop_seconds > 0 or config.buckets < 1:
-        raise ConfigError(f"crop_seconds {config.crop_seconds:g}, buckets {config.buckets}: both must be positive")
+        raise ConfigError(
+            f"crop_seconds {config.crop_seconds:g}, buckets {config.buckets}: both must be positive"
+        )
     clips = _Clips(feature_set, indices, labels)
     local = config.batch_size // process_count
     if train:
         samples = round(config.crop_seconds * feature_set.frontend.sample_rate)
-        size = samples if feature_set.store == "waveform" else feature_set.frontend.num_frames(samples)
+        size = (
+            samples if feature_set.store == "waveform" else feature_set.frontend.num_frames(samples)
+        )
         crop = transforms.RandomCrop(feature_set.store, size)
         if config.clips_per_speaker:
             clips = _SpeakerBatches(clips, feature_set.speakers[indices], config, epochs)
@@ -100,7 +109,9 @@ def make_loader(
             dataset = grain.MapDataset.source(clips).seed(config.seed).shuffle().repeat(epochs)
         steps = len(dataset) // config.batch_size
         if not steps:
-            raise ConfigError(f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower batch_size")
+            raise ConfigError(
+                f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower batch_size"
+            )
         dataset = dataset.random_map(crop)[: steps * config.batch_size]
         dataset = dataset[process_index::process_count].batch(local, drop_remainder=True)
     else:
@@ -110,7 +121,9 @@ def make_loader(
         plan = _plan(feature_set.lengths[indices], sizes, config.batch_size)
         plan = [(positions[share], weights[share], size) for positions, weights, size in plan]
         dataset = grain.MapDataset.source(_Batches(clips, plan, feature_set.store))
-    options = grain.ReadOptions(num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads)
+    options = grain.ReadOptions(
+        num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads
+    )
     return iter(dataset.to_iter_dataset(options))
 
 
@@ -131,49 +144,65 @@ def make_pair_loader(
 ) -> grain.DatasetIterator:
     """Iterate over batches of whole clips with their texts and voices, for learning to speak.
 
-    The clips of a batch are of nearly equal length, so that little of it is padding; `config.buckets` lengths are
-    compiled. Training: clips are dealt anew to the batches of their length in each epoch, and the batches shuffled.
-    Clips without a text have batches of their own, and always a recording to say again.
+    The clips of a batch are of nearly equal length, so that little of it is padding;
+    `config.buckets` lengths are compiled. Training: clips are dealt anew to the batches of their
+    length in each epoch, and the batches shuffled. Clips without a text have batches of their own,
+    and always a recording to say again.
 
     Args:
-      feature_set: where the clips are, of the "features" store.
-      indices: which of them.
-      symbols: of every clip of the set, int32 [L]; none of a clip without a text.
-      voices: of every clip of the set, [clips, E] float32 or [clips] int32.
-      config: the rest; crops and speakers do not count.
-      train: training or evaluation.
-      speech: share of the batches that have a recording to say again in place of a text.
-      partners: for every clip of the set the clips in which the same is said; without them, a clip is its own.
-      references: for every clip of the set the clips in one of which its voice is heard; without them, it is itself.
-      epochs: passes over the clips when training; None never ends.
-      process_index: this process among `process_count`.
-      process_count: number of processes.
+        feature_set: where the clips are, of the "features" store.
+        indices: which of them.
+        symbols: of every clip of the set, int32 [L]; none of a clip without a text.
+        voices: of every clip of the set, [clips, E] float32 or [clips] int32.
+        config: the rest; crops and speakers do not count.
+        train: training or evaluation.
+        speech: share of the batches that have a recording to say again in place of a text.
+        partners: for every clip of the set the clips in which the same is said; without them, a
+            clip is its own.
+        references: for every clip of the set the clips in one of which its voice is heard; without
+            them, it is itself.
+        epochs: passes over the clips when training; None never ends.
+        process_index: this process among `process_count`.
+        process_count: number of processes.
 
     Returns:
-      An iterator as that of `make_loader`, with "voice" besides, and "symbols" [B, L] int32 and "num_symbols" [B], or
-      "source" [B, T', D] float32 and "num_source_frames" [B].
+        An iterator as that of `make_loader`, with "voice" besides, and "symbols" [B, L] int32 and
+        "num_symbols" [B], or "source" [B, T', D] float32 and "num_source_frames" [B].
 
     Raises:
-      ConfigError: no clips, waveforms instead of features, or sizes that do not go together.
+        ConfigError: no clips, waveforms instead of features, or sizes that do not go together.
     """
     indices = np.asarray(indices, np.int64)
     if not len(indices):
         raise ConfigError("a loader of no clips: check the split and the transcripts")
     if feature_set.store != "features":
-        raise ConfigError(f"{feature_set.folder}: holds waveforms: prepare it with --store features")
+        raise ConfigError(
+            f"{feature_set.folder}: holds waveforms: prepare it with --store features"
+        )
     if config.batch_size < 1 or config.batch_size % process_count or config.buckets < 1:
         raise ConfigError(
             f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, and a multiple of "
             f"{process_count} processes"
         )
     batches = _PairBatches(
-        feature_set, indices, symbols, voices, config, train, epochs if train else 1, speech, partners, references
+        feature_set,
+        indices,
+        symbols,
+        voices,
+        config,
+        train,
+        epochs if train else 1,
+        speech,
+        partners,
+        references,
     )
     dataset = grain.MapDataset.source(batches)
     if process_count > 1:
         share = slice(process_index, None, process_count)
         dataset = dataset.map(lambda batch: {name: value[share] for name, value in batch.items()})
-    options = grain.ReadOptions(num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads)
+    options = grain.ReadOptions(
+        num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads
+    )
     return iter(dataset.to_iter_dataset(options))
 
 
@@ -188,17 +217,20 @@ def crops(
         yield from itertools.islice(stream, batches)
 
 
-def take_turns(feature_set: FeatureSet, indices: Sequence[int], size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def take_turns(
+    feature_set: FeatureSet, indices: Sequence[int], size: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Pieces of speech of one length to judge on: each is what a speaker says in several clips, one after the other.
 
     Args:
-      feature_set: of the "waveform" store.
-      indices: of the clips.
-      size: samples of a piece, N.
-      count: pieces of each corpus; its speakers take turns until there are so many, or nobody has said more.
+        feature_set: of the "waveform" store.
+        indices: of the clips.
+        size: samples of a piece, N.
+        count: pieces of each corpus; its speakers take turns until there are so many, or nobody has
+            said more.
 
     Returns:
-      Pieces [B, N], and a clip of the speaker of each [B] int.
+        Pieces [B, N], and a clip of the speaker of each [B] int.
     """
     indices = np.asarray(indices, np.int64)
     speakers, corpora = feature_set.speakers[indices], feature_set.corpora[indices]
@@ -208,7 +240,12 @@ def take_turns(feature_set: FeatureSet, indices: Sequence[int], size: int, count
         for name in np.unique(speakers[corpora == corpus]):
             own = indices[(speakers == name) & (corpora == corpus)]
             joined = np.concatenate([feature_set[int(index)]["waveform"] for index in own])
-            said.append([(own[0], piece) for piece in joined[: len(joined) // size * size].reshape(-1, size)])
+            said.append(
+                [
+                    (own[0], piece)
+                    for piece in joined[: len(joined) // size * size].reshape(-1, size)
+                ]
+            )
         turns = itertools.chain.from_iterable(itertools.zip_longest(*said))
         for clip, piece in itertools.islice(filter(None, turns), count):
             pieces.append(piece)
@@ -219,22 +256,45 @@ def take_turns(feature_set: FeatureSet, indices: Sequence[int], size: int, count
 class _PairBatches:
     """Whole batches of clips with texts and voices, dealt by the seed and the epoch alone."""
 
-    def __init__(self, feature_set, indices, symbols, voices, config, train, epochs, speech, partners, references):
+    def __init__(
+        self,
+        feature_set,
+        indices,
+        symbols,
+        voices,
+        config,
+        train,
+        epochs,
+        speech,
+        partners,
+        references,
+    ):
         self._set, self._symbols, self._voices = feature_set, symbols, np.asarray(voices)
         self._clips, self._speech = _Clips(feature_set, indices, None), speech
         self._config, self._train, self._epochs = config, train, 10**9 if epochs is None else epochs
         self._lengths = feature_set.lengths[indices]
         self._sizes = bucket_lengths(self._lengths, config.buckets, GRAIN)
         self._partners, self._references = (
-            {index: others[index] if len(others) else np.array([index]) for index in indices.tolist()}
+            {
+                index: others[index] if len(others) else np.array([index])
+                for index in indices.tolist()
+            }
             for others in (partners, references)
         )
         counts = np.array([len(symbols[index]) for index in indices])
-        self._kinds = np.flatnonzero(counts), np.flatnonzero(counts == 0)  # with a text, and without
-        longest = np.array([feature_set.lengths[others].max() for others in self._partners.values()])
+        self._kinds = (
+            np.flatnonzero(counts),
+            np.flatnonzero(counts == 0),
+        )  # with a text, and without
+        longest = np.array(
+            [feature_set.lengths[others].max() for others in self._partners.values()]
+        )
         bucket = np.searchsorted(self._sizes, self._lengths)
         self._most = {  # of each bucket, symbols and frames of a recording
-            int(self._sizes[b]): (int(counts[bucket == b].max()), int(-(-longest[bucket == b].max() // GRAIN) * GRAIN))
+            int(self._sizes[b]): (
+                int(counts[bucket == b].max()),
+                int(-(-longest[bucket == b].max() // GRAIN) * GRAIN),
+            )
             for b in np.unique(bucket)
         }
         self._plan_of = functools.lru_cache(maxsize=2)(self._deal)
@@ -246,12 +306,19 @@ class _PairBatches:
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         epoch, place = divmod(number, self._per_epoch)
         positions, weights, size = self._plan_of(epoch)[place]
-        examples = [transforms.fit(self._clips[position], self._clips.key, size) for position in positions]
+        examples = [
+            transforms.fit(self._clips[position], self._clips.key, size) for position in positions
+        ]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-        rng, (most_symbols, most_frames) = np.random.default_rng((self._config.seed, number)), self._most[size]
+        rng, (most_symbols, most_frames) = (
+            np.random.default_rng((self._config.seed, number)),
+            self._most[size],
+        )
         speaks = rng.random() < self._speech or not len(self._symbols[batch["index"][0]])
         source = (
-            self._recordings(batch["index"], most_frames, rng) if speaks else self._texts(batch["index"], most_symbols)
+            self._recordings(batch["index"], most_frames, rng)
+            if speaks
+            else self._texts(batch["index"], most_symbols)
         )
         heard = [int(rng.choice(self._references[index])) for index in batch["index"].tolist()]
         return batch | source | {"voice": self._voices[heard], "weight": weights}
@@ -264,7 +331,9 @@ class _PairBatches:
             row[: len(ids)] = ids
         return {"symbols": padded, "num_symbols": np.array([len(ids) for ids in texts], np.int32)}
 
-    def _recordings(self, indices: np.ndarray, most: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _recordings(
+        self, indices: np.ndarray, most: int, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
         """Clips in which the same is said as in some others."""
         chosen = [int(rng.choice(self._partners[index])) for index in indices.tolist()]
         examples = [transforms.fit(self._set[index], self._clips.key, most) for index in chosen]
@@ -311,7 +380,9 @@ class _SpeakerBatches:
     Which clip stands at a position follows from the seed and the position alone.
     """
 
-    def __init__(self, clips: _Clips, speakers: np.ndarray, config: LoaderConfig, epochs: int | None):
+    def __init__(
+        self, clips: _Clips, speakers: np.ndarray, config: LoaderConfig, epochs: int | None
+    ):
         K = config.clips_per_speaker
         P, rest = divmod(config.batch_size, K)
         self._members = [np.flatnonzero(speakers == name) for name in np.unique(speakers)]
@@ -321,14 +392,18 @@ class _SpeakerBatches:
                 f"clips_per_speaker {K}: choose at least 2, of which batch_size {config.batch_size} is a multiple"
             )
         if S < 2:
-            raise ConfigError(f"one speaker only, {speakers[0]}: speakers are learnt by comparing; add some")
+            raise ConfigError(
+                f"one speaker only, {speakers[0]}: speakers are learnt by comparing; add some"
+            )
         if not 2 <= P <= S:
             raise ConfigError(
                 f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} speakers: "
                 f"choose batch_size from {2 * K} to {S * K}"
             )
         if single:
-            _note(f"{single} of {S} speakers have a single clip: what is the same in two crops of it may be the room")
+            _note(
+                f"{single} of {S} speakers have a single clip: what is the same in two crops of it may be the room"
+            )
         self._clips, self._seed, self._P, self._K = clips, config.seed, P, K
         self._epochs = 10**9 if epochs is None else epochs
 
@@ -355,12 +430,16 @@ class _Batches:
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         positions, weights, size = self._plan[number]
-        examples = [transforms.fit(self._clips[position], self._key, size) for position in positions]
+        examples = [
+            transforms.fit(self._clips[position], self._key, size) for position in positions
+        ]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
         return batch | {"weight": weights}
 
 
-def _plan(lengths: np.ndarray, sizes: np.ndarray, B: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
+def _plan(
+    lengths: np.ndarray, sizes: np.ndarray, B: int
+) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """Batches of clips by length: positions [B], weights [B] and the length that all are padded to."""
     plan = []
     bucket = np.searchsorted(sizes, lengths)
@@ -377,18 +456,18 @@ def bucket_lengths(lengths: np.ndarray, count: int, unit: int) -> np.ndarray:
     """The lengths that clips are padded to so that there is the least padding in all.
 
     Args:
-      lengths: of the clips.
-      count: how many to choose at most.
-      unit: of which all are multiples.
+        lengths: of the clips.
+        count: how many to choose at most.
+        unit: of which all are multiples.
 
     Returns:
-      Sorted, the last one not below the longest clip.
+        Sorted, the last one not below the longest clip.
     """
     unit *= -(-int(lengths.max()) // (unit * MOST_LENGTHS))
     sizes, clips = np.unique(-(-np.asarray(lengths) // unit) * unit, return_counts=True)
     before = np.concatenate([[0], np.cumsum(clips)])  # clips of the sizes before each
-    # By dynamic programming: the least that all clips before a size come to in so many buckets, and where the last one
-    # of these begins.
+    # By dynamic programming: the least that all clips before a size come to in so many buckets, and
+    # where the last one of these begins.
     begin, end = np.ogrid[: len(before), : len(sizes)]
     bucket = np.where(begin <= end, (before[1:] - before[:, None]) * sizes, np.inf)
     total, begins = np.where(before > 0, np.inf, 0.0), []

@@ -19,13 +19,20 @@ class SpeechFeatures(tfds.core.GeneratorBasedBuilder):
     code_path = None  # where TFDS would look for checksums of downloads, with a package that it does not install
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, array: dict, labels: Iterable[str] = (), examples: Iterable[dict] = (), **kwargs):
+    def __init__(
+        self, *, array: dict, labels: Iterable[str] = (), examples: Iterable[dict] = (), **kwargs
+    ):
         self._array, self._labels, self._examples = array, labels, examples
         super().__init__(file_format="array_record", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         text = tfds.features.Text
-        fields = {"id": text(), "speaker": text(), "text": text(), "labels": {name: text() for name in self._labels}}
+        fields = {
+            "id": text(),
+            "speaker": text(),
+            "text": text(),
+            "labels": {name: text() for name in self._labels},
+        }
         return tfds.core.DatasetInfo(
             builder=self,
             description="Speech features; read them with data_pipelines.features.open_features.",
@@ -43,7 +50,11 @@ class SpeechFeatures(tfds.core.GeneratorBasedBuilder):
 def array_spec(store: str, num_features: int) -> dict:
     """TFDS features of the array in a record; `encoding="bytes"` reads 20 times faster than the default."""
     if store == "features":
-        return {"features": tfds.features.Tensor(shape=(None, num_features), dtype=np.float32, encoding="bytes")}
+        return {
+            "features": tfds.features.Tensor(
+                shape=(None, num_features), dtype=np.float32, encoding="bytes"
+            )
+        }
     waveform = tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding="bytes")
     return {"waveform": waveform, "scale": tfds.features.Scalar(np.float32)}
 
@@ -51,10 +62,14 @@ def array_spec(store: str, num_features: int) -> dict:
 def write(folder: Path, examples: Iterable[dict], array: dict, labels: Iterable[str]) -> None:
     """Write examples to a new folder, which appears only when all of them are in it; OSError if the disk is full."""
     scratch = folder.with_name(folder.name + ".tfds")
-    builder = SpeechFeatures(data_dir=os.fspath(scratch), array=array, labels=labels, examples=examples)
+    builder = SpeechFeatures(
+        data_dir=os.fspath(scratch), array=array, labels=labels, examples=examples
+    )
     tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download that never happens
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # TFDS announces a download that never happens
             builder.download_and_prepare(download_dir=os.fspath(scratch / "downloads"))
     except RuntimeError as error:  # how ArrayRecord reports a full disk
         raise OSError(str(error).split(";")[0]) from error

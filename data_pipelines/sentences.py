@@ -201,14 +201,16 @@ def make(language: str = "en", seed: int = 0) -> Iterator[str]:
     """Sentences without end, no two alike, the same ones for the same arguments.
 
     Args:
-      language: one of the `GRAMMARS`.
-      seed: of the choices.
+        language: one of the `GRAMMARS`.
+        seed: of the choices.
 
     Raises:
-      CorpusError: there is no grammar of the language.
+        CorpusError: there is no grammar of the language.
     """
     if language not in GRAMMARS:
-        raise CorpusError(f"no sentences in {language!r} are made here: choose {' or '.join(GRAMMARS)}, or give a file")
+        raise CorpusError(
+            f"no sentences in {language!r} are made here: choose {' or '.join(GRAMMARS)}, or give a file"
+        )
     rng, made = np.random.default_rng(seed), set()
     while True:
         sentence = _expand("{sentence}", language, rng)
@@ -220,8 +222,14 @@ def make(language: str = "en", seed: int = 0) -> Iterator[str]:
 
 def _expand(text: str, language: str, rng: np.random.Generator) -> str:
     """A text with each name in braces replaced by one of its choices."""
-    text = re.sub(r"\{(\w+)\}", lambda match: _expand(_chosen(match[1], language, rng), language, rng), text)
-    return re.sub(r"\b(a) (?=[aeiou])(?!one|use|eu|usual)", r"\1n ", text) if language == "en" else text
+    text = re.sub(
+        r"\{(\w+)\}", lambda match: _expand(_chosen(match[1], language, rng), language, rng), text
+    )
+    return (
+        re.sub(r"\b(a) (?=[aeiou])(?!one|use|eu|usual)", r"\1n ", text)
+        if language == "en"
+        else text
+    )
 
 
 def _chosen(name: str, language: str, rng: np.random.Generator) -> str:

@@ -1,8 +1,8 @@
 """Shards: what a run has finished, kept until the whole set is written, so that a stop costs little.
 
-A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and, of those that were
-not skipped, "data" and "moments", each joined along the first axis. An entry holds the id, its source, and either a
-reason or sizes, "rows" being those of its data.
+A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and,
+of those that were not skipped, "data" and "moments", each joined along the first axis. An entry
+holds the id, its source, and either a reason or sizes, "rows" being those of its data.
 """
 
 import json
@@ -26,7 +26,9 @@ def open_folder(folder: Path, head: dict) -> list[Path]:
     wanted = json.dumps({key: head[key] for key in ("fingerprint", "store")} | {"layout": LAYOUT})
     if folder.exists() and not (mark.exists() and mark.read_text() == wanted):
         if any(folder.iterdir()) and not mark.exists():
-            raise FeatureError(f"{folder}: in the way of what is to be written: move it or choose another folder")
+            raise FeatureError(
+                f"{folder}: in the way of what is to be written: move it or choose another folder"
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     mark.write_text(wanted)
@@ -39,7 +41,9 @@ def write(folder: Path, results: list[dict], sources: dict[str, list]) -> Path:
     """Write the results of a few utterances as the next shard."""
     used = [result for result in results if "data" in result]
     arrays = {name: np.concatenate([result[name] for result in used]) for name in ARRAYS if used}
-    entries = [{key: value for key, value in result.items() if key not in ARRAYS} for result in results]
+    entries = [
+        {key: value for key, value in result.items() if key not in ARRAYS} for result in results
+    ]
     for entry, result in zip(entries, results, strict=True):
         entry |= {"source": sources[entry["id"]], "rows": len(result.get("data", ()))}
     number = max((int(shard.stem) for shard in folder.glob("*.npz")), default=-1) + 1
@@ -62,7 +66,11 @@ def read_current(paths: list[Path], sources: dict[str, list]) -> dict[str, tuple
 
 def read_arrays(shard: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """By position, the data and the moments of each utterance that was not skipped."""
-    used = {position: entry["rows"] for position, entry in enumerate(_entries(shard)) if "reason" not in entry}
+    used = {
+        position: entry["rows"]
+        for position, entry in enumerate(_entries(shard))
+        if "reason" not in entry
+    }
     ends = np.cumsum(list(used.values()))[:-1]
     with np.load(shard) as file:
         data, moments = np.split(file["data"], ends), np.split(file["moments"], len(used))

@@ -20,16 +20,19 @@ class Split:
     test: np.ndarray
 
 
-def by_speaker(speakers: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> Split:
+def by_speaker(
+    speakers: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
+) -> Split:
     """Divide the speakers, each with all their clips, among train, validation and test.
 
     Args:
-      speakers: speaker of each clip.
-      fractions: shares of the speakers for train, validation and test, summing to 1; a share above 0 gets a speaker.
-      seed: of the shuffle of speakers.
+        speakers: speaker of each clip.
+        fractions: shares of the speakers for train, validation and test, summing to 1; a share
+            above 0 gets a speaker.
+        seed: of the shuffle of speakers.
 
     Raises:
-      CorpusError: fractions that do not sum to 1, or fewer speakers than sides.
+        CorpusError: fractions that do not sum to 1, or fewer speakers than sides.
     """
     shares = np.asarray(fractions, float)
     if shares.shape != (3,) or (shares < 0).any() or not np.isclose(shares.sum(), 1):
@@ -48,44 +51,53 @@ def by_speaker(speakers: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 
     return split
 
 
-def hold_out(speakers: Sequence[str], corpora: Sequence[str], test: int, validation: int, seed: int = 0) -> Split:
+def hold_out(
+    speakers: Sequence[str], corpora: Sequence[str], test: int, validation: int, seed: int = 0
+) -> Split:
     """Take some speakers of each corpus for test and validation, and the rest for training.
 
     Args:
-      speakers: speaker of each clip.
-      corpora: corpus of each clip.
-      test: speakers of a corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
-      validation: speakers of a corpus to choose by; at most a tenth.
-      seed: of the shuffle of speakers.
+        speakers: speaker of each clip.
+        corpora: corpus of each clip.
+        test: speakers of a corpus to judge on; at most a fifth of them, so that a tiny corpus only
+            trains.
+        validation: speakers of a corpus to choose by; at most a tenth.
+        seed: of the shuffle of speakers.
     """
     speakers, corpora, sides = np.asarray(speakers), np.asarray(corpora), ([], [], [])
     for corpus in np.unique(corpora):
         names = _shuffled(speakers[corpora == corpus], seed)
         here = min(test, len(names) // 5), min(validation, len(names) // 10)
-        for side, chosen in zip(sides, np.split(names, [len(names) - sum(here), len(names) - here[0]]), strict=True):
+        for side, chosen in zip(
+            sides, np.split(names, [len(names) - sum(here), len(names) - here[0]]), strict=True
+        ):
             side.extend(chosen)
     split = Split("speaker-disjoint", *(_of(speakers, side) for side in sides))
     check(split, speakers)
     return split
 
 
-def k_fold(speakers: Sequence[str], k: int, seed: int = 0, *, validation: bool = False) -> list[Split]:
+def k_fold(
+    speakers: Sequence[str], k: int, seed: int = 0, *, validation: bool = False
+) -> list[Split]:
     """Divide the speakers into k groups, each the test side of one fold.
 
     Args:
-      speakers: speaker of each clip.
-      k: number of folds.
-      seed: of the shuffle of speakers.
-      validation: hold the next fold's speakers out of training to choose by; without it that side is empty and nothing
-        may be chosen by looking at results.
+        speakers: speaker of each clip.
+        k: number of folds.
+        seed: of the shuffle of speakers.
+        validation: hold the next fold's speakers out of training to choose by; without it that side
+            is empty and nothing may be chosen by looking at results.
 
     Raises:
-      CorpusError: fewer speakers than folds (or than three when a validation side is asked for).
+        CorpusError: fewer speakers than folds (or than three when a validation side is asked for).
     """
     names = _shuffled(speakers, seed)
     least = 3 if validation else 2
     if k < least or len(names) < k:
-        raise CorpusError(f"{k} folds of {len(names)} speakers: give {least} or more folds and a speaker for each")
+        raise CorpusError(
+            f"{k} folds of {len(names)} speakers: give {least} or more folds and a speaker for each"
+        )
     return _folds(speakers, np.array_split(names, k), f"speaker-disjoint {k}-fold", validation)
 
 
@@ -100,19 +112,28 @@ def leave_one_speaker_out(speakers: Sequence[str], *, validation: bool = False) 
 def random_k_fold(labels: Sequence, k: int, seed: int = 0) -> list[Split]:
     """Divide the clips themselves into k folds with equal shares of every label.
 
-    The same speakers are learnt from and judged on, so figures are far above those for a new speaker: the protocol says
-    "speaker-dependent", and so must whoever quotes them.
+    The same speakers are learnt from and judged on, so figures are far above those for a new
+    speaker: the protocol says "speaker-dependent", and so must whoever quotes them.
     """
     labels = np.asarray(labels)
     if not 2 <= k <= len(labels):
-        raise CorpusError(f"{k} folds of {len(labels)} clips: give 2 or more folds and a clip for each")
+        raise CorpusError(
+            f"{k} folds of {len(labels)} clips: give 2 or more folds and a clip for each"
+        )
     rng = np.random.default_rng(seed)
-    by_label = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    by_label = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    )
     fold = np.empty(len(labels), int)
     fold[by_label] = np.arange(len(labels)) % k
     none = np.empty(0, int)
     return [
-        Split(f"{SPEAKER_DEPENDENT} {k}-fold", np.flatnonzero(fold != i), none, np.flatnonzero(fold == i))
+        Split(
+            f"{SPEAKER_DEPENDENT} {k}-fold",
+            np.flatnonzero(fold != i),
+            none,
+            np.flatnonzero(fold == i),
+        )
         for i in range(k)
     ]
 
@@ -121,8 +142,8 @@ def check(split: Split, speakers: Sequence[str]) -> None:
     """Refuse a split with a clip or a speaker on two sides.
 
     Raises:
-      CorpusError: names the sides and who is on both, unless the protocol says "speaker-dependent"; a clip on two sides
-        is refused always.
+        CorpusError: names the sides and who is on both, unless the protocol says
+            "speaker-dependent"; a clip on two sides is refused always.
     """
     speakers = np.asarray(speakers)
     sides = {"train": split.train, "validation": split.validation, "test": split.test}
@@ -131,7 +152,9 @@ def check(split: Split, speakers: Sequence[str]) -> None:
         for other in names[i + 1 :]:
             clips = np.intersect1d(sides[one], sides[other])
             if clips.size:
-                raise CorpusError(f"clips {_few(clips)} are in both {one} and {other}: take them out of one")
+                raise CorpusError(
+                    f"clips {_few(clips)} are in both {one} and {other}: take them out of one"
+                )
             both = np.intersect1d(speakers[sides[one]], speakers[sides[other]])
             if both.size and not split.protocol.startswith(SPEAKER_DEPENDENT):
                 raise CorpusError(
@@ -148,7 +171,9 @@ def _of(speakers: Sequence[str], names: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.isin(speakers, names))
 
 
-def _folds(speakers: Sequence[str], groups: list[np.ndarray], protocol: str, validation: bool) -> list[Split]:
+def _folds(
+    speakers: Sequence[str], groups: list[np.ndarray], protocol: str, validation: bool
+) -> list[Split]:
     splits = []
     for i, test in enumerate(groups):
         held = groups[(i + 1) % len(groups)] if validation else test[:0]

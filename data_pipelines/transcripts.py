@@ -8,23 +8,29 @@ from lin_jax.errors import TextError
 from lin_jax.text import SymbolTable
 
 FEW = 8  # clips by which the pace of one speaker is known; of fewer, the pace of all is taken
-SPREAD = (0.1, 0.35)  # least and most deviation of a pace, as a share of it, that speakers are granted
+SPREAD = (
+    0.1,
+    0.35,
+)  # least and most deviation of a pace, as a share of it, that speakers are granted
 
 
-def read(rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0) -> tuple[list[np.ndarray], dict[int, str]]:
+def read(
+    rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0
+) -> tuple[list[np.ndarray], dict[int, str]]:
     """Read the text of every clip of a feature set.
 
-    A text is judged by its symbols a second, against the median of its speaker: one that is too long or too short for
-    its recording belongs to another one, or is cut.
+    A text is judged by its symbols a second, against the median of its speaker: one that is too
+    long or too short for its recording belongs to another one, or is cut.
 
     Args:
-      rows: of the feature set, each with "text", "seconds" and "speaker".
-      table: the symbols.
-      most: deviations from the median pace, by the median absolute deviation, that a clip may have.
+        rows: of the feature set, each with "text", "seconds" and "speaker".
+        table: the symbols.
+        most: deviations from the median pace, by the median absolute deviation, that a clip may
+            have.
 
     Returns:
-      Symbols of each clip, int32 [L], none where there is no text, and the clips that are no use for learning to speak,
-      each with the reason.
+        Symbols of each clip, int32 [L], none where there is no text, and the clips that are no use
+        for learning to speak, each with the reason.
     """
     symbols, problems = [np.zeros(0, np.int32)] * len(rows), {}
     for index, row in enumerate(rows):

@@ -1,7 +1,7 @@
 """Trials: pairs of clips that are of the same speaker or not, on the disk as a table that anyone can read.
 
-N trials. A list is a TSV file with a header and one trial a line: the ids of both clips, 1 for the same speaker or 0,
-and 1 for the same sex, 0 for different ones, or "unknown".
+N trials. A list is a TSV file with a header and one trial a line: the ids of both clips, 1 for the
+same speaker or 0, and 1 for the same sex, 0 for different ones, or "unknown".
 """
 
 import dataclasses
@@ -22,10 +22,10 @@ class Trials:
     """Pairs of clips of a feature set.
 
     Attributes:
-      pairs: indices of both clips [N, 2].
-      same: whether their speaker is the same [N] bool.
-      same_sex: whether their speakers are known to be of one sex [N] bool.
-      speakers: number of the speaker on each side [N, 2].
+        pairs: indices of both clips [N, 2].
+        same: whether their speaker is the same [N] bool.
+        same_sex: whether their speakers are known to be of one sex [N] bool.
+        speakers: number of the speaker on each side [N, 2].
     """
 
     pairs: np.ndarray
@@ -34,16 +34,19 @@ class Trials:
     speakers: np.ndarray
 
 
-def all_pairs(clips: FeatureSet, indices: Sequence[int], train_speakers: Sequence[str] = ()) -> Trials:
+def all_pairs(
+    clips: FeatureSet, indices: Sequence[int], train_speakers: Sequence[str] = ()
+) -> Trials:
     """Every clip against every other one.
 
     Args:
-      clips: the feature set.
-      indices: which of its clips.
-      train_speakers: speakers that were trained on.
+        clips: the feature set.
+        indices: which of its clips.
+        train_speakers: speakers that were trained on.
 
     Raises:
-      CorpusError: a trial of a speaker that was trained on, or no pair of the same or of different speakers.
+        CorpusError: a trial of a speaker that was trained on, or no pair of the same or of
+            different speakers.
     """
     indices = np.asarray(indices)
     left, right = np.triu_indices(len(indices), 1)
@@ -51,7 +54,11 @@ def all_pairs(clips: FeatureSet, indices: Sequence[int], train_speakers: Sequenc
 
 
 def per_speaker(
-    clips: FeatureSet, indices: Sequence[int], n: int, train_speakers: Sequence[str] = (), seed: int = 0
+    clips: FeatureSet,
+    indices: Sequence[int],
+    n: int,
+    train_speakers: Sequence[str] = (),
+    seed: int = 0,
 ) -> Trials:
     """Up to n pairs of the same speaker for each speaker, and up to n with other speakers; otherwise as `all_pairs`."""
     everything = all_pairs(clips, indices, train_speakers)
@@ -70,7 +77,9 @@ def write(path: str | Path, trials: Trials, clips: FeatureSet) -> None:
     for (one, other), same in zip(trials.pairs, trials.same, strict=True):
         known = UNKNOWN not in (sexes[one], sexes[other])
         sex = str(int(sexes[one] == sexes[other])) if known else UNKNOWN
-        lines.append("\t".join([clips.rows[one]["id"], clips.rows[other]["id"], str(int(same)), sex]))
+        lines.append(
+            "\t".join([clips.rows[one]["id"], clips.rows[other]["id"], str(int(same)), sex])
+        )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -79,27 +88,35 @@ def read(path: str | Path, clips: FeatureSet, train_speakers: Sequence[str] = ()
     """Read a list that `write` wrote, or any with its first two columns.
 
     Raises:
-      CorpusError: no such list, a malformed line, a clip that is not in the feature set, a line that contradicts it, or
-        a speaker that was trained on.
+        CorpusError: no such list, a malformed line, a clip that is not in the feature set, a line
+            that contradicts it, or a speaker that was trained on.
     """
     try:
         header, *lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise CorpusError(f"{path}: no list of trials ({error}): write one first") from error
     if tuple(header.split("\t"))[:2] != COLUMNS[:2]:
-        raise CorpusError(f"{path}: starts with {header[:40]!r}: the columns must be {', '.join(COLUMNS)}")
+        raise CorpusError(
+            f"{path}: starts with {header[:40]!r}: the columns must be {', '.join(COLUMNS)}"
+        )
     place, pairs = {row["id"]: index for index, row in enumerate(clips.rows)}, []
     for number, line in enumerate(lines, 2):
         names = line.split("\t")
         if len(names) < 2:
-            raise CorpusError(f"{path}, line {number}: not two clips with a tab between them: correct it")
+            raise CorpusError(
+                f"{path}, line {number}: not two clips with a tab between them: correct it"
+            )
         for name in names[:2]:
             if name not in place:
-                raise CorpusError(f"{path}, line {number}: no clip {name!r} in {clips.folder}: name its feature set")
+                raise CorpusError(
+                    f"{path}, line {number}: no clip {name!r} in {clips.folder}: name its feature set"
+                )
         pairs.append([place[name] for name in names[:2]])
         same = clips.speakers[pairs[-1][0]] == clips.speakers[pairs[-1][1]]
         if len(names) > 2 and names[2] != str(int(same)):
-            raise CorpusError(f"{path}, line {number}: same_speaker is {names[2]} there, {int(same)} in {clips.folder}")
+            raise CorpusError(
+                f"{path}, line {number}: same_speaker is {names[2]} there, {int(same)} in {clips.folder}"
+            )
     return _make(clips, np.array(pairs, int).reshape(-1, 2), train_speakers)
 
 
@@ -107,13 +124,17 @@ def _make(clips: FeatureSet, pairs: np.ndarray, train_speakers: Sequence[str]) -
     names = clips.speakers
     if leaked := sorted(set(names[pairs.ravel()]) & set(train_speakers)):
         few = ", ".join(leaked[:5]) + ("…" if len(leaked) > 5 else "")
-        raise CorpusError(f"speakers {few} are in trials and in training: judge on speakers that were held out")
+        raise CorpusError(
+            f"speakers {few} are in trials and in training: judge on speakers that were held out"
+        )
     numbers, _ = clips.labels("speaker")
     speakers, sexes = numbers[pairs], _sexes(clips)
     same = speakers[:, 0] == speakers[:, 1]
     if same.all() or not same.any():
         kind = "of the same speaker" if not same.any() else "of different speakers"
-        raise CorpusError(f"no trial {kind}: hold out two speakers or more, with two clips or more each")
+        raise CorpusError(
+            f"no trial {kind}: hold out two speakers or more, with two clips or more each"
+        )
     same_sex = (sexes[pairs[:, 0]] == sexes[pairs[:, 1]]) & (sexes[pairs[:, 0]] != UNKNOWN)
     return Trials(pairs, same, same_sex, speakers)
 

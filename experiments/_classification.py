@@ -41,10 +41,11 @@ class Config:
     """Everything a classification experiment can be told.
 
     Attributes:
-      network: "convolutional", over frames, "dense", over the mean and deviation of the frames, or "shallow", a small
-        dense one.
-      seeds: networks trained alike but for the seed, whose probabilities are averaged.
-      functionals: feature set of the same clips as functionals, or several; "" has no networks on them beside.
+        network: "convolutional", over frames, "dense", over the mean and deviation of the frames,
+            or "shallow", a small dense one.
+        seeds: networks trained alike but for the seed, whose probabilities are averaged.
+        functionals: feature set of the same clips as functionals, or several; "" has no networks on
+            them beside.
     """
 
     network: str = "convolutional"
@@ -62,16 +63,16 @@ class Experiment:
     """One label of one feature set, and what can be done with it.
 
     Attributes:
-      learnt: which clips may be learnt from [B] bool, all at first; the others are only judged.
+        learnt: which clips may be learnt from [B] bool, all at first; the others are only judged.
 
     Args:
-      config: see `Config`.
-      folder: the feature set, or several; clips of which the label is unknown are left out.
-      label: name of the label to learn.
-      names: its classes in order; those found, sorted, when None.
-      beside: config of another experiment, on the functionals that the config names, if it does. In cross-validations
-        both are judged alone, in the folders "alone" and "beside", and then together, their probabilities averaged; the
-        bundle has both.
+        config: see `Config`.
+        folder: the feature set, or several; clips of which the label is unknown are left out.
+        label: name of the label to learn.
+        names: its classes in order; those found, sorted, when None.
+        beside: config of another experiment, on the functionals that the config names, if it does.
+            In cross-validations both are judged alone, in the folders "alone" and "beside", and
+            then together, their probabilities averaged; the bundle has both.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Experiment:
         beside: Config | None = None,
     ):
         if config.network not in NETWORKS:
-            raise ConfigError(f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}")
+            raise ConfigError(
+                f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}"
+            )
         self.config, self.label = config, label
         self.clips = features.open_features(folder).with_label(label)
         self.labels, self.names = self.clips.labels(label, names)
@@ -95,9 +98,15 @@ class Experiment:
                 f"{folder}: functionals cannot be augmented; make features of frames, and give these beside"
             )
         self.learnt = np.ones(len(self.labels), bool)
-        self.beside = Experiment(beside, config.functionals, label, names) if config.functionals else None
-        if self.beside and [row["id"] for row in self.beside.clips.rows] != [row["id"] for row in self.clips.rows]:
-            raise ConfigError(f"{folder}: other clips than those beside; prepare both from the same recordings")
+        self.beside = (
+            Experiment(beside, config.functionals, label, names) if config.functionals else None
+        )
+        if self.beside and [row["id"] for row in self.beside.clips.rows] != [
+            row["id"] for row in self.clips.rows
+        ]:
+            raise ConfigError(
+                f"{folder}: other clips than those beside; prepare both from the same recordings"
+            )
 
     def train(self, workdir: pathlib.Path) -> dict:
         """Train one network on 80 % of the speakers, watched on 10 %; judge it on the rest, as `judge` says."""
@@ -106,12 +115,17 @@ class Experiment:
         logits = np.zeros((1, len(self.labels), len(self.names)))
         for side in (split.validation, split.test):
             logits[0, side] = self._logits(task, result.variables, side)
-        temperature = metrics.fit_temperature(logits[:, split.validation], self.labels[split.validation])
+        temperature = metrics.fit_temperature(
+            logits[:, split.validation], self.labels[split.validation]
+        )
         return self.judge(logits, split.test, temperature, split.protocol, workdir)
 
     def cross_validate(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> dict:
         """Train on all splits and judge every clip by the networks that had it in their test side."""
-        everything, protocol = np.concatenate([split.test for split in all_splits]), all_splits[0].protocol
+        everything, protocol = (
+            np.concatenate([split.test for split in all_splits]),
+            all_splits[0].protocol,
+        )
 
         def judge(logits, workdir, **told):
             temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
@@ -123,7 +137,9 @@ class Experiment:
         others = self.beside._held_out(all_splits, workdir / "beside")
         alone, _ = judge(logits, workdir / "alone"), judge(others, workdir / "beside")
         # Each network as often as there are of the other kind, so that both kinds count alike.
-        together = np.concatenate([np.repeat(logits, len(others), axis=0), np.repeat(others, len(logits), axis=0)])
+        together = np.concatenate(
+            [np.repeat(logits, len(others), axis=0), np.repeat(others, len(logits), axis=0)]
+        )
         return judge(together, workdir, seeds=len(logits), uar_alone=alone["uar"])
 
     def fit_folds(
@@ -144,12 +160,19 @@ class Experiment:
     ) -> list[bundles.Classifier]:
         """The networks of each split as a bundle, with those beside, not calibrated; trained or taken up as need be."""
         members, trained = self.fit_folds(all_splits, workdir)
-        others = self.beside and self.beside.fold_bundles(f"{name} beside", all_splits, workdir / "beside")
+        others = self.beside and self.beside.fold_bundles(
+            f"{name} beside", all_splits, workdir / "beside"
+        )
         number = len(all_splits)
-        found = [self.bundle(name, members[i::number], trained[i::number], {"temperature": 1.0}) for i in range(number)]
+        found = [
+            self.bundle(name, members[i::number], trained[i::number], {"temperature": 1.0})
+            for i in range(number)
+        ]
         if not others:
             return found
-        return [dataclasses.replace(one, beside=other) for one, other in zip(found, others, strict=True)]
+        return [
+            dataclasses.replace(one, beside=other) for one, other in zip(found, others, strict=True)
+        ]
 
     def _held_out(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> np.ndarray:
         """Logits of each seed for every clip [S, B, C], by the networks that had it in their test side."""
@@ -158,23 +181,31 @@ class Experiment:
             logits[member.seed, member.test] = result.outputs["logits"]
         return logits
 
-    def judge(self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, **told) -> dict:
+    def judge(
+        self, logits, indices, temperature: float, protocol: str, workdir: pathlib.Path, **told
+    ) -> dict:
         """Figures of held-out clips, also written to results.json, predictions.npz, plots and TensorBoard.
 
         Args:
-          logits: of each seed for every clip [S, B, C]; the seeds are averaged as probabilities.
-          indices: of the clips that are judged.
-          temperature: of the softmax.
-          protocol: how the clips were held out.
-          workdir: where to.
-          **told: what else results.json tells.
+            logits: of each seed for every clip [S, B, C]; the seeds are averaged as probabilities.
+            indices: of the clips that are judged.
+            temperature: of the softmax.
+            protocol: how the clips were held out.
+            workdir: where to.
+            **told: what else results.json tells.
         """
         workdir.mkdir(parents=True, exist_ok=True)
         probabilities = metrics.mean_probabilities(logits[:, indices], temperature)
-        labels, predicted, speakers = self.labels[indices], probabilities.argmax(-1), self.speakers[indices]
+        labels, predicted, speakers = (
+            self.labels[indices],
+            probabilities.argmax(-1),
+            self.speakers[indices],
+        )
         by_speaker = metrics.confusion_by_speaker(labels, predicted, speakers, len(self.names))
         matrix = sum(by_speaker.values())
-        low, high = metrics.bootstrap_interval(list(by_speaker.values()), lambda drawn: metrics.uar(drawn.sum(0)))
+        low, high = metrics.bootstrap_interval(
+            list(by_speaker.values()), lambda drawn: metrics.uar(drawn.sum(0))
+        )
         accuracies = {speaker: metrics.accuracy(own) for speaker, own in by_speaker.items()}
         figures = {
             "uar": metrics.uar(matrix),
@@ -197,7 +228,10 @@ class Experiment:
         }
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         np.savez_compressed(
-            workdir / "predictions.npz", logits=logits[:, indices].astype(np.float32), labels=labels, indices=indices
+            workdir / "predictions.npz",
+            logits=logits[:, indices].astype(np.float32),
+            labels=labels,
+            indices=indices,
         )
         plots = {
             "confusion": report.plot_confusion(matrix, self.names, workdir / "confusion.png"),
@@ -212,19 +246,29 @@ class Experiment:
         return results
 
     def ship(
-        self, judged: pathlib.Path, card: str, beside: str, workdir: pathlib.Path, name: str | None = None
+        self,
+        judged: pathlib.Path,
+        card: str,
+        beside: str,
+        workdir: pathlib.Path,
+        name: str | None = None,
     ) -> pathlib.Path:
         """Train the seeds on all clips and save them as a bundle.
 
         Args:
-          judged: workdir of the cross-validation whose temperature and figures the bundle carries.
-          card: model card, with the names of results.json, `members`, and `beside`, in braces where they belong.
-          beside: what the card says of the networks beside, where there are any; likewise, with their number, `others`.
-          workdir: where to; the bundle is a folder in it.
-          name: of the bundle; that of the label when None.
+            judged: workdir of the cross-validation whose temperature and figures the bundle
+                carries.
+            card: model card, with the names of results.json, `members`, and `beside`, in braces
+                where they belong.
+            beside: what the card says of the networks beside, where there are any; likewise, with
+                their number, `others`.
+            workdir: where to; the bundle is a folder in it.
+            name: of the bundle; that of the label when None.
         """
         if not (judged / "results.json").exists():
-            raise ConfigError(f"{judged}: no results.json to calibrate by: cross-validate into it first")
+            raise ConfigError(
+                f"{judged}: no results.json to calibrate by: cross-validate into it first"
+            )
         results = json.loads((judged / "results.json").read_text())
         bundle = self._final(name or self.label, results, workdir)
         beside = beside.format(others=bundle.beside.members, **results) if bundle.beside else ""
@@ -235,7 +279,8 @@ class Experiment:
         """The bundle that is trained on all clips, with what stands beside it, calibrated by their common results."""
         everything = np.flatnonzero(self.learnt)
         members = [
-            Member(everything, everything[:1], seed, self.constants(everything)) for seed in range(self.config.seeds)
+            Member(everything, everything[:1], seed, self.constants(everything))
+            for seed in range(self.config.seeds)
         ]
         bundle = self.bundle(name, members, self._fit_members(members, workdir), results)
         beside = self.beside and self.beside._final(f"{name} beside", results, workdir / "beside")
@@ -251,7 +296,10 @@ class Experiment:
             self.clips.frontend,
             *jax.tree.map(
                 _stack,
-                *((result.variables, *member.constants[:2]) for member, result in zip(members, trained, strict=True)),
+                *(
+                    (result.variables, *member.constants[:2])
+                    for member, result in zip(members, trained, strict=True)
+                ),
             ),
             labels=self.names,
             members=len(members),
@@ -269,7 +317,11 @@ class Experiment:
     def constants(self, train):
         """What is measured on the training clips: mean and deviation of the features [D], and class weights [C]."""
         counts = np.bincount(self.labels[train], minlength=len(self.names))
-        weights = losses.balanced_class_weights(counts) if self.config.task.class_weights else np.ones(len(counts))
+        weights = (
+            losses.balanced_class_weights(counts)
+            if self.config.task.class_weights
+            else np.ones(len(counts))
+        )
         return *self.clips.mean_std(train), np.asarray(weights, np.float32)
 
     def make_task(self, constants) -> Classification:
@@ -277,24 +329,37 @@ class Experiment:
         mean, std, weights = constants
         config = self.config
         return Classification(
-            self.network(), self.names, self.clips.frontend, mean, std, config.task, config.augment, weights
+            self.network(),
+            self.names,
+            self.clips.frontend,
+            mean,
+            std,
+            config.task,
+            config.augment,
+            weights,
         )
 
     def _fit_members(self, members: Sequence[Member], workdir: pathlib.Path) -> list[Trained]:
         """Train members at once on features that all lie on the device, or one by one on waveforms read as needed."""
         config, trained = self.config, []
         if self.clips.store == "features":
-            return fit_members(self.make_task, self._arrays(), members, config.folds, config.optim, workdir)
+            return fit_members(
+                self.make_task, self._arrays(), members, config.folds, config.optim, workdir
+            )
         for number, member in enumerate(members):
             task, result = self._fit(member, workdir / f"member-{number:03d}")
             # Those of the last step: none is chosen by the clips that judge it.
             variables = jax.device_get(result.state.variables)
-            trained.append(Trained(variables, {"logits": self._logits(task, variables, member.test)}))
+            trained.append(
+                Trained(variables, {"logits": self._logits(task, variables, member.test)})
+            )
         return trained
 
     def _fit(self, member: Member, workdir: pathlib.Path) -> tuple[Classification, loop.Result]:
         """Train by the loop, with curves of the clips that are learnt from and of those that are not."""
-        config = dataclasses.replace(self.config, train=dataclasses.replace(self.config.train, seed=member.seed))
+        config = dataclasses.replace(
+            self.config, train=dataclasses.replace(self.config.train, seed=member.seed)
+        )
         task = self.make_task(self.constants(member.train))
         train = self._loader(member.train, train=True, seed=member.seed)
         watched = np.setdiff1d(member.test, member.train)

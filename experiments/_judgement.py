@@ -1,6 +1,7 @@
 """How a trained synthesizer is judged: it says sentences that nobody learnt from, beside those who said them.
 
-Shape letters: B clips, T frames, M mel bins, N samples, S decoder steps, L symbols, E embedding, P speakers.
+Shape letters: B clips, T frames, M mel bins, N samples, S decoder steps, L symbols, E embedding, P
+speakers.
 """
 
 import collections
@@ -58,28 +59,36 @@ HEALTH = {
     "stop_failures": "stop failures",
 }
 COUNTS = ("skipped", "repeated", "words_skipped", "words_repeated")
-EXPECTED = {"texts": "expecting words as in the texts of the corpora", "english": "expecting any English"}
+EXPECTED = {
+    "texts": "expecting words as in the texts of the corpora",
+    "english": "expecting any English",
+}
 SHORTEST_SECONDS = 0.1  # of less no figure is taken
 
 
 def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
     """Judge a training on the sentences held out, in voices that it learnt and in those held out too.
 
-    It stands between its vocoder, given the true mel frames, and the speakers, corpus by corpus; see `SYSTEMS`. Writes
-    results.json, clips.jsonl with the figures of each clip, examples to listen to, plots, and a page with all of them.
+    It stands between its vocoder, given the true mel frames, and the speakers, corpus by corpus;
+    see `SYSTEMS`. Writes results.json, clips.jsonl with the figures of each clip, examples to
+    listen to, plots, and a page with all of them.
 
     Args:
-      experiment: what was trained on, and what was not.
-      trained: workdir of the training.
-      workdir: where to.
+        experiment: what was trained on, and what was not.
+        trained: workdir of the training.
+        workdir: where to.
     """
     config, rate = experiment.config.judge, experiment.clips.frontend.sample_rate
     if not importlib.util.find_spec("librosa"):
-        raise ConfigError("librosa is not installed, and the pitch is found by it: pip install 'lin_jax[eval]'")
+        raise ConfigError(
+            "librosa is not installed, and the pitch is found by it: pip install 'lin_jax[eval]'"
+        )
     if config.expected not in EXPECTED:
         raise ConfigError(f"unknown expected {config.expected!r}: choose {' or '.join(EXPECTED)}")
     if 1 not in config.lengths:
-        raise ConfigError(f"lengths {config.lengths}: the sentences themselves belong to them; add 1")
+        raise ConfigError(
+            f"lengths {config.lengths}: the sentences themselves belong to them; add 1"
+        )
     sides = _sides(experiment)
     if not sides:
         raise ConfigError("no sentences to judge on: raise hold_out_texts")
@@ -99,7 +108,9 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     said, spent = say([experiment.symbols[i] for i in index], voices)
     spoken, frames = {"generated": said}, [experiment.clips[int(i)]["features"] for i in index]
     if (partners >= 0).any():
-        sources = [experiment.clips[int(i)]["features"] for i in np.where(partners >= 0, partners, index)]
+        sources = [
+            experiment.clips[int(i)]["features"] for i in np.where(partners >= 0, partners, index)
+        ]
         spoken["revoiced"], _ = say(sources, voices)
     waves = {system: vocode([one.features for one in its]) for system, its in spoken.items()}
     waves["copied"] = vocode(frames)
@@ -107,13 +118,16 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         waves["griffin_lim"] = _waveforms(task, None, frames, B=config.batch_size)
     spent += waves["generated"][1]
     waves = {system: samples for system, (samples, _) in waves.items()}
-    waves["original"] = [files.load(experiment.clips.rows[i]["path"], experiment.clips.frontend) for i in index]
+    waves["original"] = [
+        files.load(experiment.clips.rows[i]["path"], experiment.clips.frontend) for i in index
+    ]
     seconds = sum(map(len, waves["generated"])) / rate
 
     _tell("comparing")
     figures = _likeness(waves, rate)
     profiles = Profiles(experiment)
-    # Neither the clip itself, nor those in which its voice was heard, tell what its speaker sounds like.
+    # Neither the clip itself, nor those in which its voice was heard, tell what its speaker sounds
+    # like.
     hidden = list(map(np.append, references, index))
     paths = [experiment.clips.rows[i]["path"] for i in index]
     similarities = profiles.compare(waves | {"original": paths}, speakers, hidden)
@@ -128,17 +142,28 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
     _tell("speaking at length")
     health, longest = {name: {} for name in sides}, {}
     for length in config.lengths:
-        joined = {name: own[: len(own) // length * length].reshape(-1, length) for name, own in sides.items()}
-        rows = [row for part in joined.values() for row in part]  # each some clips, whose texts become one
+        joined = {
+            name: own[: len(own) // length * length].reshape(-1, length)
+            for name, own in sides.items()
+        }
+        rows = [
+            row for part in joined.values() for row in part
+        ]  # each some clips, whose texts become one
         read = iter(said)
         if length > 1 and rows:
             symbols = [experiment.table.encode(" ".join(experiment.texts[row])) for row in rows]
             first = [int(np.flatnonzero(index == row[0])[0]) for row in rows]
-            read = iter(say(symbols, {key: values[first] for key, values in voices.items()}, times=length)[0])
+            read = iter(
+                say(symbols, {key: values[first] for key, values in voices.items()}, times=length)[
+                    0
+                ]
+            )
         for name, part in joined.items():
             if len(part):
                 own = list(itertools.islice(read, len(part)))
-                health[name][str(length)] = _health(experiment, own, experiment.speakers[part[:, 0]])
+                health[name][str(length)] = _health(
+                    experiment, own, experiment.speakers[part[:, 0]]
+                )
                 longest[name] = own[0]
 
     _tell("copying voices")
@@ -191,11 +216,11 @@ class _Said:
     """One text, or recording, as it was spoken.
 
     Attributes:
-      source: symbols of the text [L], or frames of the recording.
-      features: mel frames in dB [T, M].
-      attention: weights [S, L].
-      stopped: whether it ended by itself.
-      health: of a text, see `metrics.attention_health` and `metrics.words_attended`.
+        source: symbols of the text [L], or frames of the recording.
+        features: mel frames in dB [T, M].
+        attention: weights [S, L].
+        stopped: whether it ended by itself.
+        health: of a text, see `metrics.attention_health` and `metrics.words_attended`.
     """
 
     source: np.ndarray
@@ -254,21 +279,29 @@ def _partners(experiment: Experiment, index) -> np.ndarray:
 
 
 def _say(
-    task: Synthesis, variables, sources: Sequence, voices: Mapping[str, np.ndarray], *, B: int, times: int = 1
+    task: Synthesis,
+    variables,
+    sources: Sequence,
+    voices: Mapping[str, np.ndarray],
+    *,
+    B: int,
+    times: int = 1,
 ) -> tuple[list[_Said], float]:
     """Symbols [L] or frames [T, M] as they are spoken, and the seconds it takes.
 
     Args:
-      task: what was trained.
-      variables: the same.
-      sources: of one kind.
-      voices: of each, as `Experiment.heard` has them.
-      B: how many are spoken at once.
-      times: how many times as long as the task allows it may take.
+        task: what was trained.
+        variables: the same.
+        sources: of one kind.
+        voices: of each, as `Experiment.heard` has them.
+        B: how many are spoken at once.
+        times: how many times as long as the task allows it may take.
     """
     config = dataclasses.replace(task.config, max_seconds=times * task.config.max_seconds)
     task = dataclasses.replace(task, config=config)
-    name, number = ("symbols", "num_symbols") if sources[0].ndim == 1 else ("source", "num_source_frames")
+    name, number = (
+        ("symbols", "num_symbols") if sources[0].ndim == 1 else ("source", "num_source_frames")
+    )
     L = -(-max(map(len, sources)) // GRAIN) * GRAIN
 
     @jax.jit
@@ -285,7 +318,9 @@ def _say(
     for start in range(0, len(order), B):
         rows = np.resize(order[start : start + B], B)  # the last batch is filled up by itself
         padded, lengths = _padded([sources[i] for i in rows], L)
-        batch = {name: padded, number: lengths} | {key: values[rows] for key, values in voices.items()}
+        batch = {name: padded, number: lengths} | {
+            key: values[rows] for key, values in voices.items()
+        }
         if not start:
             speak = speak.lower(variables, batch).compile()
         began = time.perf_counter()
@@ -335,7 +370,9 @@ def _waveforms(
     return waves, seconds
 
 
-def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str, dict[str, np.ndarray]]:
+def _likeness(
+    waves: Mapping[str, Sequence[np.ndarray]], rate: int
+) -> dict[str, dict[str, np.ndarray]]:
     """How near each system comes to the original, the last; of each figure [B], NaN for a clip that is hardly there."""
     measured = audio_metrics.installed(audio_metrics.mel_cepstral_distance)
 
@@ -347,7 +384,11 @@ def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str,
             row["duration"] = len(samples) / len(original)
             if len(samples) >= SHORTEST_SECONDS * rate:
                 near = audio_metrics.align(true, audio_metrics.contours(samples, rate))
-                row |= {"pitch": near.pitch_rmse, "voicing": near.voicing_error, "quality": near.quality.score}
+                row |= {
+                    "pitch": near.pitch_rmse,
+                    "voicing": near.voicing_error,
+                    "quality": near.quality.score,
+                }
                 if measured:
                     row["mcd"] = audio_metrics.mel_cepstral_distance(original, samples, rate)
             found.append(row)
@@ -362,13 +403,17 @@ def _likeness(waves: Mapping[str, Sequence[np.ndarray]], rate: int) -> dict[str,
     return figures | {"original": {}}
 
 
-def _copied(experiment: Experiment, profiles: Profiles, trained, task, variables, say, vocode) -> dict[str, dict]:
+def _copied(
+    experiment: Experiment, profiles: Profiles, trained, task, variables, say, vocode
+) -> dict[str, dict]:
     """The figures, by corpus, of held-out speakers who each say many sentences, heard in clips of theirs in turns.
 
-    They are compared with the first of these clips, as "original"; what they say is any sentence of the corpora that
-    nobody learnt. How long they are heard stands after the name of the corpus.
+    They are compared with the first of these clips, as "original"; what they say is any sentence of
+    the corpora that nobody learnt. How long they are heard stands after the name of the corpus.
     """
-    judged = [(seconds, *experiment.copies(seconds)) for seconds in experiment.config.judge.heard_seconds]
+    judged = [
+        (seconds, *experiment.copies(seconds)) for seconds in experiment.config.judge.heard_seconds
+    ]
     references = [own for _, heard, _ in judged for own in heard]
     if not references:
         return {}
@@ -376,7 +421,8 @@ def _copied(experiment: Experiment, profiles: Profiles, trained, task, variables
     first = np.array([own[0] for own in references])
     speakers, corpora = experiment.speakers[first], experiment.clips.corpora[first]
     kinds = np.repeat(
-        [f"{seconds:g} s" if seconds else "a clip" for seconds, *_ in judged], [len(one[2]) for one in judged]
+        [f"{seconds:g} s" if seconds else "a clip" for seconds, *_ in judged],
+        [len(one[2]) for one in judged],
     )
     voices = experiment.heard(trained, task, variables, references)
     said, _ = say([experiment.table.encode(text) for text in texts], voices)
@@ -389,7 +435,9 @@ def _copied(experiment: Experiment, profiles: Profiles, trained, task, variables
     _, words, errors = _recognised(experiment, texts, {"generated": systems["generated"]})
     if errors:
         figures["generated"]["word_error"] = errors["generated"] / words
-    seconds = np.array([sum(experiment.clips.rows[i]["seconds"] for i in own) for own in references])
+    seconds = np.array(
+        [sum(experiment.clips.rows[i]["seconds"] for i in own) for own in references]
+    )
     found = {}
     for corpus, kind in itertools.product(np.unique(corpora), dict.fromkeys(kinds)):
         own = (corpora == corpus) & (kinds == kind)
@@ -398,9 +446,13 @@ def _copied(experiment: Experiment, profiles: Profiles, trained, task, variables
             "speakers": len(np.unique(speakers[own])),
             "sentences": len(np.unique(texts[own])),
             "heard_seconds": float(seconds[own].mean()),
-            "attention": {"1": _health(experiment, list(itertools.compress(said, own)), speakers[own])},
+            "attention": {
+                "1": _health(experiment, list(itertools.compress(said, own)), speakers[own])
+            },
         } | {
-            system: _summary({figure: each[own] for figure, each in values.items()}, speakers[own], words[own])
+            system: _summary(
+                {figure: each[own] for figure, each in values.items()}, speakers[own], words[own]
+            )
             for system, values in figures.items()
         }
     return found
@@ -415,10 +467,14 @@ def _recognised(experiment: Experiment, texts, waves):
         return {}, words, {}
     joined = [samples for its in waves.values() for samples in its]
     known = np.unique(experiment.texts) if experiment.config.judge.expected == "texts" else ()
-    heard = iter(recognition.recognise(joined, rate, [recognition.words(text, language) for text in known]))
+    heard = iter(
+        recognition.recognise(joined, rate, [recognition.words(text, language) for text in known])
+    )
     heard = {system: [next(heard) for _ in texts] for system in waves}
     errors = {
-        system: np.array([metrics.edit_distance(t, h.split()) for t, h in zip(true, heard[system], strict=True)])
+        system: np.array(
+            [metrics.edit_distance(t, h.split()) for t, h in zip(true, heard[system], strict=True)]
+        )
         for system in waves
     }
     return heard, words, errors
@@ -428,7 +484,11 @@ def _deaf(language: str) -> str:
     """Why no words are recognised in a language; nothing if they are."""
     if language.partition("-")[0] != "en":
         return "it knows English only"
-    return "" if recognition.installed() else "pocketsphinx is not installed: pip install 'lin_jax[eval]'"
+    return (
+        ""
+        if recognition.installed()
+        else "pocketsphinx is not installed: pip install 'lin_jax[eval]'"
+    )
 
 
 def _health(experiment: Experiment, spoken: Sequence[_Said], speakers) -> dict:
@@ -436,9 +496,18 @@ def _health(experiment: Experiment, spoken: Sequence[_Said], speakers) -> dict:
     total = collections.Counter(texts=len(spoken))
     rows = []
     for one in spoken:
-        words = [(w.start(), w.end() - 1) for w in re.finditer(r"\w(?:\S*\w)?", experiment.table.decode(one.source))]
-        one.health["words_skipped"], one.health["words_repeated"] = metrics.words_attended(one.attention, words)
-        total.update(words=len(words), symbols=len(one.source), **{name: int(one.health[name]) for name in COUNTS})
+        words = [
+            (w.start(), w.end() - 1)
+            for w in re.finditer(r"\w(?:\S*\w)?", experiment.table.decode(one.source))
+        ]
+        one.health["words_skipped"], one.health["words_repeated"] = metrics.words_attended(
+            one.attention, words
+        )
+        total.update(
+            words=len(words),
+            symbols=len(one.source),
+            **{name: int(one.health[name]) for name in COUNTS},
+        )
         straight = not one.health["skipped"] and not one.health["repeated"]
         rows.append({"diagonal": straight, "stop_failures": not one.stopped} | one.health)
     figures = {name: np.array([row[name] for row in rows], float) for name in HEALTH}
@@ -453,7 +522,9 @@ def _summary(figures: Mapping[str, np.ndarray], speakers, words=None) -> dict:
         if not known.all():
             found["missing"][name] = int((~known).sum())
         if known.any():
-            weight = words if name == "word_error" else np.ones(len(values))  # errors in all, by words in all
+            weight = (
+                words if name == "word_error" else np.ones(len(values))
+            )  # errors in all, by words in all
             found[name] = float(np.average(values[known], weights=weight[known]))
             found["intervals"][name] = metrics.bootstrap_mean(values, speakers, weight)
     return found
@@ -489,7 +560,8 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
     plots = {}
     for name, title in FIGURES.items():
         bars = {
-            one: {system: own[system][name] for system in waves if name in own[system]} for one, own in found.items()
+            one: {system: own[system][name] for system in waves if name in own[system]}
+            for one, own in found.items()
         }
         if any(bars.values()):
             plots[name] = report.plot_groups(bars, workdir / f"{name}.png", title=title)
@@ -502,7 +574,9 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
 
     cards, sounds, pictures, first = [], {}, {}, 0
     for side, clips in sides.items():
-        for number, (b, i) in enumerate(zip(range(first, first + config.examples), clips, strict=False)):
+        for number, (b, i) in enumerate(
+            zip(range(first, first + config.examples), clips, strict=False)
+        ):
             for system, its in waves.items():
                 if not len(its[b]):
                     continue
@@ -511,7 +585,9 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
                 if system == "original":
                     files.write(path, samples, rate)
                 else:
-                    bundles.Speech(samples, rate, (), f"{system} by experiments.synthesis").write(path)
+                    bundles.Speech(samples, rate, (), f"{system} by experiments.synthesis").write(
+                        path
+                    )
                 parts, sounds[name] = [report.player(samples, rate)], samples
                 if system == "generated":
                     figure = _alignment(experiment, said[b], path.with_suffix(".png"))
@@ -524,7 +600,9 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
         for name, one in longest.items()
     ]
     with contextlib.closing(writers.create(workdir, results["step"])) as writer:
-        writer.write_images(results["step"], pictures | {name: report.pixels(plot) for name, plot in plots.items()})
+        writer.write_images(
+            results["step"], pictures | {name: report.pixels(plot) for name, plot in plots.items()}
+        )
         writer.write_audios(results["step"], sounds, sample_rate=rate)
 
     def table(found, systems):
@@ -537,31 +615,65 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
         return report.table(["voices", "figure", *systems], rows)
 
     health = [
-        [one, f"{length}×", its["texts"], *(_number(its, name) for name in HEALTH), *(its[name] for name in COUNTS)]
+        [
+            one,
+            f"{length}×",
+            its["texts"],
+            *(_number(its, name) for name in HEALTH),
+            *(its[name] for name in COUNTS),
+        ]
         for one, own in found.items()
         for length, its in own["attention"].items()
     ]
-    lost = ["voices", "length", "texts", *HEALTH.values(), "symbols skipped", "repeated", "words skipped", "repeated"]
+    lost = [
+        "voices",
+        "length",
+        "texts",
+        *HEALTH.values(),
+        "symbols skipped",
+        "repeated",
+        "words skipped",
+        "repeated",
+    ]
     reading = (
         "Read from end to end: attention passes over no more than three symbols at once, never goes back by more, and "
         "reaches the end. A word is skipped if attention is never on it or beside it, and repeated if it goes back."
     )
-    used = [*((system, SYSTEMS[system]) for system in waves), *results["tools"].items(), ("voices", results["encoder"])]
+    used = [
+        *((system, SYSTEMS[system]) for system in waves),
+        *results["tools"].items(),
+        ("voices", results["encoder"]),
+    ]
     used.append(("vocoder", results["vocoder"]))
-    used.append(("speed", f"{results['real_time_factor']:.2f} of its length, {results['batch_size']} texts at once"))
+    used.append(
+        (
+            "speed",
+            f"{results['real_time_factor']:.2f} of its length, {results['batch_size']} texts at once",
+        )
+    )
     copying = (
         f"Each speaker held out says {config.copies} sentences that nobody learnt, heard in one own clip after "
         "another, or in as many as last so long. Kin are the voices that are clear, or those that are not, as it is."
     )
     intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
-    compared = [report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots]
+    compared = [
+        report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots
+    ]
     sections = [
         report.Section("All figures", intervals, [table(found, waves)]),
-        report.Section("Voices copied", copying, [table(results["copied"], ("generated", "original"))]),
-        report.Section("Attention", reading, [report.table(lost, health), report.picture(plots["attention"]), *drawn]),
+        report.Section(
+            "Voices copied", copying, [table(results["copied"], ("generated", "original"))]
+        ),
+        report.Section(
+            "Attention",
+            reading,
+            [report.table(lost, health), report.picture(plots["attention"]), *drawn],
+        ),
         report.Section("Examples", "", [report.cards(cards)]),
         report.Section("Compared", "", compared),
-        report.Section("How it was judged", results["protocol"], [report.table(["what", "how"], used)]),
+        report.Section(
+            "How it was judged", results["protocol"], [report.table(["what", "how"], used)]
+        ),
     ]
     lead = "; ".join(f"{one}: {_told(own)}" for one, own in found.items())
     report.write_html(workdir / "report.html", "Synthesis", sections, lead=lead)
@@ -570,12 +682,18 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
 def _alignment(experiment: Experiment, one: _Said, path):
     symbols = experiment.table.decode(one.source)
     hop = experiment.clips.frontend.hop_length / experiment.clips.frontend.sample_rate
-    return report.plot_alignment(one.attention, symbols, one.features, len(one.features) * hop, path)
+    return report.plot_alignment(
+        one.attention, symbols, one.features, len(one.features) * hop, path
+    )
 
 
 def _told(found: Mapping) -> str:
     """The figures that matter of one side, in one line."""
-    generated, original, attention = found["generated"], found["original"], found["attention"].get("1", {})
+    generated, original, attention = (
+        found["generated"],
+        found["original"],
+        found["attention"].get("1", {}),
+    )
     parts = [f"{found['clips']} clips of {found['speakers']} speakers"]
     if "mcd" in generated:
         parts.append(f"MCD {generated['mcd']:.2f} dB (copied {found['copied']['mcd']:.2f})")
@@ -588,8 +706,12 @@ def _told(found: Mapping) -> str:
             beside = f" (original {original[name]:.0%})" if name in original else ""
             parts.append(f"{title} {generated[name]:.0%}{beside}")
     if attention:
-        parts.append(f"diagonal {attention['diagonal']:.0%}, stop failures {attention['stop_failures']:.0%}")
-        parts.append(f"{attention['words_skipped']} words skipped, {attention['words_repeated']} repeated")
+        parts.append(
+            f"diagonal {attention['diagonal']:.0%}, stop failures {attention['stop_failures']:.0%}"
+        )
+        parts.append(
+            f"{attention['words_skipped']} words skipped, {attention['words_repeated']} repeated"
+        )
     return ", ".join(parts)
 
 

@@ -16,37 +16,53 @@ class Profiles:
     """The voice of every speaker of the corpora, known by some of the speaker's clips.
 
     Args:
-      experiment: whose corpora these are, and whose `JudgeConfig` says which encoder hears how many clips.
+        experiment: whose corpora these are, and whose `JudgeConfig` says which encoder hears how
+            many clips.
     """
 
     def __init__(self, experiment: Experiment):
-        config, rng, good = experiment.config.judge, np.random.default_rng(experiment.config.seed), experiment.natural
+        config, rng, good = (
+            experiment.config.judge,
+            np.random.default_rng(experiment.config.seed),
+            experiment.natural,
+        )
         self._encoder = bundles.load(config.encoder)
         self._rate = experiment.clips.frontend.sample_rate
         self._names = np.unique(experiment.speakers[good])
         self._known = np.concatenate(
-            [rng.permutation(good[experiment.speakers[good] == name])[: config.profile] for name in self._names]
+            [
+                rng.permutation(good[experiment.speakers[good] == name])[: config.profile]
+                for name in self._names
+            ]
         )
         self._who = experiment.speakers[self._known]
-        self._heard = self._hear([experiment.clips.rows[i]["path"] for i in self._known])  # [clips, E]
-        self._profiles = np.stack([_direction(self._heard[self._who == name]) for name in self._names])  # [P, E]
+        self._heard = self._hear(
+            [experiment.clips.rows[i]["path"] for i in self._known]
+        )  # [clips, E]
+        self._profiles = np.stack(
+            [_direction(self._heard[self._who == name]) for name in self._names]
+        )  # [P, E]
         corpus = dict(zip(experiment.speakers, experiment.clips.corpora, strict=True))
         self._corpora = np.array([corpus[name] for name in self._names])
         self._clear = np.isin(self._corpora, np.unique(experiment.clips.corpora[experiment.clear]))
 
-    def compare(self, systems: dict[str, Sequence], speakers, hidden) -> dict[str, dict[str, np.ndarray]]:
+    def compare(
+        self, systems: dict[str, Sequence], speakers, hidden
+    ) -> dict[str, dict[str, np.ndarray]]:
         """How near clips come to the voice of their speaker.
 
         Args:
-          systems: of each, B clips by the same speakers, as paths or as samples at the rate of the corpora.
-          speakers: of each clip [B].
-          hidden: for each clip (B) those of the corpora that tell nothing of its speaker, such as the one itself and
-            those in which its voice was heard.
+            systems: of each, B clips by the same speakers, as paths or as samples at the rate of
+                the corpora.
+            speakers: of each clip [B].
+            hidden: for each clip (B) those of the corpora that tell nothing of its speaker, such as
+                the one itself and those in which its voice was heard.
 
         Returns:
-          For each system "similarity" [B], a cosine; "closest" [B], whether nobody else in the corpora is nearer, and
-          "closest_kin" [B], the same among those who are clear or those who are not, as the speaker is; and "strangers"
-          [B], the mean similarity to the others of the corpus. A clip in which no voice is heard is close to nobody.
+            For each system "similarity" [B], a cosine; "closest" [B], whether nobody else in the
+            corpora is nearer, and "closest_kin" [B], the same among those who are clear or those
+            who are not, as the speaker is; and "strangers" [B], the mean similarity to the others
+            of the corpus. A clip in which no voice is heard is close to nobody.
         """
         mine = [
             self._heard[(self._who == name) & ~np.isin(self._known, own)]
@@ -60,7 +76,10 @@ class Profiles:
         figures = {}
         for system, clips in systems.items():
             spoken = self._hear(clips)
-            similarity, others = np.sum(spoken * mine, axis=1), spoken @ self._profiles.T  # [B], [B, P]
+            similarity, others = (
+                np.sum(spoken * mine, axis=1),
+                spoken @ self._profiles.T,
+            )  # [B], [B, P]
             others[own] = np.nan
 
             def closest(among, similarity=similarity, others=others):
@@ -82,7 +101,9 @@ class Profiles:
         """Embeddings [B, E] of recordings, NaN where there is no voice."""
         heard = list(self._encoder.voices(sources, self._rate))
         nobody = np.full(self._encoder.embedding_size, np.nan)
-        return np.stack([nobody if isinstance(voice, AudioError) else voice.embedding for voice in heard])
+        return np.stack(
+            [nobody if isinstance(voice, AudioError) else voice.embedding for voice in heard]
+        )
 
 
 def _direction(vectors) -> np.ndarray:

@@ -60,23 +60,27 @@ class Config:
     """Everything the experiment can be told.
 
     Attributes:
-      network: "spectral", of the size in `encoder`, or "mel", the network of the original project.
-      init: name or folder of a repair bundle to go on from, whose network is of the same size, or lacks no more than
-        convolutions at the end of its middle.
-      noise: feature set of recorded noises; without one, all noise is generated.
-      rooms: folder of recorded room responses, audio files; without one, all rooms are generated.
-      hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
-      hold_out_noises: recorded noises to judge in; at most a fifth of them.
-      validation: speakers of each corpus to watch the training by; at most a tenth.
-      seed: of the choice of speakers and noises.
-      clear_weight: how many times more often than others those clips are drawn in which the background is faint.
-      eval_batches: batches of the validation speakers in an evaluation during training.
-      views: of the default network where it is judged and shipped; see `SpectralAutoencoder`.
-      caution: how much of a slight change is made where it is judged and shipped, as in `bundles.Caution`.
-      judged_clips: of each corpus; the speakers held out take turns.
-      judged_seconds: of a clip; it is what a speaker says in one recording after the other.
-      damaged_every: every how many of these clips is judged with other damage than noise.
-      scored_every: every how many of them gets the quality score, which takes long.
+        network: "spectral", of the size in `encoder`, or "mel", the network of the original
+            project.
+        init: name or folder of a repair bundle to go on from, whose network is of the same size, or
+            lacks no more than convolutions at the end of its middle.
+        noise: feature set of recorded noises; without one, all noise is generated.
+        rooms: folder of recorded room responses, audio files; without one, all rooms are generated.
+        hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny
+            corpus only trains.
+        hold_out_noises: recorded noises to judge in; at most a fifth of them.
+        validation: speakers of each corpus to watch the training by; at most a tenth.
+        seed: of the choice of speakers and noises.
+        clear_weight: how many times more often than others those clips are drawn in which the
+            background is faint.
+        eval_batches: batches of the validation speakers in an evaluation during training.
+        views: of the default network where it is judged and shipped; see `SpectralAutoencoder`.
+        caution: how much of a slight change is made where it is judged and shipped, as in
+            `bundles.Caution`.
+        judged_clips: of each corpus; the speakers held out take turns.
+        judged_seconds: of a clip; it is what a speaker says in one recording after the other.
+        damaged_every: every how many of these clips is judged with other damage than noise.
+        scored_every: every how many of them gets the quality score, which takes long.
     """
 
     network: str = "spectral"
@@ -107,8 +111,8 @@ class Experiment:
     """One or several corpora of clean speech, recorded noises, and the repair that can be learnt from them.
 
     Args:
-      config: see `Config`.
-      folder: the feature set, or several with commas between them; their store is "waveform".
+        config: see `Config`.
+        folder: the feature set, or several with commas between them; their store is "waveform".
     """
 
     def __init__(self, config: Config, folder: pathlib.Path):
@@ -116,11 +120,17 @@ class Experiment:
             raise ConfigError(f"unknown network {config.network!r}: choose spectral or mel")
         self.config = config
         self.start = bundles.load(config.init) if config.init else None
-        self.clips = features.open_features(folder, self.start and self.start.frontend, store="waveform")
+        self.clips = features.open_features(
+            folder, self.start and self.start.frontend, store="waveform"
+        )
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         people = self.clips.people
-        self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
-        self.noises = features.open_features(config.noise, self.clips.frontend) if config.noise else []
+        self.split = splits.hold_out(
+            people, self.corpora, config.hold_out, config.validation, seed=config.seed
+        )
+        self.noises = (
+            features.open_features(config.noise, self.clips.frontend) if config.noise else []
+        )
         shuffled = np.random.default_rng(config.seed).permutation(len(self.noises))
         self.unheard_noises, self.heard_noises = np.split(
             shuffled, [min(config.hold_out_noises, len(self.noises) // 5)]
@@ -129,9 +139,13 @@ class Experiment:
     def fit(self, workdir: pathlib.Path) -> tuple[Repair, loop.Result]:
         """Train on the training speakers and noises; go on, or return at once, where that was done before."""
         config, task = self.config, self.make_task()
-        train = loaders.make_loader(self.clips, self._drawn(self.split.train), None, config.loader, train=True)
+        train = loaders.make_loader(
+            self.clips, self._drawn(self.split.train), None, config.loader, train=True
+        )
         watched = self.split.validation
-        watch = functools.partial(loaders.crops, self.clips, watched, config.loader, config.eval_batches)
+        watch = functools.partial(
+            loaders.crops, self.clips, watched, config.loader, config.eval_batches
+        )
         watch = watch if len(watched) else None
         params = None
         if self.start:
@@ -142,20 +156,27 @@ class Experiment:
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
         """Judge a training on the speakers and noises held out, as `lin repair` would use it.
 
-        Beside it stand the untouched recording and, where noisereduce is installed, its spectral gating. Writes
-        results.json, examples to listen to, bars by kind of damage, and a page with all of them.
+        Beside it stand the untouched recording and, where noisereduce is installed, its spectral
+        gating. Writes results.json, examples to listen to, bars by kind of damage, and a page with
+        all of them.
 
         Args:
-          trained: workdir of the training.
-          workdir: where to.
+            trained: workdir of the training.
+            workdir: where to.
         """
         if not len(self.split.test):
-            raise ConfigError("no speakers to judge on: raise hold_out, or add a corpus of 5 speakers")
+            raise ConfigError(
+                "no speakers to judge on: raise hold_out, or add a corpus of 5 speakers"
+            )
         rate = self.clips.frontend.sample_rate
         size = round(self.config.judged_seconds * rate)
-        clean, chosen = loaders.take_turns(self.clips, self.split.test, size, self.config.judged_clips)
+        clean, chosen = loaders.take_turns(
+            self.clips, self.split.test, size, self.config.judged_clips
+        )
         if not len(clean):
-            raise ConfigError(f"nobody held out speaks for {self.config.judged_seconds:g} s: lower judged_seconds")
+            raise ConfigError(
+                f"nobody held out speaks for {self.config.judged_seconds:g} s: lower judged_seconds"
+            )
         speakers, corpora = self.speakers[chosen], self.corpora[chosen]
         task, fitted = self.fit(trained)
         bundle = self._bundle(task, fitted)
@@ -163,7 +184,10 @@ class Experiment:
         judged, examples, seconds, heard = [], [], 0.0, 0.0
         for damage, amount, chosen, damaged in self._damages(clean):
             began = time.perf_counter()
-            waves = {"untouched": damaged, "repaired": np.stack([bundle.repair(x, rate) for x in damaged])}
+            waves = {
+                "untouched": damaged,
+                "repaired": np.stack([bundle.repair(x, rate) for x in damaged]),
+            }
             seconds, heard = seconds + time.perf_counter() - began, heard + damaged.size / rate
             if importlib.util.find_spec("noisereduce"):
                 waves["gated"] = np.stack([_gate(x, rate) for x in damaged])
@@ -173,7 +197,10 @@ class Experiment:
             print(f"{f'{damage} {amount}'.strip()}: {_told(judged[-1].means())}")
             if amount in EXAMPLES:
                 examples.append(
-                    (f"{damage} {amount}".strip(), {"clean": clean[chosen[0]]} | {n: waves[n][0] for n in waves})
+                    (
+                        f"{damage} {amount}".strip(),
+                        {"clean": clean[chosen[0]]} | {n: waves[n][0] for n in waves},
+                    )
                 )
 
         noisy = _join([one for one in judged if one.damage == "noise"])
@@ -183,18 +210,24 @@ class Experiment:
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"])),
             "train_speakers": len(np.unique(self.speakers[self.split.train])),
             "train_noises": len(self.heard_noises),
-            "speakers": {str(name): np.unique(speakers[corpora == name]).tolist() for name in np.unique(corpora)},
+            "speakers": {
+                str(name): np.unique(speakers[corpora == name]).tolist()
+                for name in np.unique(corpora)
+            },
             "noises": [self.noises.rows[int(index)]["id"] for index in self.unheard_noises],
             "times_real_time": seconds / heard,
             "noise": noisy.means() | {"intervals": noisy.intervals(speakers)},
             "noise_by_corpus": {
-                str(name): noisy.of(np.flatnonzero(corpora == name)).means() for name in np.unique(corpora)
+                str(name): noisy.of(np.flatnonzero(corpora == name)).means()
+                for name in np.unique(corpora)
             },
             "damages": {
                 damage: _join([one for one in judged if one.damage == damage]).means()
                 for damage in dict.fromkeys(one.damage for one in judged)
             },
-            "conditions": [{"damage": one.damage, "amount": one.amount} | one.means() for one in judged],
+            "conditions": [
+                {"damage": one.damage, "amount": one.amount} | one.means() for one in judged
+            ],
         }
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -205,8 +238,9 @@ class Experiment:
         """Save the training as a bundle.
 
         Args:
-          workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
-          card: model card, with `corpora`, `rows` and the names of results.json in braces where they belong.
+            workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
+            card: model card, with `corpora`, `rows` and the names of results.json in braces where
+                they belong.
         """
         results = _run.judged(workdir)
         rows = "\n".join(
@@ -219,7 +253,9 @@ class Experiment:
         )
         told = {"corpora": ", ".join(np.unique(self.corpora)), "rows": rows, "intervals": intervals}
         bundle = self._bundle(*self.fit(workdir / "train"))
-        return bundles.save(workdir / "ship/repair", bundle, card.format(**results | told), dtype="float16")
+        return bundles.save(
+            workdir / "ship/repair", bundle, card.format(**results | told), dtype="float16"
+        )
 
     def make_task(self) -> Repair:
         """The task, with the noises that are not held out."""
@@ -233,7 +269,9 @@ class Experiment:
             network = SpectralAutoencoder(rate, **settings)
         pool, degrade = None, config.degrade
         if len(self.heard_noises):
-            pool = NoisePool.of([self.noises[int(index)]["waveform"] for index in self.heard_noises])
+            pool = NoisePool.of(
+                [self.noises[int(index)]["waveform"] for index in self.heard_noises]
+            )
         else:
             degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
         return Repair(network, rate, pool, config.task, degrade, _rooms(config.rooms, rate))
@@ -254,10 +292,17 @@ class Experiment:
         for number, snr in enumerate(SNRS_DB):
             if len(self.unheard_noises):
                 chosen = self.unheard_noises[(everyone + number * 5) % len(self.unheard_noises)]
-                noise = np.stack([np.resize(self.noises[int(index)]["waveform"], N) for index in chosen])
+                noise = np.stack(
+                    [np.resize(self.noises[int(index)]["waveform"], N) for index in chosen]
+                )
             else:
                 noise = augment.coloured_noise(jax.random.key(number), B, N)
-            yield "noise", f"{snr} dB", everyone, np.asarray(degrade.add_noise(clean, noise, np.full(B, float(snr))))
+            yield (
+                "noise",
+                f"{snr} dB",
+                everyone,
+                np.asarray(degrade.add_noise(clean, noise, np.full(B, float(snr)))),
+            )
         for name, damage in degrade.DAMAGES.items():
             for severity in SEVERITIES:
                 damaged = damage(jax.random.key(0), clean[some], np.full(len(some), severity), rate)
@@ -270,7 +315,11 @@ class Experiment:
         parts = []
         for name, title in FIGURES.items():
             groups = {
-                damage: {system: means[system][name] for system in SYSTEMS if name in means.get(system, {})}
+                damage: {
+                    system: means[system][name]
+                    for system in SYSTEMS
+                    if name in means.get(system, {})
+                }
                 for damage, means in results["damages"].items()
             }
             if any(groups.values()):
@@ -282,10 +331,17 @@ class Experiment:
                 stem = f"{name}-{system}".replace(" ", "-")
                 files.write(workdir / f"examples/{stem}.flac", np.clip(samples, -1, 1), rate)
                 figure = report.plot_spectrogram(samples, rate, workdir / f"examples/{stem}.png")
-                cards.append((f"{name}: {system}", [report.picture(figure), report.player(samples, rate)]))
+                cards.append(
+                    (f"{name}: {system}", [report.picture(figure), report.player(samples, rate)])
+                )
         header = ["damage", "amount", "system", *FIGURES.values()]
         table = [
-            [one["damage"], one["amount"], system, *(_number(one[system].get(name)) for name in FIGURES)]
+            [
+                one["damage"],
+                one["amount"],
+                system,
+                *(_number(one[system].get(name)) for name in FIGURES),
+            ]
             for one in results["conditions"]
             for system in SYSTEMS
             if system in one
@@ -300,8 +356,12 @@ class Experiment:
     def _drawn(self, indices) -> np.ndarray:
         """Clips as often as they are drawn in an epoch: for each crop once, and more often where they are clear."""
         config, rate = self.config, self.clips.frontend.sample_rate
-        crops = np.ceil(self.clips.lengths[indices] / (config.loader.crop_seconds * rate)).astype(int)
-        clear = np.array([_range_db(self.clips[int(i)]["waveform"], rate) > CLEAR_DB for i in indices])
+        crops = np.ceil(self.clips.lengths[indices] / (config.loader.crop_seconds * rate)).astype(
+            int
+        )
+        clear = np.array(
+            [_range_db(self.clips[int(i)]["waveform"], rate) > CLEAR_DB for i in indices]
+        )
         return np.repeat(indices, crops * np.where(clear, config.clear_weight, 1))
 
 
@@ -339,7 +399,11 @@ class _Judged:
     def means(self) -> dict:
         """Number of clips, and the mean of each figure of each system."""
         return {"clips": len(self.chosen)} | {
-            system: {name: float(np.nanmean(values)) for name, values in figures.items() if not np.isnan(values).all()}
+            system: {
+                name: float(np.nanmean(values))
+                for name, values in figures.items()
+                if not np.isnan(values).all()
+            }
             for system, figures in self.figures.items()
         }
 
@@ -348,7 +412,13 @@ class _Judged:
         own = speakers[self.chosen]
         return {
             name: metrics.bootstrap_interval(
-                np.array([np.nanmean(values[own == speaker]) for speaker in np.unique(own[~np.isnan(values)])]), np.mean
+                np.array(
+                    [
+                        np.nanmean(values[own == speaker])
+                        for speaker in np.unique(own[~np.isnan(values)])
+                    ]
+                ),
+                np.mean,
             )
             for name, values in self.figures["repaired"].items()
             if name in FIGURES and not np.isnan(values).all()
@@ -358,7 +428,8 @@ class _Judged:
         """That of some clips alone."""
         own = np.isin(self.chosen, clips)
         figures = {
-            system: {name: values[own] for name, values in figures.items()} for system, figures in self.figures.items()
+            system: {name: values[own] for name, values in figures.items()}
+            for system, figures in self.figures.items()
         }
         return _Judged(self.damage, self.amount, self.chosen[own], figures)
 
@@ -367,7 +438,9 @@ def _join(parts: list[_Judged]) -> _Judged:
     """What came of one kind of damage in all its amounts."""
     first = parts[0]
     figures = {
-        system: {name: np.concatenate([part.figures[system][name] for part in parts]) for name in figures}
+        system: {
+            name: np.concatenate([part.figures[system][name] for part in parts]) for name in figures
+        }
         for system, figures in first.figures.items()
     }
     return _Judged(first.damage, "", np.concatenate([part.chosen for part in parts]), figures)
@@ -398,7 +471,11 @@ def _gate(samples, rate):
 
 def _told(means) -> str:
     """The figures before and after, in one line."""
-    return ", ".join(f"{title} {_pair(means, name)}" for name, title in FIGURES.items() if name in means["repaired"])
+    return ", ".join(
+        f"{title} {_pair(means, name)}"
+        for name, title in FIGURES.items()
+        if name in means["repaired"]
+    )
 
 
 def _pair(means, name) -> str:

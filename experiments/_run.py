@@ -1,6 +1,7 @@
 """The shared main of all experiments: flags in; a config beside the results; one line for an error.
 
-An experiment is a docstring (command, time, expected result), a dataclass of configs, one function a mode, and
+An experiment is a docstring (command, time, expected result), a dataclass of configs, one function
+a mode, and
 
     if __name__ == "__main__":
         _run.main(Config(), {"train": train, "loso": loso})
@@ -31,17 +32,21 @@ Mode = Callable[..., None]  # (config, features: Path, workdir: Path)
 def main(config, modes: Mapping[str, Mode]):
     """Parse the command line and run the mode it names; the first mode is the default.
 
-    The flags are --features, --workdir, --mode, and --config.NAME=VALUE for every field of the config, nested ones
-    included. The process exits with 1 for a wrong flag, 2 for an input that is at fault, and 128 + the number of the
-    signal that stopped it.
+    The flags are --features, --workdir, --mode, and --config.NAME=VALUE for every field of the
+    config, nested ones included. The process exits with 1 for a wrong flag, 2 for an input that is
+    at fault, and 128 + the number of the signal that stopped it.
 
     Args:
-      config: a dataclass, not frozen, with the defaults.
-      modes: what the experiment can do, by name.
+        config: a dataclass, not frozen, with the defaults.
+        modes: what the experiment can do, by name.
     """
     names = list(modes)
-    features = flags.DEFINE_string("features", None, "folder made by python -m data_pipelines", required=True)
-    workdir = flags.DEFINE_string("workdir", None, "folder of results; a run stopped there goes on", required=True)
+    features = flags.DEFINE_string(
+        "features", None, "folder made by python -m data_pipelines", required=True
+    )
+    workdir = flags.DEFINE_string(
+        "workdir", None, "folder of results; a run stopped there goes on", required=True
+    )
     mode = flags.DEFINE_enum("mode", names[0], names, "what to do")
     try:
         settings = f"settings, each as --config.NAME=VALUE: {', '.join(f'{n}={v}' for n, v in flatten(config).items())}"
@@ -53,8 +58,12 @@ def main(config, modes: Mapping[str, Mode]):
 
     def run(arguments):
         if len(arguments) > 1:
-            raise app.UsageError(f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE")
-        logging.set_verbosity(logging.WARNING)  # what libraries say of their own doings drowns the run's own lines
+            raise app.UsageError(
+                f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE"
+            )
+        logging.set_verbosity(
+            logging.WARNING
+        )  # what libraries say of their own doings drowns the run's own lines
         folder = pathlib.Path(workdir.value)
         compiled.remember()
 
@@ -79,7 +88,9 @@ def fit(
     """Train by the loop as `config.train` and `config.optim` say, with curves at the end; arguments as `loop.fit`."""
     with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
         writer.write_hparams(flatten(config))
-        result = loop.fit(task, config.train, config.optim, train, evaluation, workdir, writer, params=params)
+        result = loop.fit(
+            task, config.train, config.optim, train, evaluation, workdir, writer, params=params
+        )
         curves = report.plot_curves(result.history, workdir / "curves.png")
         writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
     return result
@@ -89,7 +100,9 @@ def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
     """The parameters of a bundle to go on from; ConfigError unless they have the shapes of those given."""
     params = bundle.variables["params"]
     if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, shapes):
-        raise ConfigError(f"{bundle.name}: another network, or of another size: go on from one of the same")
+        raise ConfigError(
+            f"{bundle.name}: another network, or of another size: go on from one of the same"
+        )
     return params
 
 
@@ -111,10 +124,15 @@ def save_config(config, workdir: pathlib.Path):
         except (ValueError, TypeError):  # cut short by a full disk
             earlier = settings
         changed = [
-            f"{name} {earlier.get(name)} → {value}" for name, value in settings.items() if earlier.get(name) != value
+            f"{name} {earlier.get(name)} → {value}"
+            for name, value in settings.items()
+            if earlier.get(name) != value
         ]
         if changed:
-            print(f"settings changed since the last run in {workdir}: {', '.join(changed)}", file=sys.stderr)
+            print(
+                f"settings changed since the last run in {workdir}: {', '.join(changed)}",
+                file=sys.stderr,
+            )
     workdir.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=2) + "\n")
 

@@ -55,8 +55,9 @@ class Stages:
     """Trainings that follow one another, each going on with the parameters of the last.
 
     Attributes:
-      reductions: frames that the decoder makes in one step: many first, since a short way is learnt faster.
-      steps: how long each is.
+        reductions: frames that the decoder makes in one step: many first, since a short way is
+            learnt faster.
+        steps: how long each is.
     """
 
     reductions: tuple[int, ...] = (4,)
@@ -64,8 +65,14 @@ class Stages:
 
     def validate(self):
         """Raises ConfigError unless they can follow one another."""
-        if len(self.reductions) != len(self.steps) or not self.steps or min(self.reductions + self.steps) < 1:
-            raise ConfigError(f"stages.reductions {self.reductions} and steps {self.steps}: give as many of each")
+        if (
+            len(self.reductions) != len(self.steps)
+            or not self.steps
+            or min(self.reductions + self.steps) < 1
+        ):
+            raise ConfigError(
+                f"stages.reductions {self.reductions} and steps {self.steps}: give as many of each"
+            )
 
 
 @dataclasses.dataclass
@@ -73,15 +80,19 @@ class JudgeConfig:
     """How a training is judged; see `_judgement`.
 
     Attributes:
-      encoder: name or folder of the speaker bundle that compares the voices.
-      clips: of each corpus, of voices in training, and as many of those held out; the speakers take turns.
-      copies: sentences that each voice held out says, whoever said them, to see how well voices are copied.
-      heard_seconds: how long such a voice is heard, at least; it is judged by each of these. 0 is a single clip.
-      lengths: how many of their sentences are joined to one text, to see how far attention holds.
-      expected: what the recogniser takes to be likely: "texts", those of the corpora, or "english".
-      profile: clips of a speaker by which the voice is known.
-      batch_size: texts that are spoken at once.
-      examples: of these clips, to listen to.
+        encoder: name or folder of the speaker bundle that compares the voices.
+        clips: of each corpus, of voices in training, and as many of those held out; the speakers
+            take turns.
+        copies: sentences that each voice held out says, whoever said them, to see how well voices
+            are copied.
+        heard_seconds: how long such a voice is heard, at least; it is judged by each of these. 0 is
+            a single clip.
+        lengths: how many of their sentences are joined to one text, to see how far attention holds.
+        expected: what the recogniser takes to be likely: "texts", those of the corpora, or
+            "english".
+        profile: clips of a speaker by which the voice is known.
+        batch_size: texts that are spoken at once.
+        examples: of these clips, to listen to.
     """
 
     encoder: str = "voice"
@@ -100,26 +111,27 @@ class Config:
     """Everything the experiment can be told.
 
     Attributes:
-      init: name or folder of a synthesis bundle to go on from: its network, symbols and speaker encoder are taken over,
-        and only the last stage is trained, or with steps of 0 nothing. Of several, with commas between them, which went
-        on from the same one, the mean of their weights.
-      voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in a clip, in training
-        in any other clip of the same speaker.
-      vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and shipped; "" is
-        Griffin-Lim.
-      clear: corpora, with commas between them, in whose voices speech will be understood; other voices are moved
-        towards the nearest ones of these where they are judged and shipped.
-      clarity: how far, as a cosine; see `clarified`.
-      language: of the texts, as espeak-ng names it.
-      form: of the symbols, "characters" or "phonemes".
-      speech: share of the training batches whose source is a recording in place of a text, as it always is of clips
-        that have none; 0 learns texts only.
-      longest_seconds: clips that are longer are left out.
-      hold_out_voices: speakers of each corpus that nobody learns from; at most a fifth of them, and none where voices
-        are a table.
-      hold_out_texts: sentences nobody learns from, as a share of all different ones.
-      seed: of the choice of both.
-      eval_batches: batches in an evaluation during training.
+        init: name or folder of a synthesis bundle to go on from: its network, symbols and speaker
+            encoder are taken over, and only the last stage is trained, or with steps of 0 nothing.
+            Of several, with commas between them, which went on from the same one, the mean of their
+            weights.
+        voices: "table", or the name or folder of a speaker bundle: a voice is then what it hears in
+            a clip, in training in any other clip of the same speaker.
+        vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and
+            shipped; "" is Griffin-Lim.
+        clear: corpora, with commas between them, in whose voices speech will be understood; other
+            voices are moved towards the nearest ones of these where they are judged and shipped.
+        clarity: how far, as a cosine; see `clarified`.
+        language: of the texts, as espeak-ng names it.
+        form: of the symbols, "characters" or "phonemes".
+        speech: share of the training batches whose source is a recording in place of a text, as it
+            always is of clips that have none; 0 learns texts only.
+        longest_seconds: clips that are longer are left out.
+        hold_out_voices: speakers of each corpus that nobody learns from; at most a fifth of them,
+            and none where voices are a table.
+        hold_out_texts: sentences nobody learns from, as a share of all different ones.
+        seed: of the choice of both.
+        eval_batches: batches in an evaluation during training.
     """
 
     init: str = ""
@@ -148,8 +160,8 @@ class Experiment:
     """One or several corpora, with texts or without, and the speech that can be learnt from them.
 
     Args:
-      config: see `Config`.
-      folder: the feature set, or several with commas between them; their store is "features".
+        config: see `Config`.
+        folder: the feature set, or several with commas between them; their store is "features".
     """
 
     def __init__(self, config: Config, folder: pathlib.Path):
@@ -173,41 +185,61 @@ class Experiment:
         }
         self.texts = np.array([row["text"] for row in rows])
         wordless = () if config.speech else np.flatnonzero(self.texts == "").tolist()
-        self.problems = too_long | self.problems | dict.fromkeys(wordless, "no text, and speech is 0")
+        self.problems = (
+            too_long | self.problems | dict.fromkeys(wordless, "no text, and speech is 0")
+        )
         if len(self.problems) == len(rows):
-            raise ConfigError(f"{folder}: no clip is of use; the first: {rows[0]['id']}: {self.problems[0]}")
+            raise ConfigError(
+                f"{folder}: no clip is of use; the first: {rows[0]['id']}: {self.problems[0]}"
+            )
         self.speakers, self.speeds = self.clips.speakers, self.clips.speeds
-        # What is said, however it is written: by this a sentence is held out, in every corpus and in every training.
-        # Of a recording without a text only the same one at other speeds says the same.
-        self.words = np.array([" ".join(re.findall(r"\w+", row["text"].lower())) or row["path"] for row in rows])
+        # What is said, however it is written: by this a sentence is held out, in every corpus and
+        # in every training. Of a recording without a text only the same one at other speeds says
+        # the same.
+        self.words = np.array(
+            [" ".join(re.findall(r"\w+", row["text"].lower())) or row["path"] for row in rows]
+        )
         self._split()
 
     def fit(self, workdir: pathlib.Path) -> tuple[Synthesis, Variables, int]:
         """Train all stages; go on, or return at once, where that was done before.
 
-        Writes problems.json with the clips that were left out, each with the reason, symbols.json, and a folder for
-        each stage.
+        Writes problems.json with the clips that were left out, each with the reason, symbols.json,
+        and a folder for each stage.
 
         Returns:
-          The task, the variables to use, and of which step in the last stage they are.
+            The task, the variables to use, and of which step in the last stage they are.
         """
         config = self.config
         workdir.mkdir(parents=True, exist_ok=True)
         named = {self.clips.rows[index]["id"]: reason for index, reason in self.problems.items()}
-        (workdir / "problems.json").write_text(json.dumps(named, indent=2, ensure_ascii=False) + "\n")
-        (workdir / "symbols.json").write_text(json.dumps(self.table.to_dict(), ensure_ascii=False) + "\n")
+        (workdir / "problems.json").write_text(
+            json.dumps(named, indent=2, ensure_ascii=False) + "\n"
+        )
+        (workdir / "symbols.json").write_text(
+            json.dumps(self.table.to_dict(), ensure_ascii=False) + "\n"
+        )
         if named:
-            print(f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json", file=sys.stderr)
+            print(
+                f"note: {len(named)} of {len(self.clips)} clips left out: {workdir}/problems.json",
+                file=sys.stderr,
+            )
         voices, variables, step = self.voices(workdir), self.start and self.start.variables, 0
         for reduction, steps in self.stages:
             task = self.make_task(voices, reduction, fresh=variables is None)
             if not steps:
                 continue  # the bundle to go on from, as it is
-            settings = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=steps))
-            train = self._loader(self.train, voices, config.loader, train=True, speech=config.speech)
+            settings = dataclasses.replace(
+                config, train=dataclasses.replace(config.train, num_steps=steps)
+            )
+            train = self._loader(
+                self.train, voices, config.loader, train=True, speech=config.speech
+            )
             watch = (lambda: self._validation_batches(voices)) if len(self.validation) else None
             params = variables and variables["params"]
-            result = _run.fit(settings, task, train, watch, workdir / f"reduction_{reduction}", params=params)
+            result = _run.fit(
+                settings, task, train, watch, workdir / f"reduction_{reduction}", params=params
+            )
             variables, step = result.variables, result.best_step or int(result.state.step)
         return task, variables, step
 
@@ -215,11 +247,13 @@ class Experiment:
         """Save the training as a bundle.
 
         Args:
-          workdir: of the experiment, with what `_judgement.judge` wrote in the folder "evaluate".
-          card: model card, with the names of results.json in braces where they belong.
+            workdir: of the experiment, with what `_judgement.judge` wrote in the folder "evaluate".
+            card: model card, with the names of results.json in braces where they belong.
         """
         if self.heard_by == TABLE:
-            raise ConfigError("a bundle speaks in voices that are heard: train with --config.voices=speaker")
+            raise ConfigError(
+                "a bundle speaks in voices that are heard: train with --config.voices=speaker"
+            )
         results = _run.judged(workdir)
         task, variables, _ = self.fit(workdir / "train")
         names = np.unique(self.speakers[self.learnt])
@@ -255,7 +289,9 @@ class Experiment:
             "voices": len(names),
             "clarity": self.config.clarity,
             "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),
-            "copies": "\n".join(_copied_row(corpus, one) for corpus, one in results["copied"].items()),
+            "copies": "\n".join(
+                _copied_row(corpus, one) for corpus, one in results["copied"].items()
+            ),
         }
         card = card.format(**results | told)
         return bundles.save(workdir / "ship/synthesis", bundle, card, dtype="float16")
@@ -267,7 +303,10 @@ class Experiment:
             network, scale = self.start.model, (self.start.mean, self.start.std)
             speech = "speech" in self.start.sources
         else:
-            settings, scale = dataclasses.asdict(self.config.network), self.clips.mean_std(self.train)
+            settings, scale = (
+                dataclasses.asdict(self.config.network),
+                self.clips.mean_std(self.train),
+            )
             network = Synthesizer(
                 num_mels=self.clips.frontend.num_features,
                 num_symbols=len(self.table),
@@ -277,7 +316,9 @@ class Experiment:
                 **settings | {name: tuple(settings[name]) for name in ("prenet", "postnet")},
             )
         if not fresh:
-            last = {name: getattr(task, name)[1:] * 2 for name in ("guided_weight", "prenet_dropout")}
+            last = {
+                name: getattr(task, name)[1:] * 2 for name in ("guided_weight", "prenet_dropout")
+            }
             task = dataclasses.replace(task, **last)
         return Synthesis(
             network,
@@ -297,7 +338,9 @@ class Experiment:
         if not path.exists():
             encoder = bundles.load(self.heard_by)
             paths = (row["path"] for row in self.clips.rows)
-            heard = np.stack([_hear(encoder, *clip) for clip in zip(paths, self.speeds, strict=True)])  # [clips, E]
+            heard = np.stack(
+                [_hear(encoder, *clip) for clip in zip(paths, self.speeds, strict=True)]
+            )  # [clips, E]
             with path.open("wb") as file:
                 np.save(file, heard)
         return np.load(path)
@@ -308,13 +351,13 @@ class Experiment:
         """Voices that are each heard in some clips, as `Talker.voice` joins them.
 
         Args:
-          workdir: of the training.
-          task: what was trained.
-          variables: the same.
-          references: clips of each voice (B).
+            workdir: of the training.
+            task: what was trained.
+            variables: the same.
+            references: clips of each voice (B).
 
         Returns:
-          "voice" [B, …] and, unless it is a number, what `timbre` finds.
+            "voice" [B, …] and, unless it is a number, what `timbre` finds.
         """
         voices = self.voices(workdir)
         if self.heard_by == TABLE:
@@ -322,25 +365,38 @@ class Experiment:
         clips, voices = np.unique(np.concatenate(references)), self.clarified(voices)
         found = {"voice": voices[clips]} | self.timbre(task, variables, clips, voices)
         places = [np.searchsorted(clips, own) for own in references]
-        found = {name: np.stack([values[own].mean(axis=0) for own in places]) for name, values in found.items()}
-        return found | {"voice": found["voice"] / np.linalg.norm(found["voice"], axis=1, keepdims=True)}
+        found = {
+            name: np.stack([values[own].mean(axis=0) for own in places])
+            for name, values in found.items()
+        }
+        return found | {
+            "voice": found["voice"] / np.linalg.norm(found["voice"], axis=1, keepdims=True)
+        }
 
     def clarified(self, voices: np.ndarray) -> np.ndarray:
         """The voice of each clip [clips, E] as it is spoken in, near to the voices that are clear."""
         clear = metrics.mean_by_speaker(voices[self.clear], self.speakers[self.clear])[1]
         return clarified(voices, clear, self.config.clarity)
 
-    def timbre(self, task: Synthesis, variables, clips, voices: np.ndarray) -> dict[str, np.ndarray]:
+    def timbre(
+        self, task: Synthesis, variables, clips, voices: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """What `Synthesis.timbre` finds in some clips, each said again in its own of the voices [clips, E]."""
         find, size = jax.jit(task.timbre), self.config.judge.batch_size
         most, found = -(-self.clips.lengths[clips].max() // GRAIN) * GRAIN, []
         for start in range(0, len(clips), size):
-            rows = np.resize(clips[start : start + size], size)  # the last batch is filled up by itself
+            rows = np.resize(
+                clips[start : start + size], size
+            )  # the last batch is filled up by itself
             fitted = [transforms.fit(self.clips[int(clip)], "features", most) for clip in rows]
-            source, length = (np.stack([clip[name] for clip in fitted]) for name in ("features", "num_frames"))
+            source, length = (
+                np.stack([clip[name] for clip in fitted]) for name in ("features", "num_frames")
+            )
             batch = {"source": source, "num_source_frames": length, "voice": voices[rows]}
             found.append(jax.device_get(find(variables, batch)))
-        return {name: np.concatenate([one[name] for one in found])[: len(clips)] for name in found[0]}
+        return {
+            name: np.concatenate([one[name] for one in found])[: len(clips)] for name in found[0]
+        }
 
     def copies(self, seconds: float) -> tuple[list[np.ndarray], np.ndarray]:
         """Clips in which the voices held out are heard (B), and what is said in them [B]: `judge.copies` each.
@@ -348,7 +404,7 @@ class Experiment:
         Speakers of a single clip are left out, since nothing else tells how they sound.
 
         Args:
-          seconds: of the clips of a voice, one clip at least and one less than there are.
+            seconds: of the clips of a voice, one clip at least and one less than there are.
         """
         rng, references, said = np.random.default_rng(self.config.seed), [], []
         judged = np.concatenate([self.test_seen, self.test_unseen])
@@ -383,27 +439,42 @@ class Experiment:
         first = starts[0][1]
         for name, start in starts:
             if start.task != bundles.Talker.task:
-                raise ConfigError(f"{name}: a {start.task} bundle; give one of {bundles.Talker.task} as init")
+                raise ConfigError(
+                    f"{name}: a {start.task} bundle; give one of {bundles.Talker.task} as init"
+                )
             if self.config.speech and "speech" not in start.sources:
                 raise ConfigError(f"{name}: says texts only: set speech to 0")
             if _kind(start) != _kind(first):
-                raise ConfigError(f"{name}: another network, or other frames, symbols or voices, than the first one")
+                raise ConfigError(
+                    f"{name}: another network, or other frames, symbols or voices, than the first one"
+                )
         weights = (start.variables for _, start in starts)
-        return dataclasses.replace(first, variables=jax.tree.map(lambda *its: np.mean(its, axis=0), *weights))
+        return dataclasses.replace(
+            first, variables=jax.tree.map(lambda *its: np.mean(its, axis=0), *weights)
+        )
 
     def _split(self) -> None:
         """Clips to train on, to watch by and to judge on; no text, and no held-out voice, is in training as well."""
         config = self.config
         good = np.array([index for index in range(len(self.clips)) if index not in self.problems])
-        people, corpora, unseen = self.clips.people, self.clips.corpora, np.zeros(len(self.clips), bool)
+        people, corpora, unseen = (
+            self.clips.people,
+            self.clips.corpora,
+            np.zeros(len(self.clips), bool),
+        )
         for corpus in np.unique(corpora):
             names = np.unique(people[corpora == corpus])
             count = 0 if self.heard_by == TABLE else min(config.hold_out_voices, len(names) // 5)
             names = np.random.default_rng(config.seed).permutation(names)[:count]
             unseen |= (corpora == corpus) & np.isin(people, names)
-        lots = np.array([zlib.crc32(f"{config.seed} {words}".encode()) / 2**32 for words in self.words])
+        lots = np.array(
+            [zlib.crc32(f"{config.seed} {words}".encode()) / 2**32 for words in self.words]
+        )
         read = self.texts != ""  # without a text nobody can be judged, so that it is learnt from
-        held_out, judged = read & (lots < config.hold_out_texts), read & (lots < config.hold_out_texts / 2)
+        held_out, judged = (
+            read & (lots < config.hold_out_texts),
+            read & (lots < config.hold_out_texts / 2),
+        )
         self.train = good[~unseen[good] & ~held_out[good]]
         # Played at another speed, a clip is learnt from, but tells nobody how people speak.
         self.natural = good = good[self.speeds[good] == 1]
@@ -412,13 +483,19 @@ class Experiment:
         self.validation = seen[held_out[seen] & ~judged[seen]]
         self.test_seen = seen[judged[seen]]
         self.strangers = good[unseen[good]]
-        self.test_unseen = good[unseen[good] & held_out[good]]  # nobody watches the training by a held-out voice
+        self.test_unseen = good[
+            unseen[good] & held_out[good]
+        ]  # nobody watches the training by a held-out voice
         if not len(self.train):
-            raise ConfigError("nothing is left to train on: lower hold_out_texts or hold_out_voices")
+            raise ConfigError(
+                "nothing is left to train on: lower hold_out_texts or hold_out_voices"
+            )
         named = config.clear.split(",") if config.clear else []
         if unknown := set(named) - set(corpora):
             there = ", ".join(np.unique(corpora))
-            raise ConfigError(f"clear {config.clear}: no corpus is named {unknown.pop()}; choose from {there}")
+            raise ConfigError(
+                f"clear {config.clear}: no corpus is named {unknown.pop()}; choose from {there}"
+            )
         if not 0 <= config.clarity <= 1:
             raise ConfigError(f"clarity {config.clarity:g}: a cosine; choose one from 0 to 1")
         self.clear = self.learnt[np.isin(corpora[self.learnt], named)]
@@ -426,10 +503,14 @@ class Experiment:
     def _validation_batches(self, voices: np.ndarray) -> Iterator[dict]:
         """The same clips every time, from their texts and, where that is learnt, from recordings."""
         size = self.config.eval_batches * self.config.loader.batch_size
-        chosen = np.sort(np.random.default_rng(self.config.seed).permutation(self.validation)[:size])
+        chosen = np.sort(
+            np.random.default_rng(self.config.seed).permutation(self.validation)[:size]
+        )
         settings = dataclasses.replace(self.config.loader, buckets=1)
         for speech in (0, 1) if self.config.speech else (0,):
-            with contextlib.closing(self._loader(chosen, voices, settings, train=False, speech=speech)) as batches:
+            with contextlib.closing(
+                self._loader(chosen, voices, settings, train=False, speech=speech)
+            ) as batches:
                 yield from batches
 
     def _loader(self, indices: np.ndarray, voices: np.ndarray, settings: LoaderConfig, **options):
@@ -439,12 +520,29 @@ class Experiment:
             said.setdefault(self.words[index], []).append(index)
         partners = [np.array(said.get(words, ())) for words in self.words]
         references = self.references()[:, None]
-        if options["train"]:  # any other clip of the speaker, so that the voice is what they have in common
-            own = {name: indices[self.speakers[indices] == name] for name in np.unique(self.speakers[indices])}
-            others = (np.setdiff1d(own.get(name, index), index) for index, name in enumerate(self.speakers))
-            references = [clips if len(clips) else np.array([index]) for index, clips in enumerate(others)]
+        if options[
+            "train"
+        ]:  # any other clip of the speaker, so that the voice is what they have in common
+            own = {
+                name: indices[self.speakers[indices] == name]
+                for name in np.unique(self.speakers[indices])
+            }
+            others = (
+                np.setdiff1d(own.get(name, index), index)
+                for index, name in enumerate(self.speakers)
+            )
+            references = [
+                clips if len(clips) else np.array([index]) for index, clips in enumerate(others)
+            ]
         return loaders.make_pair_loader(
-            self.clips, indices, self.symbols, voices, settings, partners=partners, references=references, **options
+            self.clips,
+            indices,
+            self.symbols,
+            voices,
+            settings,
+            partners=partners,
+            references=references,
+            **options,
         )
 
 
@@ -464,15 +562,24 @@ def _hear(encoder: bundles.Verifier, path: str, speed: float) -> np.ndarray:
 
 def _beside(one: dict, name: str, form: str, other: str = "original") -> str:
     """A figure of what was generated, and in brackets that of another system."""
-    found = [format(one[system][name], form) if name in one[system] else "–" for system in ("generated", other)]
+    found = [
+        format(one[system][name], form) if name in one[system] else "–"
+        for system in ("generated", other)
+    ]
     return "{} ({})".format(*found)
 
 
 def _copied_row(corpus: str, one: dict) -> str:
     """A line of the model card: how near copied voices come, and in brackets the clips they were heard in."""
     said, heard = f"{one['clips']} of {one['speakers']}", f"{one['heard_seconds']:.1f} s"
-    near = (_beside(one, "similarity", ".2f"), _beside(one, "closest", ".0%"), _beside(one, "closest_kin", ".0%"))
-    words = format(one["generated"]["word_error"], ".0%") if "word_error" in one["generated"] else "–"
+    near = (
+        _beside(one, "similarity", ".2f"),
+        _beside(one, "closest", ".0%"),
+        _beside(one, "closest_kin", ".0%"),
+    )
+    words = (
+        format(one["generated"]["word_error"], ".0%") if "word_error" in one["generated"] else "–"
+    )
     return f"| {' | '.join((corpus, heard, said, *near, words))} |"
 
 

@@ -1,7 +1,7 @@
 """The synthesizer in PyTorch, layer for layer, to measure its training step against ours: a script without JAX.
 
-Reads {"network": …, "batch": …, "steps": …} as JSON from standard input and prints the seconds of each step.
-Shapes as in `lin_jax.models.synthesizer`.
+Reads {"network": …, "batch": …, "steps": …} as JSON from standard input and prints the seconds of
+each step. Shapes as in `lin_jax.models.synthesizer`.
 """
 
 import json
@@ -20,7 +20,9 @@ class Convolutions(nn.Module):
     def __init__(self, size, widths, dropout, activation):
         super().__init__()
         sizes = [size, *widths]
-        self.layers = nn.ModuleList(nn.Conv1d(a, b, 5, padding=2) for a, b in zip(sizes, widths, strict=False))
+        self.layers = nn.ModuleList(
+            nn.Conv1d(a, b, 5, padding=2) for a, b in zip(sizes, widths, strict=False)
+        )
         self.norms = nn.ModuleList(map(nn.LayerNorm, widths))
         self.dropout, self.activation = nn.Dropout(dropout), activation
 
@@ -39,8 +41,13 @@ class DynamicConvolutionAttention(nn.Module):
         self.taps, self.filters = taps, filters
         self.register_buffer("prior", torch.tensor(prior))
         self.fixed = nn.Parameter(torch.randn(taps, filters) * 0.2)
-        self.made = nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, taps * filters, bias=False))
-        self.of_fixed, self.of_made = nn.Linear(filters, hidden, bias=False), nn.Linear(filters, hidden)
+        self.made = nn.Sequential(
+            nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, taps * filters, bias=False)
+        )
+        self.of_fixed, self.of_made = (
+            nn.Linear(filters, hidden, bias=False),
+            nn.Linear(filters, hidden),
+        )
         self.score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, query, weights):
@@ -48,7 +55,9 @@ class DynamicConvolutionAttention(nn.Module):
         half = self.taps // 2
         near = functional.pad(weights, (half, half)).unfold(1, self.taps, 1)  # [B, L, K]
         made = self.made(query).view(-1, self.taps, self.filters)
-        energy = self.score(torch.tanh(self.of_fixed(near @ self.fixed) + self.of_made(near @ made)))[..., 0]
+        energy = self.score(
+            torch.tanh(self.of_fixed(near @ self.fixed) + self.of_made(near @ made))
+        )[..., 0]
         return torch.softmax(energy + torch.log((near @ self.prior).clamp(min=1e-6)), dim=1)
 
 
@@ -59,18 +68,24 @@ class Synthesizer(nn.Module):
         super().__init__()
         self.r, self.M, hidden, size = n["reduction"], M, n["encoder_hidden"], n["decoder_hidden"]
         self.symbols = nn.Embedding(n["num_symbols"], n["symbol_features"])
-        self.convolutions = Convolutions(n["symbol_features"], [hidden] * 3, n["dropout"], torch.relu)
+        self.convolutions = Convolutions(
+            n["symbol_features"], [hidden] * 3, n["dropout"], torch.relu
+        )
         self.lstm = nn.LSTM(hidden, hidden // 2, batch_first=True, bidirectional=True)
         self.voice = nn.Linear(E, n["voice_features"])
         memory = hidden + n["voice_features"]
         layers = [
-            (nn.Linear(a, b), nn.ReLU(), nn.Dropout(0.5)) for a, b in zip([M, *n["prenet"]], n["prenet"], strict=False)
+            (nn.Linear(a, b), nn.ReLU(), nn.Dropout(0.5))
+            for a, b in zip([M, *n["prenet"]], n["prenet"], strict=False)
         ]
         self.prenet = nn.Sequential(*(part for layer in layers for part in layer))
         self.attention_lstm = nn.LSTMCell(n["prenet"][-1] + memory, size)
         self.decoder_lstm = nn.LSTMCell(size + memory, size)
         self.attend = DynamicConvolutionAttention(size, 128, 8, len(prior), prior)
-        self.to_frames, self.to_stop = nn.Linear(size + memory, self.r * M), nn.Linear(size + memory, 1)
+        self.to_frames, self.to_stop = (
+            nn.Linear(size + memory, self.r * M),
+            nn.Linear(size + memory, 1),
+        )
         self.postnet = Convolutions(M, n["postnet"], n["dropout"], torch.tanh)
         self.to_residual = nn.Linear(n["postnet"][-1], M)
 
@@ -92,7 +107,11 @@ class Synthesizer(nn.Module):
             features.append(torch.cat([two[0], context], dim=1))
         features = torch.stack(features, dim=1)
         coarse = self.to_frames(features).view(B, T, M)
-        return coarse, coarse + self.to_residual(self.postnet(coarse)), self.to_stop(features)[..., 0]
+        return (
+            coarse,
+            coarse + self.to_residual(self.postnet(coarse)),
+            self.to_stop(features)[..., 0],
+        )
 
 
 def main():
@@ -108,7 +127,9 @@ def main():
     for _ in range(given["steps"]):
         start = time.perf_counter()
         coarse, mel, logits = network(symbols, voice, frames)
-        loss = sum(functional.l1_loss(x, frames) + functional.mse_loss(x, frames) for x in (coarse, mel))
+        loss = sum(
+            functional.l1_loss(x, frames) + functional.mse_loss(x, frames) for x in (coarse, mel)
+        )
         loss = loss + functional.binary_cross_entropy_with_logits(logits, stop)
         optimizer.zero_grad()
         loss.backward()

@@ -31,13 +31,22 @@ from lin_jax.training.optim import OptimConfig
 
 CLIP_SECONDS = (1, 2, 3, 5)  # lengths that clips are cut to, to see how much speech it takes
 PRIORS = (0.01, 0.05)  # of the same speaker, for the detection cost
-FALSE_ACCEPTS = 0.05  # of the strangers at the threshold, in the corpus of the validation that accepts the most
-SPEECH_SECONDS = 1.5  # what is no voice is learnt from whole recordings and from pieces of this length
+FALSE_ACCEPTS = (
+    0.05  # of the strangers at the threshold, in the corpus of the validation that accepts the most
+)
+SPEECH_SECONDS = (
+    1.5  # what is no voice is learnt from whole recordings and from pieces of this length
+)
 MOST_SPEECH = 1000  # clips of speech to learn it from
 TELEPHONE_HZ = 8000  # its sample rate
 FUNCTIONALS = {"feature": "functionals", "n_mels": 40, "n_mfcc": 16}
-VARIED_SECONDS, VARIED_EPOCHS = 3.0, 2  # of the training clips, how their functionals vary within a speaker
-FUNCTIONAL_SHRINKAGE = 0.3  # of PLDA on functionals, which no network has fitted to the training speakers
+VARIED_SECONDS, VARIED_EPOCHS = (
+    3.0,
+    2,
+)  # of the training clips, how their functionals vary within a speaker
+FUNCTIONAL_SHRINKAGE = (
+    0.3  # of PLDA on functionals, which no network has fitted to the training speakers
+)
 
 
 RELATIVE = """,
@@ -63,17 +72,21 @@ class Config:
     """Everything the experiment can be told.
 
     Attributes:
-      network: "residual", of the size in `encoder`, or "small", the network of the original project.
-      init: name or folder of a speaker bundle whose network is of the same size, to go on from.
-      hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny corpus only trains.
-      validation: speakers of each corpus to choose the threshold by; at most a tenth.
-      seed: of the choice of speakers.
-      eval_batches: batches of each corpus' validation speakers in an evaluation during training.
-      segment_seconds: length of the pieces on which a corpus with one clip a speaker is judged.
-      plda: whether scores are likelihood ratios that the training speakers' clips teach (`scoring.Plda`); else cosines.
-      cohort: nearest strangers, among the training speakers, that scores are normalised by (AS-norm); 0 leaves them.
-      share: of what the functionals of whole clips say in a score; 0 leaves it to the network.
-      noise: feature set of sounds without speech, from which the bundle learns what is no voice.
+        network: "residual", of the size in `encoder`, or "small", the network of the original
+            project.
+        init: name or folder of a speaker bundle whose network is of the same size, to go on from.
+        hold_out: speakers of each corpus to judge on; at most a fifth of them, so that a tiny
+            corpus only trains.
+        validation: speakers of each corpus to choose the threshold by; at most a tenth.
+        seed: of the choice of speakers.
+        eval_batches: batches of each corpus' validation speakers in an evaluation during training.
+        segment_seconds: length of the pieces on which a corpus with one clip a speaker is judged.
+        plda: whether scores are likelihood ratios that the training speakers' clips teach
+            (`scoring.Plda`); else cosines.
+        cohort: nearest strangers, among the training speakers, that scores are normalised by
+            (AS-norm); 0 leaves them.
+        share: of what the functionals of whole clips say in a score; 0 leaves it to the network.
+        noise: feature set of sounds without speech, from which the bundle learns what is no voice.
     """
 
     network: str = "residual"
@@ -99,8 +112,8 @@ class Experiment:
     """One or several corpora, and what can be learnt of their speakers.
 
     Args:
-      config: see `Config`.
-      folder: the feature set, or several with commas between them.
+        config: see `Config`.
+        folder: the feature set, or several with commas between them.
     """
 
     def __init__(self, config: Config, folder: pathlib.Path):
@@ -110,19 +123,27 @@ class Experiment:
         self.start = bundles.load(config.init) if config.init else None
         self.clips = features.open_features(folder, self.start and self.start.frontend)
         if config.share and self.clips.store != "waveform":
-            raise ConfigError(f"{folder}: no waveforms to hear functionals in: --store=waveform, or --config.share=0")
+            raise ConfigError(
+                f"{folder}: no waveforms to hear functionals in: --store=waveform, or --config.share=0"
+            )
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         people = self.clips.people
-        self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
+        self.split = splits.hold_out(
+            people, self.corpora, config.hold_out, config.validation, seed=config.seed
+        )
 
-    def fit(self, workdir: pathlib.Path, *, everything: bool = False) -> tuple[Verification, loop.Result]:
+    def fit(
+        self, workdir: pathlib.Path, *, everything: bool = False
+    ) -> tuple[Verification, loop.Result]:
         """Train on the training speakers, or on everything; go on, or return at once, where that was done before."""
         config = self.config
         split = splits.Split("all speakers", np.arange(len(self.clips)), *[np.empty(0, int)] * 2)
         split = split if everything else self.split
         task, labels = self.make_task(split.train)
         train = loaders.make_loader(self.clips, split.train, labels, config.loader, train=True)
-        watch = (lambda: self._validation_batches(split.validation)) if len(split.validation) else None
+        watch = (
+            (lambda: self._validation_batches(split.validation)) if len(split.validation) else None
+        )
         params = None
         if self.start:
             params = task.init(jax.random.key(config.train.seed))["params"]
@@ -135,23 +156,36 @@ class Experiment:
         Writes results.json, and for each corpus its list of trials and plots.
 
         Args:
-          trained: workdir of the training.
-          workdir: where to.
+            trained: workdir of the training.
+            workdir: where to.
         """
         if not len(self.split.test) or not len(self.split.validation):
-            raise ConfigError("no speakers to judge on: raise hold_out and validation, or add a corpus of 10 speakers")
+            raise ConfigError(
+                "no speakers to judge on: raise hold_out and validation, or add a corpus of 10 speakers"
+            )
         task, fitted = self.fit(trained)
         known = np.unique(self.speakers[self.split.train])
         ear = self._ear(task, fitted.variables, self.split.train)
         rules = {"cosine": scoring.Rule()}
         if ear.beside:
-            rules |= {name: dataclasses.replace(ear.rule, share=i) for i, name in enumerate(("network", "functionals"))}
+            rules |= {
+                name: dataclasses.replace(ear.rule, share=i)
+                for i, name in enumerate(("network", "functionals"))
+            }
         heard = [self._trials(ear, own, known) for own in self._by_corpus(self.split.validation)]
 
         def calibrated(rule):
-            return _calibrate([(rule.scores(vectors, listed.pairs), listed.same) for _, _, vectors, listed, _ in heard])
+            return _calibrate(
+                [
+                    (rule.scores(vectors, listed.pairs), listed.same)
+                    for _, _, vectors, listed, _ in heard
+                ]
+            )
 
-        chosen, others = calibrated(ear.rule), {name: calibrated(rule) for name, rule in rules.items()}
+        chosen, others = (
+            calibrated(ear.rule),
+            {name: calibrated(rule) for name, rule in rules.items()},
+        )
         results = {
             "protocol": self.split.protocol,
             "step": fitted.best_step or int(fitted.state.step),
@@ -176,7 +210,10 @@ class Experiment:
                     "clips": len(indices),
                     "all": _figures(scores, listed) | _errors(scores, listed, chosen),
                     "same_sex": _figures(scores, listed, listed.same_sex),
-                    **{name: _figures(one, listed) | _errors(one, listed, others[name]) for name, one in alone.items()},
+                    **{
+                        name: _figures(one, listed) | _errors(one, listed, others[name])
+                        for name, one in alone.items()
+                    },
                     "seconds": self._by_length(ear, own, known),
                 }
                 results["corpora"][str(corpus)] = figures
@@ -188,14 +225,23 @@ class Experiment:
                 plots = {
                     "det": report.plot_det(curves, workdir / f"{corpus}_det.png"),
                     "scores": report.plot_scores(
-                        scores, listed.same, workdir / f"{corpus}_scores.png", threshold=chosen["threshold"]
+                        scores,
+                        listed.same,
+                        workdir / f"{corpus}_scores.png",
+                        threshold=chosen["threshold"],
                     ),
-                    "projection": report.plot_projection(vectors[indices], names, workdir / f"{corpus}_projection.png"),
+                    "projection": report.plot_projection(
+                        vectors[indices], names, workdir / f"{corpus}_projection.png"
+                    ),
                 }
-                pictures = {f"{corpus}/{name}": report.pixels(figure) for name, figure in plots.items()}
+                pictures = {
+                    f"{corpus}/{name}": report.pixels(figure) for name, figure in plots.items()
+                }
                 writer.write_images(fitted.best_step, pictures)
                 eer, low, high = (figures["all"][name] for name in ("eer", "eer_low", "eer_high"))
-                print(f"{corpus}: EER {eer:.2%} ({low:.2%} - {high:.2%}), {figures['speakers']} speakers, {protocol}")
+                print(
+                    f"{corpus}: EER {eer:.2%} ({low:.2%} - {high:.2%}), {figures['speakers']} speakers, {protocol}"
+                )
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         return results
 
@@ -203,16 +249,25 @@ class Experiment:
         """Save the training on all speakers, where there is one, or else that on some, as a bundle.
 
         Args:
-          workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
-          card: model card, with `corpora`, `figures` and the names of results.json in braces where they belong.
+            workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
+            card: model card, with `corpora`, `figures` and the names of results.json in braces
+                where they belong.
         """
         results = _run.judged(workdir, "the threshold is in it")
         if not self.config.noise:
-            raise ConfigError("what is no voice must be learnt: name a feature set of noises with --config.noise")
-        self.config = dataclasses.replace(self.config, **{name: results[name] for name in ("plda", "cohort", "share")})
+            raise ConfigError(
+                "what is no voice must be learnt: name a feature set of noises with --config.noise"
+            )
+        self.config = dataclasses.replace(
+            self.config, **{name: results[name] for name in ("plda", "cohort", "share")}
+        )
         everything = (workdir / "train_all/checkpoints").exists()
-        task, fitted = self.fit(workdir / ("train_all" if everything else "train"), everything=everything)
-        ear = self._ear(task, fitted.variables, np.arange(len(self.clips)) if everything else self.split.train)
+        task, fitted = self.fit(
+            workdir / ("train_all" if everything else "train"), everything=everything
+        )
+        ear = self._ear(
+            task, fitted.variables, np.arange(len(self.clips)) if everything else self.split.train
+        )
         bundle = self._bundle("speaker", ear, results)
         row = "| {} | {} | {:.2%} ({:.2%} - {:.2%}) | {:.2%} | {:.1%} | {:.1%} | {} |".format
         figures = "\n".join(
@@ -237,7 +292,9 @@ class Experiment:
             "relative": RELATIVE.format(**results) if results["cohort"] else "",
             "beside": BESIDE.format(**results) if ear.beside else "",
         }
-        return bundles.save(workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16")
+        return bundles.save(
+            workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16"
+        )
 
     def _bundle(self, name: str, ear: "_Ear", calibration: Mapping) -> bundles.Verifier:
         """An ear as a bundle, calibrated by what `evaluate` found, which has also learnt what is no voice."""
@@ -246,11 +303,17 @@ class Experiment:
         kinds = []
         for clips, indices in ((noise, np.arange(len(noise))), (self.clips, speech)):
             pieces = Segments(clips, indices, SPEECH_SECONDS, most=4)
-            kinds.append(np.concatenate([ear.embed(clips, indices), ear.embed(pieces, np.arange(len(pieces)))]))
+            kinds.append(
+                np.concatenate(
+                    [ear.embed(clips, indices), ear.embed(pieces, np.arange(len(pieces)))]
+                )
+            )
         is_speech = np.repeat([False, True], [len(kind) for kind in kinds])
         weight, bias = metrics.fit_logistic(np.concatenate(kinds), is_speech, decay=1e-4)
         task, variables, rule = ear.embed.task, ear.embed.variables, ear.rule
-        plda = rule.plda and {f"plda_{part}": getattr(rule.plda, part) for part in ("mean", "axes", "between")}
+        plda = rule.plda and {
+            f"plda_{part}": getattr(rule.plda, part) for part in ("mean", "axes", "between")
+        }
         return bundles.Verifier(
             name,
             task.model,
@@ -264,7 +327,8 @@ class Experiment:
             speeds=tuple(task.config.speeds),
             cohort=rule.cohort,
             top=rule.top,
-            beside=ear.beside and self._bundle(f"{name} beside", ear.beside, calibration["functionals"]),
+            beside=ear.beside
+            and self._bundle(f"{name} beside", ear.beside, calibration["functionals"]),
             share=rule.share,
             **plda or {},
         )
@@ -277,19 +341,29 @@ class Experiment:
         config = self.config
         network = SmallSpeakerEncoder() if config.network == "small" else _residual(config.encoder)
         mean_std = self.clips.mean_std(train)
-        return Verification(network, len(names), self.clips.frontend, *mean_std, config.task, config.augment), labels
+        return Verification(
+            network, len(names), self.clips.frontend, *mean_std, config.task, config.augment
+        ), labels
 
     def _judged(self, indices) -> tuple[FeatureSet, np.ndarray, str]:
         """Clips of one corpus to make trials of; pieces of them where each speaker has one clip only."""
         if len(np.unique(self.speakers[indices])) < len(indices):
             return self.clips, indices, "whole clips"
         pieces = Segments(self.clips, indices, self.config.segment_seconds)
-        return pieces, np.arange(len(pieces)), f"same recording, {self.config.segment_seconds:g} s pieces"
+        return (
+            pieces,
+            np.arange(len(pieces)),
+            f"same recording, {self.config.segment_seconds:g} s pieces",
+        )
 
     def _by_corpus(self, indices) -> list[np.ndarray]:
-        return [indices[self.corpora[indices] == corpus] for corpus in np.unique(self.corpora[indices])]
+        return [
+            indices[self.corpora[indices] == corpus] for corpus in np.unique(self.corpora[indices])
+        ]
 
-    def _trials(self, ear, own, known) -> tuple[FeatureSet, np.ndarray, np.ndarray, trials.Trials, str]:
+    def _trials(
+        self, ear, own, known
+    ) -> tuple[FeatureSet, np.ndarray, np.ndarray, trials.Trials, str]:
         """All pairs of clips of one corpus: what `_judged` says, with embeddings and pairs before the protocol."""
         clips, indices, protocol = self._judged(own)
         listed = trials.all_pairs(clips, indices, known)
@@ -312,33 +386,51 @@ class Experiment:
         if not self.config.share:
             return _Ear(embed, rule)
         beside = self._functional_ear(learnt)
-        rule = dataclasses.replace(rule, beside=beside.rule, size=task.embedding_size, share=self.config.share)
+        rule = dataclasses.replace(
+            rule, beside=beside.rule, size=task.embedding_size, share=self.config.share
+        )
         return _Ear(embed, rule, beside)
 
     def _functional_ear(self, learnt) -> "_Ear":
         """Functionals, along the axes in which those of the training clips, as they are and varied, differ most."""
         config, frontend = self.config, dataclasses.replace(self.clips.frontend, **FUNCTIONALS)
         augment = config.augment.of_waveforms
-        loader = dataclasses.replace(config.loader, clips_per_speaker=0, crop_seconds=VARIED_SECONDS)
-        functionals = jax.jit(lambda batch, key: hear(frontend, 0.0, 1.0, batch, augment, key)[0][:, 0])
+        loader = dataclasses.replace(
+            config.loader, clips_per_speaker=0, crop_seconds=VARIED_SECONDS
+        )
+        functionals = jax.jit(
+            lambda batch, key: hear(frontend, 0.0, 1.0, batch, augment, key)[0][:, 0]
+        )
         plain = loaders.make_loader(self.clips, learnt, None, loader, train=False)
-        varied = loaders.make_loader(self.clips, learnt, None, loader, train=True, epochs=VARIED_EPOCHS)
-        keyed = ((batch, jax.random.key(number)) for number, batch in enumerate(varied, config.seed))
+        varied = loaders.make_loader(
+            self.clips, learnt, None, loader, train=True, epochs=VARIED_EPOCHS
+        )
+        keyed = (
+            (batch, jax.random.key(number)) for number, batch in enumerate(varied, config.seed)
+        )
         rows, clips = [], []
         for batch, key in itertools.chain(((batch, None) for batch in plain), keyed):
             real = batch["weight"] > 0
-            rows.append(functionals({name: batch[name] for name in ("waveform", "length")}, key)[real])
+            rows.append(
+                functionals({name: batch[name] for name in ("waveform", "length")}, key)[real]
+            )
             clips.append(batch["index"][real])
         x, clips = np.concatenate(rows).astype(np.float64), np.concatenate(clips)  # [B, D], [B]
         mean, std = mean_std(len(x), x.sum(axis=0), (x**2).sum(axis=0))
         x, limit = (x - mean) / std, FunctionalEncoder.limit
         kernel, bias = _principal(x.clip(-limit, limit), FunctionalEncoder.embedding)
-        network, params = FunctionalEncoder(len(bias)), {"Dense_0": {"kernel": kernel, "bias": bias}}
+        network, params = (
+            FunctionalEncoder(len(bias)),
+            {"Dense_0": {"kernel": kernel, "bias": bias}},
+        )
         task = Verification(network, 0, frontend, mean, std)
         embed = _Embedder(task, {"params": {"encoder": params}}, config.loader)
         vectors, plain = network.apply({"params": params}, x[:, None], None), slice(len(learnt))
         strangers = self._means(vectors[plain], clips[plain])
-        return _Ear(embed, self._rule(vectors, self.speakers[clips], strangers, shrinkage=FUNCTIONAL_SHRINKAGE))
+        return _Ear(
+            embed,
+            self._rule(vectors, self.speakers[clips], strangers, shrinkage=FUNCTIONAL_SHRINKAGE),
+        )
 
     def _means(self, vectors, clips) -> np.ndarray:
         """The mean direction of each speaker's clips [B], heard as vectors [B, E]: unit vectors [S, E]."""
@@ -365,7 +457,11 @@ class Experiment:
                 continue
             scores = ear.rule.scores(ear(pieces, np.arange(len(pieces))), listed.pairs)
             eer = metrics.equal_error_rate(scores, listed.same)[0]
-            figures[str(seconds)] = {"clips": len(pieces), "speakers": len(np.unique(listed.speakers)), "eer": eer}
+            figures[str(seconds)] = {
+                "clips": len(pieces),
+                "speakers": len(np.unique(listed.speakers)),
+                "eer": eer,
+            }
         return figures
 
     def _validation_batches(self, indices) -> Iterator[dict]:
@@ -378,7 +474,9 @@ class Experiment:
             if speakers < 2:
                 continue
             size = min(self.config.loader.batch_size // K, speakers) * K
-            settings = dataclasses.replace(self.config.loader, batch_size=size, clips_per_speaker=K, seed=0)
+            settings = dataclasses.replace(
+                self.config.loader, batch_size=size, clips_per_speaker=K, seed=0
+            )
             batches = loaders.make_loader(self.clips, own, numbers, settings, train=True)
             try:
                 yield from itertools.islice(batches, self.config.eval_batches)
@@ -388,7 +486,9 @@ class Experiment:
 
 def _residual(config: EncoderConfig) -> SpeakerEncoder:
     settings = dataclasses.asdict(config)
-    return SpeakerEncoder(**settings | {"widths": tuple(config.widths), "blocks": tuple(config.blocks)})
+    return SpeakerEncoder(
+        **settings | {"widths": tuple(config.widths), "blocks": tuple(config.blocks)}
+    )
 
 
 class _Embedder:
@@ -401,7 +501,11 @@ class _Embedder:
     def __call__(self, clips: FeatureSet, indices: Sequence[int]) -> np.ndarray:
         vectors = np.zeros((len(clips), self.task.embedding_size), np.float32)
         for batch in loaders.make_loader(clips, indices, None, self._config, train=False):
-            inputs = {name: batch[name] for name in ("waveform", "length", "features", "num_frames") if name in batch}
+            inputs = {
+                name: batch[name]
+                for name in ("waveform", "length", "features", "num_frames")
+                if name in batch
+            }
             vectors[batch["index"]] = self._predict(self.variables, inputs)["embedding"]
         return vectors[indices]
 
@@ -416,7 +520,11 @@ class _Ear:
 
     def __call__(self, clips: FeatureSet, indices: Sequence[int]) -> np.ndarray:
         vectors = self.embed(clips, indices)
-        return scoring.joined(vectors, self.beside(clips, indices), self.rule.share) if self.beside else vectors
+        return (
+            scoring.joined(vectors, self.beside(clips, indices), self.rule.share)
+            if self.beside
+            else vectors
+        )
 
 
 class _Telephone(Subset):
@@ -443,11 +551,13 @@ def _principal(x, number: int) -> tuple[np.ndarray, np.ndarray]:
 def _calibrate(heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Threshold, and slope and offset of the probability, by trials of speakers that were not trained on.
 
-    How alike strangers score differs more between corpora than within, and who uses a bundle records in yet another
-    way: so the threshold is the lowest that keeps `FALSE_ACCEPTS` in every corpus, and the probability one half there.
+    How alike strangers score differs more between corpora than within, and who uses a bundle
+    records in yet another way: so the threshold is the lowest that keeps `FALSE_ACCEPTS` in every
+    corpus, and the probability one half there.
 
     Args:
-      heard: scores [N] and whether the speaker is the same [N] of the trials of each corpus, which weigh alike.
+        heard: scores [N] and whether the speaker is the same [N] of the trials of each corpus,
+            which weigh alike.
     """
     threshold = max(np.quantile(scores[~same], 1 - FALSE_ACCEPTS) for scores, same in heard)
     weight = [np.where(same, 1 / same.sum(), 1 / (~same).sum()) for _, same in heard]
@@ -471,7 +581,9 @@ def _figures(scores, listed: trials.Trials, chosen=None) -> dict[str, float]:
     scores, same, speakers = scores[chosen], listed.same[chosen], listed.speakers[chosen]
     if same.all() or not same.any():
         return {}
-    low, high = metrics.bootstrap_trials(scores, same, speakers, lambda *drawn: metrics.equal_error_rate(*drawn)[0])
+    low, high = metrics.bootstrap_trials(
+        scores, same, speakers, lambda *drawn: metrics.equal_error_rate(*drawn)[0]
+    )
     costs = {f"min_dcf_{prior}": metrics.min_dcf(scores, same, prior) for prior in PRIORS}
     figures = {"eer": metrics.equal_error_rate(scores, same)[0], "eer_low": low, "eer_high": high}
     return {"trials": len(scores), "same": int(same.sum()), **figures, **costs}

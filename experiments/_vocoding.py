@@ -54,13 +54,13 @@ class Config:
     """Everything the experiment can be told.
 
     Attributes:
-      hold_out: speakers of each corpus to judge on; at most a fifth of them.
-      validation: speakers of each corpus to watch the training by; at most a tenth.
-      seed: of the choice of speakers.
-      eval_batches: batches of the validation speakers in an evaluation during training.
-      judged_clips: of each corpus; the speakers held out take turns.
-      judged_seconds: of each.
-      examples: of each corpus, to listen to.
+        hold_out: speakers of each corpus to judge on; at most a fifth of them.
+        validation: speakers of each corpus to watch the training by; at most a tenth.
+        seed: of the choice of speakers.
+        eval_batches: batches of the validation speakers in an evaluation during training.
+        judged_clips: of each corpus; the speakers held out take turns.
+        judged_seconds: of each.
+        examples: of each corpus, to listen to.
     """
 
     hold_out: int = 10
@@ -81,8 +81,8 @@ class Experiment:
     """One or several corpora of clean speech, and the spectra that can be learnt from them.
 
     Args:
-      config: see `Config`.
-      folder: the feature set, or several with commas between them; their store is "waveform".
+        config: see `Config`.
+        folder: the feature set, or several with commas between them; their store is "waveform".
     """
 
     def __init__(self, config: Config, folder: pathlib.Path):
@@ -90,21 +90,29 @@ class Experiment:
         self.clips = features.open_features(folder, store="waveform")
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         people = self.clips.people
-        self.split = splits.hold_out(people, self.corpora, config.hold_out, config.validation, seed=config.seed)
+        self.split = splits.hold_out(
+            people, self.corpora, config.hold_out, config.validation, seed=config.seed
+        )
 
     def fit(self, workdir: pathlib.Path) -> tuple[Vocoding, loop.Result]:
         """Train on the training speakers; go on, or return at once, where that was done before."""
         config, task, watched = self.config, self.make_task(), self.split.validation
         train = loaders.make_loader(self.clips, self.split.train, None, config.loader, train=True)
-        watch = functools.partial(loaders.crops, self.clips, watched, config.loader, config.eval_batches)
+        watch = functools.partial(
+            loaders.crops, self.clips, watched, config.loader, config.eval_batches
+        )
         return task, _run.fit(config, task, train, watch if len(watched) else None, workdir)
 
     def make_task(self) -> Vocoding:
         """The task, with the mean and deviation of the training clips."""
         config, frontend = self.config, self.clips.frontend
-        network = SpectrumDecoder(frontend.n_fft // 2 + 1, config.network.width, tuple(config.network.dilations))
+        network = SpectrumDecoder(
+            frontend.n_fft // 2 + 1, config.network.width, tuple(config.network.dilations)
+        )
         judge = SpectrumDiscriminator() if config.task.adversarial_weight else None
-        return Vocoding(network, frontend, *self.clips.mean_std(self.split.train), judge, config.task)
+        return Vocoding(
+            network, frontend, *self.clips.mean_std(self.split.train), judge, config.task
+        )
 
     def evaluate(self, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
         """Judge a training on the speakers held out: how near each of `SYSTEMS` comes to what was said.
@@ -112,19 +120,26 @@ class Experiment:
         Writes results.json, examples to listen to, bars, and a page with all of them.
 
         Args:
-          trained: workdir of the training.
-          workdir: where to.
+            trained: workdir of the training.
+            workdir: where to.
         """
         config, frontend = self.config, self.clips.frontend
-        size = round(config.judged_seconds * frontend.sample_rate) // frontend.hop_length * frontend.hop_length
+        size = (
+            round(config.judged_seconds * frontend.sample_rate)
+            // frontend.hop_length
+            * frontend.hop_length
+        )
         clean, chosen = loaders.take_turns(self.clips, self.split.test, size, config.judged_clips)
         if not len(clean):
-            raise ConfigError(f"nobody held out speaks for {config.judged_seconds:g} s: lower judged_seconds")
+            raise ConfigError(
+                f"nobody held out speaks for {config.judged_seconds:g} s: lower judged_seconds"
+            )
         task, fitted = self.fit(trained)
         speakers, corpora = self.speakers[chosen], self.corpora[chosen]
         waves, seconds = self._waveforms(task, fitted.variables, clean)
         figures = {
-            system: audio_metrics.compare(MEASURES, clean, made, frontend.sample_rate) for system, made in waves.items()
+            system: audio_metrics.compare(MEASURES, clean, made, frontend.sample_rate)
+            for system, made in waves.items()
         }
 
         def means(clips) -> dict:
@@ -136,17 +151,21 @@ class Experiment:
         results = {
             "protocol": self.split.protocol,
             "step": fitted.best_step or int(fitted.state.step),
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(fitted.variables["params"]["vocoder"])),
+            "parameters": sum(
+                leaf.size for leaf in jax.tree.leaves(fitted.variables["params"]["vocoder"])
+            ),
             "train_speakers": len(np.unique(self.speakers[self.split.train])),
             "clips": len(clean),
             "speakers": len(np.unique(speakers)),
             "times_real_time": {
-                system: spent / (clean.size / frontend.sample_rate) for system, spent in seconds.items()
+                system: spent / (clean.size / frontend.sample_rate)
+                for system, spent in seconds.items()
             },
             "systems": means(slice(None)),
             "intervals": {
                 system: {
-                    name: metrics.bootstrap_mean(values, speakers, np.ones(len(values))) for name, values in own.items()
+                    name: metrics.bootstrap_mean(values, speakers, np.ones(len(values)))
+                    for name, values in own.items()
                 }
                 for system, own in figures.items()
             },
@@ -155,7 +174,10 @@ class Experiment:
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         for system, own in results["systems"].items():
-            print(f"{SYSTEMS[system]}: " + ", ".join(f"{FIGURES[name]} {value:.2f}" for name, value in own.items()))
+            print(
+                f"{SYSTEMS[system]}: "
+                + ", ".join(f"{FIGURES[name]} {value:.2f}" for name, value in own.items())
+            )
         self._show(results, clean, waves, corpora, workdir)
         return results
 
@@ -163,8 +185,9 @@ class Experiment:
         """Save the training as a bundle.
 
         Args:
-          workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
-          card: model card, with `rows`, `named` and the names of results.json in braces where they belong.
+            workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
+            card: model card, with `rows`, `named` and the names of results.json in braces where
+                they belong.
         """
         results = _run.judged(workdir)
         task, fitted = self.fit(workdir / "train")
@@ -177,8 +200,13 @@ class Experiment:
             task.std,
             iterations=task.config.iterations,
         )
-        told = {"rows": "\n".join(_row(results, system) for system in SYSTEMS), "named": ", ".join(results["corpora"])}
-        return bundles.save(workdir / "ship/vocoder", bundle, card.format(**results | told), dtype="float16")
+        told = {
+            "rows": "\n".join(_row(results, system) for system in SYSTEMS),
+            "named": ", ".join(results["corpora"]),
+        }
+        return bundles.save(
+            workdir / "ship/vocoder", bundle, card.format(**results | told), dtype="float16"
+        )
 
     def _waveforms(self, task, variables, clean) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """What each system makes of clean speech [B, N], and the seconds it takes."""
@@ -190,7 +218,9 @@ class Experiment:
 
         def vocode(features):
             num_frames = np.full(len(features), features.shape[1])
-            return task.predict(variables, {"features": features, "num_frames": num_frames})["waveform"]
+            return task.predict(variables, {"features": features, "num_frames": num_frames})[
+                "waveform"
+            ]
 
         heard = jax.jit(functools.partial(extract, config))
         made = {
@@ -200,7 +230,9 @@ class Experiment:
         }
         waves, seconds = {}, {}
         for system, make in made.items():
-            given = [x[None] if system == "magnitudes" else np.asarray(heard(x[None])[0]) for x in clean]
+            given = [
+                x[None] if system == "magnitudes" else np.asarray(heard(x[None])[0]) for x in clean
+            ]
             make(given[0])  # which compiles
             began = time.perf_counter()
             waves[system] = np.concatenate([np.asarray(make(one)) for one in given])[:, :N]
@@ -215,34 +247,63 @@ class Experiment:
         names = [name for name in FIGURES if name in results["systems"]["vocoder"]]
         for name in names:
             title = FIGURES[name]
-            bars = {corpus: {system: own[system][name] for system in own} for corpus, own in results["corpora"].items()}
-            plots.append(report.picture(report.plot_groups(bars, workdir / f"{name}.png", title=title), title))
+            bars = {
+                corpus: {system: own[system][name] for system in own}
+                for corpus, own in results["corpora"].items()
+            }
+            plots.append(
+                report.picture(
+                    report.plot_groups(bars, workdir / f"{name}.png", title=title), title
+                )
+            )
         cards = []
         for corpus in np.unique(corpora):
             for number in np.flatnonzero(corpora == corpus)[: self.config.examples]:
                 for system, samples in {"original": clean, **waves}.items():
-                    sound, path = np.clip(samples[number], -1, 1), workdir / f"examples/{corpus}-{number}-{system}.flac"
+                    sound, path = (
+                        np.clip(samples[number], -1, 1),
+                        workdir / f"examples/{corpus}-{number}-{system}.flac",
+                    )
                     if system == "original":
                         files.write(path, sound, rate)
                     else:
-                        bundles.Speech(sound, rate, (), f"{system} by experiments.vocoder").write(path)
+                        bundles.Speech(sound, rate, (), f"{system} by experiments.vocoder").write(
+                            path
+                        )
                     figure = report.plot_spectrogram(sound, rate, path.with_suffix(".png"))
-                    cards.append((f"{corpus}: {system}", [report.picture(figure), report.player(sound, rate)]))
-        rows = [[SYSTEMS[one], *(f"{own[name]:.2f}" for name in names)] for one, own in results["systems"].items()]
+                    cards.append(
+                        (
+                            f"{corpus}: {system}",
+                            [report.picture(figure), report.player(sound, rate)],
+                        )
+                    )
+        rows = [
+            [SYSTEMS[one], *(f"{own[name]:.2f}" for name in names)]
+            for one, own in results["systems"].items()
+        ]
         sections = [
             report.Section(
-                "All corpora", results["protocol"], [report.table(["system", *map(FIGURES.get, names)], rows)]
+                "All corpora",
+                results["protocol"],
+                [report.table(["system", *map(FIGURES.get, names)], rows)],
             ),
             report.Section("By corpus", "", plots),
             report.Section("Examples", "", [report.cards(cards)]),
         ]
-        report.write_html(workdir / "report.html", "Vocoder", sections, lead=f"{len(clean)} pieces of speech")
+        report.write_html(
+            workdir / "report.html", "Vocoder", sections, lead=f"{len(clean)} pieces of speech"
+        )
 
 
 def _row(results: dict, system: str) -> str:
     """A line of the model card, with intervals."""
     cells = [SYSTEMS[system]]
     for name in FIGURES:
-        value, interval = results["systems"][system].get(name), results["intervals"][system].get(name)
-        cells.append("–" if value is None else f"{value:.2f} ({interval[0]:.2f} – {interval[1]:.2f})")
+        value, interval = (
+            results["systems"][system].get(name),
+            results["intervals"][system].get(name),
+        )
+        cells.append(
+            "–" if value is None else f"{value:.2f} ({interval[0]:.2f} – {interval[1]:.2f})"
+        )
     return f"| {' | '.join(cells)} |"

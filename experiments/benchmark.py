@@ -30,10 +30,11 @@ def prepare_speed(audio_dir: str | Path) -> dict[str, float]:
     """Time `python -m data_pipelines ravdess`, from its start to its end, against a one-process loop of librosa.
 
     Args:
-      audio_dir: a RAVDESS folder.
+        audio_dir: a RAVDESS folder.
 
     Returns:
-      clips, seconds of either process and how many times faster ours is; start-up is counted on both sides.
+        clips, seconds of either process and how many times faster ours is; start-up is counted on
+        both sides.
     """
     from lin_jax.audio import files
 
@@ -41,28 +42,42 @@ def prepare_speed(audio_dir: str | Path) -> dict[str, float]:
     for path in paths:  # both sides read from the page cache
         path.read_bytes()
     with tempfile.TemporaryDirectory() as scratch:
-        options = ["--audio-dir", str(audio_dir), "--out", f"{scratch}/features", "--frontend.feature=mfcc"]
+        options = [
+            "--audio-dir",
+            str(audio_dir),
+            "--out",
+            f"{scratch}/features",
+            "--frontend.feature=mfcc",
+        ]
         seconds = {
             "librosa_seconds": _timed([sys.executable, "-c", LIBROSA], "\n".join(map(str, paths))),
-            "prepare_seconds": _timed([sys.executable, "-m", "data_pipelines", "ravdess", *options]),
+            "prepare_seconds": _timed(
+                [sys.executable, "-m", "data_pipelines", "ravdess", *options]
+            ),
         }
     ratio = seconds["librosa_seconds"] / seconds["prepare_seconds"]
-    return {"clips": len(paths), "cores": len(os.sched_getaffinity(0)), **seconds, "times_faster": ratio}
+    return {
+        "clips": len(paths),
+        "cores": len(os.sched_getaffinity(0)),
+        **seconds,
+        "times_faster": ratio,
+    }
 
 
 def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, float]:
     """Time `loop.fit`, with its loader and logs, against the bare step on a batch that is on the device.
 
-    The two take turns, ten steps each, so that both see the same machine however busy it is; the overhead is the median
-    over the loop's turns, each against the bare turns before and after it.
-    Compilation counts on neither side, and neither do evaluations and checkpoints, which come as often as one likes.
+    The two take turns, ten steps each, so that both see the same machine however busy it is; the
+    overhead is the median over the loop's turns, each against the bare turns before and after it.
+    Compilation counts on neither side, and neither do evaluations and checkpoints, which come as
+    often as one likes.
 
     Args:
-      features: a feature set of any corpus; its speakers are the classes.
-      num_steps: steps of the loop.
+        features: a feature set of any corpus; its speakers are the classes.
+        num_steps: steps of the loop.
 
     Returns:
-      seconds a step of either side, and the overhead in percent.
+        seconds a step of either side, and the overhead in percent.
     """
     import jax
     import numpy as np
@@ -76,9 +91,18 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
     labels, names = clips.labels("speaker")
     task = Classification(ResidualClassifier(len(names)), names, clips.frontend, *clips.mean_std())
     make_loader = functools.partial(
-        loaders.make_loader, clips, np.arange(len(clips)), labels, loaders.LoaderConfig(), train=True
+        loaders.make_loader,
+        clips,
+        np.arange(len(clips)),
+        labels,
+        loaders.LoaderConfig(),
+        train=True,
     )
-    optimizer, key, mesh = optim.build(optim.OptimConfig(), num_steps), jax.random.key(0), parallel.make_mesh()
+    optimizer, key, mesh = (
+        optim.build(optim.OptimConfig(), num_steps),
+        jax.random.key(0),
+        parallel.make_mesh(),
+    )
     train_step = parallel.compile_step(step.make_train_step(task, optimizer), mesh)
     batch = parallel.shard_batch(next(make_loader()), mesh)
     bare, looped = [], []
@@ -93,7 +117,9 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
         def write_scalars(self, step, scalars):
             if "train/loss" not in scalars:
                 return
-            jax.block_until_ready(jax.live_arrays())  # the loop's step in flight belongs to its turn
+            jax.block_until_ready(
+                jax.live_arrays()
+            )  # the loop's step in flight belongs to its turn
             start = time.perf_counter()
             if step > 10:  # the first turn compiled
                 looped.append((start - self.end) / 10)
@@ -110,21 +136,26 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
         writer.close()
     around = (np.array(bare[:-1]) + np.array(bare[1:])) / 2.0
     overhead = 100.0 * (np.median(looped / around) - 1.0)
-    return {"bare_seconds": np.median(bare), "loop_seconds": np.median(looped), "overhead_percent": overhead}
+    return {
+        "bare_seconds": np.median(bare),
+        "loop_seconds": np.median(looped),
+        "overhead_percent": overhead,
+    }
 
 
 def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> dict[str, float]:
     """Time the training step of the synthesizer that ships, and of the same network in PyTorch, on one random batch.
 
-    Ours, theirs, and ours again, so that a machine that changed its pace is seen; the first two steps of each count as
-    its start.
+    Ours, theirs, and ours again, so that a machine that changed its pace is seen; the first two
+    steps of each count as its start.
 
     Args:
-      torch_python: an interpreter that has PyTorch.
-      steps: of each.
+        torch_python: an interpreter that has PyTorch.
+        steps: of each.
 
     Returns:
-      seconds until the first step is done and seconds a step of either, and how many times faster ours is.
+        seconds until the first step is done and seconds a step of either, and how many times faster
+        ours is.
     """
     import jax
     import numpy as np
@@ -141,8 +172,13 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
     M = frontend.num_features
     sizes = dataclasses.asdict(synthesis.CONFIG.network) | {"num_symbols": 60, "reduction": 4}
     sizes |= {name: tuple(sizes[name]) for name in ("prenet", "postnet")}
-    task = Synthesis(Synthesizer(M, max_reduction=4, **sizes), frontend, np.zeros(M), np.ones(M), voice_size=E)
-    optimizer, mesh = optim.build(synthesis.CONFIG.optim, synthesis.CONFIG.train.num_steps), parallel.make_mesh()
+    task = Synthesis(
+        Synthesizer(M, max_reduction=4, **sizes), frontend, np.zeros(M), np.ones(M), voice_size=E
+    )
+    optimizer, mesh = (
+        optim.build(synthesis.CONFIG.optim, synthesis.CONFIG.train.num_steps),
+        parallel.make_mesh(),
+    )
     rng = np.random.default_rng(0)
     batch = {
         "features": rng.normal(size=(B, T, M)).astype(np.float32),
@@ -156,7 +192,9 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
 
     def ours():
         train_step = parallel.compile_step(step.make_train_step(task, optimizer), mesh)
-        current = parallel.init_state(functools.partial(state.create_state, task, optimizer), key, mesh)
+        current = parallel.init_state(
+            functools.partial(state.create_state, task, optimizer), key, mesh
+        )
         for _ in range(steps):
             start = time.perf_counter()
             current, sums = train_step(current, batch, key)
@@ -165,14 +203,25 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
 
     def theirs():
         prior = attention.forward_filter(attention.DynamicConvolutionAttention.taps).tolist()
-        given = {"network": sizes, "batch": {"B": B, "L": L, "T": T, "M": M, "E": E}, "prior": prior, "steps": steps}
+        given = {
+            "network": sizes,
+            "batch": {"B": B, "L": L, "T": T, "M": M, "E": E},
+            "prior": prior,
+            "steps": steps,
+        }
         script = Path(__file__).with_name("_torch_synthesizer.py")
         done = subprocess.run(
-            [torch_python, str(script)], input=json.dumps(given), text=True, capture_output=True, check=False
+            [torch_python, str(script)],
+            input=json.dumps(given),
+            text=True,
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ConfigError(f"{torch_python}: {last}; name an interpreter that has PyTorch with --torch")
+            raise ConfigError(
+                f"{torch_python}: {last}; name an interpreter that has PyTorch with --torch"
+            )
         return map(float, done.stdout.split())
 
     first, other, second = (list(run()) for run in (ours, theirs, ours))
@@ -184,22 +233,37 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
 
 def _timed(command: list[str], given: str = "") -> float:
     start = time.perf_counter()
-    subprocess.run(command, input=given, text=True, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        command,
+        input=given,
+        text=True,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     return time.perf_counter() - start
 
 
 def main() -> int:
     """Run one benchmark and print its figures; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m experiments.benchmark", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m experiments.benchmark", description=__doc__.splitlines()[0]
+    )
     commands = parser.add_subparsers(required=True)
-    prepare = commands.add_parser("prepare", help="features of a RAVDESS folder against a loop of librosa")
+    prepare = commands.add_parser(
+        "prepare", help="features of a RAVDESS folder against a loop of librosa"
+    )
     prepare.add_argument("--audio-dir", type=Path, required=True)
     prepare.set_defaults(run=lambda args: prepare_speed(args.audio_dir))
     overhead = commands.add_parser("loop", help="the training loop against its bare step")
     overhead.add_argument("--features", type=Path, required=True)
     overhead.set_defaults(run=lambda args: loop_overhead(args.features))
-    speaking = commands.add_parser("synthesis", help="a synthesizer's training step against the same in PyTorch")
-    speaking.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="an interpreter that has PyTorch")
+    speaking = commands.add_parser(
+        "synthesis", help="a synthesizer's training step against the same in PyTorch"
+    )
+    speaking.add_argument(
+        "--torch", default=sys.executable, metavar="PYTHON", help="an interpreter that has PyTorch"
+    )
     speaking.set_defaults(run=lambda args: synthesis_step(args.torch))
     args = parser.parse_args()
 

@@ -2,8 +2,8 @@
 
     make demo            or        python -m experiments.demo --out runs/demo
 
-Takes about three minutes on two cores. Started again after a stop it goes on where it was.
-Expected of 7 unheard voices: their style is named right in 75-90 % of the clips, against 25 % by chance.
+Takes about three minutes on two cores. Started again after a stop it goes on where it was. Expected
+of 7 unheard voices: their style is named right in 75-90 % of the clips, against 25 % by chance.
 """
 
 import argparse
@@ -39,7 +39,10 @@ Made by `make demo` to show the way from recordings to a model. It has heard not
 
 Judged on voices it had not heard ({protocol}): {figures}.
 """
-SHOWN = {"repairer": "repair", "talker": "synthesis"}  # the bundles that ship and are shown beside those learnt here
+SHOWN = {
+    "repairer": "repair",
+    "talker": "synthesis",
+}  # the bundles that ship and are shown beside those learnt here
 SENTENCE = "The morning train was late, but nobody seemed to mind."
 NOISE_SNR_DB = 5.0  # of the clip that is repaired
 AUGMENT = AugmentConfig(freq_masks=2, freq_mask_width=8, time_masks=2, time_mask_width=20)
@@ -56,7 +59,9 @@ class Size:
     widths: tuple[int, ...] = (12, 24, 36, 48)
 
 
-def run(out: pathlib.Path, size: Size = Size(), repairer: str = "", talker: str = "") -> pathlib.Path:
+def run(
+    out: pathlib.Path, size: Size = Size(), repairer: str = "", talker: str = ""
+) -> pathlib.Path:
     """Do all of it in a folder and return the path of the report; bundles that repair and speak are shown if named."""
     started = time.perf_counter()
 
@@ -68,9 +73,15 @@ def run(out: pathlib.Path, size: Size = Size(), repairer: str = "", talker: str 
     features.prepare(utterances, out / "features", FrontendConfig())
     clips = features.open_features(out / "features")
     split = splits.by_speaker(clips.speakers, (0.7, 0.15, 0.15))
-    voices = [len({clips.speakers[i] for i in side}) for side in (split.train, split.validation, split.test)]
+    voices = [
+        len({clips.speakers[i] for i in side})
+        for side in (split.train, split.validation, split.test)
+    ]
 
-    _say(3, f"Residual networks learn style and gender from {voices[0]} voices, watched on {voices[1]} others")
+    _say(
+        3,
+        f"Residual networks learn style and gender from {voices[0]} voices, watched on {voices[1]} others",
+    )
     style = _classify("style", "emotion", clips, split, size.num_steps, size, out)
     gender = _classify("sex", "gender", clips, split, size.num_steps // 4, size, out)
 
@@ -92,7 +103,9 @@ def run(out: pathlib.Path, size: Size = Size(), repairer: str = "", talker: str 
         asked.append(_ask("repair", *_model(repairer), out / "damaged", "--out", out / "repaired"))
     if talker:
         spoken = out / "spoken.wav"
-        asked.append(_ask("speak", SENTENCE, *_model(talker), "--voice", clip["path"], "--out", spoken))
+        asked.append(
+            _ask("speak", SENTENCE, *_model(talker), "--voice", clip["path"], "--out", spoken)
+        )
     for command, answer in asked:
         print(f"  $ {command}\n  {answer}")
 
@@ -115,9 +128,15 @@ def run(out: pathlib.Path, size: Size = Size(), repairer: str = "", talker: str 
         lead="From no data to working models: a synthetic corpus, its features, small residual networks, their "
         "judgement on unheard voices, and their use.",
     )
-    print(f"\nOf {style.figures['unheard voices']} unheard voices, {style.figures['accuracy']} of the styles and")
-    print(f"{gender.figures['accuracy']} of the genders are named right; the equal error rate of who is speaking is")
-    print(f"{speakers.figures['equal error rate']}. That took {time.perf_counter() - started:.0f} seconds.")
+    print(
+        f"\nOf {style.figures['unheard voices']} unheard voices, {style.figures['accuracy']} of the styles and"
+    )
+    print(
+        f"{gender.figures['accuracy']} of the genders are named right; the equal error rate of who is speaking is"
+    )
+    print(
+        f"{speakers.figures['equal error rate']}. That took {time.perf_counter() - started:.0f} seconds."
+    )
     print(f"Open {page}\nTry  {asked[0][0]}")
     return page
 
@@ -147,12 +166,18 @@ def _classify(label, instead, clips, split, num_steps, size, out) -> Classified:
     """Learn a label, judge it on the test voices and save the bundle."""
     labels, names = clips.labels(label)
     mean, std = clips.mean_std(split.train)
-    model = ResidualClassifier(len(names), widths=size.widths, blocks=(1,) * len(size.widths), hidden=96)
-    task = Classification(model, names, clips.frontend, mean, std, ClassificationConfig(label_smoothing=0.05), AUGMENT)
+    model = ResidualClassifier(
+        len(names), widths=size.widths, blocks=(1,) * len(size.widths), hidden=96
+    )
+    task = Classification(
+        model, names, clips.frontend, mean, std, ClassificationConfig(label_smoothing=0.05), AUGMENT
+    )
     loader_config = loaders.LoaderConfig(crop_seconds=2.0)
     result = loop.fit(
         task,
-        loop.TrainConfig(num_steps=num_steps, eval_every=size.eval_every, checkpoint_every=size.eval_every),
+        loop.TrainConfig(
+            num_steps=num_steps, eval_every=size.eval_every, checkpoint_every=size.eval_every
+        ),
         _optim(num_steps),
         loaders.make_loader(clips, split.train, labels, loader_config, train=True),
         lambda: loaders.make_loader(clips, split.validation, labels, loader_config, train=False),
@@ -167,7 +192,9 @@ def _classify(label, instead, clips, split, num_steps, size, out) -> Classified:
         len(names),
     )
     matrix = sum(matrices.values())
-    low, high = metrics.bootstrap_interval(list(matrices.values()), lambda drawn: metrics.uar(drawn.sum(0)))
+    low, high = metrics.bootstrap_interval(
+        list(matrices.values()), lambda drawn: metrics.uar(drawn.sum(0))
+    )
     figures = {
         "accuracy": f"{metrics.accuracy(matrix):.1%}",
         "mean recall (UAR)": f"{metrics.uar(matrix):.1%}",
@@ -175,7 +202,12 @@ def _classify(label, instead, clips, split, num_steps, size, out) -> Classified:
         "unheard voices": str(len(matrices)),
         "clips judged": str(len(split.test)),
     }
-    bundles.save(out / label, bundle, _card(label.capitalize(), instead, clips, split, figures), dtype="float16")
+    bundles.save(
+        out / label,
+        bundle,
+        _card(label.capitalize(), instead, clips, split, figures),
+        dtype="float16",
+    )
     return Classified(names, heard, matrices, result.history, figures)
 
 
@@ -186,8 +218,18 @@ def _verify(clips, split, size, out) -> Verified:
     labels = np.full(len(clips), -1)
     labels[split.train] = numbers
     mean, std = clips.mean_std(split.train)
-    model = SpeakerEncoder(widths=size.widths, blocks=(1,) * len(size.widths), hidden=96, embedding=64)
-    task = Verification(model, len(known), clips.frontend, mean, std, VerificationConfig(triplet_weight=1.0), AUGMENT)
+    model = SpeakerEncoder(
+        widths=size.widths, blocks=(1,) * len(size.widths), hidden=96, embedding=64
+    )
+    task = Verification(
+        model,
+        len(known),
+        clips.frontend,
+        mean,
+        std,
+        VerificationConfig(triplet_weight=1.0),
+        AUGMENT,
+    )
     loader_config = loaders.LoaderConfig(crop_seconds=1.5, clips_per_speaker=4)
     result = loop.fit(
         task,
@@ -211,7 +253,8 @@ def _verify(clips, split, size, out) -> Verified:
         slope=1.0,
         offset=0.0,
     )
-    # The validation voices choose where same begins; with noises beside them, also what is speech at all.
+    # The validation voices choose where same begins; with noises beside them, also what is speech
+    # at all.
     embeddings = bundle.embed_files(row["path"] for row in clips.rows)
     scores, listed = _scored(clips, split.validation, embeddings)
     bundle.threshold = metrics.equal_error_rate(scores, listed.same)[1]
@@ -230,13 +273,22 @@ def _verify(clips, split, size, out) -> Verified:
         "pairs of clips": f"{len(scores)}",
         "unheard voices": f"{len(np.unique(listed.speakers))}",
     }
-    bundles.save(out / "speakers", bundle, _card("Speakers", "speaker", clips, split, figures), dtype="float16")
+    bundles.save(
+        out / "speakers",
+        bundle,
+        _card("Speakers", "speaker", clips, split, figures),
+        dtype="float16",
+    )
     return Verified(bundle, scores, listed.same, figures)
 
 
 def _optim(num_steps) -> optim.OptimConfig:
     return optim.OptimConfig(
-        learning_rate=2e-3, warmup_steps=num_steps // 10, weight_decay=1e-3, clip_norm=1.0, ema_decay=0.97
+        learning_rate=2e-3,
+        warmup_steps=num_steps // 10,
+        weight_decay=1e-3,
+        clip_norm=1.0,
+        ema_decay=0.97,
     )
 
 
@@ -271,7 +323,7 @@ def _damaged(path, folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Damage a recording in three ways, each written under its name; what was done to the level is done to all.
 
     Returns:
-      Waveforms [N] by name, first the undamaged one, which is not written.
+        Waveforms [N] by name, first the undamaged one, which is not written.
     """
     samples, sample_rate = files.read(path)
     samples = files.level(samples, target_db=-6.0)
@@ -297,7 +349,11 @@ def _say(number: int, what: str):
 def _ask(*arguments) -> tuple[str, str]:
     """Run `lin` as a user would: the command and its answer."""
     installed = pathlib.Path(sys.executable).with_name("lin")
-    lin = [os.path.relpath(installed)] if installed.exists() else [sys.executable, "-m", "lin_jax.apps.cli"]
+    lin = (
+        [os.path.relpath(installed)]
+        if installed.exists()
+        else [sys.executable, "-m", "lin_jax.apps.cli"]
+    )
     command = [*lin, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode > 1:  # 1 is a word of caution
@@ -347,7 +403,8 @@ def _style_sections(clips, split, style) -> list[report.Section]:
             [
                 report.picture(report.plot_confusion(matrix, style.names)),
                 report.picture(
-                    report.plot_bars(by_speaker, mark=metrics.accuracy(matrix)), "accuracy by unheard voice"
+                    report.plot_bars(by_speaker, mark=metrics.accuracy(matrix)),
+                    "accuracy by unheard voice",
                 ),
             ],
         ),
@@ -374,13 +431,25 @@ def _speaker_section(clips, speakers, chosen) -> report.Section:
     for title, other in (("One voice", same), ("Two voices", stranger)):
         verdict = speakers.bundle.verify(clip["path"], other["path"])
         heard = f"{verdict.same}: score {verdict.score:.2f}, probability of the same {verdict.probability:.0%}"
-        cards.append((title, [*(report.player(*files.read(row["path"])) for row in (clip, other)), report.code(heard)]))
+        cards.append(
+            (
+                title,
+                [
+                    *(report.player(*files.read(row["path"])) for row in (clip, other)),
+                    report.code(heard),
+                ],
+            )
+        )
     return report.Section(
         "Who is speaking",
         "Every clip of the unheard voices against every other one. The validation voices chose the dashed threshold.",
         [
             report.tiles(speakers.figures),
-            report.picture(report.plot_scores(speakers.scores, speakers.same, threshold=speakers.bundle.threshold)),
+            report.picture(
+                report.plot_scores(
+                    speakers.scores, speakers.same, threshold=speakers.bundle.threshold
+                )
+            ),
             report.cards(cards),
         ],
     )
@@ -393,7 +462,9 @@ def _repair_section(damaged, folder) -> report.Section:
         after, sample_rate = files.read(folder / f"{name}.wav")
         shown += [(name, before), ("repaired", after)]
         ratios = [audio_metrics.si_sdr(clean, x) for x in (before, after)]
-        distances = [audio_metrics.log_spectral_distance(clean, x, sample_rate) for x in (before, after)]
+        distances = [
+            audio_metrics.log_spectral_distance(clean, x, sample_rate) for x in (before, after)
+        ]
         rows.append((name, *ratios, *distances))
     return report.Section(
         "Repair",
@@ -402,7 +473,13 @@ def _repair_section(damaged, folder) -> report.Section:
         [
             report.table(["damage", "SI-SDR", "repaired", "spectral distance", "repaired"], rows),
             report.cards(
-                (title, [report.picture(report.plot_spectrogram(x, sample_rate)), report.player(x, sample_rate)])
+                (
+                    title,
+                    [
+                        report.picture(report.plot_spectrogram(x, sample_rate)),
+                        report.player(x, sample_rate),
+                    ],
+                )
                 for title, x in shown
             ),
         ],
@@ -426,7 +503,11 @@ def _speech_section(reference, spoken) -> report.Section:
 def _cards(clips, indices, heard):
     """A few clips to look at and listen to."""
     pairs = [(clips.rows[i], prediction) for i, prediction in zip(indices, heard, strict=True)]
-    right = {row["labels"]["style"]: (row, said) for row, said in pairs if said.label == row["labels"]["style"]}
+    right = {
+        row["labels"]["style"]: (row, said)
+        for row, said in pairs
+        if said.label == row["labels"]["style"]
+    }
     wrong = [(row, said) for row, said in pairs if said.label != row["labels"]["style"]]
     for row, said in [*(right[style] for style in sorted(right)), *wrong[:2]]:
         samples, sample_rate = files.read(row["path"])
@@ -441,12 +522,18 @@ def _cards(clips, indices, heard):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m experiments.demo", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="folder for all of it")
+    parser = argparse.ArgumentParser(
+        "python -m experiments.demo", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="folder for all of it"
+    )
     out = parser.parse_args(arguments).out
 
     def work():
-        run(out, **{role: name if name in bundles.shipped() else "" for role, name in SHOWN.items()})
+        run(
+            out, **{role: name if name in bundles.shipped() else "" for role, name in SHOWN.items()}
+        )
 
     return exit_code(work, interrupted="stopped: run the same command again to go on")
 

@@ -33,7 +33,9 @@ from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
     task=ClassificationConfig(
-        label_smoothing=0.1, mixup_alpha=0.3, views=Views(tempo=0.06, frequency=0.05, mean_removal=True)
+        label_smoothing=0.1,
+        mixup_alpha=0.3,
+        views=Views(tempo=0.06, frequency=0.05, mean_removal=True),
     ),
     augment=AugmentConfig(
         tempo=(0.9, 1.1),
@@ -44,7 +46,9 @@ CONFIG = Config(
         time_masks=2,
         time_mask_width=10,
     ),
-    optim=OptimConfig(learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.99),
+    optim=OptimConfig(
+        learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.99
+    ),
     folds=FoldsConfig(num_steps=1000, crop_frames=176),
 )
 
@@ -52,7 +56,9 @@ FUNCTIONALS = Config(
     network="shallow",
     seeds=4,
     task=ClassificationConfig(label_smoothing=0.1, mixup_alpha=0.3),
-    optim=OptimConfig(learning_rate=3e-3, warmup_steps=100, weight_decay=0.1, clip_norm=5.0, ema_decay=0.99),
+    optim=OptimConfig(
+        learning_rate=3e-3, warmup_steps=100, weight_decay=0.1, clip_norm=5.0, ema_decay=0.99
+    ),
     folds=FoldsConfig(num_steps=1500, batch_size=64, checkpoint_every=1500),
 )
 

@@ -54,7 +54,9 @@ CONFIG = Config(
         gain_db=3.0,
         time_masks=2,
     ),
-    optim=OptimConfig(learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.99),
+    optim=OptimConfig(
+        learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.99
+    ),
     train=TrainConfig(num_steps=1200, eval_every=250, checkpoint_every=250),
 )
 CONFIG.loader.crop_seconds = 2.5
@@ -67,7 +69,9 @@ FUNCTIONALS = Config(
     network="shallow",
     task=CONFIG.task,
     augment=CONFIG.augment.of_waveforms,
-    optim=OptimConfig(learning_rate=3e-3, warmup_steps=100, weight_decay=0.1, clip_norm=5.0, ema_decay=0.99),
+    optim=OptimConfig(
+        learning_rate=3e-3, warmup_steps=100, weight_decay=0.1, clip_norm=5.0, ema_decay=0.99
+    ),
     train=TrainConfig(num_steps=600, eval_every=300, checkpoint_every=300),
 )
 FUNCTIONALS.loader.crop_seconds = 3.0
@@ -83,8 +87,13 @@ def evaluate(config: Config, features: Path, workdir: Path):
     """What the bundles of the folds say of the recordings of speakers that they never heard, and of noises."""
     experiment = _open(config, features)
     folds = splits.k_fold(experiment.speakers, FOLDS)
-    heard = {condition: np.full((len(experiment.labels), len(NAMES)), np.nan) for condition in _conditions()}
-    for split, bundle in zip(folds, experiment.fold_bundles("gender", folds, workdir / "train"), strict=True):
+    heard = {
+        condition: np.full((len(experiment.labels), len(NAMES)), np.nan)
+        for condition in _conditions()
+    }
+    for split, bundle in zip(
+        folds, experiment.fold_bundles("gender", folds, workdir / "train"), strict=True
+    ):
         for condition, index, shares in _hear(experiment, bundle, split.test):
             heard[condition][index] = shares
     results = _judge(experiment, heard, workdir / "evaluate")
@@ -105,7 +114,9 @@ def _open(config, features) -> Experiment:
         one.learnt = ~_children(one)
     missing = set(range(len(NAMES))) - set(experiment.labels)
     if missing:
-        raise FeatureError(f"{features}: no clip is {NAMES[missing.pop()]!r}: add a feature set that has some")
+        raise FeatureError(
+            f"{features}: no clip is {NAMES[missing.pop()]!r}: add a feature set that has some"
+        )
     return experiment
 
 
@@ -140,9 +151,15 @@ def _hear(experiment, bundle, indices):
 
     rate, rng = bundle.frontend.sample_rate, np.random.default_rng(0)
     paths = [experiment.clips.rows[index]["path"] for index in indices]
-    noises = [path for path, label in zip(paths, experiment.labels[indices], strict=True) if NAMES[label] == NO_SPEECH]
+    noises = [
+        path
+        for path, label in zip(paths, experiment.labels[indices], strict=True)
+        if NAMES[label] == NO_SPEECH
+    ]
     if not noises:
-        raise FeatureError(f"a fold of {len(indices)} clips without a noise to hear them in: add noises")
+        raise FeatureError(
+            f"a fold of {len(indices)} clips without a noise to hear them in: add noises"
+        )
     speakers = list(experiment.speakers[indices])
     for position, index in enumerate(tqdm(indices, unit="clip", leave=False)):
         samples, _ = files.read(paths[position], rate)
@@ -160,7 +177,10 @@ def _judge(experiment, heard, workdir) -> dict:
     children = _children(experiment)
     sure = ~children  # nobody can be sure of a child
     temperature = metrics.fit_temperature(logits["clean"][:, sure], labels[sure])
-    heard = {condition: metrics.mean_probabilities(shares, temperature) for condition, shares in logits.items()}
+    heard = {
+        condition: metrics.mean_probabilities(shares, temperature)
+        for condition, shares in logits.items()
+    }
 
     nobody = labels == NAMES.index(NO_SPEECH)
     adults = ~nobody & ~children
@@ -169,32 +189,51 @@ def _judge(experiment, heard, workdir) -> dict:
     groups |= {"children": children, "no speech": nobody}
 
     def figures(condition, chosen):
-        return _figures(heard[condition], chosen & np.isfinite(heard[condition][:, 0]), labels, speakers)
+        return _figures(
+            heard[condition], chosen & np.isfinite(heard[condition][:, 0]), labels, speakers
+        )
 
     results = figures("clean", adults) | {
         "temperature": temperature,
         "unsure_below": UNSURE_BELOW,
         "calibration_error": metrics.expected_calibration_error(heard["clean"][sure], labels[sure]),
-        "groups": {name: figures("clean", chosen) for name, chosen in groups.items() if chosen.any()},
+        "groups": {
+            name: figures("clean", chosen) for name, chosen in groups.items() if chosen.any()
+        },
         "conditions": {condition: figures(condition, adults) for condition in heard},
     }
     workdir.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(workdir / "predictions.npz", labels=labels, speakers=speakers, **heard)
     matrix = metrics.confusion_matrix(labels, heard["clean"].argmax(-1), len(NAMES))
     report.plot_confusion(matrix, NAMES, workdir / "confusion.png")
-    report.plot_reliability(*metrics.reliability(heard["clean"][sure], labels[sure]), workdir / "reliability.png")
-    accuracies = {name: each["accuracy"] for name, each in (results["conditions"] | results["groups"]).items()}
-    report.plot_bars(accuracies, workdir / "accuracy.png", mark=results["accuracy"], mark_label="adults, clean")
+    report.plot_reliability(
+        *metrics.reliability(heard["clean"][sure], labels[sure]), workdir / "reliability.png"
+    )
+    accuracies = {
+        name: each["accuracy"] for name, each in (results["conditions"] | results["groups"]).items()
+    }
+    report.plot_bars(
+        accuracies, workdir / "accuracy.png", mark=results["accuracy"], mark_label="adults, clean"
+    )
     for name, each in (results["conditions"] | results["groups"]).items():
-        print(f"{name:16}", "  ".join(f"{key} {value:.3f}" for key, value in each.items() if isinstance(value, float)))
+        print(
+            f"{name:16}",
+            "  ".join(
+                f"{key} {value:.3f}" for key, value in each.items() if isinstance(value, float)
+            ),
+        )
     return results
 
 
 def _figures(probabilities, chosen, labels, speakers) -> dict:
     """What counts of some clips: how many are right, of the sex that fares worse, and of each speaker together."""
     probabilities, labels, speakers = probabilities[chosen], labels[chosen], speakers[chosen]
-    by_speaker = metrics.confusion_by_speaker(labels, probabilities.argmax(-1), speakers, len(NAMES))
-    low, high = metrics.bootstrap_interval(list(by_speaker.values()), lambda drawn: metrics.accuracy(drawn.sum(0)))
+    by_speaker = metrics.confusion_by_speaker(
+        labels, probabilities.argmax(-1), speakers, len(NAMES)
+    )
+    low, high = metrics.bootstrap_interval(
+        list(by_speaker.values()), lambda drawn: metrics.accuracy(drawn.sum(0))
+    )
     matrix = sum(by_speaker.values())
     means = {speaker: probabilities[speakers == speaker].mean(0).argmax() for speaker in by_speaker}
     right = [means[speaker] == own.sum(1).argmax() for speaker, own in by_speaker.items()]
@@ -207,9 +246,15 @@ def _figures(probabilities, chosen, labels, speakers) -> dict:
         "accuracy_low": low,
         "accuracy_high": high,
         "told": float(np.mean(told)),
-        "told_right": float(np.mean((probabilities.argmax(-1) == labels)[told])) if told.any() else 0.0,
+        "told_right": float(np.mean((probabilities.argmax(-1) == labels)[told]))
+        if told.any()
+        else 0.0,
         "worst_recall": float(np.nanmin(recalls)),
-        "recalls": {name: value for name, value in zip(NAMES, recalls.tolist(), strict=True) if not np.isnan(value)},
+        "recalls": {
+            name: value
+            for name, value in zip(NAMES, recalls.tolist(), strict=True)
+            if not np.isnan(value)
+        },
         "speaker_accuracy": float(np.mean(right)),
     }
 

@@ -42,7 +42,9 @@ CONFIG = Config(
         gain_db=10.0,
         clean_prob=0.05,
     ),
-    optim=OptimConfig(learning_rate=2e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998),
+    optim=OptimConfig(
+        learning_rate=2e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998
+    ),
     train=TrainConfig(num_steps=10000, log_every=50, eval_every=250, checkpoint_every=250),
     loader=LoaderConfig(batch_size=16, crop_seconds=2.0),
 )
@@ -60,7 +62,9 @@ def evaluate(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """The bundle."""
-    Experiment(config, features).ship(workdir, Path(__file__).with_name("repair_card.md").read_text())
+    Experiment(config, features).ship(
+        workdir, Path(__file__).with_name("repair_card.md").read_text()
+    )
 
 
 if __name__ == "__main__":

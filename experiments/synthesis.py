@@ -41,7 +41,9 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
-    optim=OptimConfig(learning_rate=1e-3, warmup_steps=300, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.999),
+    optim=OptimConfig(
+        learning_rate=1e-3, warmup_steps=300, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.999
+    ),
     train=TrainConfig(log_every=50, eval_every=800, checkpoint_every=250),
     loader=LoaderConfig(batch_size=32, buckets=5),
 )

@@ -43,7 +43,9 @@ CONFIG = Config(
         time_masks=1,
         time_mask_width=10,
     ),
-    optim=OptimConfig(learning_rate=2e-3, warmup_steps=300, weight_decay=0.05, clip_norm=5.0, ema_decay=0.999),
+    optim=OptimConfig(
+        learning_rate=2e-3, warmup_steps=300, weight_decay=0.05, clip_norm=5.0, ema_decay=0.999
+    ),
     train=TrainConfig(num_steps=5000, log_every=50, eval_every=500, checkpoint_every=250),
     loader=LoaderConfig(batch_size=64, clips_per_speaker=2, crop_seconds=2.0),
 )
@@ -66,7 +68,9 @@ def evaluate(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """The bundle."""
-    Experiment(config, features).ship(workdir, Path(__file__).with_name("speaker_card.md").read_text())
+    Experiment(config, features).ship(
+        workdir, Path(__file__).with_name("speaker_card.md").read_text()
+    )
 
 
 if __name__ == "__main__":

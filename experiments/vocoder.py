@@ -25,7 +25,9 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
-    optim=OptimConfig(learning_rate=1e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998),
+    optim=OptimConfig(
+        learning_rate=1e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998
+    ),
     train=TrainConfig(num_steps=3000, log_every=50, eval_every=250, checkpoint_every=250),
     loader=LoaderConfig(batch_size=16, clips_per_speaker=2, crop_seconds=1.5),
 )
@@ -43,7 +45,9 @@ def evaluate(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """The bundle."""
-    Experiment(config, features).ship(workdir, Path(__file__).with_name("vocoder_card.md").read_text())
+    Experiment(config, features).ship(
+        workdir, Path(__file__).with_name("vocoder_card.md").read_text()
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Figures of a waveform against the one it should be: how well a recording was repaired, or a voice copied.
 
-Every function takes the reference first, then the estimate: mono waveforms [N] of one rate, sample by sample in step
-except where they are said to be aligned. They run on the host, a clip at a time. Shapes: N samples, T frames, M mel
-bands, F frequency bins.
+Every function takes the reference first, then the estimate: mono waveforms [N] of one rate, sample
+by sample in step except where they are said to be aligned. They run on the host, a clip at a time.
+Shapes: N samples, T frames, M mel bands, F frequency bins.
 """
 
 import contextlib
@@ -19,17 +19,23 @@ import numpy as np
 from lin_jax.audio import frontend
 from lin_jax.errors import AudioError, ConfigError
 
-FLOOR_DB = 80.0  # below the loudest bin of the reference nothing is compared: there is nothing to hear
+FLOOR_DB = (
+    80.0  # below the loudest bin of the reference nothing is compared: there is nothing to hear
+)
 PITCH_HZ = (65.0, 500.0)
 FRAME_SECONDS, HOP_SECONDS = 0.064, 0.016
-PACKAGES = {"pesq": "pesq", "stoi": "pystoi", "mel_cepstral_distance": "mel_cepstral_distance"}  # that a measure needs
+PACKAGES = {
+    "pesq": "pesq",
+    "stoi": "pystoi",
+    "mel_cepstral_distance": "mel_cepstral_distance",
+}  # that a measure needs
 
 
 def si_sdr(reference, estimate) -> float:
     """Scale-invariant signal-to-distortion ratio in dB, higher is better; infinite where only the scale differs.
 
-    J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019: both means are removed, the estimate is divided
-    into its projection on the reference and the rest.
+    J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019: both means are removed, the
+    estimate is divided into its projection on the reference and the rest.
     """
     reference, estimate = (x - x.mean() for x in _pair(reference, estimate))
     target = (estimate @ reference) / max(reference @ reference, 1e-20) * reference
@@ -41,11 +47,11 @@ def si_sdr(reference, estimate) -> float:
 def log_spectral_distance(reference, estimate, sample_rate: int) -> float:
     """Root mean square over frequency of the difference of two power spectra in dB, averaged over the frames.
 
-    A. H. Gray and J. D. Markel, "Distance measures for speech processing", IEEE TASSP 24(5), 1976. What lies further
-    than `FLOOR_DB` below the loudest bin of the reference counts as that floor.
+    A. H. Gray and J. D. Markel, "Distance measures for speech processing", IEEE TASSP 24(5), 1976.
+    What lies further than `FLOOR_DB` below the loudest bin of the reference counts as that floor.
 
     Returns:
-      The distance in dB, 0 for equal spectra.
+        The distance in dB, 0 for equal spectra.
     """
     powers = [np.abs(_spectrum(x, sample_rate)) ** 2 for x in _pair(reference, estimate)]  # [T, F]
     reference, estimate = _decibels(powers)
@@ -57,9 +63,9 @@ class Quality:
     """The quality score and what it is made of.
 
     Attributes:
-      mse: mean squared error of the mel spectrograms in dB, scaled so that `FLOOR_DB` are 1.
-      pitch: cosine similarity of the pitch contours in Hz, 0 where unvoiced; 0 to 1.
-      loudness: cosine similarity of the loudness contours, the RMS of each frame; 0 to 1.
+        mse: mean squared error of the mel spectrograms in dB, scaled so that `FLOOR_DB` are 1.
+        pitch: cosine similarity of the pitch contours in Hz, 0 where unvoiced; 0 to 1.
+        loudness: cosine similarity of the loudness contours, the RMS of each frame; 0 to 1.
     """
 
     mse: float
@@ -75,15 +81,17 @@ class Quality:
 def quality(reference, estimate, sample_rate: int, *, n_mels: int = 80) -> Quality:
     """The `Quality` of an estimate; its pitch is found by `librosa.pyin`, which takes a quarter of the clip's time.
 
-    Pitch: M. Mauch and S. Dixon, "pYIN: a fundamental frequency estimator using probabilistic threshold distributions",
-    ICASSP 2014. It needs the `eval` extra.
+    Pitch: M. Mauch and S. Dixon, "pYIN: a fundamental frequency estimator using probabilistic
+    threshold distributions", ICASSP 2014. It needs the `eval` extra.
     """
     reference, estimate = _pair(reference, estimate)
     spectra = [_spectrum(x, sample_rate) for x in (reference, estimate)]  # [T, F]
     bank = frontend.mel_filter_bank(sample_rate, 2 * (spectra[0].shape[1] - 1), n_mels, 0.0, None)
     mels = _decibels([np.abs(spectrum) ** 2 @ bank.T for spectrum in spectra])  # [T, M]
     pitches = (pitch_contour(x, sample_rate) for x in (reference, estimate))
-    return _quality(mels, pitches, (loudness_contour(x, sample_rate) for x in (reference, estimate)))
+    return _quality(
+        mels, pitches, (loudness_contour(x, sample_rate) for x in (reference, estimate))
+    )
 
 
 def pitch_contour(samples, sample_rate: int) -> np.ndarray:
@@ -92,7 +100,12 @@ def pitch_contour(samples, sample_rate: int) -> np.ndarray:
     frame, hop = (round(seconds * sample_rate) for seconds in (FRAME_SECONDS, HOP_SECONDS))
     low, high = PITCH_HZ
     pitch, *_ = librosa.pyin(
-        np.asarray(samples, np.float32), fmin=low, fmax=high, sr=sample_rate, frame_length=frame, hop_length=hop
+        np.asarray(samples, np.float32),
+        fmin=low,
+        fmax=high,
+        sr=sample_rate,
+        frame_length=frame,
+        hop_length=hop,
     )
     return np.nan_to_num(pitch)
 
@@ -109,10 +122,13 @@ def pesq(reference, estimate, sample_rate: int) -> float:
     """Wide-band perceptual evaluation of speech quality, 1.0 to 4.6 (ITU-T P.862.2), by the package `pesq`.
 
     Returns:
-      The score; AudioError if no utterance is found in the reference, ConfigError if the rate is not 16 kHz.
+        The score; AudioError if no utterance is found in the reference, ConfigError if the rate is
+        not 16 kHz.
     """
     if sample_rate != 16000:
-        raise ConfigError(f"PESQ at {sample_rate} Hz: its wide band is defined at 16000 Hz; resample to that")
+        raise ConfigError(
+            f"PESQ at {sample_rate} Hz: its wide band is defined at 16000 Hz; resample to that"
+        )
     package = _extra("pesq")
     reference, estimate = _pair(reference, estimate)
     try:
@@ -124,8 +140,8 @@ def pesq(reference, estimate, sample_rate: int) -> float:
 def stoi(reference, estimate, sample_rate: int) -> float:
     """Short-time objective intelligibility, 0 to 1, by the package `pystoi`.
 
-    C. H. Taal et al., "An algorithm for intelligibility prediction of time-frequency weighted noisy speech", IEEE TASLP
-    19(7), 2011. It needs 0.4 seconds of sound at least.
+    C. H. Taal et al., "An algorithm for intelligibility prediction of time-frequency weighted noisy
+    speech", IEEE TASLP 19(7), 2011. It needs 0.4 seconds of sound at least.
     """
     package = _extra("pystoi")
     return float(package.stoi(*_pair(reference, estimate), sample_rate))
@@ -134,9 +150,9 @@ def stoi(reference, estimate, sample_rate: int) -> float:
 def mel_cepstral_distance(reference, estimate, sample_rate: int) -> float:
     """Mel-cepstral distance in dB after alignment, lower is better, by the package `mel-cepstral-distance`.
 
-    R. F. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM 1993, over dynamic
-    time warping. Other packages give other figures: name this one beside it. Its frames are of 32 ms, every 8, of 20
-    mel bands, of which coefficients 1 to 15 are compared.
+    R. F. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM
+    1993, over dynamic time warping. Other packages give other figures: name this one beside it. Its
+    frames are of 32 ms, every 8, of 20 mel bands, of which coefficients 1 to 15 are compared.
     """
     import soundfile
 
@@ -153,9 +169,9 @@ class Contours:
     """What `align` compares, a frame every 16 ms.
 
     Attributes:
-      mels: power in mel bands [T, M].
-      pitch: in Hz, 0 where nothing is voiced [T].
-      loudness: root mean square [T].
+        mels: power in mel bands [T, M].
+        pitch: in Hz, 0 where nothing is voiced [T].
+        loudness: root mean square [T].
     """
 
     mels: np.ndarray
@@ -181,10 +197,10 @@ class Likeness:
     """How near a recording comes to another one in which the same is said.
 
     Attributes:
-      pitch_rmse: root mean square difference of the natural logarithms of the pitch where both are voiced, NaN where
-        they never are.
-      voicing_error: share of frames in which only one of them is.
-      quality: the `Quality` of the aligned frames.
+        pitch_rmse: root mean square difference of the natural logarithms of the pitch where both
+            are voiced, NaN where they never are.
+        voicing_error: share of frames in which only one of them is.
+        quality: the `Quality` of the aligned frames.
     """
 
     pitch_rmse: float
@@ -205,7 +221,9 @@ def align(reference: Contours, estimate: Contours) -> Likeness:
         pitch_rmse=float(np.sqrt(np.square(difference).mean())) if voiced.any() else float("nan"),
         voicing_error=float(np.mean((true > 0) != (found > 0))),
         quality=_quality(
-            (mels[0][rows], mels[1][columns]), (true, found), (reference.loudness[rows], estimate.loudness[columns])
+            (mels[0][rows], mels[1][columns]),
+            (true, found),
+            (reference.loudness[rows], estimate.loudness[columns]),
         ),
     )
 
@@ -224,18 +242,21 @@ def installed(measure: Callable) -> bool:
     return importlib.util.find_spec(PACKAGES.get(measure.__name__, "numpy")) is not None
 
 
-def compare(measures: Mapping[str, Callable], references, estimates, sample_rate: int) -> dict[str, np.ndarray]:
+def compare(
+    measures: Mapping[str, Callable], references, estimates, sample_rate: int
+) -> dict[str, np.ndarray]:
     """Figures of many waveforms.
 
     Args:
-      measures: functions of reference, estimate and sample rate, by the names of what they give; those that are not
-        `installed` are left out.
-      references: what the waveforms should be [B, N].
-      estimates: the waveforms [B, N].
-      sample_rate: in Hz.
+        measures: functions of reference, estimate and sample rate, by the names of what they give;
+            those that are not `installed` are left out.
+        references: what the waveforms should be [B, N].
+        estimates: the waveforms [B, N].
+        sample_rate: in Hz.
 
     Returns:
-      For each name [B] float64, NaN where the measure is not defined, as PESQ is not where it hears no speech.
+        For each name [B] float64, NaN where the measure is not defined, as PESQ is not where it
+        hears no speech.
     """
     measures = {name: measure for name, measure in measures.items() if installed(measure)}
     figures = {name: np.full(len(references), np.nan) for name in measures}
@@ -259,7 +280,9 @@ def _spectrum(samples, sample_rate: int) -> np.ndarray:
     """STFT [T, F] of frames of 32 ms, every 8; whole seconds of it, so that few shapes are compiled."""
     n_fft = round(FRAME_SECONDS / 2 * sample_rate / 2) * 2
     padded = np.pad(np.asarray(samples, np.float32), (0, -len(samples) % sample_rate))
-    return np.asarray(frontend.stft(padded, n_fft, n_fft // 4, n_fft))[: 1 + len(samples) // (n_fft // 4)]
+    return np.asarray(frontend.stft(padded, n_fft, n_fft // 4, n_fft))[
+        : 1 + len(samples) // (n_fft // 4)
+    ]
 
 
 def _decibels(powers) -> list[np.ndarray]:

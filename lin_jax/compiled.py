@@ -13,19 +13,25 @@ FOLDER = pathlib.Path("~/.lin_jax/compiled")
 def remember():
     """Let this process find what earlier ones compiled, and keep what it compiles.
 
-    What was compiled for one processor is not for another. Anyone may set JAX's environment variables otherwise.
+    What was compiled for one processor is not for another. Anyone may set JAX's environment
+    variables otherwise.
     """
     processor = platform.processor()
     with contextlib.suppress(OSError):
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         processor += next((line for line in lines if line.startswith(("flags", "Features"))), "")
     folder = FOLDER.expanduser() / hashlib.sha256(processor.encode()).hexdigest()[:12]
-    settings = {"jax_compilation_cache_dir": str(folder), "jax_persistent_cache_min_compile_time_secs": 0.1}
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
     with contextlib.suppress(OSError):  # a home that cannot be written to
         folder.mkdir(parents=True, exist_ok=True)
         for name, value in settings.items():
             if name.upper() in os.environ:
                 continue
-            os.environ[name.upper()] = str(value)  # for when JAX is imported, and for processes that are started
+            os.environ[name.upper()] = str(
+                value
+            )  # for when JAX is imported, and for processes that are started
             if "jax" in sys.modules:
                 sys.modules["jax"].config.update(name, value)

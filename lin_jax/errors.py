@@ -49,17 +49,19 @@ class GalleryError(LinError):
     """A gallery of voices that is empty or damaged, or a name that is not or cannot be in it."""
 
 
-def exit_code(command: Callable[[], int | None], *, prefix: str = "error", interrupted: str = "") -> int:
+def exit_code(
+    command: Callable[[], int | None], *, prefix: str = "error", interrupted: str = ""
+) -> int:
     """Run a command line's work; what the user can mend becomes one line on stderr, never a traceback.
 
     Args:
-      command: the work; returns its exit code, None being 0.
-      prefix: what the line begins with.
-      interrupted: line for Ctrl-C; none when empty.
+        command: the work; returns its exit code, None being 0.
+        prefix: what the line begins with.
+        interrupted: line for Ctrl-C; none when empty.
 
     Returns:
-      The command's exit code; 2 after a `LinError` or when the disk is full or forbidden, 130 after Ctrl-C, 141 when
-      nobody reads the output any more.
+        The command's exit code; 2 after a `LinError` or when the disk is full or forbidden, 130
+        after Ctrl-C, 141 when nobody reads the output any more.
     """
     try:
         code = command() or 0

@@ -1,7 +1,7 @@
 """Losses: pure functions, one value per example; whoever averages them decides what an example weighs.
 
-Shapes: B batch, C classes, E embedding, N samples, T frames, F frequency bins, M mel bins, S decoder steps, L source
-positions.
+Shapes: B batch, C classes, E embedding, N samples, T frames, F frequency bins, M mel bins, S
+decoder steps, L source positions.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,15 @@ def cross_entropy(logits, targets, *, label_smoothing=0.0, class_weights=None):
     """Cross entropy of a softmax, for class numbers or for soft targets such as mixup makes.
 
     Args:
-      logits: scores before the softmax [..., C].
-      targets: class numbers [...] int, or probabilities [..., C] float.
-      label_smoothing: share of every target spread evenly over the C classes (Szegedy et al., 2016, section 7).
-      class_weights: weight of each class [C], or None for equal weights; soft targets are weighted class by class.
+        logits: scores before the softmax [..., C].
+        targets: class numbers [...] int, or probabilities [..., C] float.
+        label_smoothing: share of every target spread evenly over the C classes (Szegedy et al.,
+            2016, section 7).
+        class_weights: weight of each class [C], or None for equal weights; soft targets are
+            weighted class by class.
 
     Returns:
-      Loss in nats [...], not divided by the class weights.
+        Loss in nats [...], not divided by the class weights.
     """
     C = logits.shape[-1]
     if jnp.issubdtype(jnp.result_type(targets), jnp.integer):
@@ -39,14 +41,17 @@ def balanced_class_weights(counts):
     """Weights that let every class count the same, whose mean over the examples is one.
 
     Args:
-      counts: examples of each class [C]; a class without examples gets weight zero.
+        counts: examples of each class [C]; a class without examples gets weight zero.
 
     Returns:
-      Weights [C] float32, proportional to 1 / count (King & Zeng, 2001; scikit-learn's "balanced").
+        Weights [C] float32, proportional to 1 / count (King & Zeng, 2001; scikit-learn's
+        "balanced").
     """
     counts = np.asarray(counts, np.float64)
     present = counts > 0
-    weights = np.divide(counts.sum(), present.sum() * counts, out=np.zeros_like(counts), where=present)
+    weights = np.divide(
+        counts.sum(), present.sum() * counts, out=np.zeros_like(counts), where=present
+    )
     return weights.astype(np.float32)
 
 
@@ -58,20 +63,21 @@ def cosine_similarities(x, y):
 def triplet_margin(embeddings, labels, *, margin=0.2, mining="hard", weight=None):
     """Triplet loss over the cosine distances of a batch of P speakers with K clips each.
 
-    With "hard" mining each clip, as anchor, is set against its farthest positive and its nearest negative (Hermans et
-    al., 2017, "batch hard"). With "semi-hard" each of its positives is set against the nearest negative that is
-    farther away than that positive, or against the farthest where there is none (Schroff et al., 2015, section 3.2),
-    and the pairs are averaged.
+    With "hard" mining each clip, as anchor, is set against its farthest positive and its nearest
+    negative (Hermans et al., 2017, "batch hard"). With "semi-hard" each of its positives is set
+    against the nearest negative that is farther away than that positive, or against the farthest
+    where there is none (Schroff et al., 2015, section 3.2), and the pairs are averaged.
 
     Args:
-      embeddings: unit vectors [B, E].
-      labels: speaker of each [B] int.
-      margin: by how much a negative should be farther than a positive, in cosine distance (0 to 2).
-      mining: "hard" or "semi-hard".
-      weight: of each clip [B], zero for filler, which is in no triplet; None has no filler.
+        embeddings: unit vectors [B, E].
+        labels: speaker of each [B] int.
+        margin: by how much a negative should be farther than a positive, in cosine distance (0 to
+            2).
+        mining: "hard" or "semi-hard".
+        weight: of each clip [B], zero for filler, which is in no triplet; None has no filler.
 
     Returns:
-      Loss of each anchor [B], zero for one in no triplet, and whether it is in one [B] bool.
+        Loss of each anchor [B], zero for one in no triplet, and whether it is in one [B] bool.
     """
     distance = 1.0 - cosine_similarities(embeddings, embeddings)
     there = jnp.ones(len(labels), bool) if weight is None else weight > 0
@@ -85,34 +91,40 @@ def triplet_margin(embeddings, labels, *, margin=0.2, mining="hard", weight=None
         return jnp.where(counted, jax.nn.relu(farthest - nearest + margin), 0.0), counted
     if mining != "semi-hard":
         raise ConfigError(f"unknown mining {mining!r}: choose hard or semi-hard")
-    farther = negative[:, None, :] & (distance[:, None, :] > distance[:, :, None])  # [anchor, positive, negative]
+    farther = negative[:, None, :] & (
+        distance[:, None, :] > distance[:, :, None]
+    )  # [anchor, positive, negative]
     nearest = jnp.min(jnp.where(farther, distance[:, None, :], jnp.inf), axis=2, initial=4.0)
     farthest = jnp.max(jnp.where(negative, distance, -jnp.inf), axis=1, initial=-2.0)[:, None]
     chosen = jnp.where(farther.any(axis=2), nearest, farthest)  # [B, B]
     pairs = jnp.where(positive, jax.nn.relu(distance - chosen + margin), 0.0)
-    return jnp.where(counted, pairs.sum(axis=1) / jnp.maximum(positive.sum(axis=1), 1), 0.0), counted
+    return jnp.where(
+        counted, pairs.sum(axis=1) / jnp.maximum(positive.sum(axis=1), 1), 0.0
+    ), counted
 
 
 def ge2e(embeddings, labels, scale, offset, *, weight=None):
     """Generalised end-to-end loss, softmax form: each clip should be nearest to its own speaker's centroid.
 
-    L. Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018, equations 5 to 9; a clip is left
-    out of the centroid of its own speaker that it is compared with.
+    L. Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018, equations 5
+    to 9; a clip is left out of the centroid of its own speaker that it is compared with.
 
     Args:
-      embeddings: unit vectors [B, E].
-      labels: speaker of each [B] int, in any order.
-      scale: what cosines are multiplied by [], positive.
-      offset: what is added then [].
-      weight: of each clip [B], zero for filler; None has no filler.
+        embeddings: unit vectors [B, E].
+        labels: speaker of each [B] int, in any order.
+        scale: what cosines are multiplied by [], positive.
+        offset: what is added then [].
+        weight: of each clip [B], zero for filler; None has no filler.
 
     Returns:
-      Loss of each clip [B], zero where its speaker has no other clip, and whether it has one [B] bool.
+        Loss of each clip [B], zero where its speaker has no other clip, and whether it has one [B]
+        bool.
     """
     there = jnp.ones(len(labels)) if weight is None else (weight > 0).astype(jnp.float32)
     same = (labels[:, None] == labels[None, :]) * there[:, None] * there[None, :]  # [B, B]
     others = same * (1.0 - jnp.eye(len(labels)))
-    # One column a clip, holding the centroid of its speaker; of those that repeat a speaker only the first is a class.
+    # One column a clip, holding the centroid of its speaker; of those that repeat a speaker only
+    # the first is a class.
     logits = scale * cosine_similarities(embeddings, _unit(same @ embeddings)) + offset
     own = scale * jnp.sum(embeddings * _unit(others @ embeddings), axis=-1) + offset  # [B]
     first = (jnp.argmax(same, axis=1) == jnp.arange(len(labels))) & (there > 0)
@@ -125,18 +137,19 @@ def ge2e(embeddings, labels, scale, offset, *, weight=None):
 def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
     """Additive angular margin softmax (AAM-softmax, ArcFace).
 
-    J. Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019: the angle to the own
-    class counts as if it were `margin` larger. Where that would pass π, the cosine goes on falling in a straight line.
+    J. Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019:
+    the angle to the own class counts as if it were `margin` larger. Where that would pass π, the
+    cosine goes on falling in a straight line.
 
     Args:
-      embeddings: unit vectors [B, E].
-      centres: a vector for each class [C, E], of any length.
-      labels: class of each embedding [B] int.
-      margin: in radians; 0 is a softmax over scaled cosines.
-      scale: what cosines are multiplied by.
+        embeddings: unit vectors [B, E].
+        centres: a vector for each class [C, E], of any length.
+        labels: class of each embedding [B] int.
+        margin: in radians; 0 is a softmax over scaled cosines.
+        scale: what cosines are multiplied by.
 
     Returns:
-      Loss of each example [B], and the cosines it comes from, without the margin [B, C].
+        Loss of each example [B], and the cosines it comes from, without the margin [B, C].
     """
     cosines = cosine_similarities(embeddings, _unit(centres))
     own = jnp.take_along_axis(cosines, labels[:, None], axis=1)  # [B, 1]
@@ -147,27 +160,31 @@ def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
     return cross_entropy(scale * jnp.where(is_own, moved, cosines), labels), cosines
 
 
-def compressed_spectrum(estimate, target, *, sizes: Sequence[int] = (256, 512, 1024), power=0.3, complex_share=0.3):
+def compressed_spectrum(
+    estimate, target, *, sizes: Sequence[int] = (256, 512, 1024), power=0.3, complex_share=0.3
+):
     """Distance of spectra compressed as loudness is, of magnitudes and of complex values, at several resolutions.
 
-    A. Ephrat et al., "Looking to listen at the cocktail party", ACM TOG 37(4), 2018, with the complex term of
-    S. Braun and I. Tashev, "A consolidated view of loss functions for supervised deep learning-based speech
-    enhancement", TSP 2021; several resolutions as in R. Yamamoto et al., "Parallel WaveGAN", ICASSP 2020.
+    A. Ephrat et al., "Looking to listen at the cocktail party", ACM TOG 37(4), 2018, with the
+    complex term of S. Braun and I. Tashev, "A consolidated view of loss functions for supervised
+    deep learning-based speech enhancement", TSP 2021; several resolutions as in R. Yamamoto et al.,
+    "Parallel WaveGAN", ICASSP 2020.
 
     Args:
-      estimate: waveforms [B, N].
-      target: what they should be [B, N].
-      sizes: FFT size of each resolution in samples; frames overlap by half.
-      power: magnitudes are raised to it.
-      complex_share: weight of the complex term, from 0 to 1; that of the magnitudes is the rest.
+        estimate: waveforms [B, N].
+        target: what they should be [B, N].
+        sizes: FFT size of each resolution in samples; frames overlap by half.
+        power: magnitudes are raised to it.
+        complex_share: weight of the complex term, from 0 to 1; that of the magnitudes is the rest.
 
     Returns:
-      Mean squared distance of each waveform [B], averaged over the resolutions.
+        Mean squared distance of each waveform [B], averaged over the resolutions.
     """
     total = 0.0
     for n_fft in sizes:
         (near, near_size), (true, true_size) = (
-            _compress(stft(x, n_fft, n_fft // 2, n_fft) * (2.0 / n_fft) ** 0.5, power) for x in (estimate, target)
+            _compress(stft(x, n_fft, n_fft // 2, n_fft) * (2.0 / n_fft) ** 0.5, power)
+            for x in (estimate, target)
         )
         magnitude = jnp.mean((near_size - true_size) ** 2, axis=(-2, -1))
         difference = near - true
@@ -189,30 +206,32 @@ def si_sdr(estimate, target, *, most_db=50.0):
     J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, without removing the mean.
 
     Args:
-      estimate: waveforms [B, N].
-      target: what they should be [B, N].
-      most_db: the largest ratio there is; near it the gradient goes to zero.
+        estimate: waveforms [B, N].
+        target: what they should be [B, N].
+        most_db: the largest ratio there is; near it the gradient goes to zero.
 
     Returns:
-      The ratio in dB [B], at most `most_db`.
+        The ratio in dB [B], at most `most_db`.
     """
     energy = jnp.sum(target**2, axis=-1) + 1e-8
     scale = jnp.sum(estimate * target, axis=-1) / energy
     signal = scale**2 * energy
     distortion = jnp.sum((estimate - scale[..., None] * target) ** 2, axis=-1)
-    return 10.0 * jnp.log10((signal + 1e-10) / (distortion + 10.0 ** (-most_db / 10.0) * signal + 1e-10))
+    return 10.0 * jnp.log10(
+        (signal + 1e-10) / (distortion + 10.0 ** (-most_db / 10.0) * signal + 1e-10)
+    )
 
 
 def mel_distance(estimate, target, num_frames):
     """Mean absolute plus mean squared difference of frames.
 
     Args:
-      estimate: normalised mel frames [B, T, M].
-      target: what they should be [B, T, M].
-      num_frames: valid frames of each clip [B] int.
+        estimate: normalised mel frames [B, T, M].
+        target: what they should be [B, T, M].
+        num_frames: valid frames of each clip [B] int.
 
     Returns:
-      Distance of each clip [B], over its valid frames and all bins.
+        Distance of each clip [B], over its valid frames and all bins.
     """
     valid = jnp.arange(target.shape[1]) < num_frames[:, None]
     difference = jnp.where(valid[..., None], estimate - target, 0.0)
@@ -224,12 +243,12 @@ def stop_cross_entropy(logits, num_steps, *, positive_weight=1.0):
     """Binary cross entropy of whether a step is the last one of its clip.
 
     Args:
-      logits: of each step [B, S].
-      num_steps: steps of each clip [B] int; later ones do not count.
-      positive_weight: of the last step, the only one of its kind.
+        logits: of each step [B, S].
+        num_steps: steps of each clip [B] int; later ones do not count.
+        positive_weight: of the last step, the only one of its kind.
 
     Returns:
-      Loss in nats of each clip [B], averaged over its steps.
+        Loss in nats of each clip [B], averaged over its steps.
     """
     step = jnp.arange(logits.shape[1])
     last, valid = step == num_steps[:, None] - 1, step < num_steps[:, None]
@@ -240,18 +259,18 @@ def stop_cross_entropy(logits, num_steps, *, positive_weight=1.0):
 def guided_attention(attention, num_steps, length, *, sigma=0.2):
     """How far attention strays from the diagonal, 0 to 1.
 
-    H. Tachibana, K. Uenoyama and S. Aihara, "Efficiently trainable text-to-speech system based on deep convolutional
-    networks with guided attention", ICASSP 2018, equation 5, but summed over the source and averaged over the steps, so
-    that long texts weigh as much as short ones.
+    H. Tachibana, K. Uenoyama and S. Aihara, "Efficiently trainable text-to-speech system based on
+    deep convolutional networks with guided attention", ICASSP 2018, equation 5, but summed over the
+    source and averaged over the steps, so that long texts weigh as much as short ones.
 
     Args:
-      attention: weights [B, S, L].
-      num_steps: steps of each clip [B] int.
-      length: source positions of each clip [B] int.
-      sigma: width of the diagonal that is free, as a share of the clip.
+        attention: weights [B, S, L].
+        num_steps: steps of each clip [B] int.
+        length: source positions of each clip [B] int.
+        sigma: width of the diagonal that is free, as a share of the clip.
 
     Returns:
-      Loss of each clip [B].
+        Loss of each clip [B].
     """
     S, L = attention.shape[1:]
     time = jnp.arange(S) / jnp.maximum(num_steps, 1)[:, None]  # [B, S]

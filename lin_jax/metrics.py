@@ -1,9 +1,9 @@
 """Metrics: counts that add up across batches, devices and folds, and the figures read from them.
 
-A classifier is summed up by its confusion matrix (row: true class, column: predicted class); every figure below is a
-function of it, so merging two evaluations is adding two matrices. Verification is judged on scored trials, pairs of
-clips of the same speaker or not. Shapes: B batch, C classes, S speakers
-(of attention: decoder steps), L source positions, N trials, K thresholds, E embedding.
+A classifier is summed up by its confusion matrix (row: true class, column: predicted class); every
+figure below is a function of it, so merging two evaluations is adding two matrices. Verification is
+judged on scored trials, pairs of clips of the same speaker or not. Shapes: B batch, C classes, S
+speakers (of attention: decoder steps), L source positions, N trials, K thresholds, E embedding.
 """
 
 import jax
@@ -17,13 +17,13 @@ def confusion_matrix(labels, predictions, num_classes, weight=None):
     """Count how often each class was taken for each other one; pure, for use inside a jitted step.
 
     Args:
-      labels: true classes [B] int.
-      predictions: predicted classes [B] int.
-      num_classes: C.
-      weight: weight of each example [B], zero for filler; None counts each once.
+        labels: true classes [B] int.
+        predictions: predicted classes [B] int.
+        num_classes: C.
+        weight: weight of each example [B], zero for filler; None counts each once.
 
     Returns:
-      Matrix [C, C] float32, rows true, columns predicted.
+        Matrix [C, C] float32, rows true, columns predicted.
     """
     rows = jax.nn.one_hot(labels, num_classes)  # [B, C]
     columns = jax.nn.one_hot(predictions, num_classes)
@@ -36,15 +36,17 @@ def confusion_by_speaker(labels, predictions, speakers, num_classes):
     """Confusion matrix of each speaker, on the host: what `bootstrap_interval` draws from.
 
     Args:
-      labels: true classes [B] int.
-      predictions: predicted classes [B] int.
-      speakers: who speaks each clip [B].
-      num_classes: C.
+        labels: true classes [B] int.
+        predictions: predicted classes [B] int.
+        speakers: who speaks each clip [B].
+        num_classes: C.
 
     Returns:
-      {speaker: [C, C] int, rows true, columns predicted}, in sorted order.
+        {speaker: [C, C] int, rows true, columns predicted}, in sorted order.
     """
-    matrices = {str(speaker): np.zeros((num_classes, num_classes), int) for speaker in np.unique(speakers)}
+    matrices = {
+        str(speaker): np.zeros((num_classes, num_classes), int) for speaker in np.unique(speakers)
+    }
     for speaker, label, prediction in zip(speakers, labels, predictions, strict=True):
         matrices[str(speaker)][label, prediction] += 1
     return matrices
@@ -54,11 +56,11 @@ def mean_by_speaker(values, speakers):
     """Mean of each speaker's clips, on the host.
 
     Args:
-      values: of each clip [B, E].
-      speakers: who speaks each clip [B].
+        values: of each clip [B, E].
+        speakers: who speaks each clip [B].
 
     Returns:
-      The speakers [S] in sorted order, and their means [S, E] float64.
+        The speakers [S] in sorted order, and their means [S, E] float64.
     """
     names, own = np.unique(speakers, return_inverse=True)
     sums = np.zeros((len(names), np.shape(values)[1]))
@@ -90,24 +92,29 @@ def macro_f1(matrix):
     matrix = np.asarray(matrix, np.float64)
     occurrences = matrix.sum(axis=0) + matrix.sum(axis=1)
     occurs = occurrences > 0
-    return float(np.mean(2.0 * np.diag(matrix)[occurs] / occurrences[occurs])) if occurs.any() else float("nan")
+    return (
+        float(np.mean(2.0 * np.diag(matrix)[occurs] / occurrences[occurs]))
+        if occurs.any()
+        else float("nan")
+    )
 
 
 def bootstrap_interval(values, statistic, *, num_samples=1000, confidence=0.95, seed=0):
     """Percentile bootstrap interval of a statistic, resampling whole speakers (Efron, 1979).
 
-    Clips of one speaker are not independent, so the speaker is the unit drawn. With one confusion matrix a speaker
-    [S, C, C], the interval of the UAR is `bootstrap_interval(matrices, lambda m: uar(m.sum(0)))`.
+    Clips of one speaker are not independent, so the speaker is the unit drawn. With one confusion
+    matrix a speaker [S, C, C], the interval of the UAR is `bootstrap_interval(matrices, lambda m:
+    uar(m.sum(0)))`.
 
     Args:
-      values: one entry a speaker [S, ...].
-      statistic: maps drawn entries [S, ...] to a number.
-      num_samples: number of draws.
-      confidence: mass inside the interval, 0 to 1.
-      seed: of the draws.
+        values: one entry a speaker [S, ...].
+        statistic: maps drawn entries [S, ...] to a number.
+        num_samples: number of draws.
+        confidence: mass inside the interval, 0 to 1.
+        seed: of the draws.
 
     Returns:
-      (low, high).
+        (low, high).
     """
     values = np.asarray(values)
     draws = np.random.default_rng(seed).integers(len(values), size=(num_samples, len(values)))
@@ -121,13 +128,13 @@ def bootstrap_mean(values, speakers, weight=None, **options):
     """Interval of a mean over clips, resampling whole speakers.
 
     Args:
-      values: a figure of each clip [B]; clips where it is NaN do not count.
-      speakers: who speaks each clip [B].
-      weight: of each clip [B]; None counts each once.
-      **options: of `bootstrap_interval`.
+        values: a figure of each clip [B]; clips where it is NaN do not count.
+        speakers: who speaks each clip [B].
+        weight: of each clip [B]; None counts each once.
+        **options: of `bootstrap_interval`.
 
     Returns:
-      (low, high); NaN where fewer than two speakers are left.
+        (low, high); NaN where fewer than two speakers are left.
     """
     values = np.asarray(values, np.float64)
     known = ~np.isnan(values)
@@ -135,7 +142,9 @@ def bootstrap_mean(values, speakers, weight=None, **options):
     names, numbers = np.unique(np.asarray(speakers)[known], return_inverse=True)
     if len(names) < 2:
         return float("nan"), float("nan")
-    sums = np.stack([np.bincount(numbers, weight * values[known]), np.bincount(numbers, weight)], axis=1)  # [S, 2]
+    sums = np.stack(
+        [np.bincount(numbers, weight * values[known]), np.bincount(numbers, weight)], axis=1
+    )  # [S, 2]
     return bootstrap_interval(sums, lambda drawn: np.divide(*drawn.sum(axis=0)), **options)
 
 
@@ -143,18 +152,20 @@ def reliability(probabilities, labels, *, num_bins=15):
     """How often predictions of each confidence are right, over equal-width confidence bins (Guo et al., 2017).
 
     Args:
-      probabilities: predicted distributions [B, C].
-      labels: true classes [B] int.
-      num_bins: number of bins over (0, 1].
+        probabilities: predicted distributions [B, C].
+        labels: true classes [B] int.
+        num_bins: number of bins over (0, 1].
 
     Returns:
-      (confidence, accuracy, count) of each bin [num_bins]; NaN where a bin is empty.
+        (confidence, accuracy, count) of each bin [num_bins]; NaN where a bin is empty.
     """
     probabilities = np.asarray(probabilities, np.float64)
     confidence = probabilities.max(axis=-1)
     correct = probabilities.argmax(axis=-1) == np.asarray(labels)
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    count, confidence, correct = (np.bincount(bins, weights, num_bins) for weights in (None, confidence, correct))
+    count, confidence, correct = (
+        np.bincount(bins, weights, num_bins) for weights in (None, confidence, correct)
+    )
     share = np.where(count > 0, count, np.nan)
     return confidence / share, correct / share, count
 
@@ -176,11 +187,11 @@ def fit_temperature(logits, labels):
     """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood (Guo et al., 2017).
 
     Args:
-      logits: of the members for held-out clips [S, B, C].
-      labels: true classes [B] int.
+        logits: of the members for held-out clips [S, B, C].
+        labels: true classes [B] int.
 
     Returns:
-      Temperature, from 0.05 to 20.
+        Temperature, from 0.05 to 20.
     """
     from scipy import optimize
 
@@ -189,33 +200,40 @@ def fit_temperature(logits, labels):
         return -np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean()
 
     bounds = np.log([0.05, 20.0])
-    return float(np.exp(optimize.minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x))
+    return float(
+        np.exp(optimize.minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x)
+    )
 
 
 def det_curve(scores, same, weight=None):
     """Both error rates at every threshold (A. Martin et al., "The DET curve", Eurospeech 1997).
 
     Args:
-      scores: of each trial [N], higher for the same speaker.
-      same: whether it is the same speaker [N] bool.
-      weight: of each trial [N]; None counts each once.
+        scores: of each trial [N], higher for the same speaker.
+        same: whether it is the same speaker [N] bool.
+        weight: of each trial [N]; None counts each once.
 
     Returns:
-      (false_accept, false_reject, threshold), each [K], from a threshold above every score, which accepts none, to the
-      lowest score; a trial is accepted when its score is at least the threshold.
+        (false_accept, false_reject, threshold), each [K], from a threshold above every score, which
+        accepts none, to the lowest score; a trial is accepted when its score is at least the
+        threshold.
 
     Raises:
-      ConfigError: no trial of the same speaker, or none of different ones.
+        ConfigError: no trial of the same speaker, or none of different ones.
     """
     scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
     weight = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
     order = np.argsort(-scores, kind="stable")
     scores, accepted = scores[order], np.stack([~same, same])[:, order] * weight[order]
-    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # trials with one score go together
+    last = np.append(
+        np.flatnonzero(np.diff(scores)), len(scores) - 1
+    )  # trials with one score go together
     accepted = np.cumsum(accepted, axis=1)[:, last]  # [2, K - 1]
     total = accepted[:, -1:]
     if not (total > 0).all():
-        raise ConfigError("trials of one kind only: give pairs of the same speaker and pairs of different ones")
+        raise ConfigError(
+            "trials of one kind only: give pairs of the same speaker and pairs of different ones"
+        )
     false_accept, hit = np.concatenate([np.zeros((2, 1)), accepted / total], axis=1)
     return false_accept, 1.0 - hit, np.append(np.inf, scores[last])
 
@@ -226,12 +244,12 @@ def equal_error_rate(scores, same, weight=None):
     Between two points of `det_curve` the rates are interpolated in a straight line.
 
     Args:
-      scores: of each trial [N], higher for the same speaker.
-      same: whether it is the same speaker [N] bool.
-      weight: of each trial [N]; None counts each once.
+        scores: of each trial [N], higher for the same speaker.
+        same: whether it is the same speaker [N] bool.
+        weight: of each trial [N]; None counts each once.
 
     Returns:
-      (rate from 0 to 1, threshold); ConfigError as for `det_curve`.
+        (rate from 0 to 1, threshold); ConfigError as for `det_curve`.
     """
     false_accept, false_reject, threshold = det_curve(scores, same, weight)
     gap = false_accept - false_reject  # rises from -1 to 1
@@ -249,39 +267,43 @@ def min_dcf(scores, same, p_target, *, weight=None):
     NIST speaker recognition evaluations, with both kinds of error costing one.
 
     Args:
-      scores: of each trial [N], higher for the same speaker.
-      same: whether it is the same speaker [N] bool.
-      p_target: prior probability of the same speaker, such as 0.01 or 0.05.
-      weight: of each trial [N]; None counts each once.
+        scores: of each trial [N], higher for the same speaker.
+        same: whether it is the same speaker [N] bool.
+        p_target: prior probability of the same speaker, such as 0.01 or 0.05.
+        weight: of each trial [N]; None counts each once.
 
     Returns:
-      The cost, 0 to 1.
+        The cost, 0 to 1.
     """
     false_accept, false_reject, _ = det_curve(scores, same, weight)
     cost = p_target * false_reject + (1.0 - p_target) * false_accept
     return float(cost.min() / min(p_target, 1.0 - p_target))
 
 
-def bootstrap_trials(scores, same, speakers, statistic, *, num_samples=1000, confidence=0.95, seed=0):
+def bootstrap_trials(
+    scores, same, speakers, statistic, *, num_samples=1000, confidence=0.95, seed=0
+):
     """Percentile bootstrap interval of a figure of trials, resampling whole speakers.
 
-    A speaker drawn twice counts as two: a trial of different speakers weighs the product of how often the two were
-    drawn, one of the same speaker as much as that speaker was drawn. Draws that leave trials of one kind only are
-    passed over.
+    A speaker drawn twice counts as two: a trial of different speakers weighs the product of how
+    often the two were drawn, one of the same speaker as much as that speaker was drawn. Draws that
+    leave trials of one kind only are passed over.
 
     Args:
-      scores: of each trial [N].
-      same: whether it is the same speaker [N] bool.
-      speakers: number of the speaker on either side [N, 2] int.
-      statistic: maps (scores, same, weight) to a number.
-      num_samples: number of draws.
-      confidence: mass inside the interval, 0 to 1.
-      seed: of the draws.
+        scores: of each trial [N].
+        same: whether it is the same speaker [N] bool.
+        speakers: number of the speaker on either side [N, 2] int.
+        statistic: maps (scores, same, weight) to a number.
+        num_samples: number of draws.
+        confidence: mass inside the interval, 0 to 1.
+        seed: of the draws.
 
     Returns:
-      (low, high).
+        (low, high).
     """
-    order = np.argsort(-np.asarray(scores), kind="stable")  # sorted once, each draw finds them in order
+    order = np.argsort(
+        -np.asarray(scores), kind="stable"
+    )  # sorted once, each draw finds them in order
     scores, same = np.asarray(scores)[order], np.asarray(same, bool)[order]
     names, numbers = np.unique(np.asarray(speakers)[order], return_inverse=True)
     left, right = numbers.reshape(-1, 2).T
@@ -301,17 +323,18 @@ def bootstrap_trials(scores, same, speakers, statistic, *, num_samples=1000, con
 def as_norm(scores, pairs, against, *, top=100):
     """Scores of trials, each relative to how either side scores against its nearest strangers.
 
-    Adaptive symmetric normalisation: P. Matejka et al., "Analysis of score normalization in multilingual speaker
-    recognition", Interspeech 2017.
+    Adaptive symmetric normalisation: P. Matejka et al., "Analysis of score normalization in
+    multilingual speaker recognition", Interspeech 2017.
 
     Args:
-      scores: of the trials [N].
-      pairs: the two clips of each trial [N, 2] int.
-      against: scores of the clips against speakers that are in no trial [B, S], such as those of training.
-      top: strangers to compare with, the nearest ones; at most S.
+        scores: of the trials [N].
+        pairs: the two clips of each trial [N, 2] int.
+        against: scores of the clips against speakers that are in no trial [B, S], such as those of
+            training.
+        top: strangers to compare with, the nearest ones; at most S.
 
     Returns:
-      Normalised scores [N].
+        Normalised scores [N].
     """
     scores, pairs, against = np.asarray(scores), np.asarray(pairs), np.asarray(against)
     top = min(top, against.shape[1])
@@ -324,17 +347,19 @@ def as_norm(scores, pairs, against, *, top=100):
 def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
     """Logistic regression: σ(slope · input + offset) is the probability of a positive, if half are.
 
-    Of scores it makes a calibration (N. Brümmer and J. du Preez, "Application-independent evaluation of speaker
-    detection", Computer Speech & Language 20, 2006); of embeddings, a detector.
+    Of scores it makes a calibration (N. Brümmer and J. du Preez, "Application-independent
+    evaluation of speaker detection", Computer Speech & Language 20, 2006); of embeddings, a
+    detector.
 
     Args:
-      inputs: scores [N], or vectors [N, E].
-      same: which are positive [N] bool; either kind weighs half, however many there are.
-      weight: of each within its kind [N]; None counts each once.
-      decay: weight of the squared slope, which keeps it finite where the kinds can be told apart without error.
+        inputs: scores [N], or vectors [N, E].
+        same: which are positive [N] bool; either kind weighs half, however many there are.
+        weight: of each within its kind [N]; None counts each once.
+        decay: weight of the squared slope, which keeps it finite where the kinds can be told apart
+            without error.
 
     Returns:
-      (slope, float or [E] float32, and offset).
+        (slope, float or [E] float32, and offset).
     """
     from scipy import optimize
 
@@ -352,7 +377,9 @@ def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
         value = weight @ np.logaddexp(0.0, -margin) + 0.5 * decay * slope @ slope
         return value, np.append(pull @ x + decay * slope, pull.sum())
 
-    found = optimize.minimize(cross_entropy, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    found = optimize.minimize(
+        cross_entropy, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B"
+    ).x
     slope = float(found[0]) if inputs.ndim == 1 else found[:-1].astype(np.float32)
     return slope, float(found[-1])
 
@@ -361,16 +388,17 @@ def attention_health(attention, num_steps, length, *, band=0.15, tolerance=3):
     """How well attention reads its source from one end to the other; pure, for use inside a jitted step.
 
     Args:
-      attention: weights [B, S, L].
-      num_steps: decoder steps of each clip [B] int.
-      length: source positions of each clip [B] int.
-      band: half-width of the diagonal, as a share of the clip.
-      tolerance: positions that may be passed over at once, or gone back by.
+        attention: weights [B, S, L].
+        num_steps: decoder steps of each clip [B] int.
+        length: source positions of each clip [B] int.
+        band: half-width of the diagonal, as a share of the clip.
+        tolerance: positions that may be passed over at once, or gone back by.
 
     Returns:
-      dict of [B] float32: "focus", the mean over the steps of the largest weight; "diagonality", the share of the
-      weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019, section 4.3); "skipped", positions passed
-      over beyond the tolerance or not reached by the end; "repeated", positions gone back by, at the farthest.
+        dict of [B] float32: "focus", the mean over the steps of the largest weight; "diagonality",
+        the share of the weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019,
+        section 4.3); "skipped", positions passed over beyond the tolerance or not reached by the
+        end; "repeated", positions gone back by, at the farthest.
     """
     S, L = attention.shape[1:]
     steps = jnp.arange(S) < num_steps[:, None]  # [B, S]
@@ -387,7 +415,8 @@ def attention_health(attention, num_steps, length, *, band=0.15, tolerance=3):
         "focus": jnp.sum(jnp.where(steps, attention.max(axis=-1), 0.0), axis=1) / count,
         "diagonality": jnp.sum(jnp.where(near, attention, 0.0), axis=(1, 2)) / count,
         "skipped": (
-            jnp.sum(jnp.where(ahead > tolerance, ahead - 1, 0), axis=1) + jnp.where(unread > tolerance, unread, 0)
+            jnp.sum(jnp.where(ahead > tolerance, ahead - 1, 0), axis=1)
+            + jnp.where(unread > tolerance, unread, 0)
         ).astype(jnp.float32),
         "repeated": jnp.max(jnp.where(back > tolerance, back, 0), axis=1).astype(jnp.float32),
     }
@@ -397,18 +426,20 @@ def words_attended(attention, words, *, tolerance=3):
     """How many words of a text attention passes over, and to how many it goes back; on the host.
 
     Args:
-      attention: weights of the steps of one clip [S, L].
-      words: first and last position of each word.
-      tolerance: positions that may be gone back by, as in `attention_health`.
+        attention: weights of the steps of one clip [S, L].
+        words: first and last position of each word.
+        tolerance: positions that may be gone back by, as in `attention_health`.
 
     Returns:
-      (skipped, repeated): a word is skipped if the largest weight never lies in it or beside it, and repeated if it
-      lies there after it was further on than the tolerance.
+        (skipped, repeated): a word is skipped if the largest weight never lies in it or beside it,
+        and repeated if it lies there after it was further on than the tolerance.
     """
     path = np.asarray(attention).argmax(axis=1)
     returned = path[np.maximum.accumulate(path) - path > tolerance]
     skipped = sum(not np.any((path >= first - 1) & (path <= last + 1)) for first, last in words)
-    return skipped, sum(bool(np.any((returned >= first) & (returned <= last))) for first, last in words)
+    return skipped, sum(
+        bool(np.any((returned >= first) & (returned <= last))) for first, last in words
+    )
 
 
 def edit_distance(reference, hypothesis):

@@ -22,26 +22,32 @@ PAUSE_SECONDS = 0.25  # before and after a clip, which may begin with its first 
 NOISE = 1e-4  # amplitude of a hiss below it: no model knows digital silence
 
 
-def recognise(clips: Sequence[np.ndarray], sample_rate: int, texts: Iterable[Sequence[str]] = ()) -> list[str]:
+def recognise(
+    clips: Sequence[np.ndarray], sample_rate: int, texts: Iterable[Sequence[str]] = ()
+) -> list[str]:
     """What pocketsphinx hears, by its acoustic model of American English.
 
-    D. Huggins-Daines et al., "PocketSphinx: a free, real-time continuous speech recognition system for hand-held
-    devices", ICASSP 2006. It needs the `eval` extra.
+    D. Huggins-Daines et al., "PocketSphinx: a free, real-time continuous speech recognition system
+    for hand-held devices", ICASSP 2006. It needs the `eval` extra.
 
     Args:
-      clips: waveforms [N] of any lengths.
-      sample_rate: of all of them, in Hz.
-      texts: words of sentences; what is expected is what stands in them, by a trigram model. Without any it is general
-        English, which takes eight times as long, a third of the clips' time on a core.
+        clips: waveforms [N] of any lengths.
+        sample_rate: of all of them, in Hz.
+        texts: words of sentences; what is expected is what stands in them, by a trigram model.
+            Without any it is general English, which takes eight times as long, a third of the
+            clips' time on a core.
 
     Returns:
-      The words of each clip with spaces between them; ConfigError if pocketsphinx is not installed.
+        The words of each clip with spaces between them; ConfigError if pocketsphinx is not
+        installed.
     """
     if not installed():
         raise ConfigError("pocketsphinx is not installed: pip install 'lin_jax[eval]'")
     recordings = [_recording(samples, sample_rate) for samples in clips]
     workers = max(1, min(os.cpu_count(), len(recordings)))
-    context = multiprocessing.get_context("spawn")  # it keeps Python's lock, and a fork would take JAX's threads away
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # it keeps Python's lock, and a fork would take JAX's threads away
     with tempfile.TemporaryDirectory() as folder:
         model = _language_model(texts, os.path.join(folder, "texts.arpa"))
         with concurrent.futures.ProcessPoolExecutor(workers, context, _start, model) as pool:

@@ -14,14 +14,15 @@ from lin_jax import metrics
 class Plda:
     """Probabilistic linear discriminant analysis: what the embeddings of many speakers have in common.
 
-    The two-covariance model of N. Brümmer and E. de Villiers, "The speaker partitioning problem", Odyssey 2010: an
-    embedding is the sum of what is the speaker's and of what varies from clip to clip, both Gaussian.
+    The two-covariance model of N. Brümmer and E. de Villiers, "The speaker partitioning problem",
+    Odyssey 2010: an embedding is the sum of what is the speaker's and of what varies from clip to
+    clip, both Gaussian.
 
     Attributes:
-      mean: of the speakers [E].
-      axes: directions in which speakers differ most beside their own clips [E, D]; along each, the clips of a speaker
-        vary by 1.
-      between: variance of the speakers along each axis [D].
+        mean: of the speakers [E].
+        axes: directions in which speakers differ most beside their own clips [E, D]; along each,
+            the clips of a speaker vary by 1.
+        between: variance of the speakers along each axis [D].
     """
 
     mean: np.ndarray
@@ -33,11 +34,12 @@ class Plda:
         """Learn it from clips.
 
         Args:
-          embeddings: of the clips [B, E].
-          speakers: of the clips [B]; two at least, and one of them with several clips.
-          num_axes: how many axes are kept, at most.
-          shrinkage: what is added to the variance within speakers in every direction, relative to its mean: of speakers
-            whom a network has learnt, the clips vary less than those of strangers will.
+            embeddings: of the clips [B, E].
+            speakers: of the clips [B]; two at least, and one of them with several clips.
+            num_axes: how many axes are kept, at most.
+            shrinkage: what is added to the variance within speakers in every direction, relative to
+                its mean: of speakers whom a network has learnt, the clips vary less than those of
+                strangers will.
         """
         from scipy import linalg
 
@@ -66,12 +68,14 @@ class Rule:
     """How two embeddings are compared.
 
     Attributes:
-      plda: whose likelihood ratios are the scores; without it they are cosines.
-      cohort: unit vectors of strangers [S, E] that scores are normalised by, see `metrics.as_norm`; None leaves them.
-      top: strangers that each side is compared with, the nearest ones.
-      beside: the rule for the second part of embeddings that are `joined`; what is above is for the first.
-      size: length E of the first part; of the whole embedding when None.
-      share: of the second part in a score.
+        plda: whose likelihood ratios are the scores; without it they are cosines.
+        cohort: unit vectors of strangers [S, E] that scores are normalised by, see
+            `metrics.as_norm`; None leaves them.
+        top: strangers that each side is compared with, the nearest ones.
+        beside: the rule for the second part of embeddings that are `joined`; what is above is for
+            the first.
+        size: length E of the first part; of the whole embedding when None.
+        share: of the second part in a score.
     """
 
     plda: Plda | None = None
@@ -85,11 +89,11 @@ class Rule:
         """How alike the two sides of each trial are.
 
         Args:
-          embeddings: unit vectors [B, E], or what `joined` makes of two of them.
-          pairs: the two of them in each trial [N, 2] int.
+            embeddings: unit vectors [B, E], or what `joined` makes of two of them.
+            pairs: the two of them in each trial [N, 2] int.
 
         Returns:
-          Scores [N].
+            Scores [N].
         """
         used, numbers = np.unique(pairs, return_inverse=True)
         embeddings = np.asarray(embeddings)[used]
@@ -100,12 +104,16 @@ class Rule:
             scores = metrics.as_norm(scores, numbers, rule(own, self.cohort), top=self.top)
         if not self.beside:
             return scores
-        return (1 - self.share) * scores + self.share * self.beside.scores(_unit(embeddings[:, self.size :]), numbers)
+        return (1 - self.share) * scores + self.share * self.beside.scores(
+            _unit(embeddings[:, self.size :]), numbers
+        )
 
 
 def joined(a, b, share: float) -> np.ndarray:
     """Two unit vectors as one, whose cosines are the mean of theirs: [..., E] and [..., F] to [..., E + F]."""
-    return np.concatenate([np.sqrt(1 - share) * np.asarray(a), np.sqrt(share) * np.asarray(b)], axis=-1)
+    return np.concatenate(
+        [np.sqrt(1 - share) * np.asarray(a), np.sqrt(share) * np.asarray(b)], axis=-1
+    )
 
 
 def first(embeddings, size: int | None) -> np.ndarray:

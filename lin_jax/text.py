@@ -68,8 +68,24 @@ ABBREVIATIONS = {
     },
 }
 SIGNS = {
-    "en": {"%": "percent", "&": "and", "+": "plus", "=": "equals", "@": "at", "°": "degrees", "№": "number"},
-    "ru": {"%": "процентов", "&": "и", "+": "плюс", "=": "равно", "@": "собака", "°": "градусов", "№": "номер"},
+    "en": {
+        "%": "percent",
+        "&": "and",
+        "+": "plus",
+        "=": "equals",
+        "@": "at",
+        "°": "degrees",
+        "№": "number",
+    },
+    "ru": {
+        "%": "процентов",
+        "&": "и",
+        "+": "плюс",
+        "=": "равно",
+        "@": "собака",
+        "°": "градусов",
+        "№": "номер",
+    },
 }
 CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP", "₽": "RUB"}
 _RUSSIAN_ORDINALS = {
@@ -90,14 +106,15 @@ def normalise(text: str, language: str = "en") -> str:
     """Write a text as it is spoken: lower case, plain punctuation, numbers and abbreviations in words.
 
     Args:
-      text: in any alphabet.
-      language: of its numbers and abbreviations, such as "en", "en-us" or "ru".
+        text: in any alphabet.
+        language: of its numbers and abbreviations, such as "en", "en-us" or "ru".
 
     Returns:
-      The text with single spaces; what is neither known nor punctuation stands as it was.
+        The text with single spaces; what is neither known nor punctuation stands as it was.
 
     Raises:
-      TextError: there are numbers in it, and num2words is not installed or does not count in that language.
+        TextError: there are numbers in it, and num2words is not installed or does not count in that
+            language.
     """
     language = language.partition("-")[0]
     text = text.replace("№", f" {SIGNS.get(language, {}).get('№', 'no')} ")
@@ -110,7 +127,9 @@ def normalise(text: str, language: str = "en") -> str:
         text = _numbers(text, language)
     for sign, word in SIGNS.get(language, {}).items():
         text = text.replace(sign, f" {word} ")
-    text = re.sub(r"(?<!\w)-+|-+(?!\w)", " - ", text.replace("/", " "))  # a dash; within a word it is a hyphen
+    text = re.sub(
+        r"(?<!\w)-+|-+(?!\w)", " - ", text.replace("/", " ")
+    )  # a dash; within a word it is a hyphen
     text = re.sub(rf"\s+(?=[{_PAUSES}])", "", text)
     text = re.sub(rf"([{_PAUSES}])[{_PAUSES}]*", r"\1", text)
     return " ".join(text.split())
@@ -120,11 +139,11 @@ def sentences(text: str, longest: int = 200) -> list[str]:
     """Cut a text into sentences, and those that are too long at a pause, else between words.
 
     Args:
-      text: of any length.
-      longest: characters in a piece.
+        text: of any length.
+        longest: characters in a piece.
 
     Returns:
-      Pieces in order, none of them blank; TextError if there is nothing to say.
+        Pieces in order, none of them blank; TextError if there is nothing to say.
     """
     known = {short for language in ABBREVIATIONS.values() for short in language}
     pieces = []
@@ -132,7 +151,9 @@ def sentences(text: str, longest: int = 200) -> list[str]:
         start = 0
         for end in re.finditer(r"[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)|(?<=[。！？])", line):
             word = (line[start : end.end()].split() or [""])[-1].lower()
-            if word in known or re.fullmatch(r"\W*[^\W\d_]\.", word):  # an abbreviation, or an initial
+            if word in known or re.fullmatch(
+                r"\W*[^\W\d_]\.", word
+            ):  # an abbreviation, or an initial
                 continue
             pieces.append(line[start : end.end()])
             start = end.end()
@@ -149,9 +170,9 @@ class SymbolTable:
     """The symbols a synthesizer was trained on, kept with it.
 
     Attributes:
-      symbols: each one character, or one character of the IPA; symbol i has the number i + 2.
-      language: in which numbers are read and phonemes made, as espeak-ng names it: "en-us", "ru".
-      form: "characters" or "phonemes".
+        symbols: each one character, or one character of the IPA; symbol i has the number i + 2.
+        language: in which numbers are read and phonemes made, as espeak-ng names it: "en-us", "ru".
+        form: "characters" or "phonemes".
     """
 
     symbols: tuple[str, ...]
@@ -163,10 +184,14 @@ class SymbolTable:
             raise TextError(f"unknown form {self.form!r} of symbols: choose {' or '.join(FORMS)}")
 
     @classmethod
-    def of(cls, texts: Iterable[str], language: str = "en-us", form: str = "characters") -> "SymbolTable":
+    def of(
+        cls, texts: Iterable[str], language: str = "en-us", form: str = "characters"
+    ) -> "SymbolTable":
         """The table of all symbols that occur in some texts."""
         empty = cls((), language, form)
-        return dataclasses.replace(empty, symbols=tuple(sorted(set().union(*map(empty.spell, texts)))))
+        return dataclasses.replace(
+            empty, symbols=tuple(sorted(set().union(*map(empty.spell, texts))))
+        )
 
     def __len__(self) -> int:
         """How many numbers there are, those of no symbol and of the end included."""
@@ -187,34 +212,43 @@ class SymbolTable:
         if self.form == "characters":
             return text
         pieces = re.split(rf"([{_PAUSES}])", text.replace(" - ", ", "))
-        pieces = [piece if piece in _PAUSES else espeak.phonemes(piece, self.language) for piece in pieces]
+        pieces = [
+            piece if piece in _PAUSES else espeak.phonemes(piece, self.language) for piece in pieces
+        ]
         return re.sub(rf"([{_PAUSES}])(?=\S)", r"\1 ", "".join(pieces))
 
     def encode(self, text: str) -> np.ndarray:
         """Numbers of the symbols of a text.
 
-        A symbol that the table lacks is read without its accents; where that does not help it is skipped, and named in
-        a warning.
+        A symbol that the table lacks is read without its accents; where that does not help it is
+        skipped, and named in a warning.
 
         Args:
-          text: what to say.
+            text: what to say.
 
         Returns:
-          int32 [L], the last one `END`.
+            int32 [L], the last one `END`.
 
         Raises:
-          TextError: nothing in the text can be said, or something to read it with is not installed.
+            TextError: nothing in the text can be said, or something to read it with is not
+                installed.
         """
         number = {symbol: i for i, symbol in enumerate(self.symbols, END + 1)}
         spelt, ids, unknown, spoken = self.spell(text), [], [], False
         for symbol in spelt:
-            plain = [symbol] if symbol in number else [c for c in unicodedata.normalize("NFKD", symbol) if c in number]
+            plain = (
+                [symbol]
+                if symbol in number
+                else [c for c in unicodedata.normalize("NFKD", symbol) if c in number]
+            )
             if not plain and symbol not in unknown and not symbol.isspace():
                 unknown.append(symbol)
             ids += [number[c] for c in plain]
             spoken |= any(map(str.isalnum, plain))
         if unknown:
-            named = ", ".join(f"{c} ({unicodedata.name(c, f'U+{ord(c):04X}').lower()})" for c in unknown[:8])
+            named = ", ".join(
+                f"{c} ({unicodedata.name(c, f'U+{ord(c):04X}').lower()})" for c in unknown[:8]
+            )
             more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
             if not spoken:
                 raise TextError(f"nothing to say: this voice cannot read {named}{more}")
@@ -252,24 +286,36 @@ def _numbers(text: str, language: str) -> str:
     try:
         from num2words import num2words
     except ImportError:
-        raise TextError("numbers need num2words: pip install 'lin_jax[tts]', or write them in words") from None
+        raise TextError(
+            "numbers need num2words: pip install 'lin_jax[tts]', or write them in words"
+        ) from None
 
     @functools.cache
     def say(number: str, **options) -> str:
         number = number.replace(group, "")
-        if number.isdigit() and (len(number) > LONGEST_NUMBER or (number[0] == "0" and len(number) > 1)):
+        if number.isdigit() and (
+            len(number) > LONGEST_NUMBER or (number[0] == "0" and len(number) > 1)
+        ):
             return " ".join(map(say, number))
         try:
             return num2words(decimal.Decimal(number), lang=language, **options)
         except NotImplementedError:
-            raise TextError(f"num2words does not count in {language!r}: write the numbers in words") from None
+            raise TextError(
+                f"num2words does not count in {language!r}: write the numbers in words"
+            ) from None
         except OverflowError:
-            raise TextError(f"{number[:20]}…: too large a number to read: write it in words") from None
+            raise TextError(
+                f"{number[:20]}…: too large a number to read: write it in words"
+            ) from None
 
     def cardinal(match: re.Match) -> str:
         whole, fraction = match["whole"], match["fraction"]
         is_year = language == "en" and not fraction and re.fullmatch("1[1-9]..|20[1-9].", whole)
-        number = f"{match['minus'] or ''}{whole}.{fraction}" if fraction else f"{match['minus'] or ''}{whole}"
+        number = (
+            f"{match['minus'] or ''}{whole}.{fraction}"
+            if fraction
+            else f"{match['minus'] or ''}{whole}"
+        )
         return f" {say(number, to='year') if is_year else say(number)} "
 
     def amount(match: re.Match) -> str:
@@ -288,13 +334,26 @@ def _numbers(text: str, language: str) -> str:
     group = "," if language == "en" else " "
     whole = rf"(?P<whole>\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
     cents, sign = r"(?:[.,](?P<fraction>\d{1,2})(?!\d))?", f"(?P<sign>[{''.join(CURRENCIES)}])"
-    rules = [(rf"{sign}\s?{whole}{cents}", amount), (rf"(?<![\d.,]){whole}{cents}\s?{sign}", amount)]
+    rules = [
+        (rf"{sign}\s?{whole}{cents}", amount),
+        (rf"(?<![\d.,]){whole}{cents}\s?{sign}", amount),
+    ]
     if language == "en":
-        rules.append((rf"(?<!\w){whole}(?:st|nd|rd|th)\b", lambda match: f" {say(match['whole'], to='ordinal')} "))
+        rules.append(
+            (
+                rf"(?<!\w){whole}(?:st|nd|rd|th)\b",
+                lambda match: f" {say(match['whole'], to='ordinal')} ",
+            )
+        )
     if language == "ru":
         ordinal = rf"(?<![\w.,]){whole}-(?P<ending>{'|'.join(_RUSSIAN_ORDINALS)})\b"
         endings = _RUSSIAN_ORDINALS
-        rules.append((ordinal, lambda match: f" {say(match['whole'], to='ordinal', **endings[match['ending']])} "))
+        rules.append(
+            (
+                ordinal,
+                lambda match: f" {say(match['whole'], to='ordinal', **endings[match['ending']])} ",
+            )
+        )
     rules.append((r"(?<=\d):(?=\d)", lambda match: " "))
     rules.append((rf"(?P<minus>(?<![\w-])-)?{whole}(?:[.,](?P<fraction>\d+))?", cardinal))
     for pattern, words in rules:

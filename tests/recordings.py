@@ -14,7 +14,9 @@ RATE = 16000
 
 def tone(seconds=1.0, rate=RATE, hz=440.0, amplitude=0.5):
     """A sine [N] float32."""
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(
+        np.float32
+    )
 
 
 def speak(path, pitch, formant, seconds=0.6, rate=RATE):
@@ -29,7 +31,9 @@ def speak(path, pitch, formant, seconds=0.6, rate=RATE):
 def holds(samples, rate=RATE, subtype="FLOAT"):
     """A WAV of these samples."""
     samples = np.asarray(samples, np.float32)
-    return lambda path: soundfile.write(os.fsencode(path), samples, rate, format="WAV", subtype=subtype)
+    return lambda path: soundfile.write(
+        os.fsencode(path), samples, rate, format="WAV", subtype=subtype
+    )
 
 
 def cut(kind, share):

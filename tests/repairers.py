@@ -51,7 +51,9 @@ def repairer(model=None, **frontend) -> bundles.Repairer:
     """A bundle of one of these, or of `Gain()`; register them with `register` to save it."""
     model = Gain() if model is None else model
     variables = {"params": {"floor": jnp.float32(1.0)}} if isinstance(model, Gate) else {}
-    return bundles.Repairer("mended", model, FrontendConfig(sample_rate=RATE, **frontend), variables)
+    return bundles.Repairer(
+        "mended", model, FrontendConfig(sample_rate=RATE, **frontend), variables
+    )
 
 
 def register(patch):

@@ -21,7 +21,14 @@ from lin_jax.text import SymbolTable
 
 RATE, M, EACH = voices.RATE, 16, 6  # EACH frames say one symbol
 FRONTEND = FrontendConfig(
-    sample_rate=RATE, n_mels=M, n_mfcc=M, n_fft=512, win_length=512, hop_length=256, level="rms", level_db=-25.0
+    sample_rate=RATE,
+    n_mels=M,
+    n_mfcc=M,
+    n_fft=512,
+    win_length=512,
+    hop_length=256,
+    level="rms",
+    level_db=-25.0,
 )
 TABLE = SymbolTable(tuple(" .abcdefghq"), language="en")
 SYMBOL_SECONDS = EACH * FRONTEND.hop_length / RATE
@@ -44,11 +51,15 @@ class Speller(nn.Module):
         if jnp.issubdtype(source.dtype, jnp.integer):
             stuck, wanted = jnp.any(source == self.endless, axis=1), EACH * source_length
             symbol = source[:, jnp.minimum(jnp.arange(max_frames) // EACH, L - 1)]  # [B, T]
-        band = symbol % 8 + jnp.where(voice @ self.low > 0, 0, 8)[:, None] + jnp.zeros(max_frames, int)
+        band = (
+            symbol % 8 + jnp.where(voice @ self.low > 0, 0, 8)[:, None] + jnp.zeros(max_frames, int)
+        )
         mel = jnp.where(jnp.arange(M) == band[..., None], 0.0, -4.0)
         num_frames = jnp.where(stuck, max_frames, jnp.minimum(wanted, max_frames))
         nothing = jnp.zeros((B, 1, L))
-        return Decoded(mel, mel, num_frames, nothing[..., 0], nothing, ~stuck & (wanted <= max_frames))
+        return Decoded(
+            mel, mel, num_frames, nothing[..., 0], nothing, ~stuck & (wanted <= max_frames)
+        )
 
 
 class Hummer:
@@ -115,7 +126,9 @@ def vocoder(frontend=FRONTEND) -> bundles.Vocoder:
     inputs = np.zeros((1, 4, M)), np.zeros((1, 4, F)), np.ones((1, 4), bool)
     variables = drawn(network.init, *inputs)
     variables["params"]["Dense_1"]["kernel"] *= 0.0
-    return bundles.Vocoder("sound", network, frontend, variables, np.zeros(M), np.ones(M), iterations=8)
+    return bundles.Vocoder(
+        "sound", network, frontend, variables, np.zeros(M), np.ones(M), iterations=8
+    )
 
 
 @functools.cache

@@ -17,7 +17,12 @@ NOISE = voices.noise(1.0)
 
 @pytest.mark.parametrize(
     ("mse", "pitch", "loudness", "published"),
-    [(0.01, 0.90, 0.85, 0.065), (0.005, 0.95, 0.90, 0.0375), (0.003, 0.97, 0.92, 0.0265), (0.002, 0.98, 0.95, 0.017)],
+    [
+        (0.01, 0.90, 0.85, 0.065),
+        (0.005, 0.95, 0.90, 0.0375),
+        (0.003, 0.97, 0.92, 0.0265),
+        (0.002, 0.98, 0.95, 0.017),
+    ],
 )
 def test_published_rows_of_the_quality_score(mse, pitch, loudness, published):
     assert audio_metrics.Quality(mse, pitch, loudness).score == pytest.approx(published, abs=1e-12)
@@ -27,7 +32,9 @@ def test_quality_falls_with_noise_and_is_best_for_the_reference_itself():
     best = audio_metrics.quality(CLEAN, CLEAN, RATE)
     assert (best.mse, best.pitch, best.loudness) == pytest.approx((0, 1, 1))
     assert best.score == pytest.approx(0)
-    scores = [audio_metrics.quality(CLEAN, CLEAN + gain * NOISE, RATE).score for gain in (0.1, 1.0, 10.0)]
+    scores = [
+        audio_metrics.quality(CLEAN, CLEAN + gain * NOISE, RATE).score for gain in (0.1, 1.0, 10.0)
+    ]
     assert 0 < scores[0] < scores[1] < scores[2]
 
 
@@ -64,7 +71,9 @@ def test_si_sdr_by_hand():
 
 def test_log_spectral_distance_by_hand():
     assert audio_metrics.log_spectral_distance(NOISE, NOISE, RATE) == 0
-    assert audio_metrics.log_spectral_distance(NOISE, NOISE * 10**0.5, RATE) == pytest.approx(10, abs=0.01)
+    assert audio_metrics.log_spectral_distance(NOISE, NOISE * 10**0.5, RATE) == pytest.approx(
+        10, abs=0.01
+    )
     # Nothing lies further below than the floor.
     assert audio_metrics.log_spectral_distance(NOISE, 0 * NOISE, RATE) == pytest.approx(67, abs=5)
 
@@ -72,14 +81,19 @@ def test_log_spectral_distance_by_hand():
 def test_intelligibility_falls_with_noise():
     pytest.importorskip("pystoi")
     sound = np.tile(CLEAN, 2) * np.repeat([1, 0.3, 1, 0.1], RATE // 2)
-    clean, some, much = (audio_metrics.stoi(sound, sound + gain * voices.noise(2.0), RATE) for gain in (0.0, 0.3, 3.0))
+    clean, some, much = (
+        audio_metrics.stoi(sound, sound + gain * voices.noise(2.0), RATE)
+        for gain in (0.0, 0.3, 3.0)
+    )
     assert clean == pytest.approx(1, abs=1e-6)
     assert clean > some > much
 
 
 def test_wide_band_pesq():
     pytest.importorskip("pesq")
-    assert audio_metrics.pesq(CLEAN, CLEAN, RATE) == pytest.approx(4.644, abs=0.001)  # its largest value
+    assert audio_metrics.pesq(CLEAN, CLEAN, RATE) == pytest.approx(
+        4.644, abs=0.001
+    )  # its largest value
     assert audio_metrics.pesq(CLEAN, CLEAN + NOISE, RATE) < 3
     with pytest.raises(AudioError, match="no speech in the reference"):
         audio_metrics.pesq(0 * CLEAN, CLEAN, RATE)
@@ -95,7 +109,9 @@ def test_missing_package_is_named(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ConfigError, match=r"pystoi is not installed: pip install 'lin_jax\[eval\]'"):
+    with pytest.raises(
+        ConfigError, match=r"pystoi is not installed: pip install 'lin_jax\[eval\]'"
+    ):
         audio_metrics.stoi(CLEAN, CLEAN, RATE)
 
 
@@ -119,7 +135,9 @@ def test_align():
     same = audio_metrics.align(true, true)
     assert (same.pitch_rmse, same.voicing_error) == (0.0, 0.0)
     assert same.quality.score == pytest.approx(0.0)
-    assert audio_metrics.align(true, contours(132.0, 0.8)).pitch_rmse == pytest.approx(np.log(1.1), abs=0.02)
+    assert audio_metrics.align(true, contours(132.0, 0.8)).pitch_rmse == pytest.approx(
+        np.log(1.1), abs=0.02
+    )
     slower = audio_metrics.align(true, contours(120.0, 1.0))
     assert slower.pitch_rmse < 0.02
     assert slower.voicing_error < 0.1
@@ -127,7 +145,9 @@ def test_align():
     whispered = audio_metrics.align(true, contours(120.0, 0.8, whispered=0.4))
     assert whispered.voicing_error > 0.12
     assert whispered.quality.pitch < 0.9
-    assert np.isnan(audio_metrics.align(true, audio_metrics.contours(np.zeros(RATE), RATE)).pitch_rmse)
+    assert np.isnan(
+        audio_metrics.align(true, audio_metrics.contours(np.zeros(RATE), RATE)).pitch_rmse
+    )
 
 
 def test_mel_cepstral_distance():

@@ -21,9 +21,21 @@ def fails(error):
     [
         (lambda: None, 0, ""),
         (lambda: 1, 1, ""),
-        (fails(AudioError("a.wav: no such file; check the path")), 2, "lin: a.wav: no such file; check the path\n"),
-        (fails(OSError(errno.ENOSPC, "No space left", "runs/a")), 2, "lin: runs/a: No space left; free space or cor"),
-        (fails(OSError("File too large")), 2, "lin: output: File too large; free space or correct the path, then"),
+        (
+            fails(AudioError("a.wav: no such file; check the path")),
+            2,
+            "lin: a.wav: no such file; check the path\n",
+        ),
+        (
+            fails(OSError(errno.ENOSPC, "No space left", "runs/a")),
+            2,
+            "lin: runs/a: No space left; free space or cor",
+        ),
+        (
+            fails(OSError("File too large")),
+            2,
+            "lin: output: File too large; free space or correct the path, then",
+        ),
         (fails(BrokenPipeError()), 141, ""),
         (fails(KeyboardInterrupt()), 130, "run again to go on\n"),
     ],
@@ -39,9 +51,18 @@ def test_full_disk_behind_the_output():
     """It shows only when the buffer is flushed, and once more when the process ends."""
     code = "import sys; from lin_jax.errors import exit_code; sys.exit(exit_code(lambda: print('result')))"
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 2
-    assert done.stderr == "error: output: No space left on device; free space or correct the path, then run again\n"
+    assert (
+        done.stderr
+        == "error: output: No space left on device; free space or correct the path, then run again\n"
+    )
 
 
 def test_mistakes_of_ours_are_not_hidden():

@@ -27,13 +27,19 @@ LABELS = np.array([0, 2])
             -(0.8 * np.log([0.7, 0.5]) + 0.1 * np.log([0.2, 0.25]) + 0.1 * np.log([0.1, 0.25])),
         ),
         (LABELS, {"class_weights": np.array([2.0, 1.0, 0.5])}, -np.log([0.7, 0.5]) * [2.0, 0.5]),
-        (np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]), {}, -np.array([0.5 * np.log(0.7 * 0.2), np.log(0.5)])),
+        (
+            np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]),
+            {},
+            -np.array([0.5 * np.log(0.7 * 0.2), np.log(0.5)]),
+        ),
     ],
     ids=["plain", "smoothed", "weighted", "soft"],
 )
 def test_cross_entropy(targets, options, expected):
     """Each option does what its formula says."""
-    np.testing.assert_allclose(losses.cross_entropy(LOGITS, targets, **options), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.cross_entropy(LOGITS, targets, **options), expected, rtol=1e-6
+    )
 
 
 def test_cross_entropy_is_log_loss_and_stays_finite():
@@ -42,7 +48,9 @@ def test_cross_entropy_is_log_loss_and_stays_finite():
     logits, labels = rng.normal(size=(50, 4)).astype(np.float32), rng.integers(0, 4, 50)
     expected = log_loss(labels, scipy.special.softmax(logits.astype(np.float64), axis=-1))
     np.testing.assert_allclose(losses.cross_entropy(logits, labels).mean(), expected, rtol=1e-5)
-    value, slope = jax.value_and_grad(lambda x: losses.cross_entropy(x, np.array(1)))(np.array([1e4, -1e4], np.float32))
+    value, slope = jax.value_and_grad(lambda x: losses.cross_entropy(x, np.array(1)))(
+        np.array([1e4, -1e4], np.float32)
+    )
     assert value == 2e4
     np.testing.assert_array_equal(slope, [1.0, -1.0])
 
@@ -51,7 +59,9 @@ def test_balanced_class_weights():
     """The weights are scikit-learn's, leave the mean weight at one, and give an absent class none."""
     labels = np.array([0] * 6 + [1] * 3 + [2])
     weights = losses.balanced_class_weights(np.bincount(labels))
-    np.testing.assert_allclose(weights, compute_class_weight("balanced", classes=np.arange(3), y=labels), rtol=1e-6)
+    np.testing.assert_allclose(
+        weights, compute_class_weight("balanced", classes=np.arange(3), y=labels), rtol=1e-6
+    )
     assert np.mean(weights[labels]) == pytest.approx(1.0)
     np.testing.assert_allclose(losses.balanced_class_weights([2, 0, 2]), [1.0, 0.0, 1.0])
 
@@ -84,7 +94,8 @@ def test_triplet_margin_semi_hard():
     loss, counted = losses.triplet_margin(CIRCLE, SPEAKERS, margin=0.3, mining="semi-hard")
     pairs = [cosine(50) - cosine(30) + 0.3, max(cosine(170) - cosine(60) + 0.3, 0)]
     np.testing.assert_allclose(loss[0], np.mean(pairs), atol=1e-6)
-    # Nothing is farther from the fourth than its only positive (120° away): the farthest negative, 50°, is taken.
+    # Nothing is farther from the fourth than its only positive (120° away): the farthest negative,
+    # 50°, is taken.
     np.testing.assert_allclose(loss[3], cosine(50) - cosine(120) + 0.3, atol=1e-6)
     assert counted.all()
     with pytest.raises(ConfigError, match="choose hard or semi-hard"):
@@ -95,7 +106,10 @@ def test_ge2e_by_hand():
     """Two clips of one speaker and two of another: centroids are where they should be."""
     embeddings = on_circle(0, 40, 100, 120)
     loss, counted = losses.ge2e(embeddings, np.array([7, 7, 3, 3]), 10.0, -5.0)
-    own, other = 10 * cosine([40, 40, 20, 20]), 10 * cosine([110, 70, 80, 100])  # centroids at 20° and 110°
+    own, other = (
+        10 * cosine([40, 40, 20, 20]),
+        10 * cosine([110, 70, 80, 100]),
+    )  # centroids at 20° and 110°
     np.testing.assert_allclose(loss, np.log1p(np.exp(other - own)), rtol=1e-4, atol=1e-6)
     assert counted.all()
 
@@ -128,7 +142,9 @@ def test_filler_and_lonely_clips(loss):
 def test_angular_margin(margin):
     """The angle to the own class counts as if it were larger by the margin; the length of a centre does not matter."""
     centres = on_circle(10, 200) * [[3.0], [0.5]]
-    loss, cosines = losses.angular_margin(on_circle(0, 150), centres, np.array([0, 1]), margin=margin, scale=5.0)
+    loss, cosines = losses.angular_margin(
+        on_circle(0, 150), centres, np.array([0, 1]), margin=margin, scale=5.0
+    )
     np.testing.assert_allclose(cosines, [cosine([10, 160]), cosine([140, 50])], atol=1e-6)
     own, other = 5 * np.cos(np.deg2rad([10, 50]) + margin), 5 * cosine([160, 140])
     np.testing.assert_allclose(loss, np.log1p(np.exp(other - own)), rtol=1e-4, atol=1e-6)
@@ -171,13 +187,17 @@ def test_compressed_spectrum(sounds):
     assert not losses.compressed_spectrum(target, target).any()
     near, far = (losses.compressed_spectrum(target + gain * noise, target) for gain in (0.1, 1.0))
     assert (near < far).all()
-    magnitude, phase = (losses.compressed_spectrum(-target, target, complex_share=share) for share in (0.0, 1.0))
+    magnitude, phase = (
+        losses.compressed_spectrum(-target, target, complex_share=share) for share in (0.0, 1.0)
+    )
     np.testing.assert_allclose(magnitude, 0, atol=1e-9)
     assert (phase > 0.1).all()
     one = losses.compressed_spectrum(2 * target, target, sizes=(256,), power=0.5, complex_share=0.0)
     magnitudes = np.abs(np.asarray(stft(target, 256, 128, 256))) / 128**0.5
     np.testing.assert_allclose(one, (2**0.5 - 1) ** 2 * magnitudes.mean(axis=(1, 2)), rtol=1e-2)
-    gradient = jax.grad(lambda x: losses.compressed_spectrum(x, target).sum())(np.zeros_like(target))
+    gradient = jax.grad(lambda x: losses.compressed_spectrum(x, target).sum())(
+        np.zeros_like(target)
+    )
     assert np.isfinite(gradient).all(), "silence"
 
 

@@ -19,11 +19,19 @@ PREDICTIONS = np.where(RNG.random(200) < 0.6, LABELS, RNG.integers(0, 4, 200))
 def test_figures_of_a_confusion_matrix(num_classes):
     """Accuracy, UAR, macro F1 and recalls equal scikit-learn's, also where a class never occurs."""
     matrix = metrics.confusion_matrix(LABELS, PREDICTIONS, num_classes)
-    np.testing.assert_array_equal(matrix, reference.confusion_matrix(LABELS, PREDICTIONS, labels=range(num_classes)))
+    np.testing.assert_array_equal(
+        matrix, reference.confusion_matrix(LABELS, PREDICTIONS, labels=range(num_classes))
+    )
     assert metrics.accuracy(matrix) == pytest.approx(reference.accuracy_score(LABELS, PREDICTIONS))
-    assert metrics.uar(matrix) == pytest.approx(reference.balanced_accuracy_score(LABELS, PREDICTIONS))
-    assert metrics.macro_f1(matrix) == pytest.approx(reference.f1_score(LABELS, PREDICTIONS, average="macro"))
-    np.testing.assert_allclose(metrics.recalls(matrix)[:4], reference.recall_score(LABELS, PREDICTIONS, average=None))
+    assert metrics.uar(matrix) == pytest.approx(
+        reference.balanced_accuracy_score(LABELS, PREDICTIONS)
+    )
+    assert metrics.macro_f1(matrix) == pytest.approx(
+        reference.f1_score(LABELS, PREDICTIONS, average="macro")
+    )
+    np.testing.assert_allclose(
+        metrics.recalls(matrix)[:4], reference.recall_score(LABELS, PREDICTIONS, average=None)
+    )
     assert np.isnan(metrics.recalls(matrix)[4:]).all()
 
 
@@ -39,10 +47,15 @@ def test_mean_by_speaker():
 def test_confusion_matrices_add_up_and_filler_counts_nothing():
     """The matrix of a whole is the sum of its parts' matrices; examples of weight zero are not there."""
     whole = metrics.confusion_matrix(LABELS, PREDICTIONS, 4)
-    parts = [metrics.confusion_matrix(LABELS[s], PREDICTIONS[s], 4) for s in (slice(0, 70), slice(70, None))]
+    parts = [
+        metrics.confusion_matrix(LABELS[s], PREDICTIONS[s], 4)
+        for s in (slice(0, 70), slice(70, None))
+    ]
     np.testing.assert_array_equal(whole, parts[0] + parts[1])
     weight = np.arange(200) < 70
-    np.testing.assert_array_equal(metrics.confusion_matrix(LABELS, PREDICTIONS, 4, weight), parts[0])
+    np.testing.assert_array_equal(
+        metrics.confusion_matrix(LABELS, PREDICTIONS, 4, weight), parts[0]
+    )
 
 
 def test_figures_of_nothing_are_nan():
@@ -55,7 +68,9 @@ def test_bootstrap_interval():
     """The interval is SciPy's percentile bootstrap up to the draws, and comes out the same twice."""
     values = RNG.normal(3.0, 1.0, 20)
     interval = metrics.bootstrap_interval(values, np.mean, num_samples=5000)
-    expected = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=1).confidence_interval
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", rng=1
+    ).confidence_interval
     np.testing.assert_allclose(interval, expected, atol=0.03)
     assert interval == metrics.bootstrap_interval(values, np.mean, num_samples=5000)
     matrices = np.stack([np.diag([5.0, 5.0])] * 3)
@@ -65,7 +80,9 @@ def test_bootstrap_interval():
 def test_expected_calibration_error():
     """Two bins by hand: 0.9 sure and 0.5 right, 0.6 sure and always right."""
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
-    assert metrics.expected_calibration_error(probabilities, [0, 1, 1, 1]) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+    assert metrics.expected_calibration_error(probabilities, [0, 1, 1, 1]) == pytest.approx(
+        0.5 * 0.4 + 0.5 * 0.4
+    )
     assert metrics.expected_calibration_error(np.eye(2), [0, 1]) == 0.0
 
 
@@ -79,12 +96,20 @@ def test_reliability_is_counted_in_bins_of_confidence():
 
 def test_confusion_by_speaker_divides_the_whole():
     rng = np.random.default_rng(0)
-    labels, predictions, speakers = rng.integers(0, 3, 50), rng.integers(0, 3, 50), rng.choice(["b", "a"], 50)
+    labels, predictions, speakers = (
+        rng.integers(0, 3, 50),
+        rng.integers(0, 3, 50),
+        rng.choice(["b", "a"], 50),
+    )
     matrices = metrics.confusion_by_speaker(labels, predictions, speakers, 3)
     assert list(matrices) == ["a", "b"]
-    np.testing.assert_array_equal(sum(matrices.values()), metrics.confusion_matrix(labels, predictions, 3))
+    np.testing.assert_array_equal(
+        sum(matrices.values()), metrics.confusion_matrix(labels, predictions, 3)
+    )
     own = speakers == "a"
-    np.testing.assert_array_equal(matrices["a"], metrics.confusion_matrix(labels[own], predictions[own], 3))
+    np.testing.assert_array_equal(
+        matrices["a"], metrics.confusion_matrix(labels[own], predictions[own], 3)
+    )
 
 
 def trials(n=400, seed=0):
@@ -99,9 +124,13 @@ def test_error_rates_are_those_of_scikit_learn(weighted):
     """The DET curve, EER and minDCF read from scikit-learn's ROC curve, weights included."""
     scores, same = trials()
     weight = RNG.integers(0, 4, len(same)) if weighted else None
-    accept, hit, thresholds = reference.roc_curve(same, scores, sample_weight=weight, drop_intermediate=False)
+    accept, hit, thresholds = reference.roc_curve(
+        same, scores, sample_weight=weight, drop_intermediate=False
+    )
     ours = metrics.det_curve(scores, same, weight)
-    np.testing.assert_allclose(np.interp(accept, ours[0], 1 - ours[1]), np.interp(accept, accept, hit), atol=1e-9)
+    np.testing.assert_allclose(
+        np.interp(accept, ours[0], 1 - ours[1]), np.interp(accept, accept, hit), atol=1e-9
+    )
     expected = scipy.optimize.brentq(lambda x: 1 - x - np.interp(x, accept, hit), 0, 1)
     rate, threshold = metrics.equal_error_rate(scores, same, weight)
     assert rate == pytest.approx(expected, abs=1e-9)
@@ -115,7 +144,9 @@ def test_error_rates_by_hand():
     """Two targets, two impostors, one of each misplaced: half of either kind errs at the best threshold."""
     assert metrics.equal_error_rate([0.9, 0.3, 0.5, 0.1], [1, 1, 0, 0])[0] == pytest.approx(0.5)
     assert metrics.equal_error_rate([0.9, 0.6, 0.5, 0.1], [1, 1, 0, 0]) == (0.0, pytest.approx(0.6))
-    assert metrics.min_dcf([0.9, 0.3, 0.5, 0.1], [1, 1, 0, 0], 0.05) == pytest.approx(0.5)  # accept 0.9 alone
+    assert metrics.min_dcf([0.9, 0.3, 0.5, 0.1], [1, 1, 0, 0], 0.05) == pytest.approx(
+        0.5
+    )  # accept 0.9 alone
     with pytest.raises(ConfigError, match="one kind only"):
         metrics.equal_error_rate([0.1, 0.2], [1, 1])
 
@@ -125,14 +156,20 @@ def test_a_speaker_drawn_twice_counts_twice():
     scores, same = np.array([0.9, 0.2, 0.6, 0.1]), np.array([True, True, False, False])
     speakers = np.array([[4, 4], [8, 8], [4, 8], [4, 6]])
     seen = []
-    metrics.bootstrap_trials(scores, same, speakers, lambda *a: seen.append(a[2]) or 0.0, num_samples=50)
+    metrics.bootstrap_trials(
+        scores, same, speakers, lambda *a: seen.append(a[2]) or 0.0, num_samples=50
+    )
     for weight in seen:  # by falling score: 0.9 (speaker 4), 0.6 (4 and 8), 0.2 (8), 0.1 (4 and 6)
         four, eight = weight[0], weight[2]
         assert weight[1] == four * eight
         assert weight[3] == four * (3 - four - eight)
     scores, same = trials(900)
-    speakers = np.stack([np.arange(900) % 30, np.where(same, np.arange(900) % 30, (np.arange(900) + 7) % 30)], 1)
-    low, high = metrics.bootstrap_trials(scores, same, speakers, lambda *a: metrics.equal_error_rate(*a)[0])
+    speakers = np.stack(
+        [np.arange(900) % 30, np.where(same, np.arange(900) % 30, (np.arange(900) + 7) % 30)], 1
+    )
+    low, high = metrics.bootstrap_trials(
+        scores, same, speakers, lambda *a: metrics.equal_error_rate(*a)[0]
+    )
     assert low < metrics.equal_error_rate(scores, same)[0] < high
     assert high - low < 0.15
 
@@ -174,10 +211,14 @@ def test_attention_health():
     np.testing.assert_allclose(health["focus"], [1, 1, 1, 1, 0.5 + 0.5 / L], rtol=1e-6)
     np.testing.assert_allclose(health["skipped"], [0, 8, L - 1 - 14, L - 1 - 11, 0])
     np.testing.assert_allclose(health["repeated"], [0, 0, 9, 0, 0])
-    assert health["diagonality"][0] == pytest.approx(21 / 24)  # it waits at the end for longer than the band is wide
+    assert health["diagonality"][0] == pytest.approx(
+        21 / 24
+    )  # it waits at the end for longer than the band is wide
     assert (health["diagonality"][1:] < 0.7).all()
     rubbish = np.concatenate([attention, np.ones((5, 3, L))], axis=1)
-    padded = metrics.attention_health(np.pad(rubbish, ((0, 0), (0, 0), (0, 2))), np.full(5, S), np.full(5, L))
+    padded = metrics.attention_health(
+        np.pad(rubbish, ((0, 0), (0, 0), (0, 2))), np.full(5, S), np.full(5, L)
+    )
     for name, values in health.items():
         np.testing.assert_allclose(padded[name], values, rtol=1e-6)
 
@@ -209,7 +250,9 @@ def test_bootstrap_mean():
     expected = metrics.bootstrap_interval(values.reshape(6, 4).mean(axis=1), np.mean)
     assert metrics.bootstrap_mean(values, speakers) == pytest.approx(expected)
     longer, names = np.append(values, [np.nan, 50.0]), np.append(speakers, ["a", "b"])
-    assert metrics.bootstrap_mean(longer, names, [*np.ones(24), 1.0, 0.0]) == pytest.approx(expected)
+    assert metrics.bootstrap_mean(longer, names, [*np.ones(24), 1.0, 0.0]) == pytest.approx(
+        expected
+    )
     weighted = metrics.bootstrap_mean([0.0, 1.0, 1.0], ["a", "a", "b"], [3.0, 1.0, 1.0])
     assert weighted == pytest.approx((0.25, 1.0)), "the extremes are either speaker alone"
     assert np.isnan(metrics.bootstrap_mean(values[:4], speakers[:4])).all()

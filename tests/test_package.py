@@ -28,7 +28,8 @@ ARROWS = {
     "lin_jax.scoring": {"lin_jax.metrics"},
     "lin_jax.bundles": LEARNING | {"lin_jax.tasks", "lin_jax.text", "lin_jax.scoring"},
     "lin_jax": {"lin_jax.bundles"},
-    "lin_jax.apps": LEARNING | {"lin_jax.compiled", "lin_jax.tasks", "lin_jax.text", "lin_jax.bundles", "lin_jax"},
+    "lin_jax.apps": LEARNING
+    | {"lin_jax.compiled", "lin_jax.tasks", "lin_jax.text", "lin_jax.bundles", "lin_jax"},
 }
 ARROWS["data_pipelines"] = SIGNAL | {"lin_jax.compiled", "lin_jax.espeak", "lin_jax.text"}
 ARROWS["experiments"] = {*ARROWS}
@@ -55,26 +56,36 @@ def imports_of(path: pathlib.Path) -> set[str]:
     return {part for part in map(part_of, names) if part}
 
 
-FILES = [path for top in ("lin_jax", "data_pipelines", "experiments") for path in sorted((ROOT / top).rglob("*.py"))]
+FILES = [
+    path
+    for top in ("lin_jax", "data_pipelines", "experiments")
+    for path in sorted((ROOT / top).rglob("*.py"))
+]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_flow_one_way(path):
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     part = part_of(module)
-    assert imports_of(path) - {part, "lin_jax.errors"} <= ARROWS[part], f"{part} must not know these"
+    assert imports_of(path) - {part, "lin_jax.errors"} <= ARROWS[part], (
+        f"{part} must not know these"
+    )
 
 
 def test_import_is_light():
     """Importing the library pulls in nothing that only training, plotting or reading files needs."""
     heavy = {"librosa", "grain", "clu", "tensorflow_datasets", "matplotlib", "soundfile", "orbax"}
     code = f"import sys, lin_jax; print(sorted({heavy!r} & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert loaded.strip() == "[]"
 
 
 def test_preparation_reads_before_heavy_imports():
     """The command that prepares features starts without JAX and TFDS, which are imported while recordings are read."""
     code = "import sys, data_pipelines.__main__; print(sorted({'jax', 'tensorflow_datasets'} & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert loaded.strip() == "[]"

@@ -26,7 +26,10 @@ def test_is_small_and_described(folder):
 def test_emotion_does_not_hear_how_loud_a_recording_is():
     bundle = lin_jax.load("emotion")
     t = np.arange(32000) / 16000
-    voice = sum(np.sin(2 * np.pi * 140 * k * t + 3 * np.sin(5 * t)) / k for k in range(1, 20)) * np.sin(3 * t) ** 2
+    voice = (
+        sum(np.sin(2 * np.pi * 140 * k * t + 3 * np.sin(5 * t)) / k for k in range(1, 20))
+        * np.sin(3 * t) ** 2
+    )
     soft, loud = (bundle.predict((gain * voice).astype(np.float32), 16000) for gain in (0.01, 0.3))
     assert soft.label == loud.label
     assert soft.label in bundle.labels

@@ -23,7 +23,9 @@ def test_without_the_recogniser(monkeypatch):
 
 def test_recognise():
     pytest.importorskip("pocketsphinx")
-    heard = recognition.recognise([np.zeros(1600), voices.voice(0, 0.5)], voices.RATE, [["ah"], ["ah", "hum"]])
+    heard = recognition.recognise(
+        [np.zeros(1600), voices.voice(0, 0.5)], voices.RATE, [["ah"], ["ah", "hum"]]
+    )
     assert len(heard) == 2
     assert set(" ".join(heard).split()) <= {"ah", "hum"}
 
@@ -32,7 +34,10 @@ def test_a_clip_is_heard_whatever_came_before():
     """The decoder does not go on with the channel that it found in another clip."""
     pytest.importorskip("pocketsphinx")
     recognition._start()
-    clip, loud = (recognition._recording(sound, voices.RATE) for sound in (voices.voice(0, 0.5), voices.noise(0.5)))
+    clip, loud = (
+        recognition._recording(sound, voices.RATE)
+        for sound in (voices.voice(0, 0.5), voices.noise(0.5))
+    )
     found = []
     for before in ((), (loud,)):
         for recording in (*before, clip):

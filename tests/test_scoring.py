@@ -12,7 +12,9 @@ def draw(between, within, *, speakers, clips, seed=0):
     """Embeddings [speakers * clips, E] of the two-covariance model, and who speaks each."""
     rng, E = np.random.default_rng(seed), len(between)
     means = rng.multivariate_normal(np.ones(E), between, speakers)
-    vectors = np.repeat(means, clips, axis=0) + rng.multivariate_normal(np.zeros(E), within, speakers * clips)
+    vectors = np.repeat(means, clips, axis=0) + rng.multivariate_normal(
+        np.zeros(E), within, speakers * clips
+    )
     return vectors, np.repeat(np.arange(speakers), clips)
 
 
@@ -23,7 +25,9 @@ def test_scores_are_likelihood_ratios():
     within = np.linalg.inv(axes @ axes.T)
     between = np.linalg.inv(axes.T) @ np.diag(plda.between) @ np.linalg.inv(axes)
     total = within + between
-    joint = stats.multivariate_normal(np.tile(plda.mean, 2), np.block([[total, between], [between, total]]))
+    joint = stats.multivariate_normal(
+        np.tile(plda.mean, 2), np.block([[total, between], [between, total]])
+    )
     alone = stats.multivariate_normal(plda.mean, total)
     a, b = np.random.default_rng(0).normal(size=(2, 4, 3))
     expected = [[joint.logpdf([*x, *y]) - alone.logpdf(x) - alone.logpdf(y) for y in b] for x in a]
@@ -42,7 +46,9 @@ def test_fit_finds_the_model_that_clips_were_drawn_from():
     np.testing.assert_allclose(plda.mean, 1.0, atol=0.1)
     two = Plda.fit(vectors, speakers, shrinkage=0.0, num_axes=2)
     np.testing.assert_array_equal(two.axes, plda.axes[:, :2])
-    assert Plda.fit(vectors, speakers).between[0] < plda.between[0], "shrunk, it is less sure of everything"
+    assert Plda.fit(vectors, speakers).between[0] < plda.between[0], (
+        "shrunk, it is less sure of everything"
+    )
 
 
 def test_likelihood_ratios_tell_voices_apart_better_than_cosines():
@@ -56,7 +62,8 @@ def test_likelihood_ratios_tell_voices_apart_better_than_cosines():
     same = speakers[judged][pairs[:, 0]] == speakers[judged][pairs[:, 1]]
     plda = Plda.fit(vectors[learnt], speakers[learnt], shrinkage=0.1)
     cosine, ratio = (
-        metrics.equal_error_rate(Rule(rule).scores(vectors[judged], pairs), same)[0] for rule in (None, plda)
+        metrics.equal_error_rate(Rule(rule).scores(vectors[judged], pairs), same)[0]
+        for rule in (None, plda)
     )
     assert ratio < 0.75 * cosine
 
@@ -75,7 +82,9 @@ def test_trials_are_scored_alike_alone_and_among_others(with_plda):
         (alone,) = Rule(plda, **settings).scores(clips[[5, 2]], [(0, 1)])
         assert scores[2] == pytest.approx(alone)
     rule = plda.scores if plda else np.inner
-    by_hand = metrics.as_norm(np.diag(rule(clips[[4]], clips[[1]])), [(0, 1)], rule(clips[[4, 1]], cohort), top=2)
+    by_hand = metrics.as_norm(
+        np.diag(rule(clips[[4]], clips[[1]])), [(0, 1)], rule(clips[[4, 1]], cohort), top=2
+    )
     assert Rule(plda, cohort, 2).scores(clips, [(4, 1)]) == pytest.approx(by_hand)
     if not with_plda:
         assert Rule().scores(clips, [(4, 1)]) == pytest.approx(clips[4] @ clips[1])
@@ -84,7 +93,10 @@ def test_trials_are_scored_alike_alone_and_among_others(with_plda):
 def test_parts_that_are_joined_are_scored_each_by_its_rule():
     """Whatever their lengths; a mean of joined vectors, in which the parts no longer have their own, as well."""
     rng = np.random.default_rng(0)
-    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (rng.normal(size=(5, 4)), rng.normal(size=(5, 6))))
+    a, b = (
+        x / np.linalg.norm(x, axis=1, keepdims=True)
+        for x in (rng.normal(size=(5, 4)), rng.normal(size=(5, 6)))
+    )
     pairs, beside = [(0, 1), (3, 2)], Rule(Plda.fit(b, [0, 0, 1, 1, 2]), b[3:], 2)
     both = joined(a, b, 0.3)
     np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1)

@@ -34,7 +34,10 @@ def test_english(text, spoken):
     [
         ("Ёж, т. е. №5 — «ок»!", "ёж, то есть номер пять - ок!"),
         ("В 1-й раз 21 ₽, и т.д.", "в первый раз двадцать один рубль, и так далее"),
-        ("до 22-го, 1 000 000 и 3,5%", "до двадцать второго, один миллион и три целых пять десятых процентов"),
+        (
+            "до 22-го, 1 000 000 и 3,5%",
+            "до двадцать второго, один миллион и три целых пять десятых процентов",
+        ),
     ],
 )
 def test_russian(text, spoken):
@@ -55,8 +58,19 @@ def test_numbers_that_cannot_be_read(monkeypatch):
 
 def test_sentences():
     text = "Dr. J. Smith came. Did he?  “Yes!” And\nthen…\n\nA new line 3.14 long"
-    assert sentences(text) == ["Dr. J. Smith came.", "Did he?", "“Yes!”", "And then…", "A new line 3.14 long"]
-    assert sentences("Привет. Как дела? 你好。再见。") == ["Привет.", "Как дела?", "你好。", "再见。"]
+    assert sentences(text) == [
+        "Dr. J. Smith came.",
+        "Did he?",
+        "“Yes!”",
+        "And then…",
+        "A new line 3.14 long",
+    ]
+    assert sentences("Привет. Как дела? 你好。再见。") == [
+        "Привет.",
+        "Как дела?",
+        "你好。",
+        "再见。",
+    ]
     long = sentences("one two three, four five six seven eight " * 300, longest=60)
     assert max(map(len, long)) <= 60
     assert " ".join(long).split() == ("one two three, four five six seven eight " * 300).split()
@@ -82,7 +96,9 @@ def test_table_survives_json():
 
 def test_unknown_symbols_are_named_and_skipped():
     table = SymbolTable.of(["the quick brown fox jumps over a lazy dog, cafe."])
-    with pytest.warns(UserWarning, match=r"cannot read: 😀 \(grinning face\), ж \(cyrillic small letter zhe\)$"):
+    with pytest.warns(
+        UserWarning, match=r"cannot read: 😀 \(grinning face\), ж \(cyrillic small letter zhe\)$"
+    ):
         assert table.decode(table.encode("fox 😀😀 жdog")) == "fox  dog"
     assert table.decode(table.encode("Café ﬁne")) == "cafe fine"  # without a warning
     with pytest.raises(TextError, match=r"nothing to say: this voice cannot read п \("):
@@ -124,5 +140,7 @@ def test_phonemes():
 def test_phonemes_need_espeak(monkeypatch):
     monkeypatch.setattr(espeak.importlib.util, "find_spec", lambda name: None)
     espeak.library.cache_clear()
-    with pytest.raises(TextError, match=r"espeak-ng is not installed: pip install 'lin_jax\[tts\]'"):
+    with pytest.raises(
+        TextError, match=r"espeak-ng is not installed: pip install 'lin_jax\[tts\]'"
+    ):
         SymbolTable((), "ru", "phonemes").spell("привет")

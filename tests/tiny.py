@@ -1,6 +1,7 @@
 """A classifier and a corpus small enough to train in a blink, yet with all that makes resuming hard.
 
-BatchNorm statistics, dropout, mixup, a moving average, and a shuffled Grain loader with random crops.
+BatchNorm statistics, dropout, mixup, a moving average, and a shuffled Grain loader with random
+crops.
 """
 
 import os
@@ -60,7 +61,9 @@ def drawn(init, *inputs):
     def draw(path, leaf):
         if leaf.ndim >= 2:
             return rng.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape).astype(np.float32)
-        above = 1.0 if path[-1].key in ("scale", "var") else 0.1  # biases above zero keep rectifiers alive
+        above = (
+            1.0 if path[-1].key in ("scale", "var") else 0.1
+        )  # biases above zero keep rectifiers alive
         return rng.uniform(above, above + 0.3, leaf.shape).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, jax.random.key(0), *inputs))
@@ -102,7 +105,9 @@ class Jitter(grain.transforms.RandomMap):
 
 def train_loader(batch_size=16, seed=0):
     """An endless shuffled Grain iterator over the clips."""
-    data = grain.MapDataset.source(make_clips()).seed(seed).shuffle().repeat(None).random_map(Jitter())
+    data = (
+        grain.MapDataset.source(make_clips()).seed(seed).shuffle().repeat(None).random_map(Jitter())
+    )
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
     return iter(data.batch(batch_size, drop_remainder=True).to_iter_dataset(options))
 
@@ -130,11 +135,15 @@ class Interrupting:
 
 def fit(workdir, *, loader=None, evaluation=eval_loader, task=None, learning_rate=1e-2, **options):
     """Train the tiny classifier for 24 steps, evaluating every 6 and saving every 4; options are `TrainConfig`'s."""
-    config = loop.TrainConfig(**({"num_steps": 24, "log_every": 3, "eval_every": 6, "checkpoint_every": 4} | options))
+    config = loop.TrainConfig(
+        **({"num_steps": 24, "log_every": 3, "eval_every": 6, "checkpoint_every": 4} | options)
+    )
     return loop.fit(
         task or make_task(mixup_alpha=0.4, label_smoothing=0.1),
         config,
-        optim.OptimConfig(learning_rate=learning_rate, warmup_steps=2, clip_norm=1.0, ema_decay=0.9),
+        optim.OptimConfig(
+            learning_rate=learning_rate, warmup_steps=2, clip_norm=1.0, ema_decay=0.9
+        ),
         loader or train_loader(),
         evaluation,
         workdir,

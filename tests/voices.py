@@ -18,7 +18,9 @@ def voice(speaker, seconds=2.0, seed=0, rate=RATE):
     pitch = 120 + 20 * np.sin(2 * np.pi * rng.uniform(0.5, 2) * t + rng.uniform(0, 6))
     phase = 2 * np.pi * np.cumsum(pitch) / rate
     resonance = (500.0, 2500.0)[speaker]
-    partials = (np.exp(-(((120 * k - resonance) / 400) ** 2)) * np.sin(k * phase) for k in range(1, 30))
+    partials = (
+        np.exp(-(((120 * k - resonance) / 400) ** 2)) * np.sin(k * phase) for k in range(1, 30)
+    )
     sound = sum(partials) + 0.01 * rng.normal(size=len(t))
     return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
 
@@ -44,7 +46,9 @@ def verifier(**changes) -> bundles.Verifier:
     """A bundle that tells the speakers apart and knows noise; register its network with `register`."""
     config = frontend.FrontendConfig(level="rms", level_db=-25.0)
     frames = [
-        np.asarray(frontend.extract(config, files.load(sound, config, sample_rate=RATE))[0]).mean(axis=0)
+        np.asarray(frontend.extract(config, files.load(sound, config, sample_rate=RATE))[0]).mean(
+            axis=0
+        )
         for sound in (voice(0), voice(1), noise())
     ]
     D = config.num_features
@@ -60,7 +64,11 @@ def verifier(**changes) -> bundles.Verifier:
         "voices",
         MeanEncoder(D),
         config,
-        {"params": {"Dense_0": {"kernel": np.eye(D, dtype=np.float32), "bias": np.zeros(D, np.float32)}}},
+        {
+            "params": {
+                "Dense_0": {"kernel": np.eye(D, dtype=np.float32), "bias": np.zeros(D, np.float32)}
+            }
+        },
         mean=np.mean(frames, axis=0),
         std=np.ones(D, np.float32),
         **(settings | changes),

@@ -45,16 +45,16 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
     """List the utterances of a corpus, sorted by id.
 
     Args:
-      name: a key of `CORPORA`.
-      audio_dir: the corpus folder, in the layout of its release.
-      **options: what the corpus' own `load` takes, such as `channel` of RAVDESS.
+        name: a key of `CORPORA`.
+        audio_dir: the corpus folder, in the layout of its release.
+        **options: what the corpus' own `load` takes, such as `channel` of RAVDESS.
 
     Returns:
-      Utterances with distinct ids; the audio itself is not opened.
+        Utterances with distinct ids; the audio itself is not opened.
 
     Raises:
-      CorpusError: unknown corpus, a layout that is not as described, or two files with one name.
-      AudioError: a folder that is missing or holds no audio.
+        CorpusError: unknown corpus, a layout that is not as described, or two files with one name.
+        AudioError: a folder that is missing or holds no audio.
     """
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}: choose one of {', '.join(CORPORA)}")
@@ -64,16 +64,21 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
 def at_speeds(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:
     """Utterances as they are and, for each of the speeds, played at it as those of a further speaker, NAME@SPEED.
 
-    H. Yamamoto et al., "Speaker augmentation and bandwidth extension for deep speaker embedding", Interspeech 2019.
+    H. Yamamoto et al., "Speaker augmentation and bandwidth extension for deep speaker embedding",
+    Interspeech 2019.
 
     Raises:
-      CorpusError: a speed that is 1, below 0.5 or above 2.
+        CorpusError: a speed that is 1, below 0.5 or above 2.
     """
     utterances, speeds = list(utterances), list(speeds)
     if any(not 0.5 <= speed <= 2 or speed == 1 for speed in speeds):
-        raise CorpusError(f"speeds {', '.join(f'{speed:g}' for speed in speeds)}: choose from 0.5 to 2, and not 1")
+        raise CorpusError(
+            f"speeds {', '.join(f'{speed:g}' for speed in speeds)}: choose from 0.5 to 2, and not 1"
+        )
     return utterances + [
-        dataclasses.replace(one, id=f"{one.id}@{speed:g}", speaker=f"{one.speaker}@{speed:g}", speed=speed)
+        dataclasses.replace(
+            one, id=f"{one.id}@{speed:g}", speaker=f"{one.speaker}@{speed:g}", speed=speed
+        )
         for speed in speeds
         for one in utterances
     ]
@@ -98,7 +103,9 @@ def find_root(audio_dir: Path, *marks: str) -> Path:
         raise CorpusError(f"{audio_dir}: no such folder: check --audio-dir")
 
     def is_root(folder: Path) -> bool:
-        return any(os.path.exists(folder / mark) for mark in marks)  # Path.exists raises in a folder of someone else's
+        return any(
+            os.path.exists(folder / mark) for mark in marks
+        )  # Path.exists raises in a folder of someone else's
 
     if is_root(audio_dir):
         return audio_dir
@@ -109,7 +116,9 @@ def find_root(audio_dir: Path, *marks: str) -> Path:
             "name the folder that holds it, or read the recordings as `folder`, by speaker alone"
         )
     if len(found) > 1:
-        raise CorpusError(f"{audio_dir}: holds both {found[0].name} and {found[1].name}: name one of them")
+        raise CorpusError(
+            f"{audio_dir}: holds both {found[0].name} and {found[1].name}: name one of them"
+        )
     return found[0]
 
 
@@ -117,7 +126,7 @@ def read_lines(path: Path, mend: str) -> Iterator[tuple[str, str]]:
     """Lines of a text file that are not blank, stripped, each after "PATH, line N" to name it by.
 
     Raises:
-      CorpusError: a file that is missing, in which case it ends with `mend`, or not UTF-8.
+        CorpusError: a file that is missing, in which case it ends with `mend`, or not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

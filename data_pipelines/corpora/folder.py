@@ -12,17 +12,19 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     """List recordings by speaker.
 
     Args:
-      audio_dir: the folder that holds the speakers' folders.
+        audio_dir: the folder that holds the speakers' folders.
 
     Yields:
-      Utterances without labels whose id is the path in `audio_dir` without its suffix.
+        Utterances without labels whose id is the path in `audio_dir` without its suffix.
 
     Raises:
-      CorpusError: a recording that is in no speaker's folder.
-      AudioError: a folder that is missing or empty.
+        CorpusError: a recording that is in no speaker's folder.
+        AudioError: a folder that is missing or empty.
     """
     for path in files.find(audio_dir):
         place = path.relative_to(audio_dir)
         if len(place.parts) == 1:
-            raise CorpusError(f"{path}: in no speaker's folder: move it to {audio_dir / 'SPEAKER' / path.name}")
+            raise CorpusError(
+                f"{path}: in no speaker's folder: move it to {audio_dir / 'SPEAKER' / path.name}"
+            )
         yield Utterance(place.with_suffix("").as_posix(), path, place.parts[0])

@@ -1,7 +1,8 @@
 """Kaldi data folders: `wav.scp` and `utt2spk`, with `text`, `spk2gender` and `spk2age` if they are there.
 
-Each is a table of a key and its value, one a line (https://kaldi-asr.org/doc/data_prep.html). Commands in wav.scp are
-not run: a data folder is data, and what it may do to a machine should not depend on where it came from.
+Each is a table of a key and its value, one a line (https://kaldi-asr.org/doc/data_prep.html).
+Commands in wav.scp are not run: a data folder is data, and what it may do to a machine should not
+depend on where it came from.
 """
 
 from collections.abc import Iterator
@@ -17,21 +18,27 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     """List the utterances of wav.scp.
 
     Args:
-      audio_dir: the data folder, or the one above it. A path in wav.scp is relative to either, or absolute.
+        audio_dir: the data folder, or the one above it. A path in wav.scp is relative to either, or
+            absolute.
 
     Yields:
-      Utterances with the labels sex and age, "unknown" where the folder does not say. A file that is missing is listed,
-      and skipped with its reason when features are extracted.
+        Utterances with the labels sex and age, "unknown" where the folder does not say. A file that
+        is missing is listed, and skipped with its reason when features are extracted.
 
     Raises:
-      CorpusError: no wav.scp or utt2spk, a malformed line, a key listed twice, an utterance without a speaker, a
-        command in place of a path, recordings to be cut by `segments`, or not one file that is there.
+        CorpusError: no wav.scp or utt2spk, a malformed line, a key listed twice, an utterance
+            without a speaker, a command in place of a path, recordings to be cut by `segments`, or
+            not one file that is there.
     """
     data = find_root(audio_dir, "wav.scp")
     if not (data / "utt2spk").exists():
-        raise CorpusError(f"{data}: no utt2spk in it: write one, the utterance and its speaker in each line")
+        raise CorpusError(
+            f"{data}: no utt2spk in it: write one, the utterance and its speaker in each line"
+        )
     if (data / "segments").exists():
-        raise CorpusError(f"{data / 'segments'}: recordings to be cut: cut them with Kaldi's extract_segments")
+        raise CorpusError(
+            f"{data / 'segments'}: recordings to be cut: cut them with Kaldi's extract_segments"
+        )
     recordings = {name: _locate(data, name, path) for name, path in _read(data / "wav.scp").items()}
     if not any(path.exists() for path in recordings.values()):
         first = next(iter(recordings.values()), "none listed")
@@ -49,7 +56,13 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
             raise CorpusError(f"{data / 'utt2spk'}: no speaker for utterance {name}: {FIX}")
         speaker = speakers[name]
         sex = SEXES[sexes[speaker].upper()] if speaker in sexes else UNKNOWN
-        yield Utterance(name, path, speaker, texts.get(name, ""), {"sex": sex, "age": ages.get(speaker, UNKNOWN)})
+        yield Utterance(
+            name,
+            path,
+            speaker,
+            texts.get(name, ""),
+            {"sex": sex, "age": ages.get(speaker, UNKNOWN)},
+        )
 
 
 def _read(path: Path) -> dict[str, str]:

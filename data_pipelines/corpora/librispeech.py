@@ -1,8 +1,9 @@
 """LibriSpeech: a thousand hours of audio books by 2,484 readers (Panayotov et al. 2015, OpenSLR 12).
 
-Release layout: `LibriSpeech/SUBSET/READER/CHAPTER/READER-CHAPTER-NUMBER.flac`, a `.trans.txt` in each chapter, and
-`LibriSpeech/SPEAKERS.TXT`. A reader that SPEAKERS.TXT lacks is listed all the same, with the sex "unknown": telling
-speakers apart needs no sex, and whoever learns sex leaves those readers out.
+Release layout: `LibriSpeech/SUBSET/READER/CHAPTER/READER-CHAPTER-NUMBER.flac`, a `.trans.txt` in
+each chapter, and `LibriSpeech/SPEAKERS.TXT`. A reader that SPEAKERS.TXT lacks is listed all the
+same, with the sex "unknown": telling speakers apart needs no sex, and whoever learns sex leaves
+those readers out.
 """
 
 import itertools
@@ -41,22 +42,25 @@ def load(audio_dir: Path, subsets: Sequence[str] | None = None) -> Iterator[Utte
     """List LibriSpeech from its release layout, in any audio format.
 
     Args:
-      audio_dir: the folder `LibriSpeech`, or the one above it.
-      subsets: subsets to list, such as "train-clean-100"; all that are there when None.
+        audio_dir: the folder `LibriSpeech`, or the one above it.
+        subsets: subsets to list, such as "train-clean-100"; all that are there when None.
 
     Yields:
-      Utterances with the labels sex, "unknown" for a reader that SPEAKERS.TXT lacks, and subset.
+        Utterances with the labels sex, "unknown" for a reader that SPEAKERS.TXT lacks, and subset.
 
     Raises:
-      CorpusError: SPEAKERS.TXT missing or malformed, a subset that is not there, or a file out of the layout.
-      AudioError: no recordings.
+        CorpusError: SPEAKERS.TXT missing or malformed, a subset that is not there, or a file out of
+            the layout.
+        AudioError: no recordings.
     """
     root = find_root(audio_dir, SPEAKERS)
     sexes = read_sexes(root / SPEAKERS)
     for folder in [root] if subsets is None else [root / subset for subset in subsets]:
         if not folder.is_dir():
             there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
-            raise CorpusError(f"{root}: no subset {folder.name!r}: choose of {there or 'none'}, or --download it")
+            raise CorpusError(
+                f"{root}: no subset {folder.name!r}: choose of {there or 'none'}, or --download it"
+            )
         for chapter, paths in itertools.groupby(files.find(folder), operator.attrgetter("parent")):
             texts = _read_texts(chapter)
             for path in paths:
@@ -78,7 +82,9 @@ def download(
 ) -> None:
     """Fetch subsets (0.3 to 30 GB each, CC BY 4.0) into `audio_dir` unless they are there already."""
     if not subsets or set(subsets) - set(archives):
-        raise CorpusError(f"which subsets to download? Name them with --subset: {', '.join(archives)}")
+        raise CorpusError(
+            f"which subsets to download? Name them with --subset: {', '.join(archives)}"
+        )
     # The archives bring a folder LibriSpeech of their own.
     folder = audio_dir.parent if audio_dir.name == "LibriSpeech" else audio_dir
     for subset in subsets:
@@ -89,7 +95,7 @@ def read_sexes(path: Path) -> dict[str, str]:
     """Sex of each reader, from lines `READER | SEX | SUBSET | MINUTES | NAME`; LibriTTS leaves out the minutes.
 
     Raises:
-      CorpusError: it is missing, malformed, or names nobody.
+        CorpusError: it is missing, malformed, or names nobody.
     """
     sexes = {}
     for where, line in read_lines(path, MEND):
@@ -106,5 +112,7 @@ def read_sexes(path: Path) -> dict[str, str]:
 
 def _read_texts(chapter: Path) -> dict[str, str]:
     """What is said in each utterance of a chapter; nothing where the transcripts were left out."""
-    lines = (line for path in chapter.glob("*.trans.txt") for _, line in read_lines(path, "check it"))
+    lines = (
+        line for path in chapter.glob("*.trans.txt") for _, line in read_lines(path, "check it")
+    )
     return {name: text for name, _, text in (line.partition(" ") for line in lines)}

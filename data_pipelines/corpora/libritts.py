@@ -1,7 +1,7 @@
 """LibriTTS: 585 hours of LibriSpeech cut into sentences, at 24 kHz (Zen et al. 2019, OpenSLR 60), and LibriTTS-R.
 
-Release layout: `LibriTTS/SUBSET/READER/CHAPTER/READER_CHAPTER_PARAGRAPH_SENTENCE.wav`, each beside its
-`.normalized.txt`, and `LibriTTS/SPEAKERS.txt`.
+Release layout: `LibriTTS/SUBSET/READER/CHAPTER/READER_CHAPTER_PARAGRAPH_SENTENCE.wav`, each beside
+its `.normalized.txt`, and `LibriTTS/SPEAKERS.txt`.
 """
 
 import re
@@ -21,14 +21,14 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     """List LibriTTS from its release layout, in any audio format.
 
     Args:
-      audio_dir: the folder `LibriTTS`, or the one above it.
+        audio_dir: the folder `LibriTTS`, or the one above it.
 
     Yields:
-      Utterances with the labels sex, "unknown" for a reader that SPEAKERS.txt lacks, and subset.
+        Utterances with the labels sex, "unknown" for a reader that SPEAKERS.txt lacks, and subset.
 
     Raises:
-      CorpusError: SPEAKERS.txt missing or malformed, or a file out of the layout.
-      AudioError: no recordings.
+        CorpusError: SPEAKERS.txt missing or malformed, or a file out of the layout.
+        AudioError: no recordings.
     """
     root = find_root(audio_dir, SPEAKERS)
     sexes = read_sexes(root / SPEAKERS)
@@ -41,5 +41,11 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
             )
         subset, reader, *_ = place
         written = path.with_suffix(".normalized.txt")
-        text = " ".join(line for _, line in read_lines(written, "check it")) if written.is_file() else ""
-        yield Utterance(path.stem, path, reader, text, {"sex": sexes.get(reader, UNKNOWN), "subset": subset})
+        text = (
+            " ".join(line for _, line in read_lines(written, "check it"))
+            if written.is_file()
+            else ""
+        )
+        yield Utterance(
+            path.stem, path, reader, text, {"sex": sexes.get(reader, UNKNOWN), "subset": subset}
+        )

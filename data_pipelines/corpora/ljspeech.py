@@ -1,6 +1,7 @@
 """LJSpeech: a day of audio books by one reader, in sentences (Ito and Johnson 2017, public domain).
 
-Release layout: `wavs/LJNNN-NNNN.wav` and `metadata.csv`, of lines `NAME|TEXT|TEXT WITH NUMBERS IN WORDS`.
+Release layout: `wavs/LJNNN-NNNN.wav` and `metadata.csv`, of lines `NAME|TEXT|TEXT WITH NUMBERS IN
+WORDS`.
 """
 
 from collections.abc import Iterator
@@ -17,14 +18,14 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     """List LJSpeech from its release layout, in any audio format; lines without a recording are passed over.
 
     Args:
-      audio_dir: the folder of the release, or the one above it.
+        audio_dir: the folder of the release, or the one above it.
 
     Yields:
-      Utterances of one speaker, with the label sex.
+        Utterances of one speaker, with the label sex.
 
     Raises:
-      CorpusError: a line that is not as described, or a recording that metadata.csv lacks.
-      AudioError: no recordings.
+        CorpusError: a line that is not as described, or a recording that metadata.csv lacks.
+        AudioError: no recordings.
     """
     root = find_root(audio_dir, "metadata.csv")
     texts = {}
@@ -35,5 +36,7 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
         texts[name] = said[-1].strip() or said[0].strip()
     for path in files.find(root / "wavs"):
         if path.stem not in texts:
-            raise CorpusError(f"{path}: metadata.csv lacks {path.stem}: move it out of the corpus folder, or list it")
+            raise CorpusError(
+                f"{path}: metadata.csv lacks {path.stem}: move it out of the corpus folder, or list it"
+            )
         yield Utterance(path.stem, path, SPEAKER, texts[path.stem], {"sex": "female"})

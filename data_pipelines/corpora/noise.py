@@ -1,7 +1,8 @@
 """Sounds in which nobody speaks, recorded or generated: what a network must know to say that it hears no speech.
 
-Folder: any recordings, in folders or not. `generate` adds sounds of eight kinds in its folder `generated`; they are
-rough, but endless, and cover what a small collection of recordings leaves out.
+Folder: any recordings, in folders or not. `generate` adds sounds of eight kinds in its folder
+`generated`; they are rough, but endless, and cover what a small collection of recordings leaves
+out.
 """
 
 import itertools
@@ -22,13 +23,13 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     """List recordings, each a source of its own, so that a split may part any two of them.
 
     Args:
-      audio_dir: the folder.
+        audio_dir: the folder.
 
     Yields:
-      Utterances with the label sex, which is "no speech".
+        Utterances with the label sex, which is "no speech".
 
     Raises:
-      AudioError: a folder that is missing or empty.
+        AudioError: a folder that is missing or empty.
     """
     for path in files.find(audio_dir):
         name = path.relative_to(audio_dir).with_suffix("").as_posix()
@@ -39,13 +40,13 @@ def generate(out_dir: str | Path, count: int, seed: int = 0) -> None:
     """Add generated sounds, the same ones for the same seed; those that are there already are left alone.
 
     Args:
-      out_dir: folder; they go into its folder `generated`.
-      count: how many, the kinds in turn.
-      seed: of all that is drawn.
+        out_dir: folder; they go into its folder `generated`.
+        count: how many, the kinds in turn.
+        seed: of all that is drawn.
 
     Raises:
-      CorpusError: a count below 1, or the folder cannot be written.
-      AudioError: the disk is full.
+        CorpusError: a count below 1, or the folder cannot be written.
+        AudioError: the disk is full.
     """
     if count < 1:
         raise CorpusError(f"{count} sounds to generate: give 1 or more")
@@ -53,14 +54,20 @@ def generate(out_dir: str | Path, count: int, seed: int = 0) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CorpusError(f"cannot write {folder} ({error.strerror}): choose another folder") from error
+        raise CorpusError(
+            f"cannot write {folder} ({error.strerror}): choose another folder"
+        ) from error
     for number, (kind, make) in zip(range(count), itertools.cycle(KINDS.items()), strict=False):
         path = folder / f"{kind}-{number:04d}.flac"
         if not path.exists():
             rng = np.random.default_rng([seed, number])
             t = np.arange(round(rng.uniform(*SECONDS) * SAMPLE_RATE)) / SAMPLE_RATE
-            sound = make(rng, t) + 10 ** rng.uniform(-4, -1.5) * coloured(rng, t)  # nothing is recorded without noise
-            files.write(path, 10 ** rng.uniform(-1.5, -0.1) * sound / np.abs(sound).max(), SAMPLE_RATE)
+            sound = make(rng, t) + 10 ** rng.uniform(-4, -1.5) * coloured(
+                rng, t
+            )  # nothing is recorded without noise
+            files.write(
+                path, 10 ** rng.uniform(-1.5, -0.1) * sound / np.abs(sound).max(), SAMPLE_RATE
+            )
 
 
 # Each kind maps a random generator and times [N] in seconds to a sound [N] of any loudness.
@@ -76,7 +83,10 @@ def coloured(rng, t):
 
 def gusts(rng, t):
     """Noise that swells and fades: wind, waves, passing cars, a crowd."""
-    swell = sum(rng.uniform() * np.sin(2 * np.pi * (rng.uniform(0.1, 3) * t + rng.uniform())) for _ in range(4))
+    swell = sum(
+        rng.uniform() * np.sin(2 * np.pi * (rng.uniform(0.1, 3) * t + rng.uniform()))
+        for _ in range(4)
+    )
     return coloured(rng, t) * np.exp(rng.uniform(0.3, 1.5) * swell)
 
 
@@ -89,7 +99,11 @@ def siren(rng, t):
     """A tone whose pitch goes up and down: alarms, chirps."""
     swing = np.sin(2 * np.pi * rng.uniform(0.2, 6) * t)
     swing = np.sign(swing) if rng.uniform() < 0.5 else swing
-    return _tone(rng, rng.uniform(200, 2500) * 2 ** (rng.uniform(0.1, 0.8) * swing), overtones=rng.integers(1, 5))
+    return _tone(
+        rng,
+        rng.uniform(200, 2500) * 2 ** (rng.uniform(0.1, 0.8) * swing),
+        overtones=rng.integers(1, 5),
+    )
 
 
 def beeps(rng, t):
@@ -101,12 +115,19 @@ def beeps(rng, t):
 def clicks(rng, t):
     """Noise bursts at random moments: keys, steps, rain, crackle."""
     rate = 10 ** rng.uniform(0, 2)
-    return _struck(rng, t, np.sort(rng.uniform(0, t[-1], rng.poisson(rate * t[-1]) + 1)), 10 ** rng.uniform(-3, -1))
+    return _struck(
+        rng,
+        t,
+        np.sort(rng.uniform(0, t[-1], rng.poisson(rate * t[-1]) + 1)),
+        10 ** rng.uniform(-3, -1),
+    )
 
 
 def drums(rng, t):
     """Noise bursts at regular moments: drums, hammers, engines."""
-    return _struck(rng, t, np.arange(0, t[-1], 1 / rng.uniform(1, 25)), 10 ** rng.uniform(-2.3, -0.7))
+    return _struck(
+        rng, t, np.arange(0, t[-1], 1 / rng.uniform(1, 25)), 10 ** rng.uniform(-2.3, -0.7)
+    )
 
 
 def melody(rng, t):
@@ -121,14 +142,19 @@ def melody(rng, t):
     )
 
 
-KINDS = {make.__name__: make for make in (coloured, gusts, hum, siren, beeps, clicks, drums, melody)}
+KINDS = {
+    make.__name__: make for make in (coloured, gusts, hum, siren, beeps, clicks, drums, melody)
+}
 
 
 def _tone(rng, frequency, overtones):
     """A tone of a frequency [N] in Hz that may change, and its overtones below half the sample rate."""
     phase = 2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE
     return sum(
-        rng.uniform() / k * np.sin(k * phase + rng.uniform(0, 2 * np.pi)) * (k * frequency < SAMPLE_RATE / 2)
+        rng.uniform()
+        / k
+        * np.sin(k * phase + rng.uniform(0, 2 * np.pi))
+        * (k * frequency < SAMPLE_RATE / 2)
         for k in range(1, overtones + 1)
     )
 

@@ -1,6 +1,7 @@
 """RAVDESS: 24 actors speak and sing two sentences in eight emotions (Livingstone & Russo 2018, Zenodo 1188976).
 
-A file name holds seven two-digit codes: modality-channel-emotion-intensity-statement-repetition-actor.
+A file name holds seven two-digit codes:
+modality-channel-emotion-intensity-statement-repetition-actor.
 """
 
 import re
@@ -33,20 +34,23 @@ def load(audio_dir: Path, channel: str = "speech") -> list[Utterance]:
     """List RAVDESS from its release layout, `Actor_NN/03-….wav`, in any audio format.
 
     Args:
-      audio_dir: folder searched at any depth.
-      channel: "speech", "song" or "all".
+        audio_dir: folder searched at any depth.
+        channel: "speech", "song" or "all".
 
     Returns:
-      Utterances with the labels emotion, intensity, statement, repetition, sex and channel.
+        Utterances with the labels emotion, intensity, statement, repetition, sex and channel.
 
     Raises:
-      CorpusError: a name that is not of RAVDESS, or that holds a code RAVDESS does not have; nothing of the channel.
-      AudioError: a folder that is missing or empty.
+        CorpusError: a name that is not of RAVDESS, or that holds a code RAVDESS does not have;
+            nothing of the channel.
+        AudioError: a folder that is missing or empty.
     """
     if channel not in (*CHANNELS, "all"):
         raise CorpusError(f"unknown channel {channel!r}: choose speech, song or all")
     chosen = [
-        utterance for utterance in map(parse, files.find(audio_dir)) if channel in ("all", utterance.labels["channel"])
+        utterance
+        for utterance in map(parse, files.find(audio_dir))
+        if channel in ("all", utterance.labels["channel"])
     ]
     if not chosen:
         raise CorpusError(f"{audio_dir}: no {channel} in it: choose another channel or folder")
@@ -57,7 +61,9 @@ def parse(path: Path) -> Utterance:
     """Read what the name of one RAVDESS file says."""
     match = NAME.fullmatch(path.stem)
     if not match:
-        raise CorpusError(f"{path}: not a RAVDESS name ({LAYOUT}): rename it, or move it out of the corpus folder")
+        raise CorpusError(
+            f"{path}: not a RAVDESS name ({LAYOUT}): rename it, or move it out of the corpus folder"
+        )
     *codes, actor = map(int, match.groups())
     labels = {}
     for (field, values), code in zip(FIELDS.items(), codes, strict=True):
@@ -68,7 +74,9 @@ def parse(path: Path) -> Utterance:
             )
         labels[field] = values[code - 1]
     if not 1 <= actor <= 24:
-        raise CorpusError(f"{path}: unknown actor {actor:02d} (RAVDESS has 01 to 24): rename it, or move it away")
+        raise CorpusError(
+            f"{path}: unknown actor {actor:02d} (RAVDESS has 01 to 24): rename it, or move it away"
+        )
     labels["sex"] = "male" if actor % 2 else "female"
     text = STATEMENTS[FIELDS["statement"].index(labels["statement"])]
     return Utterance(path.stem, path, f"Actor_{actor:02d}", text, labels)

@@ -1,8 +1,9 @@
 """A corpus spoken by espeak-ng: many voices of known sex, known sentences, and speaking styles that can be told apart.
 
-It stands in for real speech in the demo and the tests, and is where a synthesizer learns to read: there is as much of
-it as one asks for, and several voices say the same. What is learnt from it says nothing about people. It needs the
-`tts` extra. Folder: `SPEAKER/STYLE-NN.wav` and a `table.csv`, read by `data_pipelines.corpora.table`.
+It stands in for real speech in the demo and the tests, and is where a synthesizer learns to read:
+there is as much of it as one asks for, and several voices say the same. What is learnt from it says
+nothing about people. It needs the `tts` extra. Folder: `SPEAKER/STYLE-NN.wav` and a `table.csv`,
+read by `data_pipelines.corpora.table`.
 """
 
 import csv
@@ -25,7 +26,20 @@ from data_pipelines.corpora import Utterance, table
 from lin_jax import espeak
 from lin_jax.errors import CorpusError
 
-FEMALE = ("f1", "f2", "f3", "f4", "f5", "Annie", "Andrea", "linda", "steph", "anika", "belinda", "aunty")
+FEMALE = (
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "Annie",
+    "Andrea",
+    "linda",
+    "steph",
+    "anika",
+    "belinda",
+    "aunty",
+)
 MALE = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "Denis", "antonio", "travis", "sandro")
 ACCENTS = {"en": ("en-us", "en-gb-x-rp", "en-gb-scotland"), "ru": ("ru",)}
 
@@ -40,10 +54,12 @@ def voices(language: str) -> list[tuple[str, str]]:
 def draw(rng: np.random.Generator, sex: str) -> str:
     """A voice that nobody has, as the text of an espeak-ng variant: of random throat, pitch and manner.
 
-    The frequencies of the nine formants go up and down together, as with the length of a vocal tract, and each a little
-    besides; so do their heights and widths, which make the timbre.
+    The frequencies of the nine formants go up and down together, as with the length of a vocal
+    tract, and each a little besides; so do their heights and widths, which make the timbre.
     """
-    (short, long), (low, high) = ((1.02, 1.28), (130, 260)) if sex == "female" else ((0.82, 1.08), (62, 130))
+    (short, long), (low, high) = (
+        ((1.02, 1.28), (130, 260)) if sex == "female" else ((0.82, 1.08), (62, 130))
+    )
     tract, pitch, tilt = rng.uniform(short, long), rng.uniform(low, high), rng.uniform(-0.06, 0.04)
     lines = [
         "language variant",
@@ -57,10 +73,17 @@ def draw(rng: np.random.Generator, sex: str) -> str:
         "consonants {} {}".format(*rng.integers(60, 180, 2)),
     ]
     if rng.random() < 0.5:
-        lines.append("tone 100 255 600 {} 1200 {} 2000 {} 3000 {}".format(*sorted(rng.integers(20, 256, 4))[::-1]))
+        lines.append(
+            "tone 100 255 600 {} 1200 {} 2000 {} 3000 {}".format(
+                *sorted(rng.integers(20, 256, 4))[::-1]
+            )
+        )
     for number in range(9):
         frequency = 100 * tract * rng.normal(1, 0.06)
-        height, width = 100 * 10 ** (tilt * (number - 2)) * rng.lognormal(0, 0.2), 100 * rng.lognormal(0, 0.25)
+        height, width = (
+            100 * 10 ** (tilt * (number - 2)) * rng.lognormal(0, 0.2),
+            100 * rng.lognormal(0, 0.25),
+        )
         lines.append(f"formant {number} {frequency:.0f} {height:.0f} {width:.0f}")
     return "\n".join(lines) + "\n"
 
@@ -97,7 +120,9 @@ STYLES = {
     "sad": Style(rate=115, pitch=30, range=15, gain_db=-16),
     "angry": Style(rate=205, pitch=50, range=65, gain_db=-1),
 }
-SPREAD = Style(rate=12, pitch=7, range=9, gain_db=2)  # deviations within a style, so that no single number tells it
+SPREAD = Style(
+    rate=12, pitch=7, range=9, gain_db=2
+)  # deviations within a style, so that no single number tells it
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:
@@ -120,18 +145,21 @@ def generate(
     """Speak a corpus, the same one for the same arguments and espeak-ng; what is there already is left alone.
 
     Args:
-      out_dir: folder to make it in.
-      speakers: voices, female and male in turn; at most those of the language, unless they are drawn.
-      clips: clips for each voice in each style.
-      seed: of the spread of rate, pitch and loudness, and of the voices that are drawn.
-      styles: names of the `STYLES` that each voice speaks in.
-      drawn: whether the voices are drawn, each another one, and not those that espeak-ng has.
-      chorus: voices that say the same sentences, while the next ones go on with others; 0 has all say the same.
-      language: "en" or "ru".
-      texts: what is said first, before sentences that are made.
+        out_dir: folder to make it in.
+        speakers: voices, female and male in turn; at most those of the language, unless they are
+            drawn.
+        clips: clips for each voice in each style.
+        seed: of the spread of rate, pitch and loudness, and of the voices that are drawn.
+        styles: names of the `STYLES` that each voice speaks in.
+        drawn: whether the voices are drawn, each another one, and not those that espeak-ng has.
+        chorus: voices that say the same sentences, while the next ones go on with others; 0 has all
+            say the same.
+        language: "en" or "ru".
+        texts: what is said first, before sentences that are made.
 
     Raises:
-      CorpusError: espeak-ng is not installed or fails, or the folder holds a corpus made with other arguments.
+        CorpusError: espeak-ng is not installed or fails, or the folder holds a corpus made with
+            other arguments.
     """
     if language not in ACCENTS:
         raise CorpusError(f"unknown language {language!r}: choose {' or '.join(ACCENTS)}")
@@ -143,19 +171,29 @@ def generate(
             f"{speakers} speakers with {clips} clips: choose 1 to {most} speakers, or drawn ones, and 1 or more clips"
         )
     out_dir, digest = Path(out_dir), hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    made = {"speakers": speakers, "clips": clips, "seed": seed, "styles": list(styles), "chorus": chorus}
+    made = {
+        "speakers": speakers,
+        "clips": clips,
+        "seed": seed,
+        "styles": list(styles),
+        "chorus": chorus,
+    }
     made |= {"drawn": True} if drawn else {}
     made |= {"language": language, "texts": digest if texts else ""}
     note = out_dir / "synthetic.json"
     if (out_dir / "table.csv").exists():
         if not note.exists() or note.read_text() != json.dumps(made):
-            raise CorpusError(f"{out_dir}: holds a corpus that was not made with {made}: choose another folder")
+            raise CorpusError(
+                f"{out_dir}: holds a corpus that was not made with {made}: choose another folder"
+            )
         return
     if not espeak.installed():
         raise CorpusError("espeak-ng is not installed: pip install 'lin_jax[tts]'")
     groups = -(-speakers // chorus) if chorus else 1
     opening = texts or (OPENING if language == "en" else ())
-    said = list(itertools.islice(itertools.chain(opening, sentences.make(language)), groups * clips))
+    said = list(
+        itertools.islice(itertools.chain(opening, sentences.make(language)), groups * clips)
+    )
     rows, own = [], f"{ACCENTS[language][0]}+drawn"
     names = [(own, "female"), (own, "male")] * speakers if drawn else voices(language)
     for number, (voice, sex) in enumerate(names[:speakers]):
@@ -169,27 +207,50 @@ def generate(
         note.write_text(json.dumps(made))
         temporary = out_dir / "table.csv.tmp"
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["path", "speaker", "text", "style", "sex"], extrasaction="ignore")
+            writer = csv.DictWriter(
+                file, ["path", "speaker", "text", "style", "sex"], extrasaction="ignore"
+            )
             writer.writeheader()
             writer.writerows(itertools.chain(*rows))
         os.replace(temporary, out_dir / "table.csv")
     except OSError as error:
-        raise CorpusError(f"cannot write {out_dir} ({error.strerror}): free space or permissions") from error
+        raise CorpusError(
+            f"cannot write {out_dir} ({error.strerror}): free space or permissions"
+        ) from error
 
 
-def _rows(number: int, voice: str, sex: str, styles: Sequence[str], said: list[str], seed: int) -> list[dict]:
+def _rows(
+    number: int, voice: str, sex: str, styles: Sequence[str], said: list[str], seed: int
+) -> list[dict]:
     """What one speaker says, and how."""
     speaker = f"{number:02d}_{voice.replace('+', '_')}"
     rows = []
-    for (kind, (style, mean)), (clip, text) in itertools.product(enumerate(STYLES.items()), enumerate(said)):
+    for (kind, (style, mean)), (clip, text) in itertools.product(
+        enumerate(STYLES.items()), enumerate(said)
+    ):
         if style not in styles:
             continue
         rng = np.random.default_rng([seed, number, kind, clip])
         drawn = rng.normal(dataclasses.astuple(mean), dataclasses.astuple(SPREAD))
-        rate, pitch, pitch_range = np.clip(np.round(drawn[:3]), (80, 0, 0), (450, 99, 99)).astype(int).tolist()
-        row = {"path": f"{speaker}/{style}-{clip:02d}.wav", "speaker": speaker, "style": style, "sex": sex}
+        rate, pitch, pitch_range = (
+            np.clip(np.round(drawn[:3]), (80, 0, 0), (450, 99, 99)).astype(int).tolist()
+        )
+        row = {
+            "path": f"{speaker}/{style}-{clip:02d}.wav",
+            "speaker": speaker,
+            "style": style,
+            "sex": sex,
+        }
         row |= {"text": text, "voice": voice}
-        rows.append(row | {"rate": rate, "pitch": pitch, "range": pitch_range, "gain_db": min(0.0, float(drawn[3]))})
+        rows.append(
+            row
+            | {
+                "rate": rate,
+                "pitch": pitch,
+                "range": pitch_range,
+                "gain_db": min(0.0, float(drawn[3])),
+            }
+        )
     return rows
 
 
@@ -198,7 +259,11 @@ def _speak(out_dir: Path, rows: list[dict]) -> None:
     (out_dir / rows[0]["speaker"]).mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row | {"path": str(out_dir / row["path"])}) + "\n" for row in rows)
     script = importlib.util.find_spec("data_pipelines.espeak").origin
-    done = subprocess.run([sys.executable, script], input=lines, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script], input=lines, text=True, capture_output=True, check=False
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise CorpusError(f"espeak-ng failed for {rows[0]['voice']} ({last}): reinstall it, pip install 'lin_jax[tts]'")
+        raise CorpusError(
+            f"espeak-ng failed for {rows[0]['voice']} ({last}): reinstall it, pip install 'lin_jax[tts]'"
+        )

@@ -1,7 +1,7 @@
 """A corpus of one's own: a CSV or TSV table with one row a recording.
 
-Columns: `path` (relative to the corpus folder, or absolute), `speaker`, and optionally `text`; every further column,
-`label` or any other name, is a label.
+Columns: `path` (relative to the corpus folder, or absolute), `speaker`, and optionally `text`;
+every further column, `label` or any other name, is a label.
 """
 
 import csv
@@ -18,14 +18,15 @@ def load(audio_dir: Path, table: str | Path | None = None) -> Iterator[Utterance
     """List the rows of a table.
 
     Args:
-      audio_dir: folder that the paths in the table are relative to.
-      table: the table; `audio_dir/table.csv` or `audio_dir/table.tsv` when None.
+        audio_dir: folder that the paths in the table are relative to.
+        table: the table; `audio_dir/table.csv` or `audio_dir/table.tsv` when None.
 
     Yields:
-      Utterances whose id is the path in the table without its suffix; labels are the further columns.
+        Utterances whose id is the path in the table without its suffix; labels are the further
+        columns.
 
     Raises:
-      CorpusError: no table, a column or cell missing, or a table that is not text.
+        CorpusError: no table, a column or cell missing, or a table that is not text.
     """
     table = Path(table) if table else _find(audio_dir)
     delimiter = "\t" if table.suffix == ".tsv" else ","
@@ -53,7 +54,9 @@ def load(audio_dir: Path, table: str | Path | None = None) -> Iterator[Utterance
     except OSError as error:
         raise CorpusError(f"{table}: {error.strerror}: check --table") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{table}: not a UTF-8 {table.suffix} table ({error}): save it as one") from error
+        raise CorpusError(
+            f"{table}: not a UTF-8 {table.suffix} table ({error}): save it as one"
+        ) from error
     if not count:
         raise CorpusError(f"{table}: no rows: add one for each recording")
 
@@ -64,4 +67,6 @@ def _find(audio_dir: Path) -> Path:
     for name in NAMES:
         if (audio_dir / name).is_file():
             return audio_dir / name
-    raise CorpusError(f"{audio_dir}: no {' or '.join(NAMES)} in it: write one, or name it with --table")
+    raise CorpusError(
+        f"{audio_dir}: no {' or '.join(NAMES)} in it: write one, or name it with --table"
+    )

@@ -1,7 +1,8 @@
 """VCTK: 110 speakers of English in many accents read sentences (Yamagishi et al. 2019, DataShare 10283/3443).
 
-Release layouts: `wav48/pNNN/pNNN_NNN.wav` (0.80) and `wav48_silence_trimmed/pNNN/pNNN_NNN_mic1.flac` (0.92, of which
-the second microphone is left out), each beside `txt/pNNN/pNNN_NNN.txt` and `speaker-info.txt`.
+Release layouts: `wav48/pNNN/pNNN_NNN.wav` (0.80) and
+`wav48_silence_trimmed/pNNN/pNNN_NNN_mic1.flac` (0.92, of which the second microphone is left out),
+each beside `txt/pNNN/pNNN_NNN.txt` and `speaker-info.txt`.
 """
 
 import re
@@ -26,15 +27,15 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     """List VCTK from its release layout, the trimmed recordings if both are there, in any audio format.
 
     Args:
-      audio_dir: the folder of the release, or the one above it.
+        audio_dir: the folder of the release, or the one above it.
 
     Yields:
-      Utterances with the labels sex, age in years and accent, "unknown" where speaker-info.txt does not say; without
-      text where the release has none (p315).
+        Utterances with the labels sex, age in years and accent, "unknown" where speaker-info.txt
+        does not say; without text where the release has none (p315).
 
     Raises:
-      CorpusError: speaker-info.txt missing or malformed, or a name that is not of VCTK.
-      AudioError: no recordings.
+        CorpusError: speaker-info.txt missing or malformed, or a name that is not of VCTK.
+        AudioError: no recordings.
     """
     root = find_root(audio_dir, *FOLDERS)
     speakers = _read_speakers(root / "speaker-info.txt")
@@ -68,7 +69,11 @@ def _read_speakers(path: Path) -> dict[str, dict[str, str]]:
             raise CorpusError(f"{where}: not ID AGE F or M ACCENT: {MEND}")
         name, age, sex, accent = match.groups()
         accent = UNKNOWN if accent in (None, "Unknown") else accent
-        speakers[f"p{name}" if name.isdigit() else name] = {"sex": SEXES[sex], "age": age, "accent": accent}
+        speakers[f"p{name}" if name.isdigit() else name] = {
+            "sex": SEXES[sex],
+            "age": age,
+            "accent": accent,
+        }
     if not speakers:
         raise CorpusError(f"{path}: no speakers in it: {MEND}")
     return speakers

@@ -14,7 +14,9 @@ def heard(prediction: Prediction) -> str:
     told = prediction.label in prediction.probabilities
     sure = f"{prediction.probability:.0%} sure" if told else "no answer is likely enough"
     below = f"{sure} · {prediction.seconds:.1f} s"
-    return _answer(prediction.label, below, "told" if told else "unsure") + report.bars(prediction.probabilities)
+    return _answer(prediction.label, below, "told" if told else "unsure") + report.bars(
+        prediction.probabilities
+    )
 
 
 def judged(verdict: Verdict) -> str:
@@ -43,7 +45,11 @@ def repaired(result: Repaired) -> str:
 
 def spoken(speech: Speech, problems: Sequence[str]) -> str:
     """What speech was made by, and what went wrong within it."""
-    made = _answer(f"{speech.seconds:.1f} s", f"synthetic speech, {speech.made_by}", "unsure" if problems else "told")
+    made = _answer(
+        f"{speech.seconds:.1f} s",
+        f"synthetic speech, {speech.made_by}",
+        "unsure" if problems else "told",
+    )
     return made + "".join(map(_note, problems))
 
 

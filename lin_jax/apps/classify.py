@@ -4,18 +4,38 @@ import itertools
 import json
 from collections.abc import Iterator
 
-from lin_jax.apps.terminal import Command, clock, complain, finish, load_bundle, progress, recordings, shown
+from lin_jax.apps.terminal import (
+    Command,
+    clock,
+    complain,
+    finish,
+    load_bundle,
+    progress,
+    recordings,
+    shown,
+)
 from lin_jax.errors import AudioError
 
 
 def _classify_arguments(parser):
     parser.add_argument(
-        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder of them with its subfolders"
+        "inputs",
+        nargs="+",
+        metavar="FILE|DIR",
+        help="a recording, or a folder of them with its subfolders",
     )
-    parser.add_argument("--model", metavar="BUNDLE", help="a bundle folder of your own instead of the one that ships")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
     parser.add_argument(
-        "--timeline", action="store_true", help="say what is heard when, window by window; for recordings of any length"
+        "--model",
+        metavar="BUNDLE",
+        help="a bundle folder of your own instead of the one that ships",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, for programs"
+    )
+    parser.add_argument(
+        "--timeline",
+        action="store_true",
+        help="say what is heard when, window by window; for recordings of any length",
     )
 
 
@@ -28,7 +48,11 @@ def _classify(args) -> int:
     with progress(1 if args.timeline else len(found), "file") as bar:
         for path in found:
             try:
-                lines = _timeline(bundle, path, args) if args.timeline else [_line(bundle, path, args, width)]
+                lines = (
+                    _timeline(bundle, path, args)
+                    if args.timeline
+                    else [_line(bundle, path, args, width)]
+                )
                 for line in lines:
                     bar.write(line)
                 done += 1
@@ -92,7 +116,9 @@ def _ranked(heard) -> str:
     others = {name: share for name, share in heard.probabilities.items() if name != heard.label}
     ranked = sorted(others.items(), key=lambda item: -item[1])
     rest = ", ".join(f"{name} {share:.0%}" for name, share in ranked[:2])
-    share = f"{heard.probabilities[heard.label]:4.0%}" if heard.label in heard.probabilities else "    "
+    share = (
+        f"{heard.probabilities[heard.label]:4.0%}" if heard.label in heard.probabilities else "    "
+    )
     return f"{heard.label:<10} {share}   {rest}".rstrip()
 
 

@@ -1,6 +1,7 @@
 """The command line: `lin COMMAND …`, one command a job.
 
-Exit codes: 0 all was done, 1 some inputs failed and were named on stderr, 2 nothing could be done, 130 interrupted.
+Exit codes: 0 all was done, 1 some inputs failed and were named on stderr, 2 nothing could be done,
+130 interrupted.
 """
 
 import argparse
@@ -11,7 +12,13 @@ from lin_jax import compiled
 from lin_jax.apps import classify, repair, speak, speakers, web
 from lin_jax.errors import exit_code
 
-COMMANDS = (*classify.COMMANDS, *speakers.COMMANDS, *repair.COMMANDS, *speak.COMMANDS, *web.COMMANDS)
+COMMANDS = (
+    *classify.COMMANDS,
+    *speakers.COMMANDS,
+    *repair.COMMANDS,
+    *speak.COMMANDS,
+    *web.COMMANDS,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="lin COMMAND --help shows what a command takes, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"lin_jax {lin_jax.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True
+    )
     for command in COMMANDS:
         child = commands.add_parser(
             command.name,

@@ -18,7 +18,7 @@ class Gallery:
     """The voices in a folder, which need not exist before the first is added.
 
     Args:
-      folder: where; "~" is the user's home.
+        folder: where; "~" is the user's home.
     """
 
     def __init__(self, folder):
@@ -26,17 +26,20 @@ class Gallery:
 
     def names(self) -> list[str]:
         """Who is in it, sorted."""
-        return sorted(path.stem for path in self.folder.glob("*.json") if not path.name.startswith("."))
+        return sorted(
+            path.stem for path in self.folder.glob("*.json") if not path.name.startswith(".")
+        )
 
     def voices(self, name: str, fingerprint: str | None = None) -> list[Voice]:
         """Voices of one speaker, one a recording.
 
         Args:
-          name: of the speaker.
-          fingerprint: of the bundle that is going to compare them; None if none is.
+            name: of the speaker.
+            fingerprint: of the bundle that is going to compare them; None if none is.
 
         Returns:
-          At least one; GalleryError if the name is unknown, or the file damaged or made with another bundle.
+            At least one; GalleryError if the name is unknown, or the file damaged or made with
+            another bundle.
         """
         path = self._known(name)
         try:
@@ -47,32 +50,40 @@ class Gallery:
                     f"lin gallery --remove {name}, and enroll again"
                 )
             voices = [
-                Voice(**(voice | {"embedding": np.array(voice["embedding"], np.float32)})) for voice in kept["voices"]
+                Voice(**(voice | {"embedding": np.array(voice["embedding"], np.float32)}))
+                for voice in kept["voices"]
             ]
             if not voices:
                 raise ValueError("no voices")
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise GalleryError(f"{path}: damaged or not of a gallery; delete it and enroll {name} again") from None
+            raise GalleryError(
+                f"{path}: damaged or not of a gallery; delete it and enroll {name} again"
+            ) from None
         return voices
 
     def add(self, name: str, voices: list[Voice], fingerprint: str) -> int:
         """Add recordings to a speaker, new or known, one that is there already taking its old place.
 
         Args:
-          name: of the speaker; it becomes the name of the file.
-          voices: what was heard in each recording.
-          fingerprint: of the bundle that heard them.
+            name: of the speaker; it becomes the name of the file.
+            voices: what was heard in each recording.
+            fingerprint: of the bundle that heard them.
 
         Returns:
-          How many recordings the speaker has now; GalleryError as for `voices` or if the name cannot be one.
+            How many recordings the speaker has now; GalleryError as for `voices` or if the name
+            cannot be one.
         """
         check(name)
         new = {voice.digest for voice in voices}
         old = self.voices(name, fingerprint) if name in self.names() else []
         voices = [voice for voice in old if voice.digest not in new] + list(voices)
-        plain = [dataclasses.asdict(voice) | {"embedding": voice.embedding.tolist()} for voice in voices]
+        plain = [
+            dataclasses.asdict(voice) | {"embedding": voice.embedding.tolist()} for voice in voices
+        ]
         text = json.dumps({"speaker": name, "model": fingerprint, "voices": plain}, indent=1)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a voice is nobody else's business
+        self.folder.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # a voice is nobody else's business
         part = self.folder / f".{name}.{os.getpid()}"
         try:
             part.write_text(text, encoding="utf-8")
@@ -91,7 +102,9 @@ class Gallery:
     def _known(self, name) -> pathlib.Path:
         names = self.names()
         if name not in names:
-            known = f"known are {', '.join(names)}" if names else "nobody is: lin enroll NAME FILES…"
+            known = (
+                f"known are {', '.join(names)}" if names else "nobody is: lin enroll NAME FILES…"
+            )
             raise GalleryError(f"{name}: not enrolled in {self.folder}; {known}")
         return self._path(name)
 
@@ -101,6 +114,10 @@ def check(name: str):
     if name in RESERVED:
         raise GalleryError(f"{name}: an answer, not a name; choose another")
     if not name.isprintable() or any(letter in name for letter in '/\\:*?"<>|'):
-        raise GalleryError(f"{name!r}: cannot be the name of a file; leave out slashes, colons, and the like")
+        raise GalleryError(
+            f"{name!r}: cannot be the name of a file; leave out slashes, colons, and the like"
+        )
     if not name or name != name.strip() or name[0] in ".-" or len(name) > 100:
-        raise GalleryError(f"{name!r}: cannot be a name; use 1 to 100 letters, not beginning with a dot or dash")
+        raise GalleryError(
+            f"{name!r}: cannot be a name; use 1 to 100 letters, not beginning with a dot or dash"
+        )

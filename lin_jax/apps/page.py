@@ -21,20 +21,30 @@ QUESTIONS = {
 }
 TIMELINE_SECONDS = 10.0  # a longer recording is shown over time as well
 SHOWN_SECONDS = 30.0  # of the spectrogram
-KEPT_SECONDS = 600  # recordings on the disk of whoever serves the page, so that they can be played again
+KEPT_SECONDS = (
+    600  # recordings on the disk of whoever serves the page, so that they can be played again
+)
 
 
 def mount(app, models: Sequence[web.Model], folder: str):
     """Put the page at the root of a FastAPI application.
 
     Args:
-      app: the application.
-      models: what is served.
-      folder: where recordings lie while they are looked at.
+        app: the application.
+        models: what is served.
+        folder: where recordings lie while they are looked at.
     """
     os.environ["GRADIO_TEMP_DIR"] = folder
-    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]  # none is fetched from anywhere
-    theme = gr.themes.Soft(primary_hue="blue", radius_size="lg", font=fonts, font_mono=["ui-monospace", "monospace"])
+    fonts = [
+        "system-ui",
+        "-apple-system",
+        "Segoe UI",
+        "Roboto",
+        "sans-serif",
+    ]  # none is fetched from anywhere
+    theme = gr.themes.Soft(
+        primary_hue="blue", radius_size="lg", font=fonts, font_mono=["ui-monospace", "monospace"]
+    )
 
     async def put():
         blocks = build(models, folder)
@@ -49,10 +59,13 @@ def mount(app, models: Sequence[web.Model], folder: str):
             ssr_mode=False,
             max_file_size=f"{web.LARGEST_MEGABYTES}mb",
         )
-        # Only then does Gradio refuse an event that names a file of this machine in place of an upload.
+        # Only then does Gradio refuse an event that names a file of this machine in place of an
+        # upload.
         blocks.has_launched = True
 
-    asyncio.run(put())  # where no event loop runs, Gradio opens one for each of its locks and closes none
+    asyncio.run(
+        put()
+    )  # where no event loop runs, Gradio opens one for each of its locks and closes none
 
 
 def build(models: Sequence[web.Model], folder: str) -> gr.Blocks:
@@ -72,7 +85,9 @@ def build(models: Sequence[web.Model], folder: str) -> gr.Blocks:
                     fill(model)
                     with gr.Accordion("About this model", open=False):
                         gr.Markdown(model.card)
-        gr.HTML(_FOOTER.format(version=lin_jax.__version__, addresses=", ".join(web.addresses(models))))
+        gr.HTML(
+            _FOOTER.format(version=lin_jax.__version__, addresses=", ".join(web.addresses(models)))
+        )
     return blocks
 
 
@@ -93,7 +108,9 @@ def _verify_tab(model):
     )
 
     def judge(a, b):
-        return answers.judged(web.compare(model.bundle, [a], [b], _names(a, b))) if a and b else hint
+        return (
+            answers.judged(web.compare(model.bundle, [a], [b], _names(a, b))) if a and b else hint
+        )
 
     _listening_tab(["One voice", "The other voice"], hint, judge)
 
@@ -110,7 +127,9 @@ def _repair_tab(model, folder):
         stem = _place(folder, f"{pathlib.Path(path).stem[:100]}_repaired")
         with web.named(_names(path, stem)):
             result = web.restore(model, path, stem, strength)
-        return answers.repaired(result) + _spectrogram(path, "before") + _spectrogram(result.out, "after"), result.out
+        return answers.repaired(result) + _spectrogram(path, "before") + _spectrogram(
+            result.out, "after"
+        ), result.out
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
@@ -125,7 +144,10 @@ def _speak_tab(model, folder):
         "Type a sentence or two, choose a voice or give a recording of whoever should speak, and press the button."
     )
     bundle = model.bundle
-    names = [(f"{name} ({sex})" if sex else name, name) for name, sex in zip(bundle.names, bundle.sexes, strict=True)]
+    names = [
+        (f"{name} ({sex})" if sex else name, name)
+        for name, sex in zip(bundle.names, bundle.sexes, strict=True)
+    ]
 
     def write(name, speech, problems):
         path = _place(folder, name)
@@ -151,7 +173,10 @@ def _speak_tab(model, folder):
                 if "speak" in model.jobs:
                     with gr.Tab("A text"):
                         text = gr.Textbox(
-                            label="What to say", placeholder="Good morning.", lines=4, max_length=web.LONGEST_TEXT
+                            label="What to say",
+                            placeholder="Good morning.",
+                            lines=4,
+                            max_length=web.LONGEST_TEXT,
                         )
                         modes.append((gr.Button("Speak", variant="primary"), speak, text))
                 if "revoice" in model.jobs:
@@ -181,7 +206,13 @@ def _listening_tab(labels, hint, answer):
             recorders = [_recorder(label) for label in labels]
         with gr.Column(scale=3, min_width=360):
             shown = gr.HTML(hint)
-    gr.on([recorder.change for recorder in recorders], show, recorders, shown, api_visibility="private")
+    gr.on(
+        [recorder.change for recorder in recorders],
+        show,
+        recorders,
+        shown,
+        api_visibility="private",
+    )
 
 
 def _recorder(label):
@@ -192,7 +223,9 @@ def _made(label, hint) -> list:
     """On the right, where a recording is shown that was made: a player, the file itself, and what there is to say."""
     with gr.Column(scale=3, min_width=360):
         player = gr.Audio(interactive=False, label=label, buttons=[], visible=False)
-        download = gr.DownloadButton("Download", visible=False)  # the player may have been given another encoding
+        download = gr.DownloadButton(
+            "Download", visible=False
+        )  # the player may have been given another encoding
         shown = gr.HTML(hint)
     return [shown, player, download]
 
@@ -205,7 +238,9 @@ def _make(events, make: Callable, given, made):
             shown, path = make(*values)
         except LinError as error:
             shown, path = answers.problem(error), None
-        return shown, *(gr.update(value=path, visible=path is not None) for _ in range(2))  # Gradio takes them apart
+        return shown, *(
+            gr.update(value=path, visible=path is not None) for _ in range(2)
+        )  # Gradio takes them apart
 
     gr.on(events, show, given, made, api_visibility="private")
 
@@ -228,7 +263,9 @@ def _heard(bundle, path: str) -> str:
 
 
 def _spectrogram(path: str, caption: str) -> str:
-    return report.picture(report.plot_spectrogram(*files.read(path, duration=SHOWN_SECONDS)), caption)
+    return report.picture(
+        report.plot_spectrogram(*files.read(path, duration=SHOWN_SECONDS)), caption
+    )
 
 
 def _names(*paths: str | None) -> dict[str, str]:

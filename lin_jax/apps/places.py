@@ -13,12 +13,13 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
     """Where each recording is written to; the folders for it are made.
 
     Args:
-      inputs: recordings and folders of them.
-      out: a file for one recording, or a folder, in which recordings of a folder keep their places.
+        inputs: recordings and folders of them.
+        out: a file for one recording, or a folder, in which recordings of a folder keep their
+            places.
 
     Returns:
-      Recordings, each with its file, and how many inputs named none; ConfigError if one would be replaced, two would
-      become the same file, or it cannot be written.
+        Recordings, each with its file, and how many inputs named none; ConfigError if one would be
+        replaced, two would become the same file, or it cannot be written.
     """
     inputs = list(inputs)
     found, failed = [], 0  # (recording, its name in a folder)
@@ -27,9 +28,13 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
         paths, missing = recordings([name])
         failed += missing
         root = name if os.path.isdir(name) else os.path.dirname(name)
-        if os.path.isdir(name) and within.startswith(os.path.join(os.path.realpath(name), "_")[:-1]):
+        if os.path.isdir(name) and within.startswith(
+            os.path.join(os.path.realpath(name), "_")[:-1]
+        ):
             # What an earlier run put into a folder within this one is no input.
-            paths = [path for path in paths if not os.path.realpath(path).startswith(within)] or paths
+            paths = [
+                path for path in paths if not os.path.realpath(path).startswith(within)
+            ] or paths
         found += [(path, os.path.relpath(path, root or ".")) for path in paths]
 
     place = pathlib.Path(out)
@@ -41,7 +46,9 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
         if _same(path, target):
             raise ConfigError(f"{path}: would be replaced; choose another place for --out")
         if not _same(sources.setdefault(target, path), path):
-            raise ConfigError(f"{sources[target]} and {path} would both become {target}; name them one by one")
+            raise ConfigError(
+                f"{sources[target]} and {path} would both become {target}; name them one by one"
+            )
     make_folders(sources, out)
     return [(path, target) for target, path in sources.items()], failed
 
@@ -53,7 +60,9 @@ def make_folders(targets: Iterable[str], out: str):
             os.makedirs(folder or ".", exist_ok=True)
             tempfile.TemporaryFile(dir=folder or ".").close()
     except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror}); choose another place") from None
+        raise ConfigError(
+            f"{out}: cannot be written ({error.strerror}); choose another place"
+        ) from None
 
 
 def _same(path, other) -> bool:

@@ -7,7 +7,16 @@ import os
 import time
 
 from lin_jax.apps import places
-from lin_jax.apps.terminal import Command, clock, complain, finish, load_bundle, progress, recordings, shown
+from lin_jax.apps.terminal import (
+    Command,
+    clock,
+    complain,
+    finish,
+    load_bundle,
+    progress,
+    recordings,
+    shown,
+)
 from lin_jax.bundles import Repaired, Repairer
 from lin_jax.errors import AudioError, ConfigError
 
@@ -16,16 +25,31 @@ CLIPPED, CUT, NARROW = 1e-4, 1e-4, 7000.0
 
 
 def _arguments(parser):
-    parser.add_argument("inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders")
-    parser.add_argument("--out", metavar="FILE|DIR", help="where to; a folder is made and takes any number of them")
-    parser.add_argument("--in-place", action="store_true", help="replace each recording by what becomes of it")
     parser.add_argument(
-        "--strength", type=float, default=1.0, metavar="0..1", help="how much of the repair is mixed in (default: 1)"
+        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders"
     )
     parser.add_argument(
-        "--model", metavar="BUNDLE", default="repair", help="a bundle folder of your own instead of the one that ships"
+        "--out", metavar="FILE|DIR", help="where to; a folder is made and takes any number of them"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+    parser.add_argument(
+        "--in-place", action="store_true", help="replace each recording by what becomes of it"
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="0..1",
+        help="how much of the repair is mixed in (default: 1)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="BUNDLE",
+        default="repair",
+        help="a bundle folder of your own instead of the one that ships",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, for programs"
+    )
 
 
 def _repair(args) -> int:
@@ -50,7 +74,11 @@ def _repair(args) -> int:
             done += 1
             seconds += result.seconds
             speed = seconds / (time.perf_counter() - started)
-            bar.write(json.dumps(answer(result) | {"speed": round(speed, 2)}) if args.json else _line(result))
+            bar.write(
+                json.dumps(answer(result) | {"speed": round(speed, 2)})
+                if args.json
+                else _line(result)
+            )
             if result.cut > CUT:
                 complain(f"{result.out}: {loss(result)}")
     if done and not args.json:
@@ -86,7 +114,8 @@ def findings(result: Repaired) -> list[str]:
         "silent, left as it is": before.silent,
         f"noise {' → '.join(noise)} dB": noise and not before.silent,
         f"clipped {before.clipped:.1%}": before.clipped > CLIPPED,
-        f"nothing above {(before.band_hz or 0) / 1000:.1f} kHz": before.band_hz and before.band_hz < NARROW,
+        f"nothing above {(before.band_hz or 0) / 1000:.1f} kHz": before.band_hz
+        and before.band_hz < NARROW,
         f"offset {before.dc_offset:.3f} removed": before.dc_offset,
         f"{result.format.split()[0]} encoded anew, which loses a little": result.lossy,
     }
@@ -102,7 +131,11 @@ def loss(result: Repaired) -> str:
 
 
 def _line(result: Repaired) -> str:
-    place = shown(result.out) if result.out == result.source else f"{shown(result.source)} → {shown(result.out)}"
+    place = (
+        shown(result.out)
+        if result.out == result.source
+        else f"{shown(result.source)} → {shown(result.out)}"
+    )
     return f"{place}  {clock(result.seconds)}  {', '.join(findings(result))}".rstrip()
 
 

@@ -1,8 +1,8 @@
 """What a run looks like: plots as PNG, gathered in one self-contained HTML page.
 
-A plot is a matplotlib `Figure`, drawn off screen and never through pyplot's global state; given a path it is saved too.
-A page is a list of `Section`s, whose parts are HTML fragments made by `picture`, `player`, `bars`, `table`, `tiles`,
-`code` and `cards`.
+A plot is a matplotlib `Figure`, drawn off screen and never through pyplot's global state; given a
+path it is saved too. A page is a list of `Section`s, whose parts are HTML fragments made by
+`picture`, `player`, `bars`, `table`, `tiles`, `code` and `cards`.
 """
 
 import base64
@@ -50,9 +50,9 @@ def plot_curves(history: Iterable[Mapping[str, float]], path=None) -> Figure:
     """Draw every metric of a run against its step, one panel a metric.
 
     Args:
-      history: rows such as the lines of `metrics.jsonl`: `step` and any scalars. A name like `eval/loss` is the line
-        `eval` in the panel `loss`; a row need not carry every name.
-      path: where to save the PNG as well, if given.
+        history: rows such as the lines of `metrics.jsonl`: `step` and any scalars. A name like
+            `eval/loss` is the line `eval` in the panel `loss`; a row need not carry every name.
+        path: where to save the PNG as well, if given.
     """
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
@@ -66,11 +66,19 @@ def plot_curves(history: Iterable[Mapping[str, float]], path=None) -> Figure:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
         for i, (metric, lines) in enumerate(panels.items()):
-            axis = figure.add_subplot(rows, columns, i + 1, title=metric.replace("_", " "), xlabel="step")
+            axis = figure.add_subplot(
+                rows, columns, i + 1, title=metric.replace("_", " "), xlabel="step"
+            )
             for line, points in lines.items():
                 colour = colours.setdefault(line, COLOURS[(len(colours) - 1) % len(COLOURS)])
                 marker = "o" if len(points) < 20 else None
-                axis.plot(*zip(*points, strict=True), color=colour, label=line, marker=marker, markersize=3.5)
+                axis.plot(
+                    *zip(*points, strict=True),
+                    color=colour,
+                    label=line,
+                    marker=marker,
+                    markersize=3.5,
+                )
             if any(lines):
                 axis.legend()
     return _saved(figure, path)
@@ -80,9 +88,9 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path=None) -> Figu
     """Draw a confusion matrix, each cell its share of the row's true class and its count.
 
     Args:
-      matrix: counts [C, C], rows the truth, columns the prediction.
-      labels: c class names.
-      path: where to save the PNG as well, if given.
+        matrix: counts [C, C], rows the truth, columns the prediction.
+        labels: c class names.
+        path: where to save the PNG as well, if given.
     """
     matrix = np.asarray(matrix)
     C = len(labels)
@@ -109,20 +117,33 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path=None) -> Figu
                 color=shade,
                 weight="bold" if i == j else None,
             )
-            axis.text(j, i + 0.24, f"{matrix[i, j]:g}", ha="center", va="center", color=shade, fontsize=7.5, alpha=0.75)
+            axis.text(
+                j,
+                i + 0.24,
+                f"{matrix[i, j]:g}",
+                ha="center",
+                va="center",
+                color=shade,
+                fontsize=7.5,
+                alpha=0.75,
+            )
         recall = np.diag(shares)[matrix.sum(axis=1) > 0]
-        axis.set_title(f"mean recall {recall.mean() if recall.size else 0:.1%}, {matrix.sum():g} clips")
+        axis.set_title(
+            f"mean recall {recall.mean() if recall.size else 0:.1%}, {matrix.sum():g} clips"
+        )
     return _saved(figure, path)
 
 
-def plot_bars(values: Mapping[str, float], path=None, *, mark: float | None = None, mark_label: str = "mean") -> Figure:
+def plot_bars(
+    values: Mapping[str, float], path=None, *, mark: float | None = None, mark_label: str = "mean"
+) -> Figure:
     """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or probability by class.
 
     Args:
-      values: name to share, drawn from top to bottom in this order.
-      path: where to save the PNG as well, if given.
-      mark: a share to mark with a dashed line, such as the mean of all.
-      mark_label: what the dashed line is.
+        values: name to share, drawn from top to bottom in this order.
+        path: where to save the PNG as well, if given.
+        mark: a share to mark with a dashed line, such as the mean of all.
+        mark_label: what the dashed line is.
     """
     with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x", "axes.spines.left": False}):
         figure = Figure(figsize=(6.4, 0.7 + 0.3 * max(3, len(values))), layout="constrained")
@@ -146,7 +167,9 @@ def plot_bars(values: Mapping[str, float], path=None, *, mark: float | None = No
         axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
         if mark is not None:
             axis.axvline(mark, color=COLOURS[1], linestyle="--", linewidth=1.4)
-            axis.set_title(f"dashed: {mark_label} {mark:.1%}", fontsize=9, weight="normal", color=MUTED)
+            axis.set_title(
+                f"dashed: {mark_label} {mark:.1%}", fontsize=9, weight="normal", color=MUTED
+            )
     return _saved(figure, path)
 
 
@@ -154,9 +177,10 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: 
     """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by kind of damage.
 
     Args:
-      values: name of the group to name of the series to number; groups and series are drawn in this order.
-      path: where to save the PNG as well, if given.
-      title: what the numbers are.
+        values: name of the group to name of the series to number; groups and series are drawn in
+            this order.
+        path: where to save the PNG as well, if given.
+        title: what the numbers are.
     """
     series = list(dict.fromkeys(name for group in values.values() for name in group))
     with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "y", "axes.spines.left": False}):
@@ -174,20 +198,25 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: 
     return _saved(figure, path)
 
 
-def plot_reliability(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, path=None) -> Figure:
+def plot_reliability(
+    confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, path=None
+) -> Figure:
     """Draw how often predictions are right against how sure they are; the diagonal is as it should be.
 
     Args:
-      confidence: mean confidence of the predictions in each bin [N], as `metrics.reliability` gives it.
-      accuracy: share of them that is right [N].
-      count: how many they are [N]; shown by the size of the dots.
-      path: where to save the PNG as well, if given.
+        confidence: mean confidence of the predictions in each bin [N], as `metrics.reliability`
+            gives it.
+        accuracy: share of them that is right [N].
+        count: how many they are [N]; shown by the size of the dots.
+        path: where to save the PNG as well, if given.
     """
     shares = count / max(count.sum(), 1)
     error = np.nansum(np.abs(confidence - accuracy) * shares)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-        axis = figure.add_subplot(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share that is right")
+        axis = figure.add_subplot(
+            xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share that is right"
+        )
         axis.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
         axis.plot(confidence[count > 0], accuracy[count > 0], color=COLOURS[0], alpha=0.4)
         axis.scatter(confidence, accuracy, s=20 + 500 * shares, color=COLOURS[0], zorder=3)
@@ -201,40 +230,53 @@ def plot_det(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path=None) -> 
     """Draw detection error trade-offs: false rejects against false accepts, both on the scale of a normal deviate.
 
     Args:
-      curves: name to (false accepts [K], false rejects [K]), as `metrics.det_curve` gives them.
-      path: where to save the PNG as well, if given.
+        curves: name to (false accepts [K], false rejects [K]), as `metrics.det_curve` gives them.
+        path: where to save the PNG as well, if given.
     """
     from scipy import special
 
     marks = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4])
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.0, 4.8), layout="constrained")
-        axis = figure.add_subplot(xlabel="different speakers taken for one", ylabel="one speaker taken for two")
+        axis = figure.add_subplot(
+            xlabel="different speakers taken for one", ylabel="one speaker taken for two"
+        )
         for colour, (name, rates) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
             axis.plot(*special.ndtri(np.clip(rates, 1e-5, 1 - 1e-5)), color=colour, label=name)
         ends = special.ndtri([0.0005, 0.5])
         axis.plot(ends, ends, color=MUTED, linestyle="--", linewidth=1)
         axis.set(xlim=ends, ylim=ends)
-        axis.set_xticks(special.ndtri(marks), [f"{mark:.1%}" if mark < 0.01 else f"{mark:.0%}" for mark in marks])
-        axis.set_yticks(special.ndtri(marks), [f"{mark:.1%}" if mark < 0.01 else f"{mark:.0%}" for mark in marks])
+        axis.set_xticks(
+            special.ndtri(marks),
+            [f"{mark:.1%}" if mark < 0.01 else f"{mark:.0%}" for mark in marks],
+        )
+        axis.set_yticks(
+            special.ndtri(marks),
+            [f"{mark:.1%}" if mark < 0.01 else f"{mark:.0%}" for mark in marks],
+        )
         axis.legend()
     return _saved(figure, path)
 
 
-def plot_scores(scores: np.ndarray, same: np.ndarray, path=None, *, threshold: float | None = None) -> Figure:
+def plot_scores(
+    scores: np.ndarray, same: np.ndarray, path=None, *, threshold: float | None = None
+) -> Figure:
     """Draw how the scores of same-speaker trials and of others are distributed.
 
     Args:
-      scores: of each trial [N].
-      same: whether it is the same speaker [N] bool.
-      path: where to save the PNG as well, if given.
-      threshold: a score to mark with a dashed line.
+        scores: of each trial [N].
+        same: whether it is the same speaker [N] bool.
+        path: where to save the PNG as well, if given.
+        threshold: a score to mark with a dashed line.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axis = figure.add_subplot(xlabel="score", ylabel="density", yticks=[])
         bins = np.histogram_bin_edges(scores, 80)
-        for name, chosen, colour in (("different speakers", ~same, COLOURS[1]), ("same speaker", same, COLOURS[0])):
+        for name, chosen, colour in (
+            ("different speakers", ~same, COLOURS[1]),
+            ("same speaker", same, COLOURS[0]),
+        ):
             label = f"{name}, {chosen.sum():,} trials"
             axis.hist(scores[chosen], bins, density=True, color=colour, alpha=0.6, label=label)
         if threshold is not None:
@@ -243,14 +285,16 @@ def plot_scores(scores: np.ndarray, same: np.ndarray, path=None, *, threshold: f
     return _saved(figure, path)
 
 
-def plot_projection(embeddings: np.ndarray, names: Sequence[str], path=None, *, most: int = 12) -> Figure:
+def plot_projection(
+    embeddings: np.ndarray, names: Sequence[str], path=None, *, most: int = 12
+) -> Figure:
     """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal components).
 
     Args:
-      embeddings: [B, E].
-      names: who speaks each [B]; the first `most` in sorted order are drawn.
-      path: where to save the PNG as well, if given.
-      most: speakers to draw; more could not be told apart by colour.
+        embeddings: [B, E].
+        names: who speaks each [B]; the first `most` in sorted order are drawn.
+        path: where to save the PNG as well, if given.
+        most: speakers to draw; more could not be told apart by colour.
     """
     names = np.asarray(names)
     drawn, means = (of_all[:most] for of_all in metrics.mean_by_speaker(embeddings, names))
@@ -270,8 +314,9 @@ def plot_timeline(segments: Iterable, path=None) -> Figure:
     """Draw the probability of each class over the time of a recording; in silence there is none.
 
     Args:
-      segments: `start`, `end` in seconds and `probabilities` of each, as a classifier's `timeline` gives them.
-      path: where to save the PNG as well, if given.
+        segments: `start`, `end` in seconds and `probabilities` of each, as a classifier's
+            `timeline` gives them.
+        path: where to save the PNG as well, if given.
     """
     segments = list(segments)
     names = next((list(segment.probabilities) for segment in segments if segment.probabilities), [])
@@ -281,7 +326,14 @@ def plot_timeline(segments: Iterable, path=None) -> Figure:
         axis = figure.add_subplot(xlim=(edges[0], edges[-1]), ylim=(0, 1.02), xlabel="seconds")
         for i, name in enumerate(names):
             shares = [segment.probabilities.get(name, np.nan) for segment in segments]
-            axis.stairs(shares, edges, baseline=None, color=COLOURS[i % len(COLOURS)], label=name, linewidth=2)
+            axis.stairs(
+                shares,
+                edges,
+                baseline=None,
+                color=COLOURS[i % len(COLOURS)],
+                label=name,
+                linewidth=2,
+            )
         axis.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
         if names:
             figure.legend(loc="outside right upper")
@@ -292,9 +344,9 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
     """Draw a recording's waveform above its spectrogram in dB.
 
     Args:
-      samples: mono waveform [N] in [-1, 1].
-      sample_rate: samples a second.
-      path: where to save the PNG as well, if given.
+        samples: mono waveform [N] in [-1, 1].
+        sample_rate: samples a second.
+        path: where to save the PNG as well, if given.
     """
     from lin_jax.audio import frontend
 
@@ -309,38 +361,54 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
         figure = Figure(figsize=(4.8, 2.9), layout="constrained")
         wave, image = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
         step = max(1, len(samples) // 20_000)
-        wave.plot(np.arange(0, len(samples), step) / sample_rate, samples[::step], color=COLOURS[0], linewidth=0.6)
+        wave.plot(
+            np.arange(0, len(samples), step) / sample_rate,
+            samples[::step],
+            color=COLOURS[0],
+            linewidth=0.6,
+        )
         wave.set(xlim=(0, seconds), yticks=[])
         wave.spines[["left", "bottom"]].set_visible(False)
         wave.tick_params(axis="x", length=0)
         extent = (0, seconds, 0, sample_rate / 2000)
         floor = decibels.max() - 70
-        image.imshow(decibels, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=floor)
+        image.imshow(
+            decibels, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=floor
+        )
         image.set(xlabel="seconds", ylabel="kHz")
     return _saved(figure, path)
 
 
-def plot_alignment(attention: np.ndarray, symbols: str, mel: np.ndarray, seconds: float, path=None) -> Figure:
+def plot_alignment(
+    attention: np.ndarray, symbols: str, mel: np.ndarray, seconds: float, path=None
+) -> Figure:
     """Draw what a synthesizer reads while it speaks, below the mel spectrogram that it makes.
 
     Args:
-      attention: weights of the symbols in every decoder step [S, L].
-      symbols: the text that is read, L of them or fewer.
-      mel: frames in dB [T, M].
-      seconds: how long it lasts.
-      path: where to save the PNG as well, if given.
+        attention: weights of the symbols in every decoder step [S, L].
+        symbols: the text that is read, L of them or fewer.
+        mel: frames in dB [T, M].
+        seconds: how long it lasts.
+        path: where to save the PNG as well, if given.
     """
     with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(4.8, 4.2), layout="constrained")
         spectrum, read = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.8))
         floor = mel.max() - 70
         spectrum.imshow(
-            mel.T, origin="lower", aspect="auto", cmap="magma", vmin=floor, extent=(0, seconds, 0, mel.shape[1])
+            mel.T,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=floor,
+            extent=(0, seconds, 0, mel.shape[1]),
         )
         spectrum.set(ylabel="mel band")
         L = attention.shape[1]
         extent = (0, seconds, -0.5, L - 0.5)
-        read.imshow(attention.T, origin="lower", aspect="auto", cmap=_SHADES, vmin=0, vmax=1, extent=extent)
+        read.imshow(
+            attention.T, origin="lower", aspect="auto", cmap=_SHADES, vmin=0, vmax=1, extent=extent
+        )
         read.set(xlabel="seconds")
         if len(symbols) <= 60:
             read.set_yticks(range(len(symbols)), list(symbols), fontsize=5)
@@ -382,7 +450,9 @@ def picture(figure: Figure, caption: str = "") -> str:
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     width = round(96 * figure.get_figwidth())
     source = _data("image/png", png.getvalue())
-    return f'<figure><img width="{width}" alt="{html.escape(caption)}" src="{source}">{below}</figure>'
+    return (
+        f'<figure><img width="{width}" alt="{html.escape(caption)}" src="{source}">{below}</figure>'
+    )
 
 
 def player(samples: np.ndarray, sample_rate: int) -> str:
@@ -429,7 +499,10 @@ def code(text: str) -> str:
 
 def cards(items: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Return several (title, fragments) side by side, as many in a row as fit."""
-    inner = "".join(f"<article><h3>{html.escape(title)}</h3>{''.join(parts)}</article>" for title, parts in items)
+    inner = "".join(
+        f"<article><h3>{html.escape(title)}</h3>{''.join(parts)}</article>"
+        for title, parts in items
+    )
     return f'<div class="cards">{inner}</div>'
 
 
@@ -437,12 +510,14 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
     """Write one HTML page that needs nothing beside itself and return its path.
 
     Args:
-      path: the file to write; replaced whole or not at all.
-      title: the page's heading.
-      sections: what it shows, in order.
-      lead: a sentence or two below the heading.
+        path: the file to write; replaced whole or not at all.
+        title: the page's heading.
+        sections: what it shows, in order.
+        lead: a sentence or two below the heading.
     """
-    links = "".join(f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections))
+    links = "".join(
+        f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections)
+    )
     body = "".join(
         f'<section id="s{i}"><h2>{html.escape(section.title)}</h2>'
         f"{f'<p>{html.escape(section.text)}</p>' if section.text else ''}{''.join(section.parts)}</section>"

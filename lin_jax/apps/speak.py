@@ -9,7 +9,16 @@ import sys
 import time
 
 from lin_jax.apps import places
-from lin_jax.apps.terminal import Command, clock, complain, finish, load_bundle, progress, shown, warned
+from lin_jax.apps.terminal import (
+    Command,
+    clock,
+    complain,
+    finish,
+    load_bundle,
+    progress,
+    shown,
+    warned,
+)
 from lin_jax.bundles import Speech, Talker
 from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.text import sentences
@@ -22,7 +31,9 @@ def _common_arguments(parser):
         default="synthesis",
         help="a bundle folder of your own instead of the one that ships",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, for programs"
+    )
 
 
 def _voice_arguments(parser):
@@ -34,21 +45,36 @@ def _voice_arguments(parser):
         help="recordings of who should speak, averaged if several, best of five seconds or more in all, or a name of "
         "`lin voices` (default: the first)",
     )
-    parser.add_argument("--repair-voice", action="store_true", help="restore these recordings before they are heard")
-    parser.add_argument("--speed", type=float, default=1.0, metavar="0.5..2", help="the pitch stays (default: 1)")
+    parser.add_argument(
+        "--repair-voice", action="store_true", help="restore these recordings before they are heard"
+    )
+    parser.add_argument(
+        "--speed", type=float, default=1.0, metavar="0.5..2", help="the pitch stays (default: 1)"
+    )
     _common_arguments(parser)
 
 
 def _speak_arguments(parser):
     parser.add_argument("text", nargs="*", metavar="TEXT", help="what to say")
-    parser.add_argument("--text-file", metavar="FILE", help="say what stands in a file; - is standard input")
-    parser.add_argument("--out", required=True, metavar="FILE", help="where to; the suffix names the format")
+    parser.add_argument(
+        "--text-file", metavar="FILE", help="say what stands in a file; - is standard input"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="where to; the suffix names the format"
+    )
     _voice_arguments(parser)
 
 
 def _revoice_arguments(parser):
-    parser.add_argument("inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders")
-    parser.add_argument("--out", required=True, metavar="FILE|DIR", help="where to; a folder takes any number of them")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE|DIR",
+        help="where to; a folder takes any number of them",
+    )
     _voice_arguments(parser)
 
 
@@ -115,7 +141,11 @@ def _voices(args) -> int:
     bundle = load_bundle(args.model, Talker.task)
     width = max(map(len, bundle.names))
     for name, sex in zip(bundle.names, bundle.sexes, strict=True):
-        print(json.dumps({"voice": name, "sex": sex}) if args.json else f"{name:<{width}}  {sex}".rstrip())
+        print(
+            json.dumps({"voice": name, "sex": sex})
+            if args.json
+            else f"{name:<{width}}  {sex}".rstrip()
+        )
     return 0
 
 
@@ -140,14 +170,22 @@ def answer(out: str, speech: Speech, took: float) -> dict:
 def _text(args) -> str:
     """The text that is to be said, wherever it stands."""
     if bool(args.text) == bool(args.text_file):
-        raise ConfigError("give one text: lin speak TEXT --out FILE, or --text-file FILE in place of TEXT")
+        raise ConfigError(
+            "give one text: lin speak TEXT --out FILE, or --text-file FILE in place of TEXT"
+        )
     if args.text:
         return " ".join(args.text)
     try:
-        data = sys.stdin.buffer.read() if args.text_file == "-" else pathlib.Path(args.text_file).read_bytes()
+        data = (
+            sys.stdin.buffer.read()
+            if args.text_file == "-"
+            else pathlib.Path(args.text_file).read_bytes()
+        )
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise TextError(f"{args.text_file}: cannot be read ({error.strerror}); check the path") from None
+        raise TextError(
+            f"{args.text_file}: cannot be read ({error.strerror}); check the path"
+        ) from None
     except UnicodeDecodeError:
         raise TextError(f"{args.text_file}: not a text in UTF-8; save it as one") from None
 

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from lin_jax.apps import gallery
-from lin_jax.apps.terminal import Command, complain, finish, load_bundle, progress, recordings, shown
+from lin_jax.apps.terminal import (
+    Command,
+    complain,
+    finish,
+    load_bundle,
+    progress,
+    recordings,
+    shown,
+)
 from lin_jax.bundles import Verdict, Verifier, Voice
 from lin_jax.errors import AudioError, ConfigError, GalleryError
 
@@ -19,13 +27,18 @@ SCORES = ("score", "normalised_score")  # that `lin identify` tells of everyone
 
 def _model_argument(parser):
     parser.add_argument(
-        "--model", metavar="BUNDLE", default="speaker", help="a bundle folder of your own instead of the one that ships"
+        "--model",
+        metavar="BUNDLE",
+        default="speaker",
+        help="a bundle folder of your own instead of the one that ships",
     )
 
 
 def _judgement_arguments(parser):
     _model_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, for programs"
+    )
     parser.add_argument(
         "--threshold",
         type=float,
@@ -36,32 +49,47 @@ def _judgement_arguments(parser):
 
 def _gallery_argument(parser):
     parser.add_argument(
-        "--gallery", metavar="DIR", default=str(gallery.DEFAULT), help="folder of the voices (default: %(default)s)"
+        "--gallery",
+        metavar="DIR",
+        default=str(gallery.DEFAULT),
+        help="folder of the voices (default: %(default)s)",
     )
 
 
 def _inputs_argument(parser):
     parser.add_argument(
-        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder of them with its subfolders"
+        "inputs",
+        nargs="+",
+        metavar="FILE|DIR",
+        help="a recording, or a folder of them with its subfolders",
     )
 
 
 def _verify_arguments(parser):
     _inputs_argument(parser)
     parser.add_argument(
-        "--with", nargs="+", default=[], dest="others", metavar="FILE|DIR", help="the other side, if a side has several"
+        "--with",
+        nargs="+",
+        default=[],
+        dest="others",
+        metavar="FILE|DIR",
+        help="the other side, if a side has several",
     )
     _judgement_arguments(parser)
 
 
 def _embed_arguments(parser):
     _inputs_argument(parser)
-    parser.add_argument("--out", required=True, metavar="FILE.npz", help="where to; a file there is replaced")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE.npz", help="where to; a file there is replaced"
+    )
     _model_argument(parser)
 
 
 def _enroll_arguments(parser):
-    parser.add_argument("name", metavar="NAME", help="who speaks; a name that is known gets more recordings")
+    parser.add_argument(
+        "name", metavar="NAME", help="who speaks; a name that is known gets more recordings"
+    )
     _inputs_argument(parser)
     _gallery_argument(parser)
     _model_argument(parser)
@@ -74,7 +102,9 @@ def _identify_arguments(parser):
 
 
 def _gallery_arguments(parser):
-    parser.add_argument("--remove", nargs="+", default=[], metavar="NAME", help="forget these speakers")
+    parser.add_argument(
+        "--remove", nargs="+", default=[], metavar="NAME", help="forget these speakers"
+    )
     _gallery_argument(parser)
 
 
@@ -97,7 +127,9 @@ def _verify(args) -> int:
         return 2
     verdict = bundle.compare(*heard, args.threshold)
     if args.json:
-        named = {name: [voice.name for voice in side] for name, side in zip("ab", heard, strict=True)}
+        named = {
+            name: [voice.name for voice in side] for name, side in zip("ab", heard, strict=True)
+        }
         print(json.dumps(named | plain(verdict)))
     else:
         print(_sentence(verdict))
@@ -124,7 +156,9 @@ def _embed(args) -> int:
         counted = f"{len(doubtful)} of {len(heard)}, first {doubtful[0]}"
         complain(f"{counted}, do not sound like speech: see `speech` in {args.out}")
     if heard:
-        print(f"{shown(args.out)}: embeddings [{len(heard)}, {len(heard[0].embedding)}], files, seconds, speech")
+        print(
+            f"{shown(args.out)}: embeddings [{len(heard)}, {len(heard[0].embedding)}], files, seconds, speech"
+        )
     return finish(len(heard), failed)
 
 
@@ -137,7 +171,9 @@ def _output(path: pathlib.Path):
             raise IsADirectoryError(None, "it is a folder")
         file = part.open("wb")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from None
     try:
         with file:
             yield file
@@ -188,13 +224,18 @@ def _identify(args) -> int:
         if not voice:
             failed += 1
             continue
-        verdicts = {name: bundle.compare(voices, [voice], args.threshold) for name, voices in enrolled.items()}
+        verdicts = {
+            name: bundle.compare(voices, [voice], args.threshold)
+            for name, voices in enrolled.items()
+        }
         ranked = sorted(verdicts.items(), key=lambda item: -item[1].normalised_score)
         (name, best), *_ = ranked
         speaker = {"same": name, "different": "unknown", "unsure": "unsure"}[best.same]
         if args.json:
             values = {key: value for key, value in plain(best).items() if key != "same"}
-            scores = {f"{key}s": {one: plain(verdict)[key] for one, verdict in ranked} for key in SCORES}
+            scores = {
+                f"{key}s": {one: plain(verdict)[key] for one, verdict in ranked} for key in SCORES
+            }
             print(json.dumps({"file": voice.name, "speaker": speaker} | values | scores))
         else:
             others = ranked[1:3] if best.same == "same" else ranked[:3]
@@ -222,7 +263,9 @@ def _gallery(args) -> int:
     for name in known.names():
         try:
             voices = known.voices(name)
-            print(f"{name:<16} {len(voices)} recordings, {sum(voice.seconds for voice in voices):.0f} s of sound")
+            print(
+                f"{name:<16} {len(voices)} recordings, {sum(voice.seconds for voice in voices):.0f} s of sound"
+            )
             done += 1
         except GalleryError as error:
             complain(error)

@@ -41,7 +41,9 @@ def load_bundle(name: str, task: str):
     """The bundle of that name or folder; BundleError if it is made for another task."""
     bundle = lin_jax.load(name)
     if bundle.task != task:
-        raise BundleError(f"{name}: a {bundle.task} bundle where {task} is needed; choose another with --model")
+        raise BundleError(
+            f"{name}: a {bundle.task} bundle where {task} is needed; choose another with --model"
+        )
     return bundle
 
 

@@ -7,9 +7,10 @@
     POST /api/revoice   file=…          the same of what is said in a recording
     GET  /              the page, made by `lin_jax.apps.page`
 
-A file comes with what there is to say of it as JSON in the header `Lin-Answer`. What cannot be answered is {"error":
-"one line"}: 422 for a recording that cannot be used or is missing, 413 for an upload that is too large, 404 for what is
-not served. FastAPI, uvicorn and Gradio are the extra `serve`, imported where they are used.
+A file comes with what there is to say of it as JSON in the header `Lin-Answer`. What cannot be
+answered is {"error": "one line"}: 422 for a recording that cannot be used or is missing, 413 for an
+upload that is too large, 404 for what is not served. FastAPI, uvicorn and Gradio are the extra
+`serve`, imported where they are used.
 """
 
 import contextlib
@@ -33,10 +34,21 @@ from lin_jax.bundles import Repaired, Speech
 from lin_jax.errors import AudioError, ConfigError, LinError, TextError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
-JOBS = ("emotion", "gender", "speaker", "repair", "synthesis")  # the bundles that are served if they ship
-LARGEST_MEGABYTES = 200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
+JOBS = (
+    "emotion",
+    "gender",
+    "speaker",
+    "repair",
+    "synthesis",
+)  # the bundles that are served if they ship
+LARGEST_MEGABYTES = (
+    200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
+)
 # Speech is in memory until all of it is said: what is said in some minutes is enough.
-LONGEST_TEXT, LONGEST_SECONDS = 5000, 600.0  # characters, and length of a recording that is said again
+LONGEST_TEXT, LONGEST_SECONDS = (
+    5000,
+    600.0,
+)  # characters, and length of a recording that is said again
 MOST_PROBLEMS = 4  # that are named of one answer: they must fit into a header
 FIELDS = {  # of a form that are no recordings: what each is, and one that will do
     "text": ("text", "Good morning."),
@@ -63,7 +75,9 @@ class Model:
                 return ("repair",)
             case "synthesis":
                 commands = {"text": "speak", "speech": "revoice"}
-                return tuple(job for source, job in commands.items() if source in self.bundle.sources)
+                return tuple(
+                    job for source, job in commands.items() if source in self.bundle.sources
+                )
         return (self.bundle.name,)
 
 
@@ -75,7 +89,9 @@ def load(names: Sequence[str]) -> list[Model]:
     for name in names:
         bundle = lin_jax.load(name)
         if bundle.task == bundles.Vocoder.task:
-            raise ConfigError(f"{name}: a vocoder, which has no job of its own; serve a synthesis bundle that uses it")
+            raise ConfigError(
+                f"{name}: a vocoder, which has no job of its own; serve a synthesis bundle that uses it"
+            )
         job = bundle.name if bundle.task == bundles.Classifier.task else bundle.task
         models[job] = Model(bundle, bundles.card(name))
     return list(models.values())
@@ -105,10 +121,16 @@ def create_api(models: Sequence[Model]):
         if request.method == "POST":
             size = request.headers.get("content-length")
             if size is None:
-                return JSONResponse({"error": "an upload of unknown size; send its Content-Length"}, 411)
+                return JSONResponse(
+                    {"error": "an upload of unknown size; send its Content-Length"}, 411
+                )
             if int(size) > LARGEST_MEGABYTES * 1e6:
-                problem = f"{int(size) / 1e6:.0f} MB are too large, {LARGEST_MEGABYTES} MB are taken"
-                return JSONResponse({"error": f"{problem}; send FLAC or MP3, or use the command line"}, 413)
+                problem = (
+                    f"{int(size) / 1e6:.0f} MB are too large, {LARGEST_MEGABYTES} MB are taken"
+                )
+                return JSONResponse(
+                    {"error": f"{problem}; send FLAC or MP3, or use the command line"}, 413
+                )
         return await call_next(request)
 
     @api.exception_handler(LinError)
@@ -126,7 +148,9 @@ def create_api(models: Sequence[Model]):
     @api.exception_handler(HTTPException)
     def decline(request: Request, error: HTTPException):
         problem = error.detail.lower().rstrip(".")
-        return JSONResponse({"error": f"{request.url.path}: {problem}; POST to {served}"}, error.status_code)
+        return JSONResponse(
+            {"error": f"{request.url.path}: {problem}; POST to {served}"}, error.status_code
+        )
 
     def add_classifier(model):
         bundle = model.bundle
@@ -163,16 +187,25 @@ def create_api(models: Sequence[Model]):
         if "speak" in model.jobs:
 
             @api.post("/speak")
-            def say(text: Annotated[str, Form()], folder: Folder, voice: Voices = (), speed: Number = 1.0):
+            def say(
+                text: Annotated[str, Form()],
+                folder: Folder,
+                voice: Voices = (),
+                speed: Number = 1.0,
+            ):
                 uploads, learnt = _told_apart(model, voice)
                 names = _save(uploads, folder)
                 with named(names):
-                    return spoken(folder, "speech.wav", *speak(model, text, [*names, *learnt], speed))
+                    return spoken(
+                        folder, "speech.wav", *speak(model, text, [*names, *learnt], speed)
+                    )
 
         if "revoice" in model.jobs:
 
             @api.post("/revoice")
-            def say_again(file: UploadFile, folder: Folder, voice: Voices = (), speed: Number = 1.0):
+            def say_again(
+                file: UploadFile, folder: Folder, voice: Voices = (), speed: Number = 1.0
+            ):
                 uploads, learnt = _told_apart(model, voice)
                 names = _save([file, *uploads], folder)
                 path, *heard = names
@@ -184,12 +217,22 @@ def create_api(models: Sequence[Model]):
         path = os.path.join(folder, "speech.wav")
         with named({path: name}):
             speech.write(path)
-        said = {"out": name, "seconds": round(speech.seconds, 3), "made_by": speech.made_by, "problems": problems}
+        said = {
+            "out": name,
+            "seconds": round(speech.seconds, 3),
+            "made_by": speech.made_by,
+            "problems": problems,
+        }
         return recording(path, name, said)
 
     def recording(path, name, said):
         kind = pathlib.Path(path).suffix[1:]
-        return FileResponse(path, filename=name, media_type=f"audio/{kind}", headers={"Lin-Answer": json.dumps(said)})
+        return FileResponse(
+            path,
+            filename=name,
+            media_type=f"audio/{kind}",
+            headers={"Lin-Answer": json.dumps(said)},
+        )
 
     kinds = {"verification": add_verifier, "repair": add_repairer, "synthesis": add_talker}
     for model in models:
@@ -213,13 +256,13 @@ def restore(model: Model, path: str, stem: str, strength: float = 1.0) -> Repair
     """Repair a recording of any length; it stays WAV or FLAC as it is, and what is neither becomes WAV.
 
     Args:
-      model: a `Repairer`.
-      path: the recording.
-      stem: where to, without the suffix.
-      strength: how much of the repair is mixed in, 0 to 1.
+        model: a `Repairer`.
+        path: the recording.
+        stem: where to, without the suffix.
+        strength: how much of the repair is mixed in, 0 to 1.
 
     Returns:
-      What was `Repaired`; errors as for `Repairer.repair_file`.
+        What was `Repaired`; errors as for `Repairer.repair_file`.
     """
     from lin_jax.audio import files
 
@@ -228,32 +271,40 @@ def restore(model: Model, path: str, stem: str, strength: float = 1.0) -> Repair
         return model.bundle.repair_file(path, stem + suffix, strength)
 
 
-def speak(model: Model, text: str, voices: Sequence[str] = (), speed: float = 1.0) -> tuple[Speech, list[str]]:
+def speak(
+    model: Model, text: str, voices: Sequence[str] = (), speed: float = 1.0
+) -> tuple[Speech, list[str]]:
     """Say a text.
 
     Args:
-      model: a `Talker`.
-      text: at most `LONGEST_TEXT` characters.
-      voices: names of learnt voices, or paths of recordings of who should speak, averaged; of none it is the first
-        learnt one.
-      speed: 0.5 to 2.
+        model: a `Talker`.
+        text: at most `LONGEST_TEXT` characters.
+        voices: names of learnt voices, or paths of recordings of who should speak, averaged; of
+            none it is the first learnt one.
+        speed: 0.5 to 2.
 
     Returns:
-      The speech, and what went wrong within it, a line each; errors as for `Talker.speak`.
+        The speech, and what went wrong within it, a line each; errors as for `Talker.speak`.
     """
     if len(text) > LONGEST_TEXT:
-        raise TextError(f"{len(text):,} characters are too long, {LONGEST_TEXT:,} are taken; use the command line")
+        raise TextError(
+            f"{len(text):,} characters are too long, {LONGEST_TEXT:,} are taken; use the command line"
+        )
     return _said(model, voices, lambda voice: model.bundle.speak(text, voice, speed))
 
 
-def revoice(model: Model, path: str, voices: Sequence[str] = (), speed: float = 1.0) -> tuple[Speech, list[str]]:
+def revoice(
+    model: Model, path: str, voices: Sequence[str] = (), speed: float = 1.0
+) -> tuple[Speech, list[str]]:
     """Say again what is said in a recording of at most `LONGEST_SECONDS`; all else as for `speak`."""
     from lin_jax.audio import files
 
     seconds = files.duration(path)
     if seconds > LONGEST_SECONDS:
         most = clock(LONGEST_SECONDS)
-        raise AudioError(f"{path}: {clock(seconds)} are too long, {most} are taken; use the command line")
+        raise AudioError(
+            f"{path}: {clock(seconds)} are too long, {most} are taken; use the command line"
+        )
     return _said(model, voices, lambda voice: model.bundle.revoice(path, voice, speed=speed))
 
 
@@ -262,7 +313,9 @@ def _said(model, voices, make: Callable[[object], Speech]) -> tuple[Speech, list
     with model.turn, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         speech = make(voices[0] if len(voices) == 1 else list(voices) or None)
-    problems = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    problems = [
+        str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)
+    ]
     if len(problems) > MOST_PROBLEMS:
         problems[MOST_PROBLEMS - 1 :] = [f"and {len(problems) - MOST_PROBLEMS + 1} more"]
     return speech, problems
@@ -315,16 +368,23 @@ def _arguments(parser):
         help="bundle folders of your own beside those that ship; one of the same job takes its place",
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to answer on (default: %(default)s, this machine alone)"
+        "--host",
+        default="127.0.0.1",
+        help="address to answer on (default: %(default)s, this machine alone)",
     )
-    parser.add_argument("--port", type=int, default=7860, help="port to answer on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=7860, help="port to answer on (default: %(default)s)"
+    )
 
 
 def _serve(args) -> int:
     """Answer until Ctrl-C."""
     from lin_jax import bundles
 
-    with _listening(args.host, args.port) as connections, tempfile.TemporaryDirectory() as recordings:
+    with (
+        _listening(args.host, args.port) as connections,
+        tempfile.TemporaryDirectory() as recordings,
+    ):
         models = load([*(name for name in JOBS if name in bundles.shipped()), *args.model])
         try:
             import uvicorn
@@ -337,9 +397,13 @@ def _serve(args) -> int:
         app.mount("/api", create_api(models))
         page.mount(app, models, recordings)
         host, port = connections.getsockname()[:2]
-        print(f"the page is at http://{host}:{port} and the API below /api; Ctrl-C ends it", flush=True)
+        print(
+            f"the page is at http://{host}:{port} and the API below /api; Ctrl-C ends it",
+            flush=True,
+        )
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-        # A page that is open in a browser keeps a connection: Ctrl-C does not wait for it, nor show how it is cut.
+        # A page that is open in a browser keeps a connection: Ctrl-C does not wait for it, nor show
+        # how it is cut.
         logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
         server.run(sockets=[connections])
     return 0

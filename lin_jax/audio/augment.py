@@ -1,7 +1,8 @@
 """Keyed augmentation of waveforms and features, on device, inside the train step.
 
-Shape letters: B batch, N samples, T frames, F frequency bins, D features. Shapes are static: what grows past N is cut,
-what shrinks is followed by zeros and a smaller length. Every example of a batch draws its own randomness.
+Shape letters: B batch, N samples, T frames, F frequency bins, D features. Shapes are static: what
+grows past N is cut, what shrinks is followed by zeros and a smaller length. Every example of a
+batch draws its own randomness.
 """
 
 import dataclasses
@@ -13,11 +14,15 @@ import numpy as np
 from lin_jax.audio.frontend import istft, stft
 from lin_jax.errors import ConfigError
 
-# Noise power falls as 1 / frequency ** slope: 0 is white, 1 pink, 2 brown; room and street noise lie between.
+# Noise power falls as 1 / frequency ** slope: 0 is white, 1 pink, 2 brown; room and street noise
+# lie between.
 NOISE_SLOPES = (0.0, 2.0)
-NOISE_LOWEST = 1 / 160  # of the Nyquist frequency, 50 Hz at 16 kHz: below, brown noise would be all power and no sound
+NOISE_LOWEST = (
+    1 / 160
+)  # of the Nyquist frequency, 50 Hz at 16 kHz: below, brown noise would be all power and no sound
 
-# A room answers for up to this long; its first reflection comes after a few milliseconds; a band ends softly.
+# A room answers for up to this long; its first reflection comes after a few milliseconds; a band
+# ends softly.
 ROOM_SECONDS = 0.5
 ROOM_DELAY = 0.003
 ROOM_RATIO_DB = (-3.0, 12.0)  # direct sound to reverberation: from across the room to close by
@@ -25,7 +30,8 @@ BAND_LOW_HZ = (50.0, 400.0)  # of telephones, cheap microphones and loudspeakers
 BAND_HIGH_HZ = (2800.0, 7500.0)
 BABBLERS = 4  # other voices that speak at once
 
-# Pitch is shifted in frames of 1024 samples, long enough at 16 kHz to tell the harmonics of a deep voice apart.
+# Pitch is shifted in frames of 1024 samples, long enough at 16 kHz to tell the harmonics of a deep
+# voice apart.
 PITCH_FFT = 1024
 PITCH_HOP = 256
 
@@ -35,27 +41,30 @@ class AugmentConfig:
     """How training examples are varied; the defaults leave them as they are.
 
     Attributes:
-      noise_prob: probability that an example gets noise.
-      noise_snr_db: range of signal-to-noise ratios, in dB.
-      babble_prob: probability that an example gets other voices of the batch behind it.
-      babble_snr_db: range of ratios of its own voice to the others, in dB.
-      background_prob: probability that an example gets one of the batch's backgrounds behind it.
-      background_snr_db: range of ratios of the example to its background, in dB.
-      room_prob: probability that an example is heard in a room.
-      room_seconds: range of reverberation times, until the room is 60 dB quieter.
-      band_prob: probability that an example is limited to a band such as a telephone's.
-      speed: range of playback speeds, which change tempo and pitch together.
-      pitch_semitones: pitch is shifted by up to this many semitones, up or down.
-      shift_seconds: the clip is moved by up to this many seconds, earlier or later.
-      gain_db: loudness is changed by up to this many dB, up or down.
-      tempo: range of factors by which the frames of a clip are played faster.
-      frequency_warp: range of factors by which log-mel frequencies are multiplied: another vocal tract and pitch.
-      mean_removal_prob: probability that the mean of a clip's frames is subtracted from them: another microphone.
-      level: standard deviation of one offset added to all features of a clip, in units of the features.
-      freq_masks: how many bands of features are masked.
-      freq_mask_width: widest band masked, in features.
-      time_masks: how many stretches of time are masked.
-      time_mask_width: longest stretch masked, in frames; never more than half the clip.
+        noise_prob: probability that an example gets noise.
+        noise_snr_db: range of signal-to-noise ratios, in dB.
+        babble_prob: probability that an example gets other voices of the batch behind it.
+        babble_snr_db: range of ratios of its own voice to the others, in dB.
+        background_prob: probability that an example gets one of the batch's backgrounds behind it.
+        background_snr_db: range of ratios of the example to its background, in dB.
+        room_prob: probability that an example is heard in a room.
+        room_seconds: range of reverberation times, until the room is 60 dB quieter.
+        band_prob: probability that an example is limited to a band such as a telephone's.
+        speed: range of playback speeds, which change tempo and pitch together.
+        pitch_semitones: pitch is shifted by up to this many semitones, up or down.
+        shift_seconds: the clip is moved by up to this many seconds, earlier or later.
+        gain_db: loudness is changed by up to this many dB, up or down.
+        tempo: range of factors by which the frames of a clip are played faster.
+        frequency_warp: range of factors by which log-mel frequencies are multiplied: another vocal
+            tract and pitch.
+        mean_removal_prob: probability that the mean of a clip's frames is subtracted from them:
+            another microphone.
+        level: standard deviation of one offset added to all features of a clip, in units of the
+            features.
+        freq_masks: how many bands of features are masked.
+        freq_mask_width: widest band masked, in features.
+        time_masks: how many stretches of time are masked.
+        time_mask_width: longest stretch masked, in frames; never more than half the clip.
     """
 
     noise_prob: float = 0.0
@@ -84,7 +93,14 @@ class AugmentConfig:
     def of_waveforms(self) -> "AugmentConfig":
         """What is done to waveforms: of functionals, which have no order, nothing can be warped or masked."""
         none = AugmentConfig()
-        features = ("tempo", "frequency_warp", "mean_removal_prob", "level", "freq_masks", "time_masks")
+        features = (
+            "tempo",
+            "frequency_warp",
+            "mean_removal_prob",
+            "level",
+            "freq_masks",
+            "time_masks",
+        )
         return dataclasses.replace(self, **{name: getattr(none, name) for name in features})
 
     def validate(self):
@@ -102,10 +118,12 @@ class AugmentConfig:
                 )
             ),
             "noise_snr_db, babble_snr_db and background_snr_db must be (low, high)": all(
-                low <= high for low, high in (self.noise_snr_db, self.babble_snr_db, self.background_snr_db)
+                low <= high
+                for low, high in (self.noise_snr_db, self.babble_snr_db, self.background_snr_db)
             ),
             "room_seconds, speed, tempo and frequency_warp must be (low, high), above 0": all(
-                0 < low <= high for low, high in (self.room_seconds, self.speed, self.tempo, self.frequency_warp)
+                0 < low <= high
+                for low, high in (self.room_seconds, self.speed, self.tempo, self.frequency_warp)
             ),
             "ranges, counts and widths must not be negative": min(
                 self.pitch_semitones,
@@ -124,19 +142,21 @@ class AugmentConfig:
             raise ConfigError(f"augmentation cannot work as configured: {'; '.join(broken)}")
 
 
-def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: int, is_background=None):
+def augment_waveform(
+    key, config: AugmentConfig, waveform, length, sample_rate: int, is_background=None
+):
     """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain, in this order.
 
     Args:
-      key: PRNG key; the same key gives the same result.
-      config: what is varied and how far; static under `jax.jit`.
-      waveform: [B, N].
-      length: valid samples, [B] int.
-      sample_rate: in Hz.
-      is_background: which examples may be put behind others, [B] bool; none when None.
+        key: PRNG key; the same key gives the same result.
+        config: what is varied and how far; static under `jax.jit`.
+        waveform: [B, N].
+        length: valid samples, [B] int.
+        sample_rate: in Hz.
+        is_background: which examples may be put behind others, [B] bool; none when None.
 
     Returns:
-      waveform [B, N] and length [B]. Samples at or past the length are not heard.
+        waveform [B, N] and length [B]. Samples at or past the length are not heard.
     """
     config.validate()
     keys = iter(jax.random.split(key, 16))
@@ -150,7 +170,9 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
     if tuple(config.speed) != (1.0, 1.0):
         waveform, length = change_speed(waveform, length, draw(*config.speed))
     if config.pitch_semitones:
-        waveform = shift_pitch(waveform, length, draw(-config.pitch_semitones, config.pitch_semitones))
+        waveform = shift_pitch(
+            waveform, length, draw(-config.pitch_semitones, config.pitch_semitones)
+        )
     if config.shift_seconds:
         seconds = draw(-config.shift_seconds, config.shift_seconds)
         waveform = shift_time(waveform, length, jnp.round(seconds * sample_rate).astype(jnp.int32))
@@ -161,7 +183,9 @@ def augment_waveform(key, config: AugmentConfig, waveform, length, sample_rate: 
         among_others = add_babble(next(keys), waveform, draw(*config.babble_snr_db), length)
         waveform = sometimes(config.babble_prob, among_others)
     if config.background_prob and is_background is not None:
-        in_front = add_background(next(keys), waveform, draw(*config.background_snr_db), length, is_background)
+        in_front = add_background(
+            next(keys), waveform, draw(*config.background_snr_db), length, is_background
+        )
         waveform = sometimes(config.background_prob, in_front)
     if config.noise_prob:
         noisy = add_noise(next(keys), waveform, draw(*config.noise_snr_db), length)
@@ -178,13 +202,13 @@ def add_noise(key, x, snr_db, length):
     """Speech in steady noise, of a colour drawn for each example between white and brown.
 
     Args:
-      key: PRNG key.
-      x: waveforms [B, N].
-      snr_db: ratio of signal to noise power over the valid samples in dB, [B].
-      length: valid samples, [B] int; beyond them no noise is added.
+        key: PRNG key.
+        x: waveforms [B, N].
+        snr_db: ratio of signal to noise power over the valid samples in dB, [B].
+        length: valid samples, [B] int; beyond them no noise is added.
 
     Returns:
-      [B, N].
+        [B, N].
     """
     return mix(x, coloured_noise(key, *x.shape), snr_db, length)
 
@@ -193,12 +217,16 @@ def coloured_noise(key, B: int, N: int):
     """Steady noise [B, N] of colours drawn between white and brown, of any loudness."""
     slope_key, noise_key = jax.random.split(key)
     slope = jax.random.uniform(slope_key, (B, 1), minval=NOISE_SLOPES[0], maxval=NOISE_SLOPES[1])
-    # Each sample sums thousands of bins, so uniform parts sound as Gaussian, and 16 bits of randomness are plenty:
-    # drawing bits is what costs time here.
+    # Each sample sums thousands of bins, so uniform parts sound as Gaussian, and 16 bits of
+    # randomness are plenty: drawing bits is what costs time here.
     bits = jax.random.bits(noise_key, (B, N // 2 + 1))
-    real, imaginary = jnp.moveaxis(jax.lax.bitcast_convert_type(bits, jnp.int16), -1, 0).astype(jnp.float32)
+    real, imaginary = jnp.moveaxis(jax.lax.bitcast_convert_type(bits, jnp.int16), -1, 0).astype(
+        jnp.float32
+    )
     frequency = np.linspace(0, 1, N // 2 + 1)  # of Nyquist
-    colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, NOISE_LOWEST))) * (frequency >= NOISE_LOWEST)
+    colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, NOISE_LOWEST))) * (
+        frequency >= NOISE_LOWEST
+    )
     return jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
 
 
@@ -206,13 +234,13 @@ def add_babble(key, x, snr_db, length):
     """Speech with the voices of other examples of the batch behind it.
 
     Args:
-      key: PRNG key.
-      x: waveforms [B, N].
-      snr_db: ratio of the own voice to the others together over the valid samples in dB, [B].
-      length: valid samples, [B] int; beyond them no voice is added.
+        key: PRNG key.
+        x: waveforms [B, N].
+        snr_db: ratio of the own voice to the others together over the valid samples in dB, [B].
+        length: valid samples, [B] int; beyond them no voice is added.
 
     Returns:
-      [B, N].
+        [B, N].
     """
     return mix(x, babble(key, x, length), snr_db, length)
 
@@ -221,7 +249,9 @@ def babble(key, x, length):
     """The voices [B, N] of up to four other examples of the batch together, different ones for each example."""
     B = x.shape[0]
     others = min(BABBLERS, B - 1)
-    steps = jax.random.permutation(key, jnp.arange(1, B))[:others]  # every clip to another one: never to itself
+    steps = jax.random.permutation(key, jnp.arange(1, B))[
+        :others
+    ]  # every clip to another one: never to itself
     heard = jnp.where(_valid(x, length), x, 0.0)
     return sum(heard[(jnp.arange(B) + step) % B] for step in steps) if others else jnp.zeros_like(x)
 
@@ -230,14 +260,14 @@ def add_background(key, x, snr_db, length, is_background):
     """Examples with one of the batch's backgrounds behind them, over and over where it is shorter.
 
     Args:
-      key: PRNG key.
-      x: waveforms [B, N].
-      snr_db: ratio of the example to its background over the valid samples in dB, [B].
-      length: valid samples, [B] int; beyond them nothing is added.
-      is_background: which examples are backgrounds, [B] bool; where none is, nothing is added.
+        key: PRNG key.
+        x: waveforms [B, N].
+        snr_db: ratio of the example to its background over the valid samples in dB, [B].
+        length: valid samples, [B] int; beyond them nothing is added.
+        is_background: which examples are backgrounds, [B] bool; where none is, nothing is added.
 
     Returns:
-      [B, N].
+        [B, N].
     """
     B, N = x.shape
     which_key, start_key = jax.random.split(key)
@@ -258,25 +288,27 @@ def mix(x, noise, snr_db, length):
 def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool = True):
     """Speech heard in a room: the direct sound, and reflections as noise that decays exponentially.
 
-    The statistical model of J.-D. Polack, as in M. Kleiner et al., "Auralization", J. AES 41(11), 1993. What
-    reverberates past the end of the valid samples is cut.
+    The statistical model of J.-D. Polack, as in M. Kleiner et al., "Auralization", J. AES 41(11),
+    1993. What reverberates past the end of the valid samples is cut.
 
     Args:
-      key: PRNG key.
-      x: waveforms [B, N].
-      length: valid samples, [B] int.
-      seconds: until the room is 60 dB quieter, [B].
-      sample_rate: in Hz.
-      keep_level: keep the power over the valid samples; else the direct sound is what it was.
+        key: PRNG key.
+        x: waveforms [B, N].
+        length: valid samples, [B] int.
+        seconds: until the room is 60 dB quieter, [B].
+        sample_rate: in Hz.
+        keep_level: keep the power over the valid samples; else the direct sound is what it was.
 
     Returns:
-      [B, N].
+        [B, N].
     """
     B = len(x)
     noise_key, ratio_key = jax.random.split(key)
     R = round(ROOM_SECONDS * sample_rate)
     t = np.arange(R) / sample_rate
-    tail = jax.random.uniform(noise_key, (B, R), minval=-1.0) * jnp.exp(-np.log(1e3) * t / seconds[:, None])
+    tail = jax.random.uniform(noise_key, (B, R), minval=-1.0) * jnp.exp(
+        -np.log(1e3) * t / seconds[:, None]
+    )
     tail = jnp.where(t < ROOM_DELAY, 0.0, tail)
     ratio = jax.random.uniform(ratio_key, (B, 1), minval=ROOM_RATIO_DB[0], maxval=ROOM_RATIO_DB[1])
     tail *= 10 ** (-ratio / 20) / jnp.linalg.norm(tail, axis=-1, keepdims=True)
@@ -288,31 +320,38 @@ def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool =
 def convolve(x, response):
     """Waveforms [B, N] through filters of their own [B, M], cut at their ends."""
     size = fast_length(x.shape[1] + response.shape[1])
-    return jnp.fft.irfft(jnp.fft.rfft(x, n=size) * jnp.fft.rfft(response, n=size), n=size)[:, : x.shape[1]]
+    return jnp.fft.irfft(jnp.fft.rfft(x, n=size) * jnp.fft.rfft(response, n=size), n=size)[
+        :, : x.shape[1]
+    ]
 
 
 def limit_band(x, low, high, length, sample_rate: int, *, keep_level: bool = True):
     """Speech through a narrow channel, such as a telephone from 300 to 3,400 Hz.
 
     Args:
-      x: waveforms [B, N].
-      low: lower edge of the band in Hz, [B].
-      high: its upper edge in Hz, [B].
-      length: valid samples, [B] int.
-      sample_rate: in Hz.
-      keep_level: keep the power over the valid samples; else what passes the channel is as loud as it was.
+        x: waveforms [B, N].
+        low: lower edge of the band in Hz, [B].
+        high: its upper edge in Hz, [B].
+        length: valid samples, [B] int.
+        sample_rate: in Hz.
+        keep_level: keep the power over the valid samples; else what passes the channel is as loud
+            as it was.
 
     Returns:
-      [B, N].
+        [B, N].
     """
     N = x.shape[-1]
     size = fast_length(N)
     frequency = np.linspace(0, sample_rate / 2, size // 2 + 1)
     # Edges as steep as those of an 8th-order Butterworth filter, without its delay.
     ratios = (low[:, None] / np.maximum(frequency, 1.0), frequency / high[:, None])
-    gain = jnp.prod(jnp.stack([1 / jnp.sqrt(1 + jnp.minimum(ratio, 1e2) ** 16) for ratio in ratios]), axis=0)
+    gain = jnp.prod(
+        jnp.stack([1 / jnp.sqrt(1 + jnp.minimum(ratio, 1e2) ** 16) for ratio in ratios]), axis=0
+    )
     x = jnp.where(_valid(x, length), x, 0.0)
-    y = jnp.where(_valid(x, length), jnp.fft.irfft(jnp.fft.rfft(x, n=size) * gain, n=size)[:, :N], 0.0)
+    y = jnp.where(
+        _valid(x, length), jnp.fft.irfft(jnp.fft.rfft(x, n=size) * gain, n=size)[:, :N], 0.0
+    )
     return _level_as(y, x) if keep_level else y
 
 
@@ -331,29 +370,34 @@ def fast_length(N: int) -> int:
 def change_speed(x, length, rate):
     """Recordings played faster or slower, pitch and tempo together.
 
-    At twice the sample rate, samples are read between the grid by cubic interpolation (R. Keys, "Cubic convolution
-    interpolation for digital image processing", IEEE TASSP 29(6), 1981); without the doubling it would dull all above
-    2 kHz of 16. What is sped up past half the sample rate folds back.
+    At twice the sample rate, samples are read between the grid by cubic interpolation (R. Keys,
+    "Cubic convolution interpolation for digital image processing", IEEE TASSP 29(6), 1981); without
+    the doubling it would dull all above 2 kHz of 16. What is sped up past half the sample rate
+    folds back.
 
     Args:
-      x: waveforms [B, N].
-      length: valid samples, [B] int.
-      rate: speed of each, [B]; 1.1 is 10 % faster and shorter.
+        x: waveforms [B, N].
+        length: valid samples, [B] int.
+        rate: speed of each, [B]; 1.1 is 10 % faster and shorter.
 
     Returns:
-      waveforms [B, N], cut at N where slowed past it, and their lengths [B].
+        waveforms [B, N], cut at N where slowed past it, and their lengths [B].
     """
     N = x.shape[-1]
     doubled = _double_rate(jnp.where(_valid(x, length), x, 0.0))  # [B, 2N]
     grid = 2 * jnp.arange(N)
-    drift = grid * (rate[:, None] - 1)  # apart from the grid, as float32 has too few digits for their sum
+    drift = grid * (
+        rate[:, None] - 1
+    )  # apart from the grid, as float32 has too few digits for their sum
     before = grid + jnp.floor(drift).astype(jnp.int32)  # [B, N]
     t = drift - jnp.floor(drift)
 
     def neighbour(offset):
         index = before + offset
         inside = (index >= 0) & (index < 2 * N)
-        return jnp.where(inside, jnp.take_along_axis(doubled, jnp.clip(index, 0, 2 * N - 1), axis=-1), 0.0)
+        return jnp.where(
+            inside, jnp.take_along_axis(doubled, jnp.clip(index, 0, 2 * N - 1), axis=-1), 0.0
+        )
 
     a, b, c, d = (neighbour(offset) for offset in (-1, 0, 1, 2))
     y = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
@@ -373,20 +417,22 @@ def _double_rate(x):
 def shift_pitch(x, length, semitones):
     """Voices raised or lowered at unchanged tempo; the formants move along, as if the speaker were smaller or larger.
 
-    A phase vocoder in the manner of J. Laroche and M. Dolson, "New phase-vocoder techniques for pitch-shifting,
-    harmonizing and other exotic effects", WASPAA 1999: every bin is moved to its new place, and turned from frame to
-    frame by the difference between its new and its old frequency, which its phase gives away.
+    A phase vocoder in the manner of J. Laroche and M. Dolson, "New phase-vocoder techniques for
+    pitch-shifting, harmonizing and other exotic effects", WASPAA 1999: every bin is moved to its
+    new place, and turned from frame to frame by the difference between its new and its old
+    frequency, which its phase gives away.
 
     Args:
-      x: waveforms [B, N].
-      length: valid samples, [B] int.
-      semitones: shift of each, [B]; 12 is an octave up.
+        x: waveforms [B, N].
+        length: valid samples, [B] int.
+        semitones: shift of each, [B]; 12 is an octave up.
 
     Returns:
-      [B, N].
+        [B, N].
     """
     bins = jnp.arange(PITCH_FFT // 2 + 1)
-    # Seen from the middle of the frame, not its start, the bins around a tone are in phase and stay so when moved.
+    # Seen from the middle of the frame, not its start, the bins around a tone are in phase and stay
+    # so when moved.
     from_middle = (-1.0) ** bins
     x = jnp.where(_valid(x, length), x, 0.0)
     spectrum = stft(x, PITCH_FFT, PITCH_HOP, PITCH_FFT) * from_middle  # [B, T, F]
@@ -396,7 +442,9 @@ def shift_pitch(x, length, semitones):
     low, high = (jnp.take_along_axis(spectrum, index, axis=-1) for index in (below, below + 1))
     moved = jnp.where(source <= bins[-1], low + (source - below) * (high - low), 0.0)
 
-    turn_of_centre = 2 * np.pi * PITCH_HOP / PITCH_FFT * source[:, 0]  # per hop, of a tone in the middle of the bin
+    turn_of_centre = (
+        2 * np.pi * PITCH_HOP / PITCH_FFT * source[:, 0]
+    )  # per hop, of a tone in the middle of the bin
 
     def turn_on(carry, frame):  # frame [B, F]
         previous, phase = carry
@@ -418,7 +466,9 @@ def _angle(z):
     """
     x, y = jnp.abs(z.real), jnp.abs(z.imag)
     t = jnp.minimum(x, y) / jnp.maximum(jnp.maximum(x, y), 1e-30)
-    angle = t * jnp.polyval(jnp.array([0.0208351, -0.0851330, 0.1801410, -0.3302995, 0.9998660]), t**2)
+    angle = t * jnp.polyval(
+        jnp.array([0.0208351, -0.0851330, 0.1801410, -0.3302995, 0.9998660]), t**2
+    )
     angle = jnp.where(y > x, np.pi / 2 - angle, angle)
     angle = jnp.where(z.real < 0, np.pi - angle, angle)
     return jnp.where(z.imag < 0, -angle, angle)
@@ -440,24 +490,27 @@ def apply_gain(x, gain_db):
 def augment_features(key, config: AugmentConfig, features, num_frames, centres=None):
     """Features varied by tempo, frequency, mean, level, and masks (SpecAugment), in this order.
 
-    The warps do to log-mel frames what `change_speed` does to samples, each apart and at a fraction of the cost.
+    The warps do to log-mel frames what `change_speed` does to samples, each apart and at a fraction
+    of the cost.
 
     Args:
-      key: PRNG key.
-      config: what is varied and how far; static under `jax.jit`.
-      features: [B, T, D].
-      num_frames: valid frames, [B] int.
-      centres: of the mel bands [D], in Hz, for `frequency_warp`.
+        key: PRNG key.
+        config: what is varied and how far; static under `jax.jit`.
+        features: [B, T, D].
+        num_frames: valid frames, [B] int.
+        centres: of the mel bands [D], in Hz, for `frequency_warp`.
 
     Returns:
-      features [B, T, D] and num_frames [B]; frames at or past `num_frames` do not matter.
+        features [B, T, D] and num_frames [B]; frames at or past `num_frames` do not matter.
     """
     config.validate()
     warp_key, tempo_key, mean_key, level_key, mask_key = jax.random.split(key, 5)
     B = features.shape[0]
     if tuple(config.frequency_warp) != (1.0, 1.0):
         low, high = config.frequency_warp
-        features = warp_frequency(features, jax.random.uniform(warp_key, (B,), minval=low, maxval=high), centres)
+        features = warp_frequency(
+            features, jax.random.uniform(warp_key, (B,), minval=low, maxval=high), centres
+        )
     if tuple(config.tempo) != (1.0, 1.0):
         low, high = config.tempo
         features, num_frames = change_tempo(
@@ -478,7 +531,8 @@ def change_tempo(features, num_frames, rate):
     source = jnp.minimum(jnp.arange(T) * rate[:, None], last)  # [B, T]
     below = jnp.floor(source).astype(jnp.int32)
     low, high = (
-        jnp.take_along_axis(features, jnp.minimum(index, last)[..., None], axis=1) for index in (below, below + 1)
+        jnp.take_along_axis(features, jnp.minimum(index, last)[..., None], axis=1)
+        for index in (below, below + 1)
     )
     share = (source - below)[..., None]
     faster = jnp.ceil(num_frames / rate).astype(jnp.int32)
@@ -488,20 +542,26 @@ def change_tempo(features, num_frames, rate):
 def warp_frequency(features, factor, centres):
     """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated between bands.
 
-    N. Jaitly and G. Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", ICML workshop 2013,
-    without the kink at the top: what would come from outside the bands is the outermost one, repeated.
+    N. Jaitly and G. Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition",
+    ICML workshop 2013, without the kink at the top: what would come from outside the bands is the
+    outermost one, repeated.
     """
     D = features.shape[-1]
-    source = jax.vmap(lambda f: jnp.interp(centres / f, centres, jnp.arange(D, dtype=jnp.float32)))(factor)  # [B, D]
-    weights = jnp.maximum(0.0, 1.0 - jnp.abs(source[..., None] - jnp.arange(D)))  # [B, D to, D from]
+    source = jax.vmap(lambda f: jnp.interp(centres / f, centres, jnp.arange(D, dtype=jnp.float32)))(
+        factor
+    )  # [B, D]
+    weights = jnp.maximum(
+        0.0, 1.0 - jnp.abs(source[..., None] - jnp.arange(D))
+    )  # [B, D to, D from]
     return jnp.einsum("btd,bed->bte", features, weights)
 
 
 def remove_mean(features, num_frames):
     """Features [B, T, D] without the mean of their valid frames, and so without what room and microphone add to it.
 
-    B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic speaker
-    identification and verification", J. Acoust. Soc. Am. 55, 1974: cepstral mean normalisation.
+    B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
+    speaker identification and verification", J. Acoust. Soc. Am. 55, 1974: cepstral mean
+    normalisation.
     """
     return features - _mean(features, num_frames)
 
@@ -509,13 +569,15 @@ def remove_mean(features, num_frames):
 def mask_features(key, config: AugmentConfig, features, num_frames):
     """Features [B, T, D] with bands and stretches of time replaced by the clip's mean.
 
-    D. S. Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition",
-    Interspeech 2019, without the time warp.
+    D. S. Park et al., "SpecAugment: a simple data augmentation method for automatic speech
+    recognition", Interspeech 2019, without the time warp.
     """
     B, T, D = features.shape
     freq_key, time_key = jax.random.split(key)
     valid = jnp.arange(T) < num_frames[:, None]  # [B, T]
-    bands = _masks(freq_key, config.freq_masks, config.freq_mask_width, jnp.full((B,), D), D)  # [B, D]
+    bands = _masks(
+        freq_key, config.freq_masks, config.freq_mask_width, jnp.full((B,), D), D
+    )  # [B, D]
     width = jnp.minimum(config.time_mask_width, num_frames // 2)
     stretches = _masks(time_key, config.time_masks, width, num_frames, T)  # [B, T]
     masked = (bands[:, None, :] | stretches[:, :, None]) & valid[:, :, None]
@@ -533,10 +595,14 @@ def _masks(key, count: int, width, size, N: int):
     """Union of `count` intervals of up to `width` within [0, `size` [B]): bool [B, N]."""
     width_key, start_key = jax.random.split(key)
     shape = (*size.shape, count)
-    widths = jnp.floor(jax.random.uniform(width_key, shape) * (jnp.broadcast_to(width, size.shape)[:, None] + 1))
+    widths = jnp.floor(
+        jax.random.uniform(width_key, shape) * (jnp.broadcast_to(width, size.shape)[:, None] + 1)
+    )
     starts = jnp.floor(jax.random.uniform(start_key, shape) * (size[:, None] - widths + 1))
     position = jnp.arange(N)[:, None]  # [N, 1]
-    inside = (position >= starts[:, None]) & (position < (starts + widths)[:, None])  # [B, N, count]
+    inside = (position >= starts[:, None]) & (
+        position < (starts + widths)[:, None]
+    )  # [B, N, count]
     return inside.any(axis=-1)
 
 

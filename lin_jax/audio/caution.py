@@ -15,32 +15,45 @@ EMPTY_DB = -70.0  # beside all frequencies: less than that is no sound
 FILLED_DB = 3.0  # by which a change makes louder what it fills
 
 
-def cautious(waveform, change, length, sample_rate: int, *, slight_db: float, large_db: float, least: float):
+def cautious(
+    waveform, change, length, sample_rate: int, *, slight_db: float, large_db: float, least: float
+):
     """What is made of the changes to recordings.
 
-    A change is large if it is large beside the recording in most of the frames around, even in pauses, as it is where
-    noise is taken away; the frames count alike, whatever their power. Besides, less is made of what fills a band that
-    was empty, as that is but guessed.
+    A change is large if it is large beside the recording in most of the frames around, even in
+    pauses, as it is where noise is taken away; the frames count alike, whatever their power.
+    Besides, less is made of what fills a band that was empty, as that is but guessed.
 
     Args:
-      waveform: the recordings [B, N].
-      change: what would be added to them [B, N].
-      length: valid samples of each [B].
-      sample_rate: in Hz.
-      slight_db: mean ratio of the change's power to the recording's, at or below which the change is slight.
-      large_db: at or above which it is large, and all of it is made.
-      least: how much is made of a slight change, and of what fills a band, 0 to 1; in between, as many decibels lie.
+        waveform: the recordings [B, N].
+        change: what would be added to them [B, N].
+        length: valid samples of each [B].
+        sample_rate: in Hz.
+        slight_db: mean ratio of the change's power to the recording's, at or below which the change
+            is slight.
+        large_db: at or above which it is large, and all of it is made.
+        least: how much is made of a slight change, and of what fills a band, 0 to 1; in between, as
+            many decibels lie.
 
     Returns:
-      What is to be added [B, N].
+        What is to be added [B, N].
     """
     N, hop = waveform.shape[1], round(HOP_SECONDS * sample_rate)
     there = jnp.arange(N) < length[:, None]
-    before, change = (stft(jnp.where(there, x, 0.0), 2 * hop, hop, 2 * hop) for x in (waveform, change))  # [B, T, F]
+    before, change = (
+        stft(jnp.where(there, x, 0.0), 2 * hop, hop, 2 * hop) for x in (waveform, change)
+    )  # [B, T, F]
     was, is_now = _power(before), _power(before + change)
-    size_db = _size_db(was.sum(axis=-1), _power(change).sum(axis=-1), jnp.arange(was.shape[1]) * hop < length[:, None])
+    size_db = _size_db(
+        was.sum(axis=-1),
+        _power(change).sum(axis=-1),
+        jnp.arange(was.shape[1]) * hop < length[:, None],
+    )
     filled_db = _filled_db(was, is_now, round(BAND_HZ / sample_rate * 2 * hop))
-    for trust in ((size_db - slight_db)[..., None] / (large_db - slight_db), 1.0 - filled_db / FILLED_DB):
+    for trust in (
+        (size_db - slight_db)[..., None] / (large_db - slight_db),
+        1.0 - filled_db / FILLED_DB,
+    ):
         change = change * (least + (1.0 - least) * jnp.clip(trust, 0.0, 1.0))
     return istft(change, hop, 2 * hop, N)
 
@@ -69,5 +82,7 @@ def _power(spectrum):
 def _around(x, reach: int, axis: int):
     """Sum of a value and of `reach` others to either side along an axis; past the ends there are zeros."""
     x = jnp.moveaxis(x, axis, -1)
-    total = jnp.cumsum(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(reach + 1, reach)]), axis=-1, dtype=jnp.float32)
+    total = jnp.cumsum(
+        jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(reach + 1, reach)]), axis=-1, dtype=jnp.float32
+    )
     return jnp.moveaxis(total[..., 2 * reach + 1 :] - total[..., : -2 * reach - 1], -1, axis)

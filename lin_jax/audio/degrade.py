@@ -1,8 +1,9 @@
 """Damage done to clean speech, keyed and on device: pairs to learn repair from, without a damaged copy on any disk.
 
-Shape letters: B batch, N samples, P recordings of noise or of rooms, M samples of the longest of them. A severity is a
-number [B] from 0, hardly heard, to 1, the worst that is met in practice. What is left of the speech keeps its place in
-time and its level, so that the clean waveform is what a repair should give.
+Shape letters: B batch, N samples, P recordings of noise or of rooms, M samples of the longest of
+them. A severity is a number [B] from 0, hardly heard, to 1, the worst that is met in practice. What
+is left of the speech keeps its place in time and its level, so that the clean waveform is what a
+repair should give.
 """
 
 import dataclasses
@@ -44,19 +45,19 @@ class DegradeConfig:
     """Which damage training speech is done, and how hard; the defaults leave it as it is.
 
     Attributes:
-      noise_prob: probability that a clip gets noise.
-      snr_db: range of its signal-to-noise ratios, in dB.
-      kinds: odds of each of `KINDS` of noise; "recorded" needs recordings.
-      second_prob: probability that a second noise is mixed into the first.
-      room_prob: probability that a clip is heard in a room.
-      clip_prob: probability that it is clipped.
-      drop_prob: probability that it has drop-outs.
-      band_prob: probability that it is limited to a band.
-      quantise_prob: probability that it is quantised coarsely.
-      drift_prob: probability that its gain drifts.
-      severity: range of the severities of all these but noise.
-      gain_db: the level of a pair is changed by up to this many dB, up or down.
-      clean_prob: probability that nothing of the above but the gain is done to a clip.
+        noise_prob: probability that a clip gets noise.
+        snr_db: range of its signal-to-noise ratios, in dB.
+        kinds: odds of each of `KINDS` of noise; "recorded" needs recordings.
+        second_prob: probability that a second noise is mixed into the first.
+        room_prob: probability that a clip is heard in a room.
+        clip_prob: probability that it is clipped.
+        drop_prob: probability that it has drop-outs.
+        band_prob: probability that it is limited to a band.
+        quantise_prob: probability that it is quantised coarsely.
+        drift_prob: probability that its gain drifts.
+        severity: range of the severities of all these but noise.
+        gain_db: the level of a pair is changed by up to this many dB, up or down.
+        clean_prob: probability that nothing of the above but the gain is done to a clip.
     """
 
     noise_prob: float = 0.0
@@ -75,13 +76,18 @@ class DegradeConfig:
 
     def validate(self):
         """Raises ConfigError unless the values can work together."""
-        probabilities = [getattr(self, field.name) for field in dataclasses.fields(self) if "_prob" in field.name]
+        probabilities = [
+            getattr(self, field.name) for field in dataclasses.fields(self) if "_prob" in field.name
+        ]
         rules = {
             "probabilities must be from 0 to 1": all(0 <= prob <= 1 for prob in probabilities),
             "snr_db must be (low, high)": self.snr_db[0] <= self.snr_db[1],
             f"kinds must be {len(KINDS)} odds, not all 0": len(self.kinds) == len(KINDS)
             and min(self.kinds) >= 0 < max(self.kinds),
-            "severity must be (low, high) from 0 to 1": 0 <= self.severity[0] <= self.severity[1] <= 1,
+            "severity must be (low, high) from 0 to 1": 0
+            <= self.severity[0]
+            <= self.severity[1]
+            <= 1,
             "gain_db must not be negative": self.gain_db >= 0,
         }
         broken = [rule for rule, holds in rules.items() if not holds]
@@ -95,8 +101,8 @@ class NoisePool:
     """Recorded noises on the device.
 
     Attributes:
-      waveform: recordings, each repeated until it fills the row [P, M].
-      length: samples of each before it repeats itself [P] int.
+        waveform: recordings, each repeated until it fills the row [P, M].
+        length: samples of each before it repeats itself [P] int.
     """
 
     waveform: Any
@@ -116,7 +122,7 @@ class RoomPool:
     """Recorded room responses on the device.
 
     Attributes:
-      response: from the direct sound on, which is one; zero past the end [P, M].
+        response: from the direct sound on, which is one; zero past the end [P, M].
     """
 
     response: Any
@@ -125,24 +131,34 @@ class RoomPool:
     def of(cls, recordings) -> "RoomPool":
         """The pool of a list of responses [N_i], whose loudest sample is the direct sound; none may be silent."""
         direct = [int(np.argmax(np.abs(one))) for one in recordings]
-        rows = [np.float32(one[start:] / one[start]) for one, start in zip(recordings, direct, strict=True)]
+        rows = [
+            np.float32(one[start:] / one[start])
+            for one, start in zip(recordings, direct, strict=True)
+        ]
         M = max(map(len, rows))
         return cls(np.stack([np.pad(row, (0, M - len(row))) for row in rows]))
 
 
-def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int, rooms: RoomPool | None = None):
+def degrade(
+    key,
+    clean,
+    pool: NoisePool | None,
+    config: DegradeConfig,
+    sample_rate: int,
+    rooms: RoomPool | None = None,
+):
     """Clean speech damaged on its way: room, noise, drift, clipping, band, quantisation and drop-outs, in this order.
 
     Args:
-      key: PRNG key; the same key gives the same damage.
-      clean: waveforms [B, N].
-      pool: recorded noises, or None where `config.kinds` has no odds for them.
-      config: what is done, how often and how hard; static under `jax.jit`.
-      sample_rate: in Hz.
-      rooms: recorded room responses, of which half the rooms then are; else all are generated.
+        key: PRNG key; the same key gives the same damage.
+        clean: waveforms [B, N].
+        pool: recorded noises, or None where `config.kinds` has no odds for them.
+        config: what is done, how often and how hard; static under `jax.jit`.
+        sample_rate: in Hz.
+        rooms: recorded room responses, of which half the rooms then are; else all are generated.
 
     Returns:
-      damaged waveforms [B, N], and the clean ones at the level they now have [B, N].
+        damaged waveforms [B, N], and the clean ones at the level they now have [B, N].
     """
     config.validate()
     B = len(clean)
@@ -161,7 +177,9 @@ def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_ra
     if config.room_prob:
         in_room = reverberate(next(keys), x, draw(*config.severity), sample_rate)
         if rooms is not None:
-            in_room = jnp.where((draw(0.0, 1.0) < 0.5)[:, None], hear_in(next(keys), x, rooms), in_room)
+            in_room = jnp.where(
+                (draw(0.0, 1.0) < 0.5)[:, None], hear_in(next(keys), x, rooms), in_room
+            )
         x = sometimes(config.room_prob, in_room)
     if config.noise_prob:
         noise = draw_noise(next(keys), clean, pool, config, sample_rate)
@@ -171,11 +189,16 @@ def degrade(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_ra
     if config.clip_prob:
         x = sometimes(config.clip_prob, clip(x, draw(*config.severity)))
     if config.band_prob:
-        x = sometimes(config.band_prob, limit_band(x, draw(*config.severity), draw(*config.severity), sample_rate))
+        x = sometimes(
+            config.band_prob,
+            limit_band(x, draw(*config.severity), draw(*config.severity), sample_rate),
+        )
     if config.quantise_prob:
         x = sometimes(config.quantise_prob, quantise(x, draw(*config.severity)))
     if config.drop_prob:
-        x = sometimes(config.drop_prob, drop_out(next(keys), x, draw(*config.severity), sample_rate))
+        x = sometimes(
+            config.drop_prob, drop_out(next(keys), x, draw(*config.severity), sample_rate)
+        )
     return x, clean
 
 
@@ -248,7 +271,9 @@ DAMAGES = {
     "room": reverberate,
     "clipping": lambda key, x, severity, sample_rate: clip(x, severity),
     "drop-outs": drop_out,
-    "band limit": lambda key, x, severity, sample_rate: limit_band(x, severity, severity, sample_rate),
+    "band limit": lambda key, x, severity, sample_rate: limit_band(
+        x, severity, severity, sample_rate
+    ),
     "quantisation": lambda key, x, severity, sample_rate: quantise(x, severity),
     "drift": drift,
 }
@@ -262,8 +287,12 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
     B, N = clean.shape
     odds = np.asarray(config.kinds, np.float32)
     if odds[0] and pool is None:
-        raise ConfigError("recorded noise has odds but there are no recordings: pass some or set its odds to 0")
-    keys = dict(zip(("kind", "second", "swell", *KINDS), jax.random.split(key, 3 + len(KINDS)), strict=True))
+        raise ConfigError(
+            "recorded noise has odds but there are no recordings: pass some or set its odds to 0"
+        )
+    keys = dict(
+        zip(("kind", "second", "swell", *KINDS), jax.random.split(key, 3 + len(KINDS)), strict=True)
+    )
     make = {
         "recorded": lambda key: recorded_noise(key, pool, B, N),
         "coloured": lambda key: shape_noise(key, augment.coloured_noise(key, B, N)),
@@ -294,7 +323,11 @@ def recorded_noise(key, pool: NoisePool, B: int, N: int):
     which = jax.random.randint(which_key, (B, 1), 0, len(pool.length))
     length = jnp.asarray(pool.length)[which]
     start = jnp.floor(jax.random.uniform(start_key, (B, 1)) * length)
-    speed = jnp.exp(jax.random.uniform(speed_key, (B, 1), minval=np.log(NOISE_SPEED[0]), maxval=np.log(NOISE_SPEED[1])))
+    speed = jnp.exp(
+        jax.random.uniform(
+            speed_key, (B, 1), minval=np.log(NOISE_SPEED[0]), maxval=np.log(NOISE_SPEED[1])
+        )
+    )
     speed *= jax.random.rademacher(way_key, (B, 1))
     place = jnp.mod(start + jnp.arange(N) * speed, length)
     before = jnp.floor(place)
@@ -310,7 +343,9 @@ def shape_noise(key, noise):
     B, N = noise.shape
     size = augment.fast_length(N)
     place = np.clip(np.log2(np.linspace(1e-3, 1, size // 2 + 1)) + 7, 0, 7) / 7 * (NOISE_BANDS - 1)
-    weights = np.maximum(0, 1 - np.abs(place - np.arange(NOISE_BANDS)[:, None])).astype(np.float32)  # [bands, F]
+    weights = np.maximum(0, 1 - np.abs(place - np.arange(NOISE_BANDS)[:, None])).astype(
+        np.float32
+    )  # [bands, F]
     gain = 10 ** (NOISE_TILT_DB / 20 * jax.random.normal(key, (B, NOISE_BANDS)) @ weights)
     return jnp.fft.irfft(jnp.fft.rfft(noise, n=size) * gain, n=size)[:, :N]
 
@@ -320,7 +355,9 @@ def hum(key, B: int, N: int, sample_rate: int):
     pitch_key, gain_key, phase_key = jax.random.split(key, 3)
     low, high = HUM_HZ
     multiple = jnp.exp(jax.random.uniform(pitch_key, (B, 1), maxval=np.log(8.0)))  # up to a whine
-    cycles = multiple * jax.random.uniform(jax.random.fold_in(pitch_key, 1), (B, 1), minval=low, maxval=high)
+    cycles = multiple * jax.random.uniform(
+        jax.random.fold_in(pitch_key, 1), (B, 1), minval=low, maxval=high
+    )
     phase = 2 * np.pi * jnp.mod(cycles / sample_rate * jnp.arange(N), 1.0)
     steepness = jax.random.uniform(jax.random.fold_in(gain_key, 1), (B, 1), minval=0.0, maxval=1.5)
     k = np.arange(1, HUM_HARMONICS + 1)
@@ -348,7 +385,9 @@ def clicks(key, B: int, N: int, sample_rate: int):
     R = round(0.1 * sample_rate)
     size = augment.fast_length(N + R)
     decay = jnp.exp(-np.arange(R) / sample_rate / seconds)
-    strength = jnp.fft.irfft(jnp.fft.rfft(struck, n=size) * jnp.fft.rfft(decay, n=size), n=size)[:, :N]
+    strength = jnp.fft.irfft(jnp.fft.rfft(struck, n=size) * jnp.fft.rfft(decay, n=size), n=size)[
+        :, :N
+    ]
     return strength * augment.coloured_noise(noise_key, B, N)
 
 
@@ -372,9 +411,15 @@ def tones(key, B: int, N: int, sample_rate: int):
     since = (since - number) * period  # s
     sounds = (since < period * draw(0.3, 1.2)) * jnp.minimum(since / 0.003, 1.0)
     sounds *= jnp.exp(-since * for_some(0.6, 1 / draw_log(0.03, 1.0)))
-    melody = for_some(0.5, 0.4) * jax.random.normal(next(keys), (B, int(N / sample_rate / TONE_SECONDS[0]) + 2))
-    waver = for_some(0.4, draw(0.0, 0.5)) * jnp.sin(2 * np.pi * (draw_log(0.2, 20.0) * t + draw(0.0, 1.0)))
-    pitch = draw_log(*TONE_HZ) * jnp.exp(jnp.take_along_axis(melody, number, axis=1) + waver)  # Hz [B, N]
+    melody = for_some(0.5, 0.4) * jax.random.normal(
+        next(keys), (B, int(N / sample_rate / TONE_SECONDS[0]) + 2)
+    )
+    waver = for_some(0.4, draw(0.0, 0.5)) * jnp.sin(
+        2 * np.pi * (draw_log(0.2, 20.0) * t + draw(0.0, 1.0))
+    )
+    pitch = draw_log(*TONE_HZ) * jnp.exp(
+        jnp.take_along_axis(melody, number, axis=1) + waver
+    )  # Hz [B, N]
     cycles = jnp.cumsum(pitch / sample_rate, axis=1)
 
     k = np.arange(TONE_PARTIALS)
@@ -384,7 +429,11 @@ def tones(key, B: int, N: int, sample_rate: int):
     total = 1e-6 * sounds  # a tone that is too high for the sample rate is not divided by 0
     for i in k:
         heard = gain[:, i : i + 1] * (ratio[:, i : i + 1] * pitch < 0.48 * sample_rate)
-        total += heard * sounds * jnp.sin(2 * np.pi * jnp.mod(ratio[:, i : i + 1] * cycles + shift[:, i : i + 1], 1.0))
+        total += (
+            heard
+            * sounds
+            * jnp.sin(2 * np.pi * jnp.mod(ratio[:, i : i + 1] * cycles + shift[:, i : i + 1], 1.0))
+        )
     return total
 
 

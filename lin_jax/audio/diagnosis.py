@@ -15,8 +15,8 @@ SILENT_RMS = SILENCE / 10
 LOWEST_DB, HIGHEST_DB, STEP_DB = -100.0, 40.0, 0.5
 QUIETEST = 0.1  # share of the frames that counts as noise alone
 NEAR_RAIL = 0.98  # of the largest sample: where a plateau is a clipped peak
-# The mean of the samples is a fault from here on, in full scale and relative to their RMS; a clip that is too short has
-# a mean of its own.
+# The mean of the samples is a fault from here on, in full scale and relative to their RMS; a clip
+# that is too short has a mean of its own.
 OFFSET, OFFSET_RATIO, OFFSET_SECONDS = 1e-3, 0.05, 0.5
 BAND_DB = 60.0  # below the strongest frequency nothing counts as heard
 BAND_BINS = 5  # frequency bins that are averaged first
@@ -28,12 +28,14 @@ class Diagnosis:
     """What is heard of a recording.
 
     Attributes:
-      peak: largest magnitude of a sample, 1 being full scale.
-      rms: root mean square without the mean.
-      noise_db: level of the quietest tenth of the frames that hold anything, in dB of full scale; None if none does.
-      clipped: share of the samples that stand on a plateau at the largest or smallest value.
-      band_hz: frequency above which nothing is heard; None where all is that the sample rate can hold.
-      dc_offset: mean of the samples of the channel where it is largest, if it is a fault; else 0.
+        peak: largest magnitude of a sample, 1 being full scale.
+        rms: root mean square without the mean.
+        noise_db: level of the quietest tenth of the frames that hold anything, in dB of full scale;
+            None if none does.
+        clipped: share of the samples that stand on a plateau at the largest or smallest value.
+        band_hz: frequency above which nothing is heard; None where all is that the sample rate can
+            hold.
+        dc_offset: mean of the samples of the channel where it is largest, if it is a fault; else 0.
     """
 
     peak: float
@@ -74,9 +76,13 @@ class Meter:
         whole = x.shape[1] // self._frame * self._frame
         frames = x[:, :whole].reshape(len(x), -1, self._frame)
         frames = frames - frames.mean(axis=-1, keepdims=True)
-        level = 10 * np.log10(np.maximum(np.vecdot(frames, frames).mean(axis=0) / self._frame, 1e-20))
+        level = 10 * np.log10(
+            np.maximum(np.vecdot(frames, frames).mean(axis=0) / self._frame, 1e-20)
+        )
         level = level[level > LOWEST_DB]
-        np.add.at(self._levels, ((np.minimum(level, HIGHEST_DB) - LOWEST_DB) / STEP_DB).astype(int), 1)
+        np.add.at(
+            self._levels, ((np.minimum(level, HIGHEST_DB) - LOWEST_DB) / STEP_DB).astype(int), 1
+        )
         spectrum = np.fft.rfft(frames[:, ::SPARSE] * self._window)  # [C, frames, F]
         self._power += (spectrum.real**2 + spectrum.imag**2).sum(axis=(0, 1))
 
@@ -85,7 +91,9 @@ class Meter:
         """The mean [C] float32 of the samples of each channel where it is a fault, else 0."""
         mean, deviation = self._moments()
         fault = (np.abs(mean) >= OFFSET) & (np.abs(mean) >= OFFSET_RATIO * deviation)
-        return np.where(fault & (self._count >= OFFSET_SECONDS * self._rate), mean, 0).astype(np.float32)
+        return np.where(fault & (self._count >= OFFSET_SECONDS * self._rate), mean, 0).astype(
+            np.float32
+        )
 
     def diagnosis(self) -> Diagnosis:
         """What was heard so far."""
@@ -96,7 +104,9 @@ class Meter:
             peak=max(rail.height for rail in self._rails),
             rms=rms,
             noise_db=self._noise_db(),
-            clipped=sum(rail.count for rail in self._rails) / (self._count * np.size(mean)) if sounds else 0.0,
+            clipped=sum(rail.count for rail in self._rails) / (self._count * np.size(mean))
+            if sounds
+            else 0.0,
             band_hz=self._band_hz() if sounds else None,
             dc_offset=float(max(np.ravel(self.offset), key=abs)),
         )

@@ -1,7 +1,7 @@
 """Audio files on the host: find, read, stream, write, and bring to one rate, level and length.
 
-Shape letters: N samples. Samples are float32 with full scale ±1. soundfile and soxr are imported where they are used,
-so that importing the library stays light.
+Shape letters: N samples. Samples are float32 with full scale ±1. soundfile and soxr are imported
+where they are used, so that importing the library stays light.
 """
 
 import contextlib
@@ -21,7 +21,11 @@ from lin_jax.errors import AudioError, SilenceError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 
-FORMATS = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}  # where the suffix is not the format's name
+FORMATS = {
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".aif": "AIFF",
+}  # where the suffix is not the format's name
 INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # bits of a sample
 LOSSY = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS")
 
@@ -49,31 +53,40 @@ def find(folder) -> list[Path]:
     """Audio files under a folder and its subfolders, sorted by path.
 
     Args:
-      folder: path; hidden files, such as the `._` companions of some archives, are passed over.
+        folder: path; hidden files, such as the `._` companions of some archives, are passed over.
 
     Returns:
-      Paths with a suffix in `SUFFIXES`; AudioError if the folder is missing or holds none.
+        Paths with a suffix in `SUFFIXES`; AudioError if the folder is missing or holds none.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioError(f"{folder}: no such folder; check the path")
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
     if not found:
-        raise AudioError(f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another folder")
+        raise AudioError(
+            f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another folder"
+        )
     return sorted(found)
 
 
-def load(source, config: FrontendConfig, *, sample_rate: int | None = None, speed: float = 1.0) -> np.ndarray:
+def load(
+    source, config: FrontendConfig, *, sample_rate: int | None = None, speed: float = 1.0
+) -> np.ndarray:
     """The waveform that the front end hears: mono, at its rate, checked, trimmed and levelled as `config` says.
 
     Args:
-      source: path of an audio file, or samples [N] or [N, channels], floats in ±1 or 16- or 32-bit integers.
-      config: the front end.
-      sample_rate: of `source` in Hz; required for samples, not used for a path.
-      speed: at which it is played, pitch and all.
+        source: path of an audio file, or samples [N] or [N, channels], floats in ±1 or 16- or
+            32-bit integers.
+        config: the front end.
+        sample_rate: of `source` in Hz; required for samples, not used for a path.
+        speed: at which it is played, pitch and all.
 
     Returns:
-      float32 [N]; AudioError if there is no usable sound.
+        float32 [N]; AudioError if there is no usable sound.
     """
     config.validate()
     if isinstance(source, str | os.PathLike):
@@ -92,30 +105,44 @@ def load(source, config: FrontendConfig, *, sample_rate: int | None = None, spee
     return samples
 
 
-def read(path, sample_rate: int | None = None, *, mono: bool = True, start: float = 0.0, duration: float | None = None):
+def read(
+    path,
+    sample_rate: int | None = None,
+    *,
+    mono: bool = True,
+    start: float = 0.0,
+    duration: float | None = None,
+):
     """Samples of an audio file.
 
     Args:
-      path: file in any format of `SUFFIXES`.
-      sample_rate: rate to resample to in Hz; None keeps the file's own.
-      mono: average the channels.
-      start: where to begin, in seconds.
-      duration: how much to read, in seconds; None reads to the end.
+        path: file in any format of `SUFFIXES`.
+        sample_rate: rate to resample to in Hz; None keeps the file's own.
+        mono: average the channels.
+        start: where to begin, in seconds.
+        duration: how much to read, in seconds; None reads to the end.
 
     Returns:
-      float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz. AudioError if the file is missing,
-      truncated, empty, not audio, or holds samples that are not finite.
+        float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz. AudioError if the
+        file is missing, truncated, empty, not audio, or holds samples that are not finite.
     """
     with _open(path) as file:
         source_rate = file.samplerate
         first = min(round(start * source_rate), file.frames)
-        wanted = file.frames - first if duration is None else min(round(duration * source_rate), file.frames - first)
+        wanted = (
+            file.frames - first
+            if duration is None
+            else min(round(duration * source_rate), file.frames - first)
+        )
         if wanted <= 0:
-            raise AudioError(f"{path}: no samples at {start:g} s; the file is {file.frames / source_rate:g} s long")
+            raise AudioError(
+                f"{path}: no samples at {start:g} s; the file is {file.frames / source_rate:g} s long"
+            )
         try:
             if first:
                 file.seek(first)
-            # libsndfile reads integers faster than it converts them, and NumPy converts them to the same floats.
+            # libsndfile reads integers faster than it converts them, and NumPy converts them to the
+            # same floats.
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
             samples = file.read(wanted, dtype=dtype, always_2d=not mono)
         except RuntimeError:  # soundfile's LibsndfileError
@@ -132,13 +159,13 @@ def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarr
     """Samples of an audio file of any length in blocks, in constant memory.
 
     Args:
-      path: audio file, as for `read`.
-      sample_rate: rate to resample to in Hz.
-      block_seconds: length of a block in seconds.
+        path: audio file, as for `read`.
+        sample_rate: rate to resample to in Hz.
+        block_seconds: length of a block in seconds.
 
     Yields:
-      float32 [round(block_seconds * sample_rate)], mono; the last one may be shorter. Together they are what `read`
-      returns. AudioError as for `read`, at the block where the fault is met.
+        float32 [round(block_seconds * sample_rate)], mono; the last one may be shorter. Together
+        they are what `read` returns. AudioError as for `read`, at the block where the fault is met.
     """
     import soxr
 
@@ -163,13 +190,14 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
     """Samples as they are, at their own rate and with all channels, block by block.
 
     Args:
-      source: path of an audio file, as for `read`, or samples [N] or [N, channels], as for `load`.
-      sample_rate: of samples in Hz; not used for a path.
-      block_seconds: length of a block in seconds.
+        source: path of an audio file, as for `read`, or samples [N] or [N, channels], as for
+            `load`.
+        sample_rate: of samples in Hz; not used for a path.
+        block_seconds: length of a block in seconds.
 
     Yields:
-      float32 [round(block_seconds * rate), channels]; the last one may be shorter. AudioError as for `read`, at the
-      block where the fault is met.
+        float32 [round(block_seconds * rate), channels]; the last one may be shorter. AudioError as
+        for `read`, at the block where the fault is met.
     """
     if not isinstance(source, str | os.PathLike):
         samples, size = _as_float32(source), max(1, round(block_seconds * sample_rate))
@@ -180,7 +208,8 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
         return
     with _open(source) as file:
         size = max(1, round(block_seconds * file.samplerate))
-        # soundfile seeks after every read where it can, and in MP3 each seek is heard: some samples are lost.
+        # soundfile seeks after every read where it can, and in MP3 each seek is heard: some samples
+        # are lost.
         file.seekable = lambda: False
         done = 0
         while done < file.frames:
@@ -210,12 +239,15 @@ def write(path, samples, sample_rate: int):
     """Writes an audio file whole or not at all.
 
     Args:
-      path: where to, with a suffix in `SUFFIXES` that names the format; an existing file is replaced at the end.
-      samples: float [N] or [N, channels], full scale ±1; what goes beyond is clipped by integer formats.
-      sample_rate: in Hz.
+        path: where to, with a suffix in `SUFFIXES` that names the format; an existing file is
+            replaced at the end.
+        samples: float [N] or [N, channels], full scale ±1; what goes beyond is clipped by integer
+            formats.
+        sample_rate: in Hz.
 
     Raises:
-      AudioError if the samples are not finite, the format cannot hold them, or the disk does not take them.
+        AudioError if the samples are not finite, the format cannot hold them, or the disk does not
+            take them.
     """
     import soundfile
 
@@ -227,7 +259,9 @@ def write(path, samples, sample_rate: int):
     try:
         soundfile.write(encoded, samples, sample_rate, format=_format(path), subtype=subtype)
     except (RuntimeError, ValueError, TypeError):
-        raise AudioError(f"{path}: no such format for samples {samples.shape} at {sample_rate} Hz; use .wav") from None
+        raise AudioError(
+            f"{path}: no such format for samples {samples.shape} at {sample_rate} Hz; use .wav"
+        ) from None
     with _replacing(path) as part:
         part.write_bytes(encoded.getbuffer())
 
@@ -235,14 +269,15 @@ def write(path, samples, sample_rate: int):
 def encoding(path, like: Info) -> Info:
     """How a recording is written to a path: its suffix names the container, the encoding stays as it was if it can.
 
-    Where it cannot, as that of MP3 in FLAC, it is the container's own, with 24 bits if the samples have more than 16.
+    Where it cannot, as that of MP3 in FLAC, it is the container's own, with 24 bits if the samples
+    have more than 16.
 
     Args:
-      path: where to.
-      like: what the recording was.
+        path: where to.
+        like: what the recording was.
 
     Returns:
-      What it will be; AudioError if the suffix is not in `SUFFIXES`.
+        What it will be; AudioError if the suffix is not in `SUFFIXES`.
     """
     import soundfile
 
@@ -251,7 +286,11 @@ def encoding(path, like: Info) -> Info:
         raise AudioError(f"{path}: no audio format is called {suffix or 'so'}; use .wav or .flac")
     if kind == "WAV" and like.format in ("WAVEX", "RF64"):  # WAV too
         kind = like.format
-    fine = "PCM_24" if like.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE") else soundfile.default_subtype(kind)
+    fine = (
+        "PCM_24"
+        if like.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+        else soundfile.default_subtype(kind)
+    )
     if suffix == ".opus":
         wanted = ["OPUS"]
     elif kind == like.format or like.subtype not in LOSSY:
@@ -267,12 +306,13 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
     """Write an audio file block by block, in constant memory; it is there whole or not at all.
 
     Args:
-      path: where to; a file there is replaced at the end, if all went well, and its permissions stay.
-      info: what is written, and exactly how many samples.
-      comment: that stands in the metadata.
+        path: where to; a file there is replaced at the end, if all went well, and its permissions
+            stay.
+        info: what is written, and exactly how many samples.
+        comment: that stands in the metadata.
 
     Yields:
-      A `Writer`; AudioError if the format cannot hold it or the disk does not take it.
+        A `Writer`; AudioError if the format cannot hold it or the disk does not take it.
     """
     import soundfile
 
@@ -290,7 +330,9 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
                 if comment:
                     file.comment, file.software = comment, "lin_jax"
             except RuntimeError:
-                raise AudioError(f"{path}: {info.format} cannot carry the comment that is needed; use .wav") from None
+                raise AudioError(
+                    f"{path}: {info.format} cannot carry the comment that is needed; use .wav"
+                ) from None
             yield Writer(file, path)
         try:
             complete = describe(part).num_samples == info.num_samples
@@ -304,7 +346,7 @@ class Writer:
     """What `writing` writes to. Samples of integer formats come out bit for bit as they were read.
 
     Attributes:
-      cut: number of samples that were beyond full scale and were cut, as integers must be.
+        cut: number of samples that were beyond full scale and were cut, as integers must be.
     """
 
     def __init__(self, file, path):
@@ -319,7 +361,9 @@ class Writer:
             samples = np.rint(samples.astype(np.float64 if bits > 16 else np.float32) * top)
             self.cut += int(np.count_nonzero(np.abs(samples) > top))
             samples = np.clip(samples, -top, top - 1)
-            samples = samples.astype(np.int16) if bits == 16 else samples.astype(np.int32) << (32 - bits)
+            samples = (
+                samples.astype(np.int16) if bits == 16 else samples.astype(np.int32) << (32 - bits)
+            )
         try:
             self._file.write(samples)
         except RuntimeError:  # libsndfile does not say why
@@ -377,22 +421,26 @@ def level(samples: np.ndarray, *, target_db: float, kind: str = "peak") -> np.nd
     return samples if now == 0 else (samples * (10 ** (target_db / 20) / now)).astype(np.float32)
 
 
-def trim_silence(samples: np.ndarray, top_db: float, *, frame_length: int = 2048, hop_length: int = 512) -> np.ndarray:
+def trim_silence(
+    samples: np.ndarray, top_db: float, *, frame_length: int = 2048, hop_length: int = 512
+) -> np.ndarray:
     """Samples without the quiet at both ends, as `librosa.effects.trim`.
 
     Args:
-      samples: [N].
-      top_db: a frame is quiet when its RMS lies more than this many dB below the loudest frame's.
-      frame_length: samples over which the RMS is taken, even.
-      hop_length: samples between frames, the grain of the cut.
+        samples: [N].
+        top_db: a frame is quiet when its RMS lies more than this many dB below the loudest frame's.
+        frame_length: samples over which the RMS is taken, even.
+        hop_length: samples between frames, the grain of the cut.
 
     Returns:
-      A view [at most N].
+        A view [at most N].
     """
-    # Frames begin and end at multiples of a grain. Differences of a running sum over the grains' energies give every
-    # frame's, whatever the overlap.
+    # Frames begin and end at multiples of a grain. Differences of a running sum over the grains'
+    # energies give every frame's, whatever the overlap.
     grain = math.gcd(frame_length // 2, hop_length)
-    energy = np.add.reduceat(np.square(samples, dtype=np.float64), np.arange(0, len(samples), grain))
+    energy = np.add.reduceat(
+        np.square(samples, dtype=np.float64), np.arange(0, len(samples), grain)
+    )
     energy = np.concatenate([[0.0], np.cumsum(energy)])
     centres = np.arange(0, len(samples) + 1, hop_length) // grain
     first = np.maximum(centres - frame_length // 2 // grain, 0)
@@ -408,7 +456,9 @@ def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
     It is a SilenceError if all that is wrong is that nothing can be heard.
     """
     if len(samples) < max(1, min_samples):
-        raise AudioError(f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip")
+        raise AudioError(
+            f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip"
+        )
     _check_values(samples, name)
     if _peak(samples) < SILENCE:
         raise SilenceError(f"{name}: silent throughout; record it again or leave it out")
@@ -425,14 +475,18 @@ def _open(path):
     try:
         file = soundfile.SoundFile(os.fsencode(path))  # a name may be in any encoding
     except RuntimeError:
-        raise AudioError(f"{path}: not readable as audio; copy it again, or convert it to WAV or FLAC") from None
-    # libsndfile mends the size of a truncated WAV in silence and only logs it; programs that write to a pipe put a
-    # huge size there, which is no fault.
+        raise AudioError(
+            f"{path}: not readable as audio; copy it again, or convert it to WAV or FLAC"
+        ) from None
+    # libsndfile mends the size of a truncated WAV in silence and only logs it; programs that write
+    # to a pipe put a huge size there, which is no fault.
     sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     if sizes and int(sizes[2]) < int(sizes[1]) < 0x7FFF0000:
         bytes_per_second = int(sizes[2]) * file.samplerate / max(file.frames, 1)
         file.close()
-        raise _truncated(path, file.frames / file.samplerate, int(sizes[1]) / max(bytes_per_second, 1))
+        raise _truncated(
+            path, file.frames / file.samplerate, int(sizes[1]) / max(bytes_per_second, 1)
+        )
     if not file.frames:
         file.close()
         raise AudioError(f"{path}: no samples; record it again or leave it out")
@@ -440,7 +494,9 @@ def _open(path):
 
 
 def _truncated(path, seconds, declared_seconds):
-    return AudioError(f"{path}: truncated at {seconds:.2f} of {declared_seconds:.2f} s; copy it again")
+    return AudioError(
+        f"{path}: truncated at {seconds:.2f} of {declared_seconds:.2f} s; copy it again"
+    )
 
 
 def _damaged(path):
@@ -449,7 +505,9 @@ def _damaged(path):
 
 def _check_values(samples, name):
     if not _peak(samples) <= LOUDEST:
-        raise AudioError(f"{name}: holds NaN, infinite or huge samples; export it again as 16-bit WAV")
+        raise AudioError(
+            f"{name}: holds NaN, infinite or huge samples; export it again as 16-bit WAV"
+        )
 
 
 def _peak(samples: np.ndarray) -> float:

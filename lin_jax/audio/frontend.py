@@ -1,6 +1,7 @@
 """The one way from a waveform to features: STFT, log-mel and MFCC in pure JAX, equal to librosa's.
 
-Shape letters: N samples, T frames, F frequency bins, M mel bins, D features; `...` any leading batch axes.
+Shape letters: N samples, T frames, F frequency bins, M mel bins, D features; `...` any leading
+batch axes.
 """
 
 import functools
@@ -17,15 +18,17 @@ DELTA_WIDTH = 9  # frames, librosa's default
 def extract(config: FrontendConfig, waveform, length=None):
     """Features of waveforms, the only place where they are made.
 
-    Padding changes nothing: samples at or past `length` are not heard, and frames at or past `num_frames` are zero.
+    Padding changes nothing: samples at or past `length` are not heard, and frames at or past
+    `num_frames` are zero.
 
     Args:
-      config: the front end; static under `jax.jit`, as in `jax.jit(functools.partial(extract, config))`.
-      waveform: samples in [-1, 1] at `config.sample_rate`, [..., N].
-      length: valid samples of each waveform, [...] int; None means all N.
+        config: the front end; static under `jax.jit`, as in `jax.jit(functools.partial(extract,
+            config))`.
+        waveform: samples in [-1, 1] at `config.sample_rate`, [..., N].
+        length: valid samples of each waveform, [...] int; None means all N.
 
     Returns:
-      features [..., T, D] float32 with T = `config.num_frames(N)`, and num_frames [...] int32.
+        features [..., T, D] float32 with T = `config.num_frames(N)`, and num_frames [...] int32.
     """
     config.validate()
     waveform = jnp.asarray(waveform, jnp.float32)
@@ -37,7 +40,9 @@ def extract(config: FrontendConfig, waveform, length=None):
     valid = jnp.arange(T) < 1 + (length // config.hop_length)[..., None]  # [..., T]
 
     spectrum = stft(waveform, config.n_fft, config.hop_length, config.win_length)
-    bank = mel_filter_bank(config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max)
+    bank = mel_filter_bank(
+        config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max
+    )
     features = power_to_db(mel_spectrogram(spectrum, bank), config.top_db, valid)
     if config.feature == "functionals":
         power, cepstra = spectrum.real**2 + spectrum.imag**2, mfcc(features, config.n_mfcc)
@@ -56,13 +61,13 @@ def stft(x, n_fft: int, hop_length: int, win_length: int):
     """Short-time Fourier transform with frames centred on every hop, as `librosa.stft` with its defaults.
 
     Args:
-      x: waveform [..., N]; both ends are padded with n_fft / 2 zeros.
-      n_fft: FFT size in samples, even.
-      hop_length: samples between frames.
-      win_length: length of the periodic Hann window, centred in the frame.
+        x: waveform [..., N]; both ends are padded with n_fft / 2 zeros.
+        n_fft: FFT size in samples, even.
+        hop_length: samples between frames.
+        win_length: length of the periodic Hann window, centred in the frame.
 
     Returns:
-      complex64 [..., T, F] with T = 1 + N // hop_length and F = n_fft // 2 + 1.
+        complex64 [..., T, F] with T = 1 + N // hop_length and F = n_fft // 2 + 1.
     """
     T = 1 + x.shape[-1] // hop_length
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)])
@@ -73,22 +78,27 @@ def stft(x, n_fft: int, hop_length: int, win_length: int):
 def istft(spectrum, hop_length: int, win_length: int, length: int, num_frames=None):
     """Waveform whose STFT is nearest to `spectrum` in the least-squares sense.
 
-    D. W. Griffin and J. S. Lim, "Signal estimation from modified short-time Fourier transform", IEEE TASSP 32(2), 1984.
+    D. W. Griffin and J. S. Lim, "Signal estimation from modified short-time Fourier transform",
+    IEEE TASSP 32(2), 1984.
 
     Args:
-      spectrum: complex [..., T, F], as `stft` returns it.
-      hop_length: samples between frames.
-      win_length: length of the window that `stft` used.
-      length: number of samples N to return; past the last frame they are zero.
-      num_frames: valid frames of each waveform [...] int; None means all T.
+        spectrum: complex [..., T, F], as `stft` returns it.
+        hop_length: samples between frames.
+        win_length: length of the window that `stft` used.
+        length: number of samples N to return; past the last frame they are zero.
+        num_frames: valid frames of each waveform [...] int; None means all T.
 
     Returns:
-      float32 [..., N].
+        float32 [..., N].
     """
     n_fft, T = 2 * (spectrum.shape[-1] - 1), spectrum.shape[-2]
     window = hann_window(win_length, n_fft)
-    valid = jnp.arange(T) < (T if num_frames is None else jnp.asarray(num_frames)[..., None])  # [..., T]
-    frames = jnp.where(valid[..., None], jnp.fft.irfft(spectrum, n=n_fft) * window, 0.0)  # [..., T, n_fft]
+    valid = jnp.arange(T) < (
+        T if num_frames is None else jnp.asarray(num_frames)[..., None]
+    )  # [..., T]
+    frames = jnp.where(
+        valid[..., None], jnp.fft.irfft(spectrum, n=n_fft) * window, 0.0
+    )  # [..., T, n_fft]
     overlap = _overlap_add(valid[..., None] * window**2, hop_length)
     signal = _overlap_add(frames, hop_length) / jnp.where(overlap > 1e-8, overlap, 1.0)
     signal = signal[..., n_fft // 2 :][..., :length]
@@ -101,9 +111,11 @@ def _overlap_add(frames, hop_length):
     hops = -(-n // hop_length)
     frames = jnp.pad(frames, [(0, 0)] * (frames.ndim - 1) + [(0, hops * hop_length - n)])
     blocks = frames.reshape(*batch, T, hops, hop_length)
-    # Block j of frame t belongs to hop t + j, so shifting block column j by j hops aligns the frames.
+    # Block j of frame t belongs to hop t + j, so shifting block column j by j hops aligns the
+    # frames.
     shifted = [
-        jnp.pad(blocks[..., j, :], [(0, 0)] * len(batch) + [(j, hops - 1 - j), (0, 0)]) for j in range(hops)
+        jnp.pad(blocks[..., j, :], [(0, 0)] * len(batch) + [(j, hops - 1 - j), (0, 0)])
+        for j in range(hops)
     ]  # each [..., T + hops - 1, hop_length]
     return sum(shifted).reshape(*batch, -1)
 
@@ -119,13 +131,16 @@ def hann_window(win_length: int, n_fft: int) -> np.ndarray:
 
 
 @functools.lru_cache
-def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float | None) -> np.ndarray:
+def mel_filter_bank(
+    sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float | None
+) -> np.ndarray:
     """Triangular filters of equal area on the mel scale, as `librosa.filters.mel`.
 
-    M. Slaney, "Auditory Toolbox", Interval Research 1998-010: linear below 1 kHz, logarithmic above.
+    M. Slaney, "Auditory Toolbox", Interval Research 1998-010: linear below 1 kHz, logarithmic
+    above.
 
     Returns:
-      float32 [M, F], read-only.
+        float32 [M, F], read-only.
     """
     edges = _mel_edges(sample_rate, n_mels, f_min, f_max)
     bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)  # [F]
@@ -153,7 +168,9 @@ _LOG_STEP = np.log(6.4) / 27  # above it, 27 mel for a factor of 6.4
 
 
 def _hz_to_mel(hz):
-    return np.where(hz < 1000, hz / _HZ_PER_MEL, 15 + np.log(np.maximum(hz, 1000) / 1000) / _LOG_STEP)
+    return np.where(
+        hz < 1000, hz / _HZ_PER_MEL, 15 + np.log(np.maximum(hz, 1000) / 1000) / _LOG_STEP
+    )
 
 
 def _mel_to_hz(mel):
@@ -171,12 +188,12 @@ def power_to_db(power, top_db: float | None = None, valid=None):
     """Power in decibels, no further than `top_db` below the loudest value of the clip.
 
     Args:
-      power: [..., T, M]; anything below 1e-10 counts as 1e-10.
-      top_db: dynamic range that is kept; None keeps all of it.
-      valid: bool [..., T], frames among which the loudest value is looked for; None means all.
+        power: [..., T, M]; anything below 1e-10 counts as 1e-10.
+        top_db: dynamic range that is kept; None keeps all of it.
+        valid: bool [..., T], frames among which the loudest value is looked for; None means all.
 
     Returns:
-      [..., T, M].
+        [..., T, M].
     """
     db = 10 * jnp.log10(jnp.maximum(power, 1e-10))
     if top_db is None:
@@ -188,10 +205,12 @@ def power_to_db(power, top_db: float | None = None, valid=None):
 def mfcc(log_mel, n_mfcc: int):
     """Mel-frequency cepstral coefficients: log-mel in dB [..., T, M] to the first terms of its orthonormal DCT-II.
 
-    S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word recognition in
-    continuously spoken sentences", IEEE TASSP 28(4), 1980.
+    S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word
+    recognition in continuously spoken sentences", IEEE TASSP 28(4), 1980.
     """
-    return jnp.matmul(log_mel, _dct_basis(log_mel.shape[-1], n_mfcc), precision="highest")  # [..., T, n_mfcc]
+    return jnp.matmul(
+        log_mel, _dct_basis(log_mel.shape[-1], n_mfcc), precision="highest"
+    )  # [..., T, n_mfcc]
 
 
 @functools.lru_cache
@@ -205,17 +224,17 @@ def _dct_basis(M: int, n_mfcc: int) -> np.ndarray:
 def deltas(features, num_frames, order: int):
     """Time derivative of features by a Savitzky-Golay filter, as `librosa.feature.delta` with its defaults.
 
-    A polynomial of degree `order` is fitted to nine frames. Its derivative is one number for all nine, so the first
-    and the last four frames take it from the nearest full window. A clip of fewer than nine frames has no full
-    window, and derivatives of zero.
+    A polynomial of degree `order` is fitted to nine frames. Its derivative is one number for all
+    nine, so the first and the last four frames take it from the nearest full window. A clip of
+    fewer than nine frames has no full window, and derivatives of zero.
 
     Args:
-      features: [..., T, D]; only the first `num_frames` count.
-      num_frames: valid frames of each clip, [...] int.
-      order: 1 for velocity, 2 for acceleration, per frame.
+        features: [..., T, D]; only the first `num_frames` count.
+        num_frames: valid frames of each clip, [...] int.
+        order: 1 for velocity, 2 for acceleration, per frame.
 
     Returns:
-      [..., T, D].
+        [..., T, D].
     """
     T = features.shape[-2]
     if T < DELTA_WIDTH:

@@ -1,10 +1,11 @@
 """Functionals: what a whole clip's pitch, loudness, timbre and rhythm were like, in one row of numbers.
 
-Statistics of low-level descriptors over the clip, after F. Eyben, M. Wöllmer and B. Schuller, "openSMILE", ACM
-Multimedia 2010, and with them the contours and modulations that tell an emotion apart where two sentences are the same.
+Statistics of low-level descriptors over the clip, after F. Eyben, M. Wöllmer and B. Schuller,
+"openSMILE", ACM Multimedia 2010, and with them the contours and modulations that tell an emotion
+apart where two sentences are the same.
 
-Shape letters: N samples, T frames, F frequency bins, M mel bins, C cepstral coefficients, K descriptors; `...` any
-leading batch axes.
+Shape letters: N samples, T frames, F frequency bins, M mel bins, C cepstral coefficients, K
+descriptors; `...` any leading batch axes.
 """
 
 import itertools
@@ -36,16 +37,16 @@ def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_
     """All functionals of clips.
 
     Args:
-      waveform: [..., N], zero past its end.
-      power: of its spectrum [..., T, F].
-      log_mel: in dB [..., T, M].
-      cepstra: [..., T, C].
-      valid: frames of the clip [..., T] bool; at least one.
-      sample_rate: in Hz.
-      hop_length: samples from one frame to the next.
+        waveform: [..., N], zero past its end.
+        power: of its spectrum [..., T, F].
+        log_mel: in dB [..., T, M].
+        cepstra: [..., T, C].
+        valid: frames of the clip [..., T] bool; at least one.
+        sample_rate: in Hz.
+        hop_length: samples from one frame to the next.
 
     Returns:
-      [..., `count(M, C)`] float32, finite.
+        [..., `count(M, C)`] float32, finite.
     """
     shown = descriptors(power, valid, sample_rate)  # [..., T, 5]
     pitch, harmonicity = track_pitch(waveform, sample_rate, hop_length)
@@ -73,7 +74,9 @@ def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_
     ]
     x = jnp.concatenate([x for x, _ in groups], axis=-1)
     # All at once, since what takes long is to compile them.
-    taken = statistics(x, jnp.concatenate([jnp.broadcast_to(c[..., None], x.shape) for x, c in groups], axis=-1))
+    taken = statistics(
+        x, jnp.concatenate([jnp.broadcast_to(c[..., None], x.shape) for x, c in groups], axis=-1)
+    )
     ends = np.cumsum([x.shape[-1] for x, _ in groups])
     found = [
         *(part.reshape(*part.shape[:-2], -1) for part in jnp.split(taken, ends[:-1], axis=-1)),
@@ -91,13 +94,14 @@ def descriptors(power, valid, sample_rate: int):
     """Descriptors of each frame that come from its spectrum.
 
     Args:
-      power: [..., T, F].
-      valid: [..., T] bool.
-      sample_rate: in Hz.
+        power: [..., T, F].
+        valid: [..., T] bool.
+        sample_rate: in Hz.
 
     Returns:
-      [..., T, 5]: level in dB, centroid in kHz, level above 1 kHz relative to that below, level above 4 kHz relative to
-      all, both in dB, and the change of the spectrum's shape since the last frame.
+        [..., T, 5]: level in dB, centroid in kHz, level above 1 kHz relative to that below, level
+        above 4 kHz relative to all, both in dB, and the change of the spectrum's shape since the
+        last frame.
     """
     hertz = np.linspace(0, sample_rate / 2, power.shape[-1])
     power = jnp.where(valid[..., None], power, 0.0) + 1e-8
@@ -121,16 +125,18 @@ def descriptors(power, valid, sample_rate: int):
 def track_pitch(waveform, sample_rate: int, hop_length: int):
     """Pitch and harmonicity of each frame, by the autocorrelation of its window.
 
-    P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled
-    sound", IFA Proceedings 17, 1993; each frame by itself, without a path through their candidates.
+    P. Boersma, "Accurate short-term analysis of the fundamental frequency and the
+    harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17, 1993; each frame by itself,
+    without a path through their candidates.
 
     Args:
-      waveform: [..., N].
-      sample_rate: in Hz.
-      hop_length: samples from one frame to the next; the first is centred on sample 0.
+        waveform: [..., N].
+        sample_rate: in Hz.
+        hop_length: samples from one frame to the next; the first is centred on sample 0.
 
     Returns:
-      pitch in octaves above 100 Hz [..., T], and the share of the power that is periodic [..., T], 0 to 1.
+        pitch in octaves above 100 Hz [..., T], and the share of the power that is periodic [...,
+        T], 0 to 1.
     """
     size = 2 ** math.ceil(math.log2(3 * sample_rate / PITCH_HZ[0]))
     window = np.hanning(size + 1)[:-1].astype(np.float32)
@@ -147,9 +153,13 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
     r = autocorrelation(frames) / autocorrelation(window)  # [..., T, lags]
     lags = np.arange(first, last + 1)
     best = first + jnp.argmax(r[..., lags] - OCTAVE_COST * np.log2(lags / first), axis=-1)
-    before, at, after = (jnp.take_along_axis(r, best[..., None] + d, axis=-1)[..., 0] for d in (-1, 0, 1))
+    before, at, after = (
+        jnp.take_along_axis(r, best[..., None] + d, axis=-1)[..., 0] for d in (-1, 0, 1)
+    )
     curve = 2 * at - before - after  # of the parabola through the three
-    offset = jnp.where(curve > 1e-6, (after - before) / jnp.maximum(2 * curve, 1e-6), 0.0).clip(-0.5, 0.5)
+    offset = jnp.where(curve > 1e-6, (after - before) / jnp.maximum(2 * curve, 1e-6), 0.0).clip(
+        -0.5, 0.5
+    )
     return jnp.log2(sample_rate / 100 / (best + offset)), at.clip(0.0, 1.0)
 
 
@@ -157,11 +167,11 @@ def statistics(x, chosen):
     """Mean, deviation, skewness, slope over time and percentiles of each descriptor over the frames that are chosen.
 
     Args:
-      x: [..., T, K].
-      chosen: [..., T, K] bool; if none is, all statistics are 0.
+        x: [..., T, K].
+        chosen: [..., T, K] bool; if none is, all statistics are 0.
 
     Returns:
-      [..., `STATISTICS`, K].
+        [..., `STATISTICS`, K].
     """
     number = chosen.sum(axis=-2, keepdims=True)  # [..., 1, K]
     n = jnp.maximum(number, 1)
@@ -176,7 +186,9 @@ def statistics(x, chosen):
     ordered = jnp.sort(jnp.where(chosen, x, jnp.inf), axis=-2)
     place = np.array(PERCENTILES, np.float32)[:, None] * (n - 1)  # [..., percentiles, K]
     low = jnp.floor(place).astype(jnp.int32)
-    below, above = (jnp.take_along_axis(ordered, jnp.minimum(low + d, n - 1), axis=-2) for d in (0, 1))
+    below, above = (
+        jnp.take_along_axis(ordered, jnp.minimum(low + d, n - 1), axis=-2) for d in (0, 1)
+    )
     percentiles = below + (place - low) * (above - below)
     found = [middle, deviation, mean((apart / deviation) ** 3), mean(apart * time), percentiles]
     return jnp.where(number > 0, jnp.concatenate(found, axis=-2), 0.0)
@@ -186,19 +198,21 @@ def contours(x, chosen, terms: int):
     """How descriptors move through the clip: their first cosines, whatever the clip's length.
 
     Args:
-      x: [..., T, K].
-      chosen: the frames that are heard [..., T] bool.
-      terms: cosines.
+        x: [..., T, K].
+        chosen: the frames that are heard [..., T] bool.
+        terms: cosines.
 
     Returns:
-      [..., terms K].
+        [..., terms K].
     """
     n, kept = jnp.maximum(chosen.sum(axis=-1), 1)[..., None, None], chosen[..., None]
     x = jnp.where(kept, x - jnp.where(kept, x, 0.0).sum(axis=-2, keepdims=True) / n, 0.0)
     T = chosen.shape[-1]
     end = T - jnp.argmax(chosen[..., ::-1], axis=-1)[..., None]  # past the last one
     phase = (jnp.arange(T) + 0.5) / end  # [..., T]
-    cosines = jnp.cos(jnp.pi * jnp.arange(1, terms + 1)[:, None] * phase[..., None, :])  # [..., terms, T]
+    cosines = jnp.cos(
+        jnp.pi * jnp.arange(1, terms + 1)[:, None] * phase[..., None, :]
+    )  # [..., terms, T]
     found = jnp.matmul(cosines, x, precision="highest") / n
     return found.reshape(*found.shape[:-2], -1)
 
@@ -207,12 +221,12 @@ def modulations(x, valid, frame_rate: float):
     """Rhythm: how strongly descriptors rise and fall at each rate from slow to fast, as logarithms.
 
     Args:
-      x: [..., T, K].
-      valid: [..., T] bool.
-      frame_rate: frames a second.
+        x: [..., T, K].
+        valid: [..., T] bool.
+        frame_rate: frames a second.
 
     Returns:
-      [..., ten K]; rates above half the frame rate have the floor.
+        [..., ten K]; rates above half the frame rate have the floor.
     """
     n, kept = valid.sum(axis=-1)[..., None, None], valid[..., None]
     x = jnp.where(kept, x - jnp.where(kept, x, 0.0).sum(axis=-2, keepdims=True) / n, 0.0)

@@ -1,7 +1,7 @@
 """A long signal in windows that overlap, and the windows joined again, in constant memory.
 
-Of two windows that overlap each keeps what lies farther from its own end, so that what was computed of a window
-without knowing what lies around it is left out.
+Of two windows that overlap each keeps what lies farther from its own end, so that what was computed
+of a window without knowing what lies around it is left out.
 
 Shape letters: N samples of the signal, W of a window; `...` any axes behind time.
 """
@@ -18,11 +18,11 @@ class Overlap:
     """How a signal is divided.
 
     Attributes:
-      num_samples: N.
-      size: W, at least `2 * context + fade + grid`; where the signal ends, a window is shorter.
-      context: samples at either end of a window that are left out, at least.
-      fade: samples over which one window goes over into the next.
-      grid: windows start at its multiples, so that frames of a window are frames of the signal.
+        num_samples: N.
+        size: W, at least `2 * context + fade + grid`; where the signal ends, a window is shorter.
+        context: samples at either end of a window that are left out, at least.
+        fade: samples over which one window goes over into the next.
+        grid: windows start at its multiples, so that frames of a window are frames of the signal.
     """
 
     num_samples: int
@@ -56,7 +56,11 @@ class Overlap:
 
 def lengthened(x: np.ndarray, size: int) -> np.ndarray:
     """Samples [n, ...] followed by zeros up to a size, if they are fewer."""
-    return x if len(x) >= size else np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
+    return (
+        x
+        if len(x) >= size
+        else np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
+    )
 
 
 class Joiner:
@@ -89,7 +93,9 @@ class Joiner:
 
     def _seam(self, i: int) -> int:
         """Where window i begins to fade in: in the middle of what it shares with the one before."""
-        return (self._starts[i - 1] + self._overlap.size + self._starts[i] - self._overlap.fade) // 2
+        return (
+            self._starts[i - 1] + self._overlap.size + self._starts[i] - self._overlap.fade
+        ) // 2
 
 
 class Queue:

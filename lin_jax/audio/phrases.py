@@ -15,12 +15,13 @@ def phrases(samples: np.ndarray, sample_rate: int, longest: float) -> list[tuple
     """Where phrases begin and end.
 
     Args:
-      samples: [N], not all zero.
-      sample_rate: in Hz.
-      longest: seconds of a phrase; a longer one is cut at a quiet moment of its later half.
+        samples: [N], not all zero.
+        sample_rate: in Hz.
+        longest: seconds of a phrase; a longer one is cut at a quiet moment of its later half.
 
     Returns:
-      First sample and the one past the last, of each phrase in order; what lies between them are pauses.
+        First sample and the one past the last, of each phrase in order; what lies between them are
+        pauses.
     """
     from scipy import ndimage
 

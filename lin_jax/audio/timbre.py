@@ -6,7 +6,9 @@ Shape letters: T frames, M mel bins; `...` any leading batch axes.
 import jax.numpy as jnp
 
 SPEECH_DB = 40.0  # frames whose loudest band is within this of the recording's are speech
-FEW_FRAMES = 60.0  # of so many frames half the difference is taken to be timbre, and half what is said
+FEW_FRAMES = (
+    60.0  # of so many frames half the difference is taken to be timbre, and half what is said
+)
 MOST_DB = 20.0  # by which a band is changed
 
 
@@ -14,13 +16,17 @@ def mean_spectrum(log_mel, num_frames):
     """Mean of the frames in which somebody speaks.
 
     Args:
-      log_mel: decibels [..., T, M].
-      num_frames: valid frames of each clip [...] int, one at least. Padding changes nothing.
+        log_mel: decibels [..., T, M].
+        num_frames: valid frames of each clip [...] int, one at least. Padding changes nothing.
 
     Returns:
-      Decibels [..., M], and the number of these frames [...].
+        Decibels [..., M], and the number of these frames [...].
     """
-    loudest = jnp.where(jnp.arange(log_mel.shape[-2]) < jnp.asarray(num_frames)[..., None], log_mel.max(-1), -jnp.inf)
+    loudest = jnp.where(
+        jnp.arange(log_mel.shape[-2]) < jnp.asarray(num_frames)[..., None],
+        log_mel.max(-1),
+        -jnp.inf,
+    )
     speech = loudest > loudest.max(-1, keepdims=True) - SPEECH_DB  # [..., T]
     return jnp.mean(log_mel, axis=-2, where=speech[..., None]), jnp.sum(speech, axis=-1)
 

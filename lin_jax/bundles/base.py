@@ -12,7 +12,8 @@ import numpy as np
 
 from lin_jax.errors import AudioError, BundleError
 
-# Windows go through the network in batches of these sizes and no other, so that nothing else is ever compiled.
+# Windows go through the network in batches of these sizes and no other, so that nothing else is
+# ever compiled.
 BATCHES = (1, 2, 8)
 
 
@@ -21,10 +22,10 @@ class Bundle:
     """A trained network with all it takes to use it; each kind adds what it answers with.
 
     Attributes:
-      name: short name, such as "emotion".
-      model: Linen network.
-      frontend: the `FrontendConfig` it was trained with.
-      variables: its Flax collections.
+        name: short name, such as "emotion".
+        model: Linen network.
+        frontend: the `FrontendConfig` it was trained with.
+        variables: its Flax collections.
     """
 
     name: str
@@ -34,7 +35,9 @@ class Bundle:
 
     task: ClassVar[str]  # what kind it is, in bundle.json
     arrays: ClassVar[tuple[str, ...]] = ()  # attributes kept with the weights
-    rounded: ClassVar[tuple[str, ...]] = ()  # those of them that are kept as roughly as the network's parameters
+    rounded: ClassVar[
+        tuple[str, ...]
+    ] = ()  # those of them that are kept as roughly as the network's parameters
     optional_arrays: ClassVar[tuple[str, ...]] = ()  # likewise, but None where a bundle has none
     beside = None  # another bundle of the kind, where two answer together
 
@@ -64,7 +67,9 @@ class Bundle:
             yield
         except (FlaxError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise BundleError(f"{self.name}: weights do not fit the network ({reason}); save it again") from None
+            raise BundleError(
+                f"{self.name}: weights do not fit the network ({reason}); save it again"
+            ) from None
 
 
 def padded(windows: list[np.ndarray], size: int, batch: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ import numpy as np
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.errors import BundleError, SilenceError
 
-# A recording up to this long is read whole; a longer one window by window, so that memory stays constant.
+# A recording up to this long is read whole; a longer one window by window, so that memory stays
+# constant.
 WHOLE_SECONDS = 60.0
 
 
@@ -22,9 +23,9 @@ class Prediction:
     """What a classifier hears in a recording.
 
     Attributes:
-      label: the likeliest class, or "unsure" where it is not likely enough.
-      probabilities: of each class.
-      seconds: length of the recording.
+        label: the likeliest class, or "unsure" where it is not likely enough.
+        probabilities: of each class.
+        seconds: length of the recording.
     """
 
     label: str
@@ -52,18 +53,20 @@ class Classifier(Bundle):
     """A trained classifier with all it takes to use it; its network maps features [B, T, D] to logits [B, C].
 
     Attributes:
-      mean: of each feature over the training frames [D].
-      std: its standard deviation [D].
-      labels: name of each class (C), in the order of the logits.
-      members: number of networks whose probabilities are averaged; when more than one, `variables`, `mean` and `std`
-        have a leading member axis.
-      temperature: what logits are divided by, so that a probability is how often it is right (Guo et al., 2017).
-      views: the fields of `lin_jax.tasks.classification.Views` that are not its defaults.
-      window_seconds: length of the windows in which a recording is heard.
-      unsure_below: probability below which the likeliest class is not told, but "unsure".
-      no_speech: the class of recordings in which nobody speaks, silence among them; None where silence is an error.
-      beside: another classifier of the same labels, which hears recordings by features of its own; its probabilities
-        and those of this one are averaged.
+        mean: of each feature over the training frames [D].
+        std: its standard deviation [D].
+        labels: name of each class (C), in the order of the logits.
+        members: number of networks whose probabilities are averaged; when more than one,
+            `variables`, `mean` and `std` have a leading member axis.
+        temperature: what logits are divided by, so that a probability is how often it is right (Guo
+            et al., 2017).
+        views: the fields of `lin_jax.tasks.classification.Views` that are not its defaults.
+        window_seconds: length of the windows in which a recording is heard.
+        unsure_below: probability below which the likeliest class is not told, but "unsure".
+        no_speech: the class of recordings in which nobody speaks, silence among them; None where
+            silence is an error.
+        beside: another classifier of the same labels, which hears recordings by features of its
+            own; its probabilities and those of this one are averaged.
     """
 
     mean: np.ndarray
@@ -82,7 +85,9 @@ class Classifier(Bundle):
 
     def __post_init__(self):
         if self.beside and _heard_as(self) != _heard_as(self.beside):
-            raise BundleError(f"{self.name}: hears other windows, or has other labels, than the one beside it")
+            raise BundleError(
+                f"{self.name}: hears other windows, or has other labels, than the one beside it"
+            )
 
     def settings(self) -> dict:
         """See `Bundle`."""
@@ -112,15 +117,16 @@ class Classifier(Bundle):
     def predict(self, source, sample_rate: int | None = None) -> Prediction:
         """Classify a recording: the mean over its half-overlapping windows and over the members.
 
-        Where the bundle knows a class `no_speech`, only windows in which somebody speaks count, if there are any.
+        Where the bundle knows a class `no_speech`, only windows in which somebody speaks count, if
+        there are any.
 
         Args:
-          source: path of an audio file, or a waveform [N] or [N, channels].
-          sample_rate: of a waveform, in Hz; not used for a path.
+            source: path of an audio file, or a waveform [N] or [N, channels].
+            sample_rate: of a waveform, in Hz; not used for a path.
 
         Returns:
-          A `Prediction`; AudioError if the recording cannot be read, is shorter than one frame, or is silent and the
-          bundle has no class for that.
+            A `Prediction`; AudioError if the recording cannot be read, is shorter than one frame,
+            or is silent and the bundle has no class for that.
         """
         from lin_jax.audio import files
 
@@ -142,7 +148,11 @@ class Classifier(Bundle):
         from lin_jax.audio import files
 
         if seconds > WHOLE_SECONDS:
-            heard = [list(segment.probabilities.values()) for segment in self.timeline(source, rate) if segment.label]
+            heard = [
+                list(segment.probabilities.values())
+                for segment in self.timeline(source, rate)
+                if segment.label
+            ]
             if not heard:
                 raise SilenceError(f"{source}: silent throughout; record it again or leave it out")
             return np.array(heard)
@@ -156,12 +166,13 @@ class Classifier(Bundle):
         """Classify a recording of any length window by window, in constant memory.
 
         Args:
-          source: path of an audio file, or a waveform [N] or [N, channels].
-          sample_rate: of a waveform, in Hz; not used for a path.
+            source: path of an audio file, or a waveform [N] or [N, channels].
+            sample_rate: of a waveform, in Hz; not used for a path.
 
         Yields:
-          A `Segment` for each window, without gaps; the last is as short as the recording makes it, but is heard
-          together with what came before. AudioError as for `predict`, at the window where the fault is met.
+            A `Segment` for each window, without gaps; the last is as short as the recording makes
+            it, but is heard together with what came before. AudioError as for `predict`, at the
+            window where the fault is met.
         """
         from lin_jax.audio import files
 
@@ -219,7 +230,10 @@ class Classifier(Bundle):
         tree = (self.variables, self.mean, self.std)
         if self.members == 1:
             return [jax.device_put(tree)]
-        return [jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], tree)) for i in range(self.members)]
+        return [
+            jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], tree))
+            for i in range(self.members)
+        ]
 
     @functools.cached_property
     def _forward(self):

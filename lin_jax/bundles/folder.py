@@ -27,7 +27,8 @@ from lin_jax.errors import BundleError, ConfigError
 FORMAT = 1
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
 KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Talker, Vocoder)}
-# The networks a bundle may name and where each lives; a name read from a file is never imported as it stands.
+# The networks a bundle may name and where each lives; a name read from a file is never imported as
+# it stands.
 NETWORKS = {
     "ResidualClassifier": "lin_jax.models.residual_classifier",
     "DenseResidualClassifier": "lin_jax.models.residual_classifier",
@@ -45,14 +46,16 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
     """Write a bundle as a folder, replacing one of that name only once all of it is on the disk.
 
     Args:
-      folder: where to.
-      bundle: what to save.
-      card: the model card in Markdown: what it is for, what it was trained on, how it was measured, its licence.
-      dtype: of the network's parameters, and of the bundle's `rounded`, on the disk: "float32" or "float16" (half the
-        size); in memory float32.
+        folder: where to.
+        bundle: what to save.
+        card: the model card in Markdown: what it is for, what it was trained on, how it was
+            measured, its licence.
+        dtype: of the network's parameters, and of the bundle's `rounded`, on the disk: "float32" or
+            "float16" (half the size); in memory float32.
 
     Returns:
-      The folder; BundleError if the network is unknown to `NETWORKS`, its settings are not JSON, or the disk is full.
+        The folder; BundleError if the network is unknown to `NETWORKS`, its settings are not JSON,
+        or the disk is full.
     """
     from flax import traverse_util
     from safetensors.numpy import save as to_bytes
@@ -63,7 +66,10 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
     }
     present = [name for name in bundle.optional_arrays if getattr(bundle, name) is not None]
     arrays = {name: getattr(bundle, name) for name in (*bundle.arrays, *present)}
-    flat |= {name: np.asarray(value, dtype if name in bundle.rounded else np.float32) for name, value in arrays.items()}
+    flat |= {
+        name: np.asarray(value, dtype if name in bundle.rounded else np.float32)
+        for name, value in arrays.items()
+    }
     weights = to_bytes({name: np.asarray(leaf, order="C") for name, leaf in flat.items()})
     described = {
         "format": FORMAT,
@@ -105,10 +111,11 @@ def load(name_or_path) -> Bundle:
     """Load a bundle.
 
     Args:
-      name_or_path: name of one that ships with lin_jax, such as "emotion", or the folder of another.
+        name_or_path: name of one that ships with lin_jax, such as "emotion", or the folder of
+            another.
 
     Returns:
-      The `Bundle` of its kind; BundleError if it is missing, damaged, or not of this format.
+        The `Bundle` of its kind; BundleError if it is missing, damaged, or not of this format.
     """
     from flax import traverse_util
     from safetensors import SafetensorError
@@ -127,12 +134,20 @@ def load(name_or_path) -> Bundle:
         kind = KINDS[described["task"]]
         weights = (folder / "weights.safetensors").read_bytes()
         if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
-            raise BundleError(f"{folder}: weights.safetensors is damaged or of another bundle; copy the folder again")
+            raise BundleError(
+                f"{folder}: weights.safetensors is damaged or of another bundle; copy the folder again"
+            )
         flat = {name: leaf.astype(np.float32) for name, leaf in from_bytes(weights).items()}
         frontend = FrontendConfig.from_dict(described["frontend"])
         if frontend.fingerprint() != described["fingerprint"]:
-            raise BundleError(f"{folder}: bundle.json's front end was changed after training; copy the folder again")
-        variables = {name[len("variables/") :]: leaf for name, leaf in flat.items() if name.startswith("variables/")}
+            raise BundleError(
+                f"{folder}: bundle.json's front end was changed after training; copy the folder again"
+            )
+        variables = {
+            name[len("variables/") :]: leaf
+            for name, leaf in flat.items()
+            if name.startswith("variables/")
+        }
         beside = {"beside": load(folder / "beside")} if (folder / "beside").exists() else {}
         return kind.from_settings(
             described,
@@ -145,9 +160,13 @@ def load(name_or_path) -> Bundle:
             **{name: flat[name] for name in kind.optional_arrays if name in flat},
         )
     except KeyError as error:
-        raise BundleError(f"{folder}: bundle.json or weights lack {error}; copy the folder again") from None
+        raise BundleError(
+            f"{folder}: bundle.json or weights lack {error}; copy the folder again"
+        ) from None
     except (OSError, ValueError, TypeError, ConfigError, SafetensorError) as error:
-        raise BundleError(f"{folder}: cannot be read ({str(error).splitlines()[0]}); copy the folder again") from None
+        raise BundleError(
+            f"{folder}: cannot be read ({str(error).splitlines()[0]}); copy the folder again"
+        ) from None
 
 
 def load_vocoder(name_or_path, frontend) -> Vocoder | None:
@@ -156,7 +175,9 @@ def load_vocoder(name_or_path, frontend) -> Vocoder | None:
         return None
     bundle = load(name_or_path)
     if bundle.task != Vocoder.task or bundle.frontend != frontend:
-        raise BundleError(f"{name_or_path}: no vocoder of such frames; choose one trained with the same front end")
+        raise BundleError(
+            f"{name_or_path}: no vocoder of such frames; choose one trained with the same front end"
+        )
     return bundle
 
 
@@ -180,7 +201,9 @@ def _find(name_or_path) -> pathlib.Path:
     folder = found.get(str(name_or_path), pathlib.Path(name_or_path))
     if not (folder / "bundle.json").is_file():
         names = f"one of {', '.join(found)}" if found else "none ships with this build"
-        raise BundleError(f"{name_or_path}: no bundle here; give a folder with a bundle.json, or a name ({names})")
+        raise BundleError(
+            f"{name_or_path}: no bundle here; give a folder with a bundle.json, or a name ({names})"
+        )
     return folder
 
 
@@ -188,7 +211,9 @@ def _describe(model) -> dict:
     """A network by its registered name and settings; what JSON cannot hold, such as a dtype, must be the default."""
     name = type(model).__name__
     if name not in NETWORKS:
-        raise BundleError(f"{name}: not a network bundles know; register it in lin_jax.bundles.NETWORKS")
+        raise BundleError(
+            f"{name}: not a network bundles know; register it in lin_jax.bundles.NETWORKS"
+        )
     kwargs = {}
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
@@ -198,7 +223,9 @@ def _describe(model) -> dict:
             kwargs[field.name] = json.loads(json.dumps(value))
         except TypeError:
             if value != field.default:
-                raise BundleError(f"{name}: {field.name} does not fit in JSON; use numbers, words and lists") from None
+                raise BundleError(
+                    f"{name}: {field.name} does not fit in JSON; use numbers, words and lists"
+                ) from None
     return {"name": name, "kwargs": kwargs}
 
 

@@ -1,8 +1,9 @@
 """A trained repair network in use: recordings of any rate, length and number of channels come back restored.
 
-The network hears a recording at its own rate, in windows, each channel for itself. What it changes is brought to the
-recording's rate and added there, so that what it leaves alone comes back as it was. Above the network's band, the
-recording is turned down by as much as the network turned down the top of its band, and otherwise left alone.
+The network hears a recording at its own rate, in windows, each channel for itself. What it changes
+is brought to the recording's rate and added there, so that what it leaves alone comes back as it
+was. Above the network's band, the recording is turned down by as much as the network turned down
+the top of its band, and otherwise left alone.
 
 Shape letters: B windows, W samples of a window, N samples, C channels, n samples of a block.
 """
@@ -22,8 +23,9 @@ from lin_jax.audio.overlap import Joiner, Overlap, Queue, lengthened
 from lin_jax.bundles.base import BATCHES, Bundle, padded
 from lin_jax.errors import AudioError, ConfigError
 
-# A recording is repaired whole if it is no longer than the last of these lengths in seconds, padded to one of them,
-# and in windows of the last one if it is longer. They are few, as compiling takes longer than repairing some minutes.
+# A recording is repaired whole if it is no longer than the last of these lengths in seconds, padded
+# to one of them, and in windows of the last one if it is longer. They are few, as compiling takes
+# longer than repairing some minutes.
 LENGTHS = (2.0, 6.0, 16.0)
 BATCH_SECONDS = 32.0  # that go through the network at once, at most
 BLOCK_SECONDS = 1.0  # in which recordings are read
@@ -38,14 +40,14 @@ class Repaired:
     """A recording that was repaired and written.
 
     Attributes:
-      source: path of what was damaged.
-      out: path of what was written.
-      seconds: length of both.
-      format: container and encoding that were written, such as "WAV PCM_16".
-      lossy: whether that encoding loses something, as MP3 does.
-      before: what was wrong with it.
-      after: the same of what was written.
-      cut: share of the samples that went beyond full scale and were cut, as integers must be.
+        source: path of what was damaged.
+        out: path of what was written.
+        seconds: length of both.
+        format: container and encoding that were written, such as "WAV PCM_16".
+        lossy: whether that encoding loses something, as MP3 does.
+        before: what was wrong with it.
+        after: the same of what was written.
+        cut: share of the samples that went beyond full scale and were cut, as integers must be.
     """
 
     source: str
@@ -71,12 +73,13 @@ class Caution:
 class Repairer(Bundle):
     """A trained repair network with all it takes to use it.
 
-    The network maps waveforms [B, W], of which `length` [B] samples are valid, to waveforms [B, W]; its
-    `context_seconds` is how far from a sample of its output its input still matters. Recordings are brought to the
-    front end's level, if that has one, for the network alone: they come back as loud as they were.
+    The network maps waveforms [B, W], of which `length` [B] samples are valid, to waveforms [B, W];
+    its `context_seconds` is how far from a sample of its output its input still matters. Recordings
+    are brought to the front end's level, if that has one, for the network alone: they come back as
+    loud as they were.
 
     Attributes:
-      caution: how much of its changes is made; None makes all of every change.
+        caution: how much of its changes is made; None makes all of every change.
     """
 
     caution: Caution | None = None
@@ -96,12 +99,13 @@ class Repairer(Bundle):
         """Repair a waveform.
 
         Args:
-          samples: [N] or [N, C], floats in ±1 (or louder) or 16- or 32-bit integers; silence comes back as it is.
-          sample_rate: in Hz.
-          strength: how much of the repair is mixed in, 0 to 1.
+            samples: [N] or [N, C], floats in ±1 (or louder) or 16- or 32-bit integers; silence
+                comes back as it is.
+            sample_rate: in Hz.
+            strength: how much of the repair is mixed in, 0 to 1.
 
         Returns:
-          float32 of the same shape, rate and level; AudioError if it is not audio or holds NaN.
+            float32 of the same shape, rate and level; AudioError if it is not audio or holds NaN.
         """
         samples = np.asarray(samples)
         job = _ArrayJob(self, samples, self.rate(samples, sample_rate), _checked(strength))
@@ -114,13 +118,13 @@ class Repairer(Bundle):
         """Repair an audio file of any length in constant memory.
 
         Args:
-          source: path of an audio file.
-          out: path to write to, whole or not at all; it may be the same. Its suffix names the container, in which the
-            encoding stays what it was if it can (see `files.encoding`).
-          strength: how much of the repair is mixed in, 0 to 1.
+            source: path of an audio file.
+            out: path to write to, whole or not at all; it may be the same. Its suffix names the
+                container, in which the encoding stays what it was if it can (see `files.encoding`).
+            strength: how much of the repair is mixed in, 0 to 1.
 
         Returns:
-          What was `Repaired`; AudioError if the one cannot be read or the other not be written.
+            What was `Repaired`; AudioError if the one cannot be read or the other not be written.
         """
         (done,) = self.repair_files([(source, out)], strength)
         if isinstance(done, AudioError):
@@ -128,17 +132,21 @@ class Repairer(Bundle):
         return done
 
     def repair_files(
-        self, pairs: Iterable[tuple], strength: float = 1.0, progress: Callable[[float], None] = lambda seconds: None
+        self,
+        pairs: Iterable[tuple],
+        strength: float = 1.0,
+        progress: Callable[[float], None] = lambda seconds: None,
     ) -> Iterator[Repaired | AudioError]:
         """Repair many files; windows of several of them go through the network together.
 
         Args:
-          pairs: paths to read and to write, as for `repair_file`.
-          strength: how much of the repair is mixed in, 0 to 1.
-          progress: is told of every few seconds of sound that are written.
+            pairs: paths to read and to write, as for `repair_file`.
+            strength: how much of the repair is mixed in, 0 to 1.
+            progress: is told of every few seconds of sound that are written.
 
         Yields:
-          For each pair, as soon as it is finished, what was `Repaired`, or the AudioError that says why nothing was.
+            For each pair, as soon as it is finished, what was `Repaired`, or the AudioError that
+            says why nothing was.
         """
         strength = _checked(strength)
         jobs = (_FileJob(self, source, out, strength, progress) for source, out in pairs)
@@ -150,11 +158,14 @@ class Repairer(Bundle):
         active, computing = [], None
         try:
             for group in itertools.chain(self._groups(jobs, active), [None]):
-                # JAX returns at once, so that the next group is read while the network is busy with this one.
+                # JAX returns at once, so that the next group is read while the network is busy with
+                # this one.
                 started = group and (group, self._start(*group))
                 if computing:
                     (_, members), results = computing
-                    for (job, window), *result in zip(members, *map(np.asarray, results), strict=False):
+                    for (job, window), *result in zip(
+                        members, *map(np.asarray, results), strict=False
+                    ):
                         job.accept(window, *result)
                 computing = started
                 for job in [job for job in active if job.ended]:
@@ -178,7 +189,8 @@ class Repairer(Bundle):
         rest = []
         for size in self.sizes:
             rest += waiting.pop(size)
-            # Where nothing is compiled for it yet, a few windows go with longer ones if there are some.
+            # Where nothing is compiled for it yet, a few windows go with longer ones if there are
+            # some.
             if any(known == size for known, _ in self._compiled) or not any(waiting.values()):
                 for start in range(0, len(rest), self._most(size)):
                     yield size, rest[start : start + self._most(size)]
@@ -193,7 +205,9 @@ class Repairer(Bundle):
 
     def _most(self, size) -> int:
         """How many windows of a size go through the network at once."""
-        return max(B for B in BATCHES if B == 1 or B * size <= BATCH_SECONDS * self.frontend.sample_rate)
+        return max(
+            B for B in BATCHES if B == 1 or B * size <= BATCH_SECONDS * self.frontend.sample_rate
+        )
 
     @functools.cached_property
     def _compiled(self) -> set[tuple[int, int]]:
@@ -212,7 +226,9 @@ class Repairer(Bundle):
     def sizes(self) -> list[int]:
         """Lengths W of the windows, at the network's rate."""
         rate = self.frontend.sample_rate
-        return [round(seconds * rate) for seconds in LENGTHS[:-1]] + [max(round(LENGTHS[-1] * rate), 4 * self.context)]
+        return [round(seconds * rate) for seconds in LENGTHS[:-1]] + [
+            max(round(LENGTHS[-1] * rate), 4 * self.context)
+        ]
 
     @functools.cached_property
     def _variables(self) -> Any:
@@ -231,7 +247,9 @@ class Repairer(Bundle):
             repaired = self.model.apply(variables, waveform, length, train=False)
             if self.caution:
                 settings, change = dataclasses.asdict(self.caution), repaired - waveform
-                repaired = waveform + cautious(waveform, change, length, self.frontend.sample_rate, **settings)
+                repaired = waveform + cautious(
+                    waveform, change, length, self.frontend.sample_rate, **settings
+                )
             return repaired, _top_gain(waveform, repaired, self.frontend.sample_rate)
 
         return forward
@@ -248,7 +266,9 @@ def _top_gain(before, after, sample_rate):
 
     def power(x):  # of each frame and what is around it [B, T]
         spectrum = stft(x, 2 * hop, hop, 2 * hop)[..., lowest:]
-        frames = jnp.pad((spectrum.real**2 + spectrum.imag**2).sum(axis=-1), ((0, 0), (2, 2)), mode="edge")
+        frames = jnp.pad(
+            (spectrum.real**2 + spectrum.imag**2).sum(axis=-1), ((0, 0), (2, 2)), mode="edge"
+        )
         T = frames.shape[1] - 4
         return sum(weight * frames[:, i : i + T] for i, weight in enumerate((1, 2, 3, 2, 1)))
 
@@ -270,14 +290,21 @@ class _Job:
     """A recording on its way: it is read in windows, which come back repaired, and is written.
 
     Attributes:
-      ended: whether nothing more is to be done.
-      error: why it ended, if not well.
-      before: what was wrong with it; `after` hears what becomes of it.
+        ended: whether nothing more is to be done.
+        error: why it ended, if not well.
+        before: what was wrong with it; `after` hears what becomes of it.
     """
 
-    def __init__(self, bundle: Repairer, source, strength: float, progress: Callable[[float], None]):
+    def __init__(
+        self, bundle: Repairer, source, strength: float, progress: Callable[[float], None]
+    ):
         """Begin with a path or samples, as for `files.blocks`."""
-        self._bundle, self._source, self._strength, self._progress = bundle, source, strength, progress
+        self._bundle, self._source, self._strength, self._progress = (
+            bundle,
+            source,
+            strength,
+            progress,
+        )
         self._stack = contextlib.ExitStack()
         self.ended, self.error = False, None
 
@@ -298,7 +325,9 @@ class _Job:
             return
         W = len(window)
         changed = (repaired[:W] - window) / self._scale
-        self._channels.append([changed, window / self._scale, 1 - top_gain[:W]] if self._upper else [changed])
+        self._channels.append(
+            [changed, window / self._scale, 1 - top_gain[:W]] if self._upper else [changed]
+        )
         if len(self._channels) == self._heard:
             signals = np.concatenate(np.stack(self._channels, axis=-1), axis=-1)  # [W, C or 3 C]
             self._channels = []
@@ -336,7 +365,9 @@ class _Job:
         network_rate = bundle.frontend.sample_rate
         self._offset = before.offset
         self._scale = _scale(bundle.frontend, self.before)
-        self._heard = 1 if alike else self.info.channels  # channels that are the same are heard once
+        self._heard = (
+            1 if alike else self.info.channels
+        )  # channels that are the same are heard once
         self._upper = rate > network_rate
         self._native, self._channels = Queue(), []
         self._up = _resampler(network_rate, rate, self._heard * (3 if self._upper else 1))
@@ -453,5 +484,7 @@ def _scale(frontend, heard: Diagnosis) -> float:
 
 def _checked(strength: float) -> float:
     if not 0 <= strength <= 1:
-        raise ConfigError(f"strength {strength:g}: it is how much of the repair is mixed in; choose one from 0 to 1")
+        raise ConfigError(
+            f"strength {strength:g}: it is how much of the repair is mixed in; choose one from 0 to 1"
+        )
     return strength

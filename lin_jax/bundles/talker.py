@@ -17,13 +17,17 @@ from lin_jax import text as reading
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 
-# What goes through the network, or becomes sound, is padded to these or to twice, four times, … as much: few shapes are
-# compiled.
+# What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
+# much: few shapes are compiled.
 SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 256
 SYMBOLS_A_SECOND = 12.0  # no sentence is longer than what is said in `trained_seconds` at this pace
 MOST_LETTERS = 24  # of a word, which is not cut
 # What does not end by itself is cut after so long.
-SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = 0.25, 1.5, 1.0  # seconds, times the recording's, and seconds besides
+SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
+    0.25,
+    1.5,
+    1.0,
+)  # seconds, times the recording's, and seconds besides
 SPEEDS = (0.5, 2.0)
 REFERENCE_SECONDS = 120.0  # of a recording in which a voice is heard
 SENTENCE_PAUSE, PHRASE_PAUSE, FADE = 0.3, 0.1, 0.005  # seconds
@@ -36,10 +40,10 @@ class Piece:
     """A sentence, or a phrase of a recording, in what is said.
 
     Attributes:
-      text: what is said; "" of a recording.
-      start: seconds from the beginning.
-      end: the same.
-      stopped: whether it ended by itself; if not it was cut.
+        text: what is said; "" of a recording.
+        start: seconds from the beginning.
+        end: the same.
+        stopped: whether it ended by itself; if not it was cut.
     """
 
     text: str
@@ -53,9 +57,10 @@ class TalkerVoice:
     """A voice to speak in.
 
     Attributes:
-      embedding: what the speaker bundle hears in it, made clearer; float32 unit vector [E].
-      spectrum: mean level of each mel band while it speaks, in decibels, float32 [M].
-      colour: what the synthesizer lacks of that, in decibels, float32 [M]; see `Synthesis.timbre`.
+        embedding: what the speaker bundle hears in it, made clearer; float32 unit vector [E].
+        spectrum: mean level of each mel band while it speaks, in decibels, float32 [M].
+        colour: what the synthesizer lacks of that, in decibels, float32 [M]; see
+            `Synthesis.timbre`.
     """
 
     embedding: np.ndarray
@@ -68,10 +73,10 @@ class Speech:
     """Synthetic speech.
 
     Attributes:
-      samples: float32 [N] within ±1.
-      sample_rate: in Hz.
-      pieces: what is said when.
-      made_by: what it was made by; it stands in every file that is written.
+        samples: float32 [N] within ±1.
+        sample_rate: in Hz.
+        pieces: what is said when.
+        made_by: what it was made by; it stands in every file that is written.
     """
 
     samples: np.ndarray
@@ -88,14 +93,16 @@ class Speech:
         """Write an audio file, whole or not at all, whose metadata say that it is synthetic and by what.
 
         Args:
-          path: where to; the suffix names the format.
+            path: where to; the suffix names the format.
 
         Raises:
-          AudioError: the format cannot hold it, or cannot say so, or the disk does not take it.
+            AudioError: the format cannot hold it, or cannot say so, or the disk does not take it.
         """
         from lin_jax.audio import files
 
-        info = files.encoding(path, files.Info(self.sample_rate, 1, len(self.samples), "WAV", "PCM_16"))
+        info = files.encoding(
+            path, files.Info(self.sample_rate, 1, len(self.samples), "WAV", "PCM_16")
+        )
         with files.writing(path, info, comment=f"synthetic speech, {self.made_by}") as file:
             file.write(self.samples[:, None])
 
@@ -105,24 +112,25 @@ class Talker(Bundle):
     """A trained synthesizer with all it takes to use it; its network is a `Synthesizer` of voices [B, E].
 
     Attributes:
-      mean: of each feature over the training frames [M].
-      std: its standard deviation [M].
-      voices: of the speakers it learnt from, as `encoder` hears them, made clearer [V, E].
-      spectra: of the same, the mean frames [V, M].
-      colours: of the same, what the network lacks of that [V, M].
-      names: of these speakers (V).
-      sexes: of the same, "female", "male" or "" (V).
-      table: the symbols of its texts.
-      encoder: name or folder of the speaker bundle that heard the voices.
-      encoder_fingerprint: `Verifier.fingerprint` of that bundle; "" if it is not known.
-      max_seconds: after which speech is stopped.
-      source_mfcc: coefficients of a recording that is said again.
-      sources: what it says: "text", "speech" or both.
-      trained_seconds: length of the longest clip it learnt from.
-      vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to Griffin-Lim.
-      clear: names of the learnt voices in which it is understood: a voice that is heard is moved towards the nearest
-        ones.
-      clarity: how far; see `lin_jax.tasks.synthesis.clarified`.
+        mean: of each feature over the training frames [M].
+        std: its standard deviation [M].
+        voices: of the speakers it learnt from, as `encoder` hears them, made clearer [V, E].
+        spectra: of the same, the mean frames [V, M].
+        colours: of the same, what the network lacks of that [V, M].
+        names: of these speakers (V).
+        sexes: of the same, "female", "male" or "" (V).
+        table: the symbols of its texts.
+        encoder: name or folder of the speaker bundle that heard the voices.
+        encoder_fingerprint: `Verifier.fingerprint` of that bundle; "" if it is not known.
+        max_seconds: after which speech is stopped.
+        source_mfcc: coefficients of a recording that is said again.
+        sources: what it says: "text", "speech" or both.
+        trained_seconds: length of the longest clip it learnt from.
+        vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to
+            Griffin-Lim.
+        clear: names of the learnt voices in which it is understood: a voice that is heard is moved
+            towards the nearest ones.
+        clarity: how far; see `lin_jax.tasks.synthesis.clarified`.
     """
 
     mean: np.ndarray
@@ -150,7 +158,9 @@ class Talker(Bundle):
     def settings(self) -> dict:
         """See `Bundle`."""
         return {
-            "voices": [{"name": name, "sex": sex} for name, sex in zip(self.names, self.sexes, strict=True)],
+            "voices": [
+                {"name": name, "sex": sex} for name, sex in zip(self.names, self.sexes, strict=True)
+            ],
             "symbols": self.table.to_dict(),
             "encoder": {"bundle": self.encoder, "fingerprint": self.encoder_fingerprint},
             "sources": list(self.sources),
@@ -185,51 +195,65 @@ class Talker(Bundle):
         """A voice to speak in: a learnt one, or that of somebody who is heard.
 
         Args:
-          sources: name of a learnt voice, path of an audio file, waveform [N] or [N, channels], or a list of these,
-            which are averaged. Of a recording the first `REFERENCE_SECONDS` are heard.
-          sample_rate: of waveforms, in Hz.
-          repair: whether recordings are restored by the repair bundle before.
+            sources: name of a learnt voice, path of an audio file, waveform [N] or [N, channels],
+                or a list of these, which are averaged. Of a recording the first `REFERENCE_SECONDS`
+                are heard.
+            sample_rate: of waveforms, in Hz.
+            repair: whether recordings are restored by the repair bundle before.
 
         Returns:
-          The `TalkerVoice`.
+            The `TalkerVoice`.
 
         Raises:
-          AudioError: a recording cannot be read, is silent or too short, or nobody speaks in it.
-          BundleError: the speaker bundle is missing, or another one than that which heard the learnt voices.
+            AudioError: a recording cannot be read, is silent or too short, or nobody speaks in it.
+            BundleError: the speaker bundle is missing, or another one than that which heard the
+                learnt voices.
         """
         sources = sources if isinstance(sources, list | tuple) else [sources]
         if not sources:
-            raise AudioError("a voice of no recordings: give one at least, or the name of a learnt voice")
+            raise AudioError(
+                "a voice of no recordings: give one at least, or the name of a learnt voice"
+            )
         heard = [self._heard(source, sample_rate, repair) for source in sources]
         total = np.sum([voice.embedding for voice in heard], axis=0, dtype=np.float64)
-        spectrum, colour = np.mean([(voice.spectrum, voice.colour) for voice in heard], axis=0, dtype=np.float32)
+        spectrum, colour = np.mean(
+            [(voice.spectrum, voice.colour) for voice in heard], axis=0, dtype=np.float32
+        )
         return TalkerVoice((total / np.linalg.norm(total)).astype(np.float32), spectrum, colour)
 
     def speak(
-        self, text: str, voice=None, speed: float = 1.0, progress: Callable[[float], None] = lambda sentences: None
+        self,
+        text: str,
+        voice=None,
+        speed: float = 1.0,
+        progress: Callable[[float], None] = lambda sentences: None,
     ) -> Speech:
         """Say a text of any length, sentence by sentence.
 
-        What cannot be read, and a sentence that did not come to an end and was cut, is named in a warning.
+        What cannot be read, and a sentence that did not come to an end and was cut, is named in a
+        warning.
 
         Args:
-          text: what to say.
-          voice: a `TalkerVoice`, or whatever `Talker.voice` takes other than waveforms; None is the first learnt one.
-          speed: 0.5 to 2; the pitch stays.
-          progress: is told of every sentence that is finished.
+            text: what to say.
+            voice: a `TalkerVoice`, or whatever `Talker.voice` takes other than waveforms; None is
+                the first learnt one.
+            speed: 0.5 to 2; the pitch stays.
+            progress: is told of every sentence that is finished.
 
         Returns:
-          The `Speech`.
+            The `Speech`.
 
         Raises:
-          TextError: there is nothing in the text that can be said.
-          AudioError, BundleError: as for `voice`.
-          ConfigError: another speed, or a bundle that reads no texts.
+            TextError: there is nothing in the text that can be said.
+            AudioError, BundleError: as for `voice`.
+            ConfigError: another speed, or a bundle that reads no texts.
         """
         self._check("text", speed)
         voice, name = self._chosen(voice)
         sentences = self._read(text)
-        jobs = [_Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in sentences]
+        jobs = [
+            _Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in sentences
+        ]
         sounds = self._sounds(jobs, voice, speed, progress)
         ends = [bool(re.search(r"[.!?…。！？]\W*$", said)) for said, _ in sentences]
         pauses = [SENTENCE_PAUSE if end else PHRASE_PAUSE for end in ends]
@@ -251,14 +275,15 @@ class Talker(Bundle):
         A phrase that did not come to an end and was cut is named in a warning.
 
         Args:
-          source: path of an audio file, or a waveform [N] or [N, channels].
-          voice: as for `speak`.
-          sample_rate: of a waveform, in Hz; not used for a path.
-          speed: as for `speak`.
-          progress: is told of the seconds of the recording that are finished.
+            source: path of an audio file, or a waveform [N] or [N, channels].
+            voice: as for `speak`.
+            sample_rate: of a waveform, in Hz; not used for a path.
+            speed: as for `speak`.
+            progress: is told of the seconds of the recording that are finished.
 
         Returns:
-          The `Speech`; errors as for `speak`, and AudioError if the recording cannot be read or is silent.
+            The `Speech`; errors as for `speak`, and AudioError if the recording cannot be read or
+            is silent.
         """
         from lin_jax.audio import files
         from lin_jax.audio.phrases import phrases
@@ -271,7 +296,9 @@ class Talker(Bundle):
         found = phrases(samples, rate, self.trained_seconds)
         spans = [(start, end) for start, end in found if end - start >= self.frontend.win_length]
         if not spans:
-            raise AudioError(f"{source if is_path(source) else 'samples'}: nobody speaks in it; choose another")
+            raise AudioError(
+                f"{source if is_path(source) else 'samples'}: nobody speaks in it; choose another"
+            )
         jobs, before = [], 0
         for start, end in spans:
             phrase = files.load(samples[start:end], self.frontend, sample_rate=rate)
@@ -280,9 +307,13 @@ class Talker(Bundle):
             before += done
         sounds = self._sounds(jobs, voice, speed, progress)
         edges = [(0, 0), *spans, (len(samples), len(samples))]
-        gaps = [(after[0] - before[1]) / rate / speed for before, after in itertools.pairwise(edges)]
+        gaps = [
+            (after[0] - before[1]) / rate / speed for before, after in itertools.pairwise(edges)
+        ]
         speech = self._joined(sounds, gaps, [""] * len(spans), name)
-        failed = (span for span, piece in zip(spans, speech.pieces, strict=True) if not piece.stopped)
+        failed = (
+            span for span, piece in zip(spans, speech.pieces, strict=True) if not piece.stopped
+        )
         self._warn(f"what is said at {start / rate:.1f} s" for start, _ in failed)
         return speech
 
@@ -293,9 +324,13 @@ class Talker(Bundle):
 
     def _check(self, source: str, speed: float):
         if source not in self.sources:
-            raise ConfigError(f"{self.name}: speaks from {' and '.join(self.sources)} only; choose another bundle")
+            raise ConfigError(
+                f"{self.name}: speaks from {' and '.join(self.sources)} only; choose another bundle"
+            )
         if not SPEEDS[0] <= speed <= SPEEDS[1]:
-            raise ConfigError(f"speed {speed:g}: speech is stretched by little only; choose one from 0.5 to 2")
+            raise ConfigError(
+                f"speed {speed:g}: speech is stretched by little only; choose one from 0.5 to 2"
+            )
 
     def _chosen(self, voice) -> tuple[TalkerVoice, str]:
         """What was given as a voice, and its name if it is a learnt one."""
@@ -303,7 +338,9 @@ class Talker(Bundle):
             return voice, ""
         voice = self.names[0] if voice is None else voice
         if not is_path(voice) and not isinstance(voice, list | tuple):
-            raise ConfigError(f"a {type(voice).__name__} as voice: give a name, a path, or what Talker.voice returns")
+            raise ConfigError(
+                f"a {type(voice).__name__} as voice: give a name, a path, or what Talker.voice returns"
+            )
         return self.voice(voice), voice if isinstance(voice, str) and voice in self.names else ""
 
     def _heard(self, source, sample_rate, repair: bool) -> TalkerVoice:
@@ -322,7 +359,9 @@ class Talker(Bundle):
                 if "no such file" not in str(error):
                     raise
                 known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
-                raise AudioError(f"{name}: no such file, nor a voice of this bundle ({known}); check it") from None
+                raise AudioError(
+                    f"{name}: no such file, nor a voice of this bundle ({known}); check it"
+                ) from None
         else:
             name, rate = "samples", self.rate(source, sample_rate)
             samples = source[: round(REFERENCE_SECONDS * rate)]
@@ -332,20 +371,27 @@ class Talker(Bundle):
         if isinstance(voice, AudioError):
             raise AudioError(f"{name}: {str(voice).removeprefix('samples: ')}")
         if voice.speech < self._encoder.speech_threshold:
-            raise AudioError(f"{name}: does not sound like speech; give a recording in which one person speaks")
+            raise AudioError(
+                f"{name}: does not sound like speech; give a recording in which one person speaks"
+            )
         if voice.embedding.shape != self.voices.shape[1:]:
             raise BundleError(
                 f"{self.encoder}: hears a voice as {len(voice.embedding)} numbers, not {self.voices.shape[1]}; "
                 "install the speaker bundle that the voices were learnt with"
             )
-        waveform, rate = files.load(samples, self.frontend, sample_rate=rate), self.frontend.sample_rate
+        waveform, rate = (
+            files.load(samples, self.frontend, sample_rate=rate),
+            self.frontend.sample_rate,
+        )
         waveform = waveform[: round(self.trained_seconds * rate)]
         batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
         clear = self.voices[np.isin(self.names, self.clear)]
         embedding = clarified(voice.embedding[None], clear, self.clarity)
         with self.weights_fit():
             found = self._timbre(self._constants, *batch, embedding)
-        return TalkerVoice(embedding[0], *(np.asarray(found[name])[0] for name in ("spectrum", "colour")))
+        return TalkerVoice(
+            embedding[0], *(np.asarray(found[name])[0] for name in ("spectrum", "colour"))
+        )
 
     def _read(self, text: str) -> list[tuple[str, np.ndarray]]:
         """Sentences of at most `longest` symbols, and these [L]; one that cannot be read is named in a warning."""
@@ -362,7 +408,9 @@ class Talker(Bundle):
                 read.append((said, symbols))
             else:  # what is written in figures is long when it is spelt, and is not cut within
                 spelt = reading.normalise(said, self.table.language)
-                waiting += [(part, size // 2) for part in reversed(reading.sentences(spelt, size // 2))]
+                waiting += [
+                    (part, size // 2) for part in reversed(reading.sentences(spelt, size // 2))
+                ]
         if not read:
             raise problems[0]
         for problem in problems:
@@ -383,7 +431,10 @@ class Talker(Bundle):
             unit = SYMBOLS if sources[0].dtype == np.int32 else round(SOURCE_SECONDS * rate)
             batch = padded(sources, _size(len(sources[0]), unit))
             with self.weights_fit():
-                voices = (np.tile(np.float32(one), (B, 1)) for one in (voice.embedding, voice.spectrum, voice.colour))
+                voices = (
+                    np.tile(np.float32(one), (B, 1))
+                    for one in (voice.embedding, voice.spectrum, voice.colour)
+                )
                 said = self._say(self._constants, *batch, *voices)
             for i, frames, count, stopped in zip(chosen, *map(np.asarray, said), strict=False):
                 if not stopped:
@@ -421,9 +472,7 @@ class Talker(Bundle):
         if level != "none":
             samples = files.level(samples, target_db=self.frontend.level_db, kind=level)
         samples = samples / max(1.0, np.abs(samples).max(initial=0) / LOUDEST)
-        made_by = (
-            f"made by lin_jax with the bundle {self.name} in {f'the voice {voice}' if voice else 'a copied voice'}"
-        )
+        made_by = f"made by lin_jax with the bundle {self.name} in {f'the voice {voice}' if voice else 'a copied voice'}"
         return Speech(samples.astype(np.float32), rate, tuple(pieces), made_by)
 
     @staticmethod
@@ -488,10 +537,18 @@ class Talker(Bundle):
         from lin_jax.audio.frontend import extract
 
         @jax.jit
-        def say(constants, source, length, voice, spectrum, colour):  # [B, L] or [B, N], [B], [B, E], [B, M] twice
+        def say(
+            constants, source, length, voice, spectrum, colour
+        ):  # [B, L] or [B, N], [B], [B, E], [B, M] twice
             batch = {"symbols": source, "num_symbols": length}
             if not jnp.issubdtype(source.dtype, jnp.integer):
-                batch = dict(zip(("source", "num_source_frames"), extract(self.frontend, source, length), strict=True))
+                batch = dict(
+                    zip(
+                        ("source", "num_source_frames"),
+                        extract(self.frontend, source, length),
+                        strict=True,
+                    )
+                )
             batch |= {"voice": voice, "spectrum": spectrum, "colour": colour}
             said = self._task(constants).predict(constants[0], batch)
             return said["features"], said["num_frames"], said["stopped"]  # [B, T, M], [B], [B]
@@ -504,7 +561,9 @@ class Talker(Bundle):
 
         _, mean, std = constants
         config = SynthesisConfig(max_seconds=self.max_seconds, source_mfcc=self.source_mfcc)
-        return Synthesis(self.model, self.frontend, mean, std, self.voices.shape[1], self.sources, config)
+        return Synthesis(
+            self.model, self.frontend, mean, std, self.voices.shape[1], self.sources, config
+        )
 
     @functools.cached_property
     def _vocode(self):
@@ -530,9 +589,9 @@ class _Job:
     """What is said in one go.
 
     Attributes:
-      source: symbols [L] int32, or samples [N] at the front end's rate and level.
-      most_seconds: after which it is cut if it does not end.
-      progress: what is told of it when it is finished.
+        source: symbols [L] int32, or samples [N] at the front end's rate and level.
+        most_seconds: after which it is cut if it does not end.
+        progress: what is told of it when it is finished.
     """
 
     source: np.ndarray

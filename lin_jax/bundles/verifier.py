@@ -16,10 +16,11 @@ import numpy as np
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError
 
-# A recording is heard in windows of at most the last of these lengths in seconds, and each window is padded to one of
-# them: so many shapes are compiled and no more.
+# A recording is heard in windows of at most the last of these lengths in seconds, and each window
+# is padded to one of them: so many shapes are compiled and no more.
 LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-# Windows heard of one recording, spread evenly over a longer one: more of it says little new about the voice.
+# Windows heard of one recording, spread evenly over a longer one: more of it says little new about
+# the voice.
 MOST_WINDOWS = 15
 SHORTEST_SECONDS = 0.5  # of sound; of less nothing is said at all
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
@@ -31,11 +32,11 @@ class Voice:
     """What is heard of the speaker of one recording.
 
     Attributes:
-      name: path of the recording, or "samples".
-      embedding: unit vector [E]; near those of the same speaker.
-      seconds: how much sound was heard, without the silence at both ends.
-      speech: probability that it is speech.
-      digest: of what was heard; recordings that share it are copies of each other.
+        name: path of the recording, or "samples".
+        embedding: unit vector [E]; near those of the same speaker.
+        seconds: how much sound was heard, without the silence at both ends.
+        speech: probability that it is speech.
+        digest: of what was heard; recordings that share it are copies of each other.
     """
 
     name: str
@@ -50,14 +51,15 @@ class Verdict:
     """Whether two sides are the same speaker.
 
     Attributes:
-      same: "unsure" where a side is too short or not speech.
-      score: cosine similarity of the two sides, -1 to 1.
-      distance: cosine distance, 1 - score.
-      normalised_score: what is decided by, see `scoring.Rule`; the score itself where the bundle has neither PLDA nor a
-        cohort of strangers.
-      threshold: the normalised score from which on two sides count as the same speaker.
-      probability: of the same speaker, if same and different are equally likely beforehand; 0.5 where unsure.
-      why: what makes it unsure, or what else to know; else "".
+        same: "unsure" where a side is too short or not speech.
+        score: cosine similarity of the two sides, -1 to 1.
+        distance: cosine distance, 1 - score.
+        normalised_score: what is decided by, see `scoring.Rule`; the score itself where the bundle
+            has neither PLDA nor a cohort of strangers.
+        threshold: the normalised score from which on two sides count as the same speaker.
+        probability: of the same speaker, if same and different are equally likely beforehand; 0.5
+            where unsure.
+        why: what makes it unsure, or what else to know; else "".
     """
 
     same: Literal["same", "different", "unsure"]
@@ -74,23 +76,27 @@ class Verifier(Bundle):
     """A trained speaker encoder with all it takes to use it; its network maps features [B, T, D] to unit vectors.
 
     Attributes:
-      mean: of each feature over the training frames [D].
-      std: its standard deviation [D].
-      threshold: normalised score from which on two sides count as the same speaker.
-      slope: of the logistic function that makes a normalised score a probability.
-      offset: of the same: probability = 1 / (1 + exp(-(slope * normalised score + offset))).
-      speech_weight: of the logistic regression that tells speech by its embedding [E].
-      speech_bias: of the same.
-      speech_threshold: probability of speech below which a recording does not count as speech.
-      min_seconds: of sound on a side, below which the verdict is unsure.
-      speeds: at which each recording is heard, as in `VerificationConfig`; an embedding holds one part for each.
-      plda_mean: of the `scoring.Plda` whose likelihood ratios are the scores [E]; without one they are cosines.
-      plda_axes: of the same [E, D].
-      plda_between: of the same [D].
-      cohort: unit vectors of the strangers that scores are normalised by [S, E]; without them scores stay as they are.
-      top: strangers that a side is compared with, those nearest to it.
-      beside: another verifier, which hears recordings by features of its own; embeddings are those of both, `joined`.
-      share: of what is beside in a score.
+        mean: of each feature over the training frames [D].
+        std: its standard deviation [D].
+        threshold: normalised score from which on two sides count as the same speaker.
+        slope: of the logistic function that makes a normalised score a probability.
+        offset: of the same: probability = 1 / (1 + exp(-(slope * normalised score + offset))).
+        speech_weight: of the logistic regression that tells speech by its embedding [E].
+        speech_bias: of the same.
+        speech_threshold: probability of speech below which a recording does not count as speech.
+        min_seconds: of sound on a side, below which the verdict is unsure.
+        speeds: at which each recording is heard, as in `VerificationConfig`; an embedding holds one
+            part for each.
+        plda_mean: of the `scoring.Plda` whose likelihood ratios are the scores [E]; without one
+            they are cosines.
+        plda_axes: of the same [E, D].
+        plda_between: of the same [D].
+        cohort: unit vectors of the strangers that scores are normalised by [S, E]; without them
+            scores stay as they are.
+        top: strangers that a side is compared with, those nearest to it.
+        beside: another verifier, which hears recordings by features of its own; embeddings are
+            those of both, `joined`.
+        share: of what is beside in a score.
     """
 
     mean: np.ndarray
@@ -113,16 +119,28 @@ class Verifier(Bundle):
 
     task: ClassVar[str] = "verification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
-    optional_arrays: ClassVar[tuple[str, ...]] = ("plda_mean", "plda_axes", "plda_between", "cohort")
+    optional_arrays: ClassVar[tuple[str, ...]] = (
+        "plda_mean",
+        "plda_axes",
+        "plda_between",
+        "cohort",
+    )
 
     def __post_init__(self):
         if self.beside and self.frontend.sound != self.beside.frontend.sound:
-            raise BundleError(f"{self.name}: hears another sound of a recording than the one beside it")
+            raise BundleError(
+                f"{self.name}: hears another sound of a recording than the one beside it"
+            )
 
     def settings(self) -> dict:
         """See `Bundle`."""
         calibration = {name: float(getattr(self, name)) for name in CALIBRATION}
-        return {"calibration": calibration, "speeds": list(self.speeds), "top": self.top, "share": self.share}
+        return {
+            "calibration": calibration,
+            "speeds": list(self.speeds),
+            "top": self.top,
+            "share": self.share,
+        }
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Verifier":
@@ -136,12 +154,12 @@ class Verifier(Bundle):
         """Embedding of the voice in a recording.
 
         Args:
-          source: path of an audio file, or a waveform [N] or [N, channels].
-          sample_rate: of a waveform, in Hz; not used for a path.
+            source: path of an audio file, or a waveform [N] or [N, channels].
+            sample_rate: of a waveform, in Hz; not used for a path.
 
         Returns:
-          float32 unit vector [E]; AudioError if the recording cannot be read, is silent or holds less than
-          `SHORTEST_SECONDS` of sound.
+            float32 unit vector [E]; AudioError if the recording cannot be read, is silent or holds
+            less than `SHORTEST_SECONDS` of sound.
         """
         return self._all([source], sample_rate)[0].embedding
 
@@ -149,31 +167,40 @@ class Verifier(Bundle):
         """Embeddings [number of paths, E] of many files, many times faster than one by one; errors as for `embed`."""
         return np.stack([voice.embedding for voice in self._all(paths)])
 
-    def verify(self, a, b, threshold: float | None = None, sample_rate: int | None = None) -> Verdict:
+    def verify(
+        self, a, b, threshold: float | None = None, sample_rate: int | None = None
+    ) -> Verdict:
         """Judge whether two sides are the same speaker.
 
         Args:
-          a: source as for `embed`, or a list of them, whose embeddings are averaged.
-          b: the other side, likewise.
-          threshold: normalised score from which on they count as the same speaker; None is the bundle's own.
-          sample_rate: of waveforms, in Hz.
+            a: source as for `embed`, or a list of them, whose embeddings are averaged.
+            b: the other side, likewise.
+            threshold: normalised score from which on they count as the same speaker; None is the
+                bundle's own.
+            sample_rate: of waveforms, in Hz.
 
         Returns:
-          A `Verdict`; AudioError as for `embed`.
+            A `Verdict`; AudioError as for `embed`.
         """
         a, b = (side if isinstance(side, list | tuple) else [side] for side in (a, b))
         voices = self._all([*a, *b], sample_rate)
         return self.compare(voices[: len(a)], voices[len(a) :], threshold)
 
-    def compare(self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None) -> Verdict:
+    def compare(
+        self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None
+    ) -> Verdict:
         """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
         if not a or not b:
             raise AudioError("a side without recordings cannot be compared; give one at least")
         threshold = self.threshold if threshold is None else threshold
         if self.cohort is None and self.plda_mean is None and not -1 <= threshold <= 1:
-            raise ConfigError(f"threshold {threshold:g}: a cosine similarity lies between -1 and 1; choose one there")
+            raise ConfigError(
+                f"threshold {threshold:g}: a cosine similarity lies between -1 and 1; choose one there"
+            )
         if not np.isfinite(threshold):
-            raise ConfigError(f"threshold {threshold:g}: not a number that scores can reach; choose one")
+            raise ConfigError(
+                f"threshold {threshold:g}: not a number that scores can reach; choose one"
+            )
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
         normalised = float(self._rule.scores(sides, [(0, 1)])[0])
@@ -182,7 +209,11 @@ class Verifier(Bundle):
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
         if twins and not why:
             one, other = twins[0]
-            named = f"{one} is compared with itself" if one == other else f"{one} and {other} are the same recording"
+            named = (
+                f"{one} is compared with itself"
+                if one == other
+                else f"{one} and {other} are the same recording"
+            )
             why = f"{named}: that tells nothing about the speaker; give another recording"
         probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
         return Verdict(same, score, 1.0 - score, normalised, threshold, probability, why)
@@ -198,18 +229,22 @@ class Verifier(Bundle):
             return f"{names}: {seconds:.1f} s of sound are too short to be sure, {self.min_seconds:g} s are needed"
         return ""
 
-    def voices(self, sources: Iterable, sample_rate: int | None = None) -> Iterator[Voice | AudioError]:
+    def voices(
+        self, sources: Iterable, sample_rate: int | None = None
+    ) -> Iterator[Voice | AudioError]:
         """Hear any number of recordings: they are read ahead in threads and go through the network in batches.
 
         Args:
-          sources: as for `embed`.
-          sample_rate: of those that are waveforms, in Hz.
+            sources: as for `embed`.
+            sample_rate: of those that are waveforms, in Hz.
 
         Yields:
-          For each source, in order, its `Voice`, or the AudioError that says why there is none.
+            For each source, in order, its `Voice`, or the AudioError that says why there is none.
         """
         sources = list(sources)
-        groups = [sources[start : start + READ_AHEAD] for start in range(0, len(sources), READ_AHEAD)]
+        groups = [
+            sources[start : start + READ_AHEAD] for start in range(0, len(sources), READ_AHEAD)
+        ]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = []
             for group in [*groups, []]:
@@ -238,7 +273,11 @@ class Verifier(Bundle):
     def _rule(self):
         from lin_jax.scoring import Plda, Rule
 
-        plda = None if self.plda_mean is None else Plda(self.plda_mean, self.plda_axes, self.plda_between)
+        plda = (
+            None
+            if self.plda_mean is None
+            else Plda(self.plda_mean, self.plda_axes, self.plda_between)
+        )
         beside = self.beside and self.beside._rule
         return Rule(plda, self.cohort, self.top, beside, len(self.speech_weight), self.share)
 
@@ -260,14 +299,20 @@ class Verifier(Bundle):
             if is_path(source) and files.duration(source) > MOST_WINDOWS * longest:
                 # Only the windows are read, so that memory stays constant.
                 starts = np.linspace(0.0, files.duration(source) - longest, MOST_WINDOWS)
-                blocks = [files.read(source, rate, start=start, duration=longest)[0] for start in starts]
+                blocks = [
+                    files.read(source, rate, start=start, duration=longest)[0] for start in starts
+                ]
                 heard = [block for block in blocks if np.abs(block).max() >= files.SILENCE]
                 if not heard:
                     raise AudioError(f"{name}: silent throughout; record it again or leave it out")
-                windows = [files.load(block, self.frontend, sample_rate=rate)[:size] for block in heard]
+                windows = [
+                    files.load(block, self.frontend, sample_rate=rate)[:size] for block in heard
+                ]
                 seconds = sum(map(len, windows)) / rate
             else:
-                samples = files.load(source, self.frontend, sample_rate=self.rate(source, sample_rate))
+                samples = files.load(
+                    source, self.frontend, sample_rate=self.rate(source, sample_rate)
+                )
                 count = min(MOST_WINDOWS, max(1, -(-len(samples) // size)))
                 starts = np.linspace(0, max(0, len(samples) - size), count).astype(int)
                 windows = [samples[start : start + size] for start in starts]
@@ -311,7 +356,9 @@ class Verifier(Bundle):
             chosen = longest_first[start : start + BATCHES[-1]]
             size = next(size for size in sizes if size >= len(windows[chosen[0]]))
             with self.weights_fit():
-                embeddings = self._forward(self._constants, *padded([windows[i] for i in chosen], size))
+                embeddings = self._forward(
+                    self._constants, *padded([windows[i] for i in chosen], size)
+                )
             rows[chosen] = embeddings[: len(chosen)]
         return joined(rows, self.beside._embeddings(windows), self.share) if self.beside else rows
 
@@ -331,7 +378,9 @@ class Verifier(Bundle):
         def forward(constants, waveform, length):  # [B, N], [B] -> [B, E]
             variables, mean, std = constants
             # Its training task is asked, so that serving cannot drift from training.
-            task = Verification(self.model, 0, self.frontend, mean, std, VerificationConfig(speeds=self.speeds))
+            task = Verification(
+                self.model, 0, self.frontend, mean, std, VerificationConfig(speeds=self.speeds)
+            )
             trained = {**variables, "params": {"encoder": variables["params"]}}
             return task.predict(trained, {"waveform": waveform, "length": length})["embedding"]
 

@@ -17,9 +17,9 @@ class Vocoder(Bundle):
     """A trained vocoder with all it takes to use it; its network is a `SpectrumDecoder`.
 
     Attributes:
-      mean: of each feature over the training frames [M].
-      std: its standard deviation [M].
-      iterations: of Griffin-Lim.
+        mean: of each feature over the training frames [M].
+        std: its standard deviation [M].
+        iterations: of Griffin-Lim.
     """
 
     mean: np.ndarray
@@ -43,22 +43,26 @@ class Vocoder(Bundle):
         """What `vocode` is given, so that it is no part of what is compiled; it is brought to the device once."""
         import jax
 
-        return jax.device_put(({"params": {"vocoder": self.variables["params"]}}, self.mean, self.std))
+        return jax.device_put(
+            ({"params": {"vocoder": self.variables["params"]}}, self.mean, self.std)
+        )
 
     def vocode(self, constants, features, num_frames):
         """Waveforms of mel frames; pure, to be compiled by whoever calls it.
 
         Args:
-          constants: see there.
-          features: log-mel frames of `frontend` in decibels [B, T, M].
-          num_frames: valid ones [B] int.
+            constants: see there.
+            features: log-mel frames of `frontend` in decibels [B, T, M].
+            num_frames: valid ones [B] int.
 
         Returns:
-          waveform [B, N] with N = (T - 1) * hop_length, zero at and past length [B] int32.
+            waveform [B, N] with N = (T - 1) * hop_length, zero at and past length [B] int32.
         """
         from lin_jax.tasks.vocoding import Vocoding, VocodingConfig
 
         variables, mean, std = constants
-        task = Vocoding(self.model, self.frontend, mean, std, config=VocodingConfig(iterations=self.iterations))
+        task = Vocoding(
+            self.model, self.frontend, mean, std, config=VocodingConfig(iterations=self.iterations)
+        )
         said = task.predict(variables, {"features": features, "num_frames": num_frames})
         return said["waveform"], said["length"]

@@ -16,8 +16,9 @@ FLOOR = 1e-6  # of the prior, so that its logarithm is finite
 class LocationSensitiveAttention(nn.Module):
     """Compares the query with every position, knowing where it has been.
 
-    J. Chorowski et al., "Attention-based models for speech recognition", NIPS 2015, with the cumulative weights of
-    J. Shen et al., "Natural TTS synthesis by conditioning WaveNet on mel spectrogram predictions", ICASSP 2018.
+    J. Chorowski et al., "Attention-based models for speech recognition", NIPS 2015, with the
+    cumulative weights of J. Shen et al., "Natural TTS synthesis by conditioning WaveNet on mel
+    spectrogram predictions", ICASSP 2018.
 
     Attributes:
         hidden: features in which query, position and place are compared.
@@ -64,8 +65,8 @@ class LocationSensitiveAttention(nn.Module):
 class DynamicConvolutionAttention(nn.Module):
     """Moves the last weights by filters, some of which the query makes; no position is known by its content.
 
-    So it holds on texts much longer than those in training. E. Battenberg et al., "Location-relative attention
-    mechanisms for robust long-form speech synthesis", ICASSP 2020.
+    So it holds on texts much longer than those in training. E. Battenberg et al.,
+    "Location-relative attention mechanisms for robust long-form speech synthesis", ICASSP 2020.
 
     Attributes:
         hidden: features in which a place is judged, and of the layer that makes filters.
@@ -85,14 +86,19 @@ class DynamicConvolutionAttention(nn.Module):
         B, K = len(weights), self.taps
         fixed = self.param("filters", nn.initializers.lecun_normal(), (K, self.filters))
         made = jnp.tanh(nn.Dense(self.hidden, dtype=self.dtype)(query))
-        made = nn.Dense(K * self.filters, use_bias=False, dtype=self.dtype)(made).reshape(B, K, self.filters)
-        # What the fixed filters find is added to what those of the query find, so the filters can be added, too.
+        made = nn.Dense(K * self.filters, use_bias=False, dtype=self.dtype)(made).reshape(
+            B, K, self.filters
+        )
+        # What the fixed filters find is added to what those of the query find, so the filters can
+        # be added, too.
         filters = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)(fixed)
         filters += nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)(made)  # [B, K, hidden]
         bias = self.param("bias", nn.initializers.zeros, (self.hidden,))
         score = self.param("score", nn.initializers.lecun_normal(), (self.hidden, 1))
         # To keep what is computed within for the gradient takes longer than to compute it again.
-        return jax.checkpoint(_move)(weights, filters, *(leaf.astype(self.dtype) for leaf in (bias, score)), mask)
+        return jax.checkpoint(_move)(
+            weights, filters, *(leaf.astype(self.dtype) for leaf in (bias, score)), mask
+        )
 
     def start(self, memory):
         """Weights [B, L] before the first step: all on the first position; memory [B, L, H] is not looked at."""
@@ -120,4 +126,7 @@ def forward_filter(taps: int) -> np.ndarray:
     return kernel
 
 
-KINDS = {"dynamic_convolution": DynamicConvolutionAttention, "location_sensitive": LocationSensitiveAttention}
+KINDS = {
+    "dynamic_convolution": DynamicConvolutionAttention,
+    "location_sensitive": LocationSensitiveAttention,
+}

@@ -1,6 +1,7 @@
 """Networks that repair a waveform: an encoder, a bottleneck and a decoder over the frames of its spectrum.
 
-Shape letters: B batch, N samples, T frames, F frequency bins, K bands, W channels of a band, H hidden, M mel bins.
+Shape letters: B batch, N samples, T frames, F frequency bins, K bands, W channels of a band, H
+hidden, M mel bins.
 """
 
 from collections.abc import Sequence
@@ -19,29 +20,32 @@ SILENCE = 1e-8  # power below all that is heard: the gradient of a square root s
 class SpectralAutoencoder(nn.Module):
     """A convolutional autoencoder of the complex spectrum that multiplies every bin and adds to it.
 
-    Bands of bins become channels, by the same weights for bands of one size, as in Y. Luo and J. Yu, "Music source
-    separation with band-split RNN", IEEE/ACM TASLP 31, 2023. The encoder halves the bands and squeezes them to a
-    bottleneck, in which dilated convolutions look far in time, as in A. Pandey and D. Wang, "TCNN: temporal
-    convolutional neural network for real-time speech enhancement", ICASSP 2019; the decoder goes the way back, with a
-    skip at either width. The mask and what is added are of the square roots of magnitudes, so that what is soft counts
-    too; untrained, the network changes next to nothing.
+    Bands of bins become channels, by the same weights for bands of one size, as in Y. Luo and J.
+    Yu, "Music source separation with band-split RNN", IEEE/ACM TASLP 31, 2023. The encoder halves
+    the bands and squeezes them to a bottleneck, in which dilated convolutions look far in time, as
+    in A. Pandey and D. Wang, "TCNN: temporal convolutional neural network for real-time speech
+    enhancement", ICASSP 2019; the decoder goes the way back, with a skip at either width. The mask
+    and what is added are of the square roots of magnitudes, so that what is soft counts too;
+    untrained, the network changes next to nothing.
 
     Attributes:
         sample_rate: of the waveforms, in Hz.
         n_fft: frame in samples, even.
         hop_length: samples from one frame to the next.
-        bands: groups of bands from the lowest on, each (bands, bins in a band); together n_fft / 2 bins in an even
-            number of bands. The bin at half the sample rate stays as it is.
+        bands: groups of bands from the lowest on, each (bands, bins in a band); together n_fft / 2
+            bins in an even number of bands. The bin at half the sample rate stays as it is.
         width: channels of a band.
         inner_width: channels of two bands joined.
-        outer: dilations in time of the encoder's convolutions before the bands are joined; the decoder mirrors them.
+        outer: dilations in time of the encoder's convolutions before the bands are joined; the
+            decoder mirrors them.
         inner: the same after.
         bottleneck: channels of two bands in the bottleneck.
         hidden: channels of a frame in the middle.
         middle: dilations of its convolutions.
-        causal: whether a sample depends on no input more than a frame later; else it is repaired both ways in time.
-        views: how often a waveform is repaired, each time with its frames laid elsewhere; the mean is a little better
-            than one, and costs so much more. The parameters are the same.
+        causal: whether a sample depends on no input more than a frame later; else it is repaired
+            both ways in time.
+        views: how often a waveform is repaired, each time with its frames laid elsewhere; the mean
+            is a little better than one, and costs so much more. The parameters are the same.
     """
 
     sample_rate: int = 16000
@@ -78,7 +82,9 @@ class SpectralAutoencoder(nn.Module):
             later = kind == "ResidualConv" and int(number) >= first
             larger[f"{kind}_{int(number) + added}" if later else name] = layer
         for number in range(first, first + added):
-            larger[f"ResidualConv_{number}"] = jax.tree.map(jnp.zeros_like, params[f"ResidualConv_{first - 1}"])
+            larger[f"ResidualConv_{number}"] = jax.tree.map(
+                jnp.zeros_like, params[f"ResidualConv_{first - 1}"]
+            )
         return larger
 
     @nn.compact
@@ -87,7 +93,8 @@ class SpectralAutoencoder(nn.Module):
 
         Args:
             waveform: float [B, N].
-            length: int [B], valid samples of each, past which nothing is heard and the output is zero; None means all.
+            length: int [B], valid samples of each, past which nothing is heard and the output is
+                zero; None means all.
             train: nothing here depends on it.
 
         Returns:
@@ -100,10 +107,15 @@ class SpectralAutoencoder(nn.Module):
         length = jnp.full(B, N) if length is None else length
         waveform = jnp.where(frame_mask(length, N), waveform, 0.0)
         shifts = [view * self.hop_length // self.views for view in range(self.views)]
-        later = jnp.concatenate([jnp.pad(waveform, ((0, 0), (shift, shifts[-1] - shift))) for shift in shifts])
+        later = jnp.concatenate(
+            [jnp.pad(waveform, ((0, 0), (shift, shifts[-1] - shift))) for shift in shifts]
+        )
         repaired = self._repair(later, jnp.concatenate([length + shift for shift in shifts]))
         repaired = jnp.split(repaired, self.views)
-        repaired = sum(view[:, shift : shift + N] for view, shift in zip(repaired, shifts, strict=True)) / self.views
+        repaired = (
+            sum(view[:, shift : shift + N] for view, shift in zip(repaired, shifts, strict=True))
+            / self.views
+        )
         return jnp.where(frame_mask(length, N), repaired, 0.0)
 
     def _repair(self, waveform, length=None):
@@ -111,10 +123,14 @@ class SpectralAutoencoder(nn.Module):
         B, N = waveform.shape
         K = sum(count for count, _ in self.bands)
         if sum(count * bins for count, bins in self.bands) != self.n_fft // 2 or K % 2:
-            raise ConfigError(f"bands {self.bands} must be even in number and hold {self.n_fft // 2} bins: change them")
+            raise ConfigError(
+                f"bands {self.bands} must be even in number and hold {self.n_fft // 2} bins: change them"
+            )
         mask = None
         if length is not None:
-            mask = frame_mask(*(_num_frames(n, self.n_fft, self.hop_length) for n in (length, N)))  # [B, T]
+            mask = frame_mask(
+                *(_num_frames(n, self.n_fft, self.hop_length) for n in (length, N))
+            )  # [B, T]
 
         def convolve(x, dilations):
             for dilation in dilations:
@@ -150,7 +166,9 @@ class SpectralAutoencoder(nn.Module):
         bands, start = [], 0
         for count, bins in self.bands:
             end = start + count * bins
-            parts = [value[:, :, start:end].reshape(*value.shape[:2], count, bins) for value in values]
+            parts = [
+                value[:, :, start:end].reshape(*value.shape[:2], count, bins) for value in values
+            ]
             bands.append(nn.Dense(self.width)(jnp.concatenate(parts, axis=-1)))
             start = end
         x = jnp.concatenate(bands, axis=2)
@@ -160,7 +178,9 @@ class SpectralAutoencoder(nn.Module):
         """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F]; those of the last bin are zero."""
         groups, start = [], 0
         for count, bins in self.bands:
-            y = nn.Dense(size * bins, kernel_init=nn.initializers.normal(0.003))(x[:, :, start : start + count])
+            y = nn.Dense(size * bins, kernel_init=nn.initializers.normal(0.003))(
+                x[:, :, start : start + count]
+            )
             groups.append([part.reshape(*x.shape[:2], -1) for part in jnp.split(y, size, axis=-1)])
             start += count
         joined = (jnp.concatenate(parts, axis=-1) for parts in zip(*groups, strict=True))
@@ -170,8 +190,8 @@ class SpectralAutoencoder(nn.Module):
 class MelAutoencoder(nn.Module):
     """An autoencoder of single log-mel frames, for comparison: dense layers down to a bottleneck and up again.
 
-    It hears no frame but one, so what it repairs is the colour of the sound. Its log-mel frames become a waveform as
-    a gain of each mel band on the spectrum of the input, whose phases stay.
+    It hears no frame but one, so what it repairs is the colour of the sound. Its log-mel frames
+    become a waveform as a gain of each mel band on the spectrum of the input, whose phases stay.
 
     Attributes:
         sample_rate: of the waveforms, in Hz.
@@ -207,7 +227,9 @@ class MelAutoencoder(nn.Module):
             x = nn.relu(nn.Dense(width)(x))
         for width in (*self.widths[-2::-1], self.n_mels):
             x = nn.Dense(width)(nn.relu(x))
-        spread = bank / jnp.maximum(bank.sum(axis=0), 1e-8)  # [M, F], how much of a bin's gain is each band's
+        spread = bank / jnp.maximum(
+            bank.sum(axis=0), 1e-8
+        )  # [M, F], how much of a bin's gain is each band's
         gain = 10 ** jnp.minimum((x - heard) @ spread, 1.0)
         repaired = istft(spectrum * gain, self.hop_length, self.n_fft, N)
         return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
@@ -224,5 +246,7 @@ def _spectrum(waveform, n_fft, hop_length):
     From the faint end of one frame alone, the inverse would have to guess them.
     """
     N = waveform.shape[1]
-    waveform = jnp.pad(waveform, ((0, 0), (0, (_num_frames(N, n_fft, hop_length) - 1) * hop_length - N)))
+    waveform = jnp.pad(
+        waveform, ((0, 0), (0, (_num_frames(N, n_fft, hop_length) - 1) * hop_length - N))
+    )
     return stft(waveform, n_fft, hop_length, n_fft)

@@ -38,7 +38,9 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask=None, *, train):
-        return nn.BatchNorm(use_running_average=not train, momentum=self.momentum)(x, mask=mask if train else None)
+        return nn.BatchNorm(use_running_average=not train, momentum=self.momentum)(
+            x, mask=mask if train else None
+        )
 
 
 class SqueezeExcitation(nn.Module):
@@ -82,7 +84,9 @@ class StatisticsPooling(nn.Module):
 def conv(width, kernel, strides=(1, 1)):
     """A bias-free convolution whose explicit padding gives the same output however far the batch is padded."""
     size = kernel // 2
-    return nn.Conv(width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False)
+    return nn.Conv(
+        width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False
+    )
 
 
 class ResidualBlock(nn.Module):
@@ -97,7 +101,9 @@ class ResidualBlock(nn.Module):
         shortcut = x
         if self.stride > 1:
             window = (self.stride, self.stride)
-            shortcut = nn.avg_pool(x, window, window, padding=((0, -x.shape[1] % 2), (0, -x.shape[2] % 2)))
+            shortcut = nn.avg_pool(
+                x, window, window, padding=((0, -x.shape[1] % 2), (0, -x.shape[2] % 2))
+            )
         if shortcut.shape[-1] != self.width:
             shortcut = nn.Dense(self.width, use_bias=False)(shortcut)
         mask = mask[:, :: self.stride]
@@ -114,13 +120,14 @@ def residual_stages(features, num_frames, widths: Sequence[int], blocks: Sequenc
     Args:
         features: float [B, T, D]; frames past `num_frames` do not matter.
         num_frames: int [B], real frames of each clip.
-        widths: channels of each stage, the stem's being the first; every stage after the first with a block halves
-            time and frequency.
+        widths: channels of each stage, the stem's being the first; every stage after the first with
+            a block halves time and frequency.
         blocks: residual blocks in each stage.
         train: whether BatchNorm uses the batch.
 
     Returns:
-        x [B, T', D' W], the frequencies and channels of a frame side by side, and the mask of real frames [B, T', 1].
+        x [B, T', D' W], the frequencies and channels of a frame side by side, and the mask of real
+        frames [B, T', 1].
     """
     mask = frame_mask(num_frames, features.shape[1])[:, :, None, None]
     x = jnp.where(mask, features[..., None], 0.0)
@@ -157,4 +164,6 @@ class ResidualConv(nn.Module):
         y = normalised(x)
         if mask is not None:
             y = y * mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
-        return x + nn.silu(nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y))
+        return x + nn.silu(
+            nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y)
+        )

@@ -19,7 +19,8 @@ def unit_norm(x):
 class SpeakerEncoder(nn.Module):
     """A residual network over log-mel frames with attentive statistics pooling.
 
-    The design is that of the x-vector (Snyder et al. 2018) with residual blocks (He et al. 2016) before the pooling.
+    The design is that of the x-vector (Snyder et al. 2018) with residual blocks (He et al. 2016)
+    before the pooling.
 
     Attributes:
         widths: channels of each stage; every stage after the first halves time and frequency.
@@ -48,7 +49,9 @@ class SpeakerEncoder(nn.Module):
             Embeddings [B, E] float32 of length one.
         """
         x, mask = residual_stages(features, num_frames, self.widths, self.blocks, train=train)
-        x = nn.relu(BatchNorm()(nn.Dense(self.hidden, use_bias=False)(x), mask, train=train))  # [B, T', H]
+        x = nn.relu(
+            BatchNorm()(nn.Dense(self.hidden, use_bias=False)(x), mask, train=train)
+        )  # [B, T', H]
         x = BatchNorm()(StatisticsPooling()(x, mask[..., 0]), train=train)  # [B, 2H]
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return unit_norm(BatchNorm()(nn.Dense(self.embedding, use_bias=False)(x), train=train))
@@ -57,8 +60,8 @@ class SpeakerEncoder(nn.Module):
 class SmallSpeakerEncoder(nn.Module):
     """Three convolutional blocks with max-pooling and two dense layers, for crops of about 3 s.
 
-    Where the original flattens a crop of fixed length before the dense layers, this one averages over time, so that a
-    clip of any length has an embedding and padding changes nothing.
+    Where the original flattens a crop of fixed length before the dense layers, this one averages
+    over time, so that a clip of any length has an embedding and padding changes nothing.
 
     Attributes:
         widths: channels of each block, which halves time and frequency.
@@ -76,7 +79,9 @@ class SmallSpeakerEncoder(nn.Module):
         mask = frame_mask(num_frames, features.shape[1])[:, :, None, None]
         x = jnp.where(mask, features[..., None], 0.0)
         for width in self.widths:
-            x = nn.relu(BatchNorm()(conv(width, 3)(x), mask, train=train)) * mask  # not negative: padding never wins
+            x = (
+                nn.relu(BatchNorm()(conv(width, 3)(x), mask, train=train)) * mask
+            )  # not negative: padding never wins
             x = nn.max_pool(x, (2, 2), (2, 2), padding=((0, -x.shape[1] % 2), (0, -x.shape[2] % 2)))
             mask = mask[:, ::2]
         x = jnp.mean(x.reshape(*x.shape[:2], -1), axis=1, where=mask[:, :, 0])  # [B, D/8 W]
@@ -98,4 +103,6 @@ class FunctionalEncoder(nn.Module):
     @nn.compact
     def __call__(self, features, num_frames, *, train=False):
         """Embeds the speaker of every clip, whose one frame [B, 1, D] is its functionals; else as `SpeakerEncoder`."""
-        return unit_norm(nn.Dense(self.embedding)(jnp.clip(features[:, 0], -self.limit, self.limit)))
+        return unit_norm(
+            nn.Dense(self.embedding)(jnp.clip(features[:, 0], -self.limit, self.limit))
+        )

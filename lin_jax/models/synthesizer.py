@@ -1,7 +1,7 @@
 """Speech from a text, or from another recording, in a given voice: an encoder, attention, and a decoder of mel frames.
 
-Shape letters: B batch, L source positions (symbols, or frames of a recording), T frames, M mel bins, r frames a step,
-S = T / r steps, H hidden features, E embedding, V voice features.
+Shape letters: B batch, L source positions (symbols, or frames of a recording), T frames, M mel
+bins, r frames a step, S = T / r steps, H hidden features, E embedding, V voice features.
 """
 
 from typing import Any
@@ -74,7 +74,8 @@ class Encoder(nn.Module):
             x, frame_mask(length, x.shape[1]), train=train
         )
         forward, backward = (
-            nn.RNN(nn.OptimizedLSTMCell(self.hidden // 2, dtype=self.dtype), unroll=self.unroll) for _ in range(2)
+            nn.RNN(nn.OptimizedLSTMCell(self.hidden // 2, dtype=self.dtype), unroll=self.unroll)
+            for _ in range(2)
         )
         x = nn.Bidirectional(forward, backward)(x, seq_lengths=mask.sum(axis=1))
         return jnp.where(mask[..., None], x, 0.0), mask
@@ -110,7 +111,9 @@ class DecoderCell(nn.Module):
         weights, keys = self.attend.start(memory)
         zeros = jnp.zeros((B, self.hidden), memory.dtype)
         lstm = (zeros, zeros)
-        return DecoderState(lstm, lstm, weights, jnp.zeros((B, L)), jnp.zeros((B, H), memory.dtype)), keys
+        return DecoderState(
+            lstm, lstm, weights, jnp.zeros((B, L)), jnp.zeros((B, H), memory.dtype)
+        ), keys
 
     def __call__(self, state, x, memory, keys, mask):
         """The next state, and what is read from it.
@@ -125,31 +128,39 @@ class DecoderCell(nn.Module):
         Returns:
             state, and (features [B, hidden + H] to make frames of, weights [B, L]).
         """
-        attention_lstm, query = self.attention_lstm(state.attention_lstm, jnp.concatenate([x, state.context], axis=-1))
+        attention_lstm, query = self.attention_lstm(
+            state.attention_lstm, jnp.concatenate([x, state.context], axis=-1)
+        )
         weights = self.attend(query, state.weights, state.cumulative, keys, mask)
         context = jnp.einsum("bl,blh->bh", weights.astype(memory.dtype), memory)
-        decoder_lstm, output = self.decoder_lstm(state.decoder_lstm, jnp.concatenate([query, context], axis=-1))
-        state = DecoderState(attention_lstm, decoder_lstm, weights, state.cumulative + weights, context)
+        decoder_lstm, output = self.decoder_lstm(
+            state.decoder_lstm, jnp.concatenate([query, context], axis=-1)
+        )
+        state = DecoderState(
+            attention_lstm, decoder_lstm, weights, state.cumulative + weights, context
+        )
         return state, (jnp.concatenate([output, context], axis=-1), weights)
 
 
 class Synthesizer(nn.Module):
     """A sequence-to-sequence synthesizer of the Tacotron 2 family for many voices and two kinds of source.
 
-    J. Shen et al., "Natural TTS synthesis by conditioning WaveNet on mel spectrogram predictions", ICASSP 2018; voices
-    as in Y. Jia et al., "Transfer learning from speaker verification to multispeaker text-to-speech synthesis",
-    NeurIPS 2018. LayerNorm stands where they have BatchNorm, so that no clip depends on its batch.
+    J. Shen et al., "Natural TTS synthesis by conditioning WaveNet on mel spectrogram predictions",
+    ICASSP 2018; voices as in Y. Jia et al., "Transfer learning from speaker verification to
+    multispeaker text-to-speech synthesis", NeurIPS 2018. LayerNorm stands where they have
+    BatchNorm, so that no clip depends on its batch.
 
-    A source is a text, numbers of symbols [B, L] int, or a recording, features [B, L, D] float; the parameters of
-    either encoder are there once it was used in `init`. A voice is a vector [B, E] float, whatever its length, or a
-    number in a learnt table [B] int.
+    A source is a text, numbers of symbols [B, L] int, or a recording, features [B, L, D] float; the
+    parameters of either encoder are there once it was used in `init`. A voice is a vector [B, E]
+    float, whatever its length, or a number in a learnt table [B] int.
 
     Attributes:
         num_mels: M.
         num_symbols: rows of the symbol table.
         num_voices: rows of the learnt table of voices; 0 has none.
         reduction: r, frames made in one step.
-        max_reduction: the largest `reduction` that the parameters serve: those of one hold for each up to it.
+        max_reduction: the largest `reduction` that the parameters serve: those of one hold for each
+            up to it.
         symbol_features: of a symbol.
         encoder_hidden: features of a source position.
         voice_features: V, added to each source position.
@@ -182,8 +193,12 @@ class Synthesizer(nn.Module):
         """The parts; those of a source that is never given have no parameters."""
         dtype = jnp.dtype(self.dtype)
         self.symbols = nn.Embed(max(self.num_symbols, 1), self.symbol_features, dtype=dtype)
-        self.text_encoder = Encoder(self.encoder_hidden, (1, 1, 1), self.dropout, self.unroll, dtype)
-        self.speech_encoder = Encoder(self.encoder_hidden, (2, 2, 1), self.dropout, self.unroll, dtype)
+        self.text_encoder = Encoder(
+            self.encoder_hidden, (1, 1, 1), self.dropout, self.unroll, dtype
+        )
+        self.speech_encoder = Encoder(
+            self.encoder_hidden, (2, 2, 1), self.dropout, self.unroll, dtype
+        )
         self.voices = nn.Embed(max(self.num_voices, 1), self.voice_features, dtype=dtype)
         self.voice = nn.Dense(self.voice_features, dtype=dtype)
         self.prenet_layers = [nn.Dense(width, dtype=dtype) for width in self.prenet]
@@ -194,17 +209,21 @@ class Synthesizer(nn.Module):
         self.postnet_layers = ConvolutionStack(self.postnet, strides, self.dropout, nn.tanh, dtype)
         self.to_residual = nn.Dense(self.num_mels, kernel_init=nn.initializers.zeros)
 
-    def __call__(self, source, source_length, voice, frames, num_frames, *, train, prenet_dropout=0.0):
+    def __call__(
+        self, source, source_length, voice, frames, num_frames, *, train, prenet_dropout=0.0
+    ):
         """Speaks with each frame told what came before it in a recording (teacher forcing).
 
         Args:
             source: text [B, L] int or recording [B, L, D] float.
             source_length: real positions [B] int.
             voice: [B, E] float or [B] int.
-            frames: what should be said [B, T, M], normalised; frames past `num_frames` do not matter.
+            frames: what should be said [B, T, M], normalised; frames past `num_frames` do not
+                matter.
             num_frames: [B] int.
             train: whether dropout is on (needs the "dropout" rng).
-            prenet_dropout: share of the last frame's features that is withheld, with `train`; it may be traced.
+            prenet_dropout: share of the last frame's features that is withheld, with `train`; it
+                may be traced.
 
         Returns:
             `Decoded` with T rounded up to a multiple of r.
@@ -215,7 +234,9 @@ class Synthesizer(nn.Module):
         B, T, M = frames.shape
         memory, mask = self.encode(source, source_length, voice, train=train)
         state, keys = self.cell.start(memory)
-        last = jnp.concatenate([jnp.zeros((B, 1, M)), frames[:, r - 1 : T - 1 : r]], axis=1)  # [B, S, M]
+        last = jnp.concatenate(
+            [jnp.zeros((B, 1, M)), frames[:, r - 1 : T - 1 : r]], axis=1
+        )  # [B, S, M]
         drop = (self.make_rng("dropout"), prenet_dropout) if train else None
         x = jax.vmap(self._prenet, (1, 0, None), 1)(last, jnp.arange(T // r), drop)  # [B, S, P]
         scan = nn.scan(
@@ -230,9 +251,13 @@ class Synthesizer(nn.Module):
         coarse, stop = self._read(features)
         steps = frame_mask(-(-num_frames // r), T // r)
         attention = jnp.where(steps[..., None], attention, 0.0)
-        return self._finish(coarse.reshape(B, T, M), num_frames, stop, attention, jnp.ones(B, bool), train=train)
+        return self._finish(
+            coarse.reshape(B, T, M), num_frames, stop, attention, jnp.ones(B, bool), train=train
+        )
 
-    def generate(self, source, source_length, voice, *, max_frames: int, key=None, prenet_dropout=0.5):
+    def generate(
+        self, source, source_length, voice, *, max_frames: int, key=None, prenet_dropout=0.5
+    ):
         """Speaks on its own, each clip until it stops by itself.
 
         Args:
@@ -240,7 +265,8 @@ class Synthesizer(nn.Module):
             source_length: real positions [B] int.
             voice: [B, E] float or [B] int.
             max_frames: T, frames after which it is stopped.
-            key: source of the pre-net's dropout; None has none, and the clips of a batch are what each is alone.
+            key: source of the pre-net's dropout; None has none, and the clips of a batch are what
+                each is alone.
             prenet_dropout: its share.
 
         Returns:
@@ -258,7 +284,9 @@ class Synthesizer(nn.Module):
 
         def take_step(self, carry):
             step, num_steps, last, state, frames, stops, attention = carry
-            state, (features, weights) = self.cell(state, self._prenet(last, step, drop), memory, keys, mask)
+            state, (features, weights) = self.cell(
+                state, self._prenet(last, step, drop), memory, keys, mask
+            )
             made, stop = self._read(features)
             num_steps = jnp.where((num_steps == S + 1) & (stop > 0), step + 1, num_steps)
             frames = jax.lax.dynamic_update_index_in_dim(frames, made, step, 1)
@@ -269,11 +297,15 @@ class Synthesizer(nn.Module):
         unknown = jnp.full(B, S + 1, jnp.int32)  # steps of a clip that has not ended
         outputs = jnp.zeros((B, S, r * M)), jnp.zeros((B, S)), jnp.zeros((B, S, L))
         carry = (jnp.zeros((), jnp.int32), unknown, jnp.zeros((B, M)), state, *outputs)
-        _, num_steps, _, _, frames, stop, attention = nn.while_loop(going_on, take_step, self, carry)
+        _, num_steps, _, _, frames, stop, attention = nn.while_loop(
+            going_on, take_step, self, carry
+        )
         stopped, num_steps = num_steps <= S, jnp.minimum(num_steps, S)
         steps = frame_mask(num_steps, S)
         stop, attention = jnp.where(steps, stop, 0.0), jnp.where(steps[..., None], attention, 0.0)
-        return self._finish(frames.reshape(B, S * r, M), num_steps * r, stop, attention, stopped, train=False)
+        return self._finish(
+            frames.reshape(B, S * r, M), num_steps * r, stop, attention, stopped, train=False
+        )
 
     def encode(self, source, source_length, voice, *, train=False):
         """The memory [B, L', H + V] that the decoder attends to, zero on padding, and its mask [B, L']."""
@@ -296,13 +328,17 @@ class Synthesizer(nn.Module):
             x = nn.relu(layer(x))
             if drop is not None:
                 key, share = jax.random.fold_in(jax.random.fold_in(drop[0], step), number), drop[1]
-                x = jnp.where(jax.random.bernoulli(key, 1.0 - share, x.shape), x / (1.0 - share), 0.0)
+                x = jnp.where(
+                    jax.random.bernoulli(key, 1.0 - share, x.shape), x / (1.0 - share), 0.0
+                )
         return x
 
     def _read(self, features):
         """Frames [..., r × M] and stop logits [...] from what the cell gives [..., H]."""
         features = features.astype(jnp.float32)
-        return self.to_frames(features)[..., : self.reduction * self.num_mels], self.to_stop(features)[..., 0]
+        return self.to_frames(features)[..., : self.reduction * self.num_mels], self.to_stop(
+            features
+        )[..., 0]
 
     def _finish(self, coarse, num_frames, stop, attention, stopped, *, train):
         valid = frame_mask(num_frames, coarse.shape[1])

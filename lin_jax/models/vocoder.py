@@ -13,8 +13,9 @@ from lin_jax.models.layers import ResidualConv, normalised
 class SpectrumDecoder(nn.Module):
     """Dilated convolutions over mel frames that say what magnitudes their bands hide, such as high harmonics.
 
-    Griffin-Lim finds phases well where frames overlap by three quarters, given the true magnitudes: it is these that
-    mel bands lose. Untrained, the network leaves the spectrum that it is given as it is.
+    Griffin-Lim finds phases well where frames overlap by three quarters, given the true magnitudes:
+    it is these that mel bands lose. Untrained, the network leaves the spectrum that it is given as
+    it is.
 
     Attributes:
         num_bins: F.
@@ -32,7 +33,8 @@ class SpectrumDecoder(nn.Module):
 
         Args:
             mel: normalised frames [B, T, M].
-            smooth: logarithms of the magnitudes that spread the power of each band evenly [B, T, F].
+            smooth: logarithms of the magnitudes that spread the power of each band evenly [B, T,
+                F].
             mask: real frames [B, T]; others are not heard.
 
         Returns:
@@ -48,7 +50,8 @@ class SpectrumDiscriminator(nn.Module):
     """Tells spectra of recordings from those that were made, patch by patch.
 
     Attributes:
-        widths: channels of its convolutions, each of which takes every second frame and every fourth bin.
+        widths: channels of its convolutions, each of which takes every second frame and every
+            fourth bin.
     """
 
     widths: Sequence[int] = (16, 32, 64)

@@ -1,7 +1,7 @@
 """What training asks of a job: the Task protocol.
 
-A task binds a network, its loss and its figures. Everything in it is pure, so that the same task runs under `jit` on
-a mesh, under `pmap`, and under `vmap` over folds or seeds.
+A task binds a network, its loss and its figures. Everything in it is pure, so that the same task
+runs under `jit` on a mesh, under `pmap`, and under `vmap` over folds or seeds.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,9 @@ from typing import Any, Literal, Protocol
 import jax
 
 Batch = Mapping[str, jax.Array]
-Variables = Mapping[str, Any]  # Flax collections: "params" and, where the network has them, "batch_stats"
+Variables = Mapping[
+    str, Any
+]  # Flax collections: "params" and, where the network has them, "batch_stats"
 Sums = Mapping[str, jax.Array]  # statistics summed over examples: they merge by addition
 
 
@@ -18,8 +20,8 @@ class Task(Protocol):
     """A job that `lin_jax.training` can train.
 
     Attributes:
-      monitor: name of the figure in `summarise` by which evaluations are compared.
-      monitor_mode: whether a better `monitor` is larger ("max") or smaller ("min").
+        monitor: name of the figure in `summarise` by which evaluations are compared.
+        monitor_mode: whether a better `monitor` is larger ("max") or smaller ("min").
     """
 
     monitor: str
@@ -34,10 +36,10 @@ class Task(Protocol):
         """Mean loss of a training batch, with the new model state and the sums of the batch.
 
         Args:
-          params: the "params" collection.
-          model_state: all other collections.
-          batch: arrays whose first axis is the example; "weight" [B] is zero for filler.
-          key: source of all randomness: augmentation, mixup, dropout.
+            params: the "params" collection.
+            model_state: all other collections.
+            batch: arrays whose first axis is the example; "weight" [B] is zero for filler.
+            key: source of all randomness: augmentation, mixup, dropout.
         """
 
     def evaluate(self, variables: Variables, batch: Batch) -> Sums:

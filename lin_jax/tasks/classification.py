@@ -22,9 +22,9 @@ class Views:
     """In which ways a clip is heard when it is judged; the logits of all their combinations are averaged.
 
     Attributes:
-      tempo: this share slower, as it is, and this share faster; 0 only as it is.
-      frequency: likewise lower, as it is, and higher.
-      mean_removal: as it is, and without the mean of its frames.
+        tempo: this share slower, as it is, and this share faster; 0 only as it is.
+        frequency: likewise lower, as it is, and higher.
+        mean_removal: as it is, and without the mean of its frames.
     """
 
     tempo: float = 0.0
@@ -37,11 +37,12 @@ class ClassificationConfig:
     """How a classifier is trained.
 
     Attributes:
-      label_smoothing: share of each target spread over all classes.
-      mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
-      class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
-      views: see `Views`.
-      background: label of the clips that may be heard behind others, as `AugmentConfig.background_prob` says.
+        label_smoothing: share of each target spread over all classes.
+        mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
+        class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
+        views: see `Views`.
+        background: label of the clips that may be heard behind others, as
+            `AugmentConfig.background_prob` says.
     """
 
     label_smoothing: float = 0.0
@@ -55,18 +56,19 @@ class ClassificationConfig:
 class Classification:
     """The task of classifying clips.
 
-    A batch holds either "features" [B, T, D] and "num_frames" [B], or "waveform" [B, N] and "length" [B], from which
-    the same features are made inside the step; and "label" [B] int32 and "weight" [B] float32.
+    A batch holds either "features" [B, T, D] and "num_frames" [B], or "waveform" [B, N] and
+    "length" [B], from which the same features are made inside the step; and "label" [B] int32 and
+    "weight" [B] float32.
 
     Attributes:
-      model: `model.apply(variables, features, num_frames, train=…)` → logits [B, C].
-      labels: name of each class (C).
-      frontend: how a waveform becomes features.
-      mean: of each feature over the training frames [D].
-      std: its standard deviation [D].
-      config: see `ClassificationConfig`.
-      augment: what is done to training clips; the waveform part needs waveforms in the batch.
-      class_weights: weight of each class in the training loss [C], or None for equal weights.
+        model: `model.apply(variables, features, num_frames, train=…)` → logits [B, C].
+        labels: name of each class (C).
+        frontend: how a waveform becomes features.
+        mean: of each feature over the training frames [D].
+        std: its standard deviation [D].
+        config: see `ClassificationConfig`.
+        augment: what is done to training clips; the waveform part needs waveforms in the batch.
+        class_weights: weight of each class in the training loss [C], or None for equal weights.
     """
 
     model: nn.Module
@@ -75,7 +77,9 @@ class Classification:
     mean: jax.Array
     std: jax.Array
     config: ClassificationConfig = dataclasses.field(default_factory=ClassificationConfig)
-    augment: augmentation.AugmentConfig = dataclasses.field(default_factory=augmentation.AugmentConfig)
+    augment: augmentation.AugmentConfig = dataclasses.field(
+        default_factory=augmentation.AugmentConfig
+    )
     class_weights: Any = None
 
     monitor: ClassVar[str] = "uar"
@@ -90,11 +94,16 @@ class Classification:
         """Mean training loss, the new model state and the sums of a batch; see `Task.loss`."""
         augment_key, mixup_key, dropout_key = jax.random.split(key, 3)
         if self.config.background:
-            batch = {**batch, "is_background": batch["label"] == self.labels.index(self.config.background)}
+            batch = {
+                **batch,
+                "is_background": batch["label"] == self.labels.index(self.config.background),
+            }
         features, num_frames = self._features(batch, augment_key)
         targets = jax.nn.one_hot(batch["label"], len(self.labels))  # [B, C]
         if self.config.mixup_alpha:
-            features, num_frames, targets = mixup(mixup_key, self.config.mixup_alpha, features, num_frames, targets)
+            features, num_frames, targets = mixup(
+                mixup_key, self.config.mixup_alpha, features, num_frames, targets
+            )
         logits, model_state = self.model.apply(
             {"params": params, **model_state},
             features,
@@ -104,7 +113,10 @@ class Classification:
             mutable=list(model_state),
         )
         per_example = losses.cross_entropy(
-            logits, targets, label_smoothing=self.config.label_smoothing, class_weights=self.class_weights
+            logits,
+            targets,
+            label_smoothing=self.config.label_smoothing,
+            class_weights=self.class_weights,
         )
         sums = self._sums(per_example, logits, targets.argmax(-1), batch["weight"])
         return sums["loss"] / jnp.maximum(sums["weight"], 1.0), (model_state, sums)
@@ -112,7 +124,9 @@ class Classification:
     def evaluate(self, variables, batch):
         """Sums of an evaluation batch: plain cross entropy, without smoothing or class weights."""
         logits = self.predict(variables, batch)["logits"]
-        return self._sums(losses.cross_entropy(logits, batch["label"]), logits, batch["label"], batch["weight"])
+        return self._sums(
+            losses.cross_entropy(logits, batch["label"]), logits, batch["label"], batch["weight"]
+        )
 
     def summarise(self, sums):
         """Loss, accuracy, unweighted average recall and macro F1 of merged sums."""
@@ -140,16 +154,24 @@ class Classification:
         """Every clip [B, T, D] under each of V views, [V B, T', D]; T' has room for the slowest."""
         views = self.config.views
         tempos, factors = (
-            (1.0,) if not share else (1.0 - share, 1.0, 1.0 + share) for share in (views.tempo, views.frequency)
+            (1.0,) if not share else (1.0 - share, 1.0, 1.0 + share)
+            for share in (views.tempo, views.frequency)
         )
         pairs = [(tempo, factor) for tempo in tempos for factor in factors]
         if len(pairs) > 1:
             B, T, _ = features.shape
-            tempo, factor = (jnp.repeat(jnp.array(values), B) for values in zip(*pairs, strict=True))
+            tempo, factor = (
+                jnp.repeat(jnp.array(values), B) for values in zip(*pairs, strict=True)
+            )
             features = jnp.pad(features, ((0, 0), (0, math.ceil(T / tempos[0]) - T), (0, 0)))
-            features, num_frames = jnp.tile(features, (len(pairs), 1, 1)), jnp.tile(num_frames, len(pairs))
+            features, num_frames = (
+                jnp.tile(features, (len(pairs), 1, 1)),
+                jnp.tile(num_frames, len(pairs)),
+            )
             if len(factors) > 1:
-                features = augmentation.warp_frequency(features, factor, front_end.mel_centres(self.frontend))
+                features = augmentation.warp_frequency(
+                    features, factor, front_end.mel_centres(self.frontend)
+                )
             features, num_frames = augmentation.change_tempo(features, num_frames, tempo)
         if views.mean_removal:
             features = jnp.concatenate([features, augmentation.remove_mean(features, num_frames)])
@@ -160,7 +182,9 @@ class Classification:
         return {
             "loss": jnp.sum(per_example * weight),
             "weight": jnp.sum(weight),
-            "confusion": metrics.confusion_matrix(labels, logits.argmax(-1), len(self.labels), weight),
+            "confusion": metrics.confusion_matrix(
+                labels, logits.argmax(-1), len(self.labels), weight
+            ),
         }
 
 
@@ -168,14 +192,14 @@ def mixup(key, alpha, features, num_frames, targets):
     """Mix each clip with another one of the batch, in a share of its own (Zhang et al., 2018).
 
     Args:
-      key: of the shares and partners.
-      alpha: both parameters of the Beta distribution the shares are drawn from.
-      features: normalised features [B, T, D], zero past num_frames.
-      num_frames: [B] int.
-      targets: probabilities [B, C].
+        key: of the shares and partners.
+        alpha: both parameters of the Beta distribution the shares are drawn from.
+        features: normalised features [B, T, D], zero past num_frames.
+        num_frames: [B] int.
+        targets: probabilities [B, C].
 
     Returns:
-      (features, num_frames, targets) of the mixtures; a mixture is as long as its longer part.
+        (features, num_frames, targets) of the mixtures; a mixture is as long as its longer part.
     """
     share_key, partner_key = jax.random.split(key)
     B = features.shape[0]

@@ -29,14 +29,17 @@ class RepairConfig:
     """How a repairer is trained.
 
     Attributes:
-      loss: "spectral", of compressed spectra and SI-SDR; or "mel", the squared distance of log-mel frames.
-      sizes: FFT sizes of the compressed spectra, in samples.
-      power: of their compression.
-      complex_share: weight of their complex distance, from 0 to 1; that of magnitudes is the rest.
-      spectral_weight: weight of the distance of spectra.
-      si_sdr_weight: weight of the SI-SDR, in 1 / dB.
-      quality_weight: weight of the quality that is heard (`audio.perception`), at 16 kHz only.
-      intelligibility_weight: weight of how much can be understood (`audio.intelligibility`), at 16 kHz only.
+        loss: "spectral", of compressed spectra and SI-SDR; or "mel", the squared distance of
+            log-mel frames.
+        sizes: FFT sizes of the compressed spectra, in samples.
+        power: of their compression.
+        complex_share: weight of their complex distance, from 0 to 1; that of magnitudes is the
+            rest.
+        spectral_weight: weight of the distance of spectra.
+        si_sdr_weight: weight of the SI-SDR, in 1 / dB.
+        quality_weight: weight of the quality that is heard (`audio.perception`), at 16 kHz only.
+        intelligibility_weight: weight of how much can be understood (`audio.intelligibility`), at
+            16 kHz only.
     """
 
     loss: str = "spectral"
@@ -55,23 +58,25 @@ class RepairConfig:
         if not self.sizes or any(size < 2 or size % 2 for size in self.sizes):
             raise ConfigError(f"sizes {self.sizes}: give at least one, each even")
         if not 0 < self.power <= 1 or not 0 <= self.complex_share <= 1:
-            raise ConfigError("power must be above 0 and at most 1, complex_share from 0 to 1: correct them")
+            raise ConfigError(
+                "power must be above 0 and at most 1, complex_share from 0 to 1: correct them"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Repair:
     """The task of repairing speech.
 
-    A batch holds clean speech, "waveform" [B, N] and "length" [B], and "index" and "weight" [B]. What is damaged, and
-    how, is drawn anew in every training step.
+    A batch holds clean speech, "waveform" [B, N] and "length" [B], and "index" and "weight" [B].
+    What is damaged, and how, is drawn anew in every training step.
 
     Attributes:
-      model: `model.apply(variables, waveform, length, train=…)` → waveform [B, N].
-      sample_rate: of the waveforms, in Hz.
-      pool: recorded noises, or None.
-      config: see `RepairConfig`.
-      degrade: the damage done.
-      rooms: recorded room responses, or None.
+        model: `model.apply(variables, waveform, length, train=…)` → waveform [B, N].
+        sample_rate: of the waveforms, in Hz.
+        pool: recorded noises, or None.
+        config: see `RepairConfig`.
+        degrade: the damage done.
+        rooms: recorded room responses, or None.
     """
 
     model: nn.Module
@@ -108,8 +113,12 @@ class Repair:
 
     def evaluate(self, variables, batch):
         """Sums of an evaluation batch, whose damage depends on the numbers of its clips alone."""
-        damaged, clean = self._pair(jax.random.fold_in(jax.random.key(0), jnp.sum(batch["index"])), batch)
-        return self._sums(damaged, clean, self.model.apply(variables, damaged, train=False), batch["weight"])
+        damaged, clean = self._pair(
+            jax.random.fold_in(jax.random.key(0), jnp.sum(batch["index"])), batch
+        )
+        return self._sums(
+            damaged, clean, self.model.apply(variables, damaged, train=False), batch["weight"]
+        )
 
     def summarise(self, sums):
         """Loss, what is `HEARD`, SI-SDR in dB (at most `MOST_DB` a clip), and how much better it is than before."""
@@ -120,14 +129,18 @@ class Repair:
 
     def predict(self, variables, batch):
         """The "repaired" waveforms [B, N] of damaged ones, "waveform" [B, N] and "length" [B]."""
-        return {"repaired": self.model.apply(variables, batch["waveform"], batch["length"], train=False)}
+        return {
+            "repaired": self.model.apply(variables, batch["waveform"], batch["length"], train=False)
+        }
 
     def _pair(self, key, batch):
         """Damaged and clean speech [B, N]; clips shorter than N stand anywhere in it."""
         place_key, degrade_key = jax.random.split(key)
         x, length = batch["waveform"], batch["length"]
         x = jnp.where(jnp.arange(x.shape[1]) < length[:, None], x, 0.0)
-        later = jnp.floor(jax.random.uniform(place_key, length.shape) * (x.shape[1] - length + 1)).astype(jnp.int32)
+        later = jnp.floor(
+            jax.random.uniform(place_key, length.shape) * (x.shape[1] - length + 1)
+        ).astype(jnp.int32)
         x = jax.vmap(jnp.roll)(x, later)
         return degrade(degrade_key, x, self.pool, self.degrade, self.sample_rate, self.rooms)
 
@@ -159,5 +172,8 @@ class Repair:
     def _mel_distance(self, repaired, clean):
         """Mean squared distance [B] of log-mel frames, in units of 20 dB."""
         bank = mel_filter_bank(self.sample_rate, 512, 64, 0.0, None)
-        near, true = (power_to_db(mel_spectrogram(stft(x, 512, 256, 512), bank)) / 20 for x in (repaired, clean))
+        near, true = (
+            power_to_db(mel_spectrogram(stft(x, 512, 256, 512), bank)) / 20
+            for x in (repaired, clean)
+        )
         return jnp.mean((near - true) ** 2, axis=(-2, -1))

@@ -1,6 +1,7 @@
 """Speech synthesis: a source, a text or a recording, becomes the mel frames of someone who says the same.
 
-Shapes: B batch, L symbols, T frames, M mel bins, D features of a recording, E embedding, S decoder steps.
+Shapes: B batch, L symbols, T frames, M mel bins, D features of a recording, E embedding, S decoder
+steps.
 """
 
 import dataclasses
@@ -25,23 +26,26 @@ NEAREST = 0.04  # share of the clear voices, one at least, towards whose mean an
 def clarified(voices: np.ndarray, clear: np.ndarray, clarity: float) -> np.ndarray:
     """Voices moved towards those in which the network is understood.
 
-    A network that learnt to read from few speakers, or from a machine, is hardly understood in the voices of others.
-    Nearer to those it is, and what then lacks of a voice's timbre can be given to it; see `Synthesis.timbre`. A voice
-    is moved to what the nearest of them have in common, so that it does not become a single one.
+    A network that learnt to read from few speakers, or from a machine, is hardly understood in the
+    voices of others. Nearer to those it is, and what then lacks of a voice's timbre can be given to
+    it; see `Synthesis.timbre`. A voice is moved to what the nearest of them have in common, so that
+    it does not become a single one.
 
     Args:
-      voices: embeddings [B, E].
-      clear: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
-      clarity: cosine with one of these, or with the mean of the nearest, from which on a voice stays as it is, and to
-        which with that mean the others are moved.
+        voices: embeddings [B, E].
+        clear: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
+        clarity: cosine with one of these, or with the mean of the nearest, from which on a voice
+            stays as it is, and to which with that mean the others are moved.
 
     Returns:
-      float32 unit vectors [B, E].
+        float32 unit vectors [B, E].
     """
     voices, clear = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (voices, clear))
     if len(clear):
         cosines = voices @ clear.T  # [B, V]
-        nearest = clear[np.argsort(-cosines, axis=1)[:, : max(1, round(NEAREST * len(clear)))]].sum(axis=1)
+        nearest = clear[np.argsort(-cosines, axis=1)[:, : max(1, round(NEAREST * len(clear)))]].sum(
+            axis=1
+        )
         nearest /= np.linalg.norm(nearest, axis=1, keepdims=True)
         cosine = np.sum(voices * nearest, axis=1, keepdims=True)
         aside = voices - cosine * nearest
@@ -56,17 +60,18 @@ class SynthesisConfig:
     """How a synthesizer is trained. Values in pairs go from the first to the second in `schedule_steps` steps.
 
     Attributes:
-      stop_weight: of the stop loss.
-      stop_positive: weight of the last step of a clip in it.
-      guided_weight: of the guided-attention loss.
-      guided_sigma: width of the diagonal that it leaves free.
-      prenet_dropout: share of the last frame's features that is withheld from the decoder.
-      schedule_steps: training steps.
-      source_mfcc: coefficients of a recording that the decoder says again.
-      source_warp: range of factors by which its frequencies are multiplied in training, so that its voice is not
-        copied along (Choi et al., "Neural analysis and synthesis", NeurIPS 2021).
-      source_tempo: range of factors by which it is played faster in training.
-      max_seconds: after which speech is stopped.
+        stop_weight: of the stop loss.
+        stop_positive: weight of the last step of a clip in it.
+        guided_weight: of the guided-attention loss.
+        guided_sigma: width of the diagonal that it leaves free.
+        prenet_dropout: share of the last frame's features that is withheld from the decoder.
+        schedule_steps: training steps.
+        source_mfcc: coefficients of a recording that the decoder says again.
+        source_warp: range of factors by which its frequencies are multiplied in training, so that
+            its voice is not copied along (Choi et al., "Neural analysis and synthesis", NeurIPS
+            2021).
+        source_tempo: range of factors by which it is played faster in training.
+        max_seconds: after which speech is stopped.
     """
 
     stop_weight: float = 1.0
@@ -84,29 +89,34 @@ class SynthesisConfig:
         """Raises ConfigError unless the values can work."""
         shares = (*self.prenet_dropout, self.guided_sigma)
         if not all(0 <= share < 1 for share in shares) or not self.guided_sigma:
-            raise ConfigError(f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give shares")
+            raise ConfigError(
+                f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give shares"
+            )
         if not self.max_seconds > 0 or self.schedule_steps < 1:
-            raise ConfigError(f"max_seconds {self.max_seconds:g}, schedule_steps {self.schedule_steps}: give more")
+            raise ConfigError(
+                f"max_seconds {self.max_seconds:g}, schedule_steps {self.schedule_steps}: give more"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Synthesis:
     """The task of speaking in a given voice.
 
-    A batch holds "features" [B, T, M], log-mel frames of what should be said, and "num_frames" [B]; "voice", embeddings
-    [B, E] float or numbers of speakers [B] int; "weight" [B]; and one source, either "symbols" [B, L] int32 and
-    "num_symbols" [B], or "source" [B, T', M] and "num_source_frames" [B], log-mel frames of another recording in which
-    the same is said, of which the network is given the MFCCs. How many steps were trained stands in the variables, in
+    A batch holds "features" [B, T, M], log-mel frames of what should be said, and "num_frames" [B];
+    "voice", embeddings [B, E] float or numbers of speakers [B] int; "weight" [B]; and one source,
+    either "symbols" [B, L] int32 and "num_symbols" [B], or "source" [B, T', M] and
+    "num_source_frames" [B], log-mel frames of another recording in which the same is said, of which
+    the network is given the MFCCs. How many steps were trained stands in the variables, in
     "schedule".
 
     Attributes:
-      model: a `Synthesizer`.
-      frontend: how a waveform becomes features: "log_mel" without deltas.
-      mean: of each feature over the training frames [M].
-      std: its standard deviation [M].
-      voice_size: E, or 0 where voices are numbers.
-      sources: kinds of source that the network is given: "text", "speech" or both.
-      config: see `SynthesisConfig`.
+        model: a `Synthesizer`.
+        frontend: how a waveform becomes features: "log_mel" without deltas.
+        mean: of each feature over the training frames [M].
+        std: its standard deviation [M].
+        voice_size: E, or 0 where voices are numbers.
+        sources: kinds of source that the network is given: "text", "speech" or both.
+        config: see `SynthesisConfig`.
     """
 
     model: nn.Module
@@ -123,13 +133,17 @@ class Synthesis:
     @property
     def max_frames(self) -> int:
         """Frames after which speech is stopped."""
-        return int(self.frontend.num_frames(round(self.config.max_seconds * self.frontend.sample_rate)))
+        return int(
+            self.frontend.num_frames(round(self.config.max_seconds * self.frontend.sample_rate))
+        )
 
     def init(self, key):
         """Draw the variables for all kinds of source."""
         self.config.validate()
         if self.frontend.feature != "log_mel" or self.frontend.deltas:
-            raise ConfigError("speech is made of log_mel features without deltas only: change the front end")
+            raise ConfigError(
+                "speech is made of log_mel features without deltas only: change the front end"
+            )
         M = self.frontend.num_features
         voice = jnp.zeros((1, self.voice_size)) if self.voice_size else jnp.zeros(1, jnp.int32)
         batch = {"features": jnp.zeros((1, 8, M)), "num_frames": jnp.full(1, 8), "voice": voice}
@@ -139,7 +153,9 @@ class Synthesis:
         }
         parameters = {}
         for kind in self.sources:  # what both kinds share is drawn alike
-            parameters |= self.model.init(key, *self._inputs(batch | kinds[kind]), train=False)["params"]
+            parameters |= self.model.init(key, *self._inputs(batch | kinds[kind]), train=False)[
+                "params"
+            ]
         return {"params": parameters, "schedule": {"step": jnp.zeros(())}}
 
     def loss(self, params, model_state, batch, key):
@@ -150,7 +166,8 @@ class Synthesis:
         step = model_state["schedule"]["step"]
         progress = jnp.minimum(step / self.config.schedule_steps, 1.0)
         prenet_dropout, guided = (
-            start + progress * (end - start) for start, end in (self.config.prenet_dropout, self.config.guided_weight)
+            start + progress * (end - start)
+            for start, end in (self.config.prenet_dropout, self.config.guided_weight)
         )
         decoded = self.model.apply(
             {"params": params},
@@ -160,28 +177,49 @@ class Synthesis:
             rngs={"dropout": dropout_key},
         )
         sums = self._sums(decoded, batch)
-        total = sums["coarse"] + sums["mel"] + self.config.stop_weight * sums["stop"] + guided * sums["guided"]
+        total = (
+            sums["coarse"]
+            + sums["mel"]
+            + self.config.stop_weight * sums["stop"]
+            + guided * sums["guided"]
+        )
         sums["loss"] = total
         return total / jnp.maximum(sums["weight"], 1.0), ({"schedule": {"step": step + 1}}, sums)
 
     def evaluate(self, variables, batch):
         """Losses of an evaluation batch with each frame told the last one, and how speech made without that ends.
 
-        Where there are two kinds of source, the sums of recordings stand apart, under names that begin with "speech_".
+        Where there are two kinds of source, the sums of recordings stand apart, under names that
+        begin with "speech_".
         """
         sums = self._sums(self._apply(variables, *self._inputs(batch), train=False), batch)
         said, weight = self._generate(variables, batch), batch["weight"]
         sums |= self._health(said, batch, weight)
         sums["stop_failures"] = jnp.sum(weight * ~said.stopped)
-        sums["length_error"] = jnp.sum(weight * jnp.abs(said.num_frames / batch["num_frames"] - 1.0))
+        sums["length_error"] = jnp.sum(
+            weight * jnp.abs(said.num_frames / batch["num_frames"] - 1.0)
+        )
         if len(self.sources) == 1:
             return sums
         parts = {"": "symbols" in batch, "speech_": "source" in batch}
-        return {prefix + name: value * here for prefix, here in parts.items() for name, value in sums.items()}
+        return {
+            prefix + name: value * here
+            for prefix, here in parts.items()
+            for name, value in sums.items()
+        }
 
     def summarise(self, sums):
         """Means over the clips of merged sums."""
-        names = ("loss", "mel", "coarse", "stop", "guided", *HEALTH, "stop_failures", "length_error")
+        names = (
+            "loss",
+            "mel",
+            "coarse",
+            "stop",
+            "guided",
+            *HEALTH,
+            "stop_failures",
+            "length_error",
+        )
         return {
             prefix + name: float(sums[prefix + name]) / float(sums[prefix + "weight"])
             for prefix in ("", "speech_")
@@ -192,7 +230,8 @@ class Synthesis:
     def predict(self, variables, batch):
         """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L].
 
-        Where the batch holds what `timbre` found of the voices, "spectrum" and "colour" [B, M], it is given to them.
+        Where the batch holds what `timbre` found of the voices, "spectrum" and "colour" [B, M], it
+        is given to them.
         """
         said = self._generate(variables, batch)
         valid = frame_mask(said.num_frames, said.mel.shape[1])
@@ -211,15 +250,17 @@ class Synthesis:
     def timbre(self, variables, batch):
         """What the voices of some recordings sound like beyond what the network knows of them.
 
-        They are said again in their own voices: by what then lacks in their mean spectra, whatever is said lacks.
+        They are said again in their own voices: by what then lacks in their mean spectra, whatever
+        is said lacks.
 
         Args:
-          variables: of the network.
-          batch: "source" [B, T', M] and "num_source_frames" [B], log-mel frames, and their "voice" [B, …].
+            variables: of the network.
+            batch: "source" [B, T', M] and "num_source_frames" [B], log-mel frames, and their
+                "voice" [B, …].
 
         Returns:
-          In decibels, "spectrum" [B, M], mean frames of the recordings, and "colour" [B, M], what lacks of them; zero
-          if the network is given texts only.
+            In decibels, "spectrum" [B, M], mean frames of the recordings, and "colour" [B, M], what
+            lacks of them; zero if the network is given texts only.
         """
         spectrum, _ = timbre.mean_spectrum(batch["source"], batch["num_source_frames"])
         if "speech" not in self.sources:
@@ -248,9 +289,13 @@ class Synthesis:
 
     def _varied(self, key, batch):
         """The recording of a batch as someone else might have said it."""
-        varied = AugmentConfig(frequency_warp=self.config.source_warp, tempo=self.config.source_tempo)
+        varied = AugmentConfig(
+            frequency_warp=self.config.source_warp, tempo=self.config.source_tempo
+        )
         centres = front_end.mel_centres(self.frontend)
-        source, length = augment_features(key, varied, batch["source"], batch["num_source_frames"], centres)
+        source, length = augment_features(
+            key, varied, batch["source"], batch["num_source_frames"], centres
+        )
         return {"source": source, "num_source_frames": length}
 
     def _apply(self, variables, *inputs, **options):
@@ -269,15 +314,21 @@ class Synthesis:
         each = {
             "coarse": losses.mel_distance(decoded.coarse[:, :T], target, num_frames),
             "mel": losses.mel_distance(decoded.mel[:, :T], target, num_frames),
-            "stop": losses.stop_cross_entropy(decoded.stop, num_steps, positive_weight=self.config.stop_positive),
-            "guided": losses.guided_attention(decoded.attention, num_steps, length, sigma=self.config.guided_sigma),
+            "stop": losses.stop_cross_entropy(
+                decoded.stop, num_steps, positive_weight=self.config.stop_positive
+            ),
+            "guided": losses.guided_attention(
+                decoded.attention, num_steps, length, sigma=self.config.guided_sigma
+            ),
         }
         sums = {name: jnp.sum(weight * value) for name, value in each.items()}
         return sums | {"weight": jnp.sum(weight)} | self._health(decoded, batch, weight)
 
     def _health(self, decoded, batch, weight):
         num_steps = -(-decoded.num_frames // self.model.reduction)
-        health = metrics.attention_health(decoded.attention, num_steps, self._attended(batch, decoded))
+        health = metrics.attention_health(
+            decoded.attention, num_steps, self._attended(batch, decoded)
+        )
         return {name: jnp.sum(weight * value) for name, value in health.items()}
 
     @staticmethod

@@ -27,15 +27,15 @@ class VerificationConfig:
     """How a speaker encoder is trained.
 
     Attributes:
-      loss: "aam" (`losses.angular_margin` over the training speakers), "triplet" or "ge2e".
-      triplet_weight: weight of a triplet loss added to one of the others.
-      margin: of "aam", in radians.
-      scale: of the cosines in "aam", and where that of "ge2e" starts.
-      triplet_margin: of the triplet loss, in cosine distance.
-      mining: of its triplets, "hard" or "semi-hard".
-      speeds: the clips of a speaker in a batch are played at one of these, drawn anew each time; a voice at another
-        speed is another speaker (Yamamoto et al., Interspeech 2019). In use every clip is heard at each of them, so
-        that a score is the mean over the speeds.
+        loss: "aam" (`losses.angular_margin` over the training speakers), "triplet" or "ge2e".
+        triplet_weight: weight of a triplet loss added to one of the others.
+        margin: of "aam", in radians.
+        scale: of the cosines in "aam", and where that of "ge2e" starts.
+        triplet_margin: of the triplet loss, in cosine distance.
+        mining: of its triplets, "hard" or "semi-hard".
+        speeds: the clips of a speaker in a batch are played at one of these, drawn anew each time;
+            a voice at another speed is another speaker (Yamamoto et al., Interspeech 2019). In use
+            every clip is heard at each of them, so that a score is the mean over the speeds.
     """
 
     loss: str = "aam"
@@ -60,17 +60,18 @@ class VerificationConfig:
 class Verification:
     """The task of telling speakers apart.
 
-    A batch holds what `hear` takes, "label" [B] int32, the speaker, and "weight" [B] float32. The parameters of the
-    encoder are in params["encoder"]; those that only the loss needs are beside it in params["head"].
+    A batch holds what `hear` takes, "label" [B] int32, the speaker, and "weight" [B] float32. The
+    parameters of the encoder are in params["encoder"]; those that only the loss needs are beside it
+    in params["head"].
 
     Attributes:
-      model: `model.apply(variables, features, num_frames, train=…)` → unit vectors [B, E].
-      num_speakers: S, speakers in training.
-      frontend: how a waveform becomes features.
-      mean: of each feature over the training frames [D].
-      std: its standard deviation [D].
-      config: see `VerificationConfig`.
-      augment: what is done to training clips; the waveform part needs waveforms in the batch.
+        model: `model.apply(variables, features, num_frames, train=…)` → unit vectors [B, E].
+        num_speakers: S, speakers in training.
+        frontend: how a waveform becomes features.
+        mean: of each feature over the training frames [D].
+        std: its standard deviation [D].
+        config: see `VerificationConfig`.
+        augment: what is done to training clips; the waveform part needs waveforms in the batch.
     """
 
     model: nn.Module
@@ -79,7 +80,9 @@ class Verification:
     mean: Any
     std: Any
     config: VerificationConfig = dataclasses.field(default_factory=VerificationConfig)
-    augment: augmentation.AugmentConfig = dataclasses.field(default_factory=augmentation.AugmentConfig)
+    augment: augmentation.AugmentConfig = dataclasses.field(
+        default_factory=augmentation.AugmentConfig
+    )
 
     monitor: ClassVar[str] = "eer"
     monitor_mode: ClassVar[str] = "min"
@@ -93,16 +96,23 @@ class Verification:
         head = {}
         if self.config.loss == "aam":
             shape = (self.num_speakers * len(self.config.speeds), self.model.embedding)
-            head = {"centres": jax.random.normal(head_key, shape) * shape[1] ** -0.5}  # [S × speeds, E]
+            head = {
+                "centres": jax.random.normal(head_key, shape) * shape[1] ** -0.5
+            }  # [S × speeds, E]
         elif self.config.loss == "ge2e":
-            head = {"log_scale": jnp.log(self.config.scale), "offset": jnp.array(-0.5 * self.config.scale)}
+            head = {
+                "log_scale": jnp.log(self.config.scale),
+                "offset": jnp.array(-0.5 * self.config.scale),
+            }
         return {**variables, "params": {"encoder": variables["params"], "head": head}}
 
     def loss(self, params, model_state, batch, key):
         """Mean training loss, the new model state and the sums of a batch; see `Task.loss`."""
         speed_key, augment_key, dropout_key = jax.random.split(key, 3)
         batch, label = self._change_speed(speed_key, batch)
-        features, num_frames = hear(self.frontend, self.mean, self.std, batch, self.augment, augment_key)
+        features, num_frames = hear(
+            self.frontend, self.mean, self.std, batch, self.augment, augment_key
+        )
         embeddings, model_state = self.model.apply(
             {"params": params["encoder"], **model_state},
             features,
@@ -119,14 +129,20 @@ class Verification:
         else:
             if self.config.loss == "aam":
                 per_example, cosines = losses.angular_margin(
-                    embeddings, head["centres"], label, margin=self.config.margin, scale=self.config.scale
+                    embeddings,
+                    head["centres"],
+                    label,
+                    margin=self.config.margin,
+                    scale=self.config.scale,
                 )
                 counted = weight
                 sums["correct"] = jnp.sum(weight * (cosines.argmax(-1) == label))
                 sums["weight"] = jnp.sum(weight)
             else:
                 scale = jnp.exp(head["log_scale"])
-                per_example, counted = losses.ge2e(embeddings, label, scale, head["offset"], weight=weight)
+                per_example, counted = losses.ge2e(
+                    embeddings, label, scale, head["offset"], weight=weight
+                )
             loss = jnp.sum(per_example * counted) / jnp.maximum(jnp.sum(counted), 1.0)
             loss += self.config.triplet_weight * triplets
         return loss, (model_state, {**sums, "loss": loss})
@@ -139,7 +155,10 @@ class Verification:
     def summarise(self, sums):
         """Triplet loss, equal error rate of the pairs within the batches, and in training the loss and accuracy."""
         counts = np.asarray(sums["scores"], np.float64)
-        figures = {"triplet_loss": float(sums["triplet_loss"] / max(sums["anchors"], 1.0)), "eer": float("nan")}
+        figures = {
+            "triplet_loss": float(sums["triplet_loss"] / max(sums["anchors"], 1.0)),
+            "eer": float("nan"),
+        }
         if (counts.sum(axis=1) > 0).all():
             scores, same = np.tile(np.arange(BINS), 2), np.repeat([False, True], BINS)
             figures["eer"] = metrics.equal_error_rate(scores, same, counts.ravel())[0]
@@ -169,8 +188,12 @@ class Verification:
         label = batch["label"]
         if tuple(self.config.speeds) == (1.0,):
             return batch, label
-        drawn = jax.random.randint(key, (self.num_speakers,), 0, len(self.config.speeds))[label]  # [B]
-        return self._play(batch, jnp.asarray(self.config.speeds)[drawn]), label + self.num_speakers * drawn
+        drawn = jax.random.randint(key, (self.num_speakers,), 0, len(self.config.speeds))[
+            label
+        ]  # [B]
+        return self._play(
+            batch, jnp.asarray(self.config.speeds)[drawn]
+        ), label + self.num_speakers * drawn
 
     def _play(self, batch, speed):
         """The batch with each clip at a speed, one of all or one of each [B]; what no longer fits is cut."""
@@ -179,14 +202,20 @@ class Verification:
         if "waveform" in batch:
             waveform, length = augmentation.change_speed(batch["waveform"], batch["length"], speed)
             return {**batch, "waveform": waveform, "length": length}
-        features = augmentation.warp_frequency(batch["features"], speed, front_end.mel_centres(self.frontend))
+        features = augmentation.warp_frequency(
+            batch["features"], speed, front_end.mel_centres(self.frontend)
+        )
         features, num_frames = augmentation.change_tempo(features, batch["num_frames"], speed)
         return {**batch, "features": features, "num_frames": num_frames}
 
     def _sums(self, embeddings, label, weight):
         """Triplet loss summed over anchors, and how often each cosine occurs between different and same speakers."""
         triplets, counted = losses.triplet_margin(
-            embeddings, label, margin=self.config.triplet_margin, mining=self.config.mining, weight=weight
+            embeddings,
+            label,
+            margin=self.config.triplet_margin,
+            mining=self.config.mining,
+            weight=weight,
         )
         cosines = losses.cosine_similarities(embeddings, embeddings)
         bins = jnp.clip((cosines + 1.0) * BINS / 2, 0, BINS - 1).astype(jnp.int32)
@@ -203,4 +232,7 @@ def _lengthen(batch, factor: float):
     """The batch with room for clips that are played this much longer."""
     name = "waveform" if "waveform" in batch else "features"
     more = max(0, math.ceil(batch[name].shape[1] * factor) - batch[name].shape[1])
-    return {**batch, name: jnp.pad(batch[name], [(0, 0), (0, more)] + [(0, 0)] * (batch[name].ndim - 2))}
+    return {
+        **batch,
+        name: jnp.pad(batch[name], [(0, 0), (0, more)] + [(0, 0)] * (batch[name].ndim - 2)),
+    }

@@ -26,9 +26,9 @@ class VocodingConfig:
     """How a vocoder is trained.
 
     Attributes:
-      adversarial_weight: of how much of the spectrum a discriminator, trained at the same time, takes to be recorded;
-        0 has no discriminator.
-      iterations: of Griffin-Lim, in use.
+        adversarial_weight: of how much of the spectrum a discriminator, trained at the same time,
+            takes to be recorded; 0 has no discriminator.
+        iterations: of Griffin-Lim, in use.
     """
 
     adversarial_weight: float = 0.0
@@ -47,12 +47,12 @@ class Vocoding:
     A batch of training holds speech, "waveform" [B, N] and "length" [B], and "weight" [B].
 
     Attributes:
-      model: a `SpectrumDecoder`.
-      frontend: how a waveform becomes features: "log_mel" without deltas.
-      mean: of each feature over the training frames [M].
-      std: its standard deviation [M].
-      discriminator: a `SpectrumDiscriminator`, or None where `adversarial_weight` is 0.
-      config: see `VocodingConfig`.
+        model: a `SpectrumDecoder`.
+        frontend: how a waveform becomes features: "log_mel" without deltas.
+        mean: of each feature over the training frames [M].
+        std: its standard deviation [M].
+        discriminator: a `SpectrumDiscriminator`, or None where `adversarial_weight` is 0.
+        config: see `VocodingConfig`.
     """
 
     model: nn.Module
@@ -69,11 +69,18 @@ class Vocoding:
         """Draw the variables of the network, and of the discriminator if there is one."""
         self.config.validate()
         if self.frontend.feature != "log_mel" or self.frontend.deltas:
-            raise ConfigError("a vocoder hears log_mel features without deltas only: change the front end")
-        mel, smooth = jnp.zeros((1, 8, self.frontend.num_features)), jnp.zeros((1, 8, self.frontend.n_fft // 2 + 1))
+            raise ConfigError(
+                "a vocoder hears log_mel features without deltas only: change the front end"
+            )
+        mel, smooth = (
+            jnp.zeros((1, 8, self.frontend.num_features)),
+            jnp.zeros((1, 8, self.frontend.n_fft // 2 + 1)),
+        )
         params = {"vocoder": self.model.init(key, mel, smooth, jnp.ones((1, 8), bool))["params"]}
         if self.discriminator:
-            params["discriminator"] = self.discriminator.init(jax.random.fold_in(key, 1), smooth)["params"]
+            params["discriminator"] = self.discriminator.init(jax.random.fold_in(key, 1), smooth)[
+                "params"
+            ]
         return {"params": params}
 
     def loss(self, params, model_state, batch, key):
@@ -90,11 +97,13 @@ class Vocoding:
             def judge(params, spectrum):
                 return self.discriminator.apply({"params": params["discriminator"]}, spectrum)
 
-            # X. Mao et al., "Least squares generative adversarial networks", ICCV 2017. Each side has its own gradient:
-            # what is made does not teach the judge to be lenient, nor the judgement of it the maker.
+            # X. Mao et al., "Least squares generative adversarial networks", ICCV 2017. Each side
+            # has its own gradient: what is made does not teach the judge to be lenient, nor the
+            # judgement of it the maker.
             sums["fooled"] = mean((1.0 - judge(jax.lax.stop_gradient(params), estimate)) ** 2)
             sums["judged"] = mean(
-                (1.0 - judge(params, target)) ** 2 + judge(params, jax.lax.stop_gradient(estimate)) ** 2
+                (1.0 - judge(params, target)) ** 2
+                + judge(params, jax.lax.stop_gradient(estimate)) ** 2
             )
             total += weight * sums["fooled"] + sums["judged"]
         sums["loss"] = total
@@ -118,7 +127,9 @@ class Vocoding:
         features, num_frames = batch["features"], batch["num_frames"]
         estimate = self._estimate(variables["params"], features, num_frames, self._smooth(features))
         magnitude, iterations = jnp.maximum(jnp.exp(estimate) - FLOOR, 0.0), self.config.iterations
-        waveform, length = magnitude_to_waveform(self.frontend, magnitude, num_frames, iterations=iterations)
+        waveform, length = magnitude_to_waveform(
+            self.frontend, magnitude, num_frames, iterations=iterations
+        )
         return {"waveform": waveform, "length": length}
 
     def _smooth(self, features):
@@ -136,7 +147,9 @@ class Vocoding:
         config, length = self.frontend, batch["length"]
         x = jnp.where(frame_mask(length, batch["waveform"].shape[1]), batch["waveform"], 0.0)
         features, num_frames = extract(config, x, length)
-        target = jnp.log(jnp.abs(stft(x, config.n_fft, config.hop_length, config.win_length)) + FLOOR)
+        target = jnp.log(
+            jnp.abs(stft(x, config.n_fft, config.hop_length, config.win_length)) + FLOOR
+        )
         smooth = self._smooth(features)
         estimate = self._estimate(params, features, num_frames, smooth)
         real, weight = frame_mask(num_frames, features.shape[1])[..., None], batch["weight"]

@@ -1,8 +1,8 @@
 """Checkpoints: the only file that knows Orbax.
 
-One checkpoint holds the state, the position in the data and the progress of the loop, and appears under its final name
-only when all of it is on disk: a run killed at any moment resumes from the latest complete one. The latest and the
-best are kept.
+One checkpoint holds the state, the position in the data and the progress of the loop, and appears
+under its final name only when all of it is on disk: a run killed at any moment resumes from the
+latest complete one. The latest and the best are kept.
 """
 
 import json
@@ -17,14 +17,16 @@ from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 from lin_jax.errors import CheckpointError
 
 # Orbax logs the traceback of an error that it then raises, and which is told here in one line.
-logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
+logging.getLogger("absl").addFilter(
+    lambda record: not (record.exc_info and "orbax" in record.pathname)
+)
 
 
 class Checkpoints:
     """The checkpoints of a run; close it, or use it as a context, to wait for the last one.
 
     Args:
-      directory: holds one folder a checkpoint, named by its step; made if need be.
+        directory: holds one folder a checkpoint, named by its step; made if need be.
     """
 
     def __init__(self, directory):
@@ -34,7 +36,9 @@ class Checkpoints:
         self._keep = _LatestAndBest()
         self._manager = ocp.CheckpointManager(
             self.directory,
-            options=ocp.CheckpointManagerOptions(preservation_policy=self._keep, cleanup_tmp_directories=True),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=self._keep, cleanup_tmp_directories=True
+            ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
                 "position": CheckpointHandler(),
@@ -61,14 +65,14 @@ class Checkpoints:
         """Save in the background; training goes on once the state is copied to the host.
 
         Args:
-          step: number of updates made.
-          state: pytree of arrays.
-          position: of this process in the training data, from the loader; plain values.
-          progress: of the loop; plain values.
-          best_step: of the best checkpoint so far, which is kept.
+            step: number of updates made.
+            state: pytree of arrays.
+            position: of this process in the training data, from the loader; plain values.
+            progress: of the loop; plain values.
+            best_step: of the best checkpoint so far, which is kept.
 
         Raises:
-          CheckpointError: this or the previous checkpoint could not be written.
+            CheckpointError: this or the previous checkpoint could not be written.
         """
         from grain.checkpoint import CheckpointSave
 
@@ -78,7 +82,10 @@ class Checkpoints:
             position=CheckpointSave(_Position(position)),
             progress=ocp.args.JsonSave(progress),
         )
-        size, free = sum(leaf.nbytes for leaf in jax.tree.leaves(state)), shutil.disk_usage(self.directory).free
+        size, free = (
+            sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+            shutil.disk_usage(self.directory).free,
+        )
         try:
             if free < size:  # asked first, since Orbax leaves a half and much noise behind
                 raise OSError(f"{size / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free")
@@ -90,21 +97,23 @@ class Checkpoints:
         """Read a checkpoint back.
 
         Args:
-          target: pytree like the saved state, of `jax.ShapeDtypeStruct` with shardings.
-          step: which one; None is the latest.
+            target: pytree like the saved state, of `jax.ShapeDtypeStruct` with shardings.
+            step: which one; None is the latest.
 
         Returns:
-          (state, position, progress) as given to `save`.
+            (state, position, progress) as given to `save`.
 
         Raises:
-          CheckpointError: there is none, it is broken, or it is of another model.
+            CheckpointError: there is none, it is broken, or it is of another model.
         """
         from grain.checkpoint import CheckpointRestore
 
         step = self.latest_step if step is None else step
         folder = self.path(step)
         if step is None or not folder.is_dir():
-            raise CheckpointError(f"no checkpoint in {self.directory}: train first, or correct the folder")
+            raise CheckpointError(
+                f"no checkpoint in {self.directory}: train first, or correct the folder"
+            )
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(target),
             position=CheckpointRestore(_Position()),
@@ -181,7 +190,10 @@ def _check_same_arrays(saved, target, folder):
 
 def _shapes(tree):
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
 
 
 def _first_line(error):

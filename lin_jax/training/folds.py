@@ -1,8 +1,9 @@
 """Many small trainings at once: the folds of a cross-validation, the seeds of an ensemble, or both.
 
-All clips lie on the device once; every member trains on its own share of them by the same compiled step. On a GPU or
-TPU the members run side by side under `vmap`. On a CPU a `vmap` over convolution kernels is slower than a loop, and one
-small network does not fill the cores, so there each core trains a member of its own. The members are the same.
+All clips lie on the device once; every member trains on its own share of them by the same compiled
+step. On a GPU or TPU the members run side by side under `vmap`. On a CPU a `vmap` over convolution
+kernels is slower than a loop, and one small network does not fill the cores, so there each core
+trains a member of its own. The members are the same.
 
 Shape letters: B batch, T frames, D features, C classes.
 """
@@ -32,11 +33,11 @@ class FoldsConfig:
     """How the members are trained.
 
     Attributes:
-      num_steps: updates of each member.
-      batch_size: B, clips in a batch of a member.
-      crop_frames: training clips longer than this are cut at random to it; 0 cuts nothing.
-      side_by_side: members under one `vmap`; 0 is all of them on an accelerator and one on a CPU.
-      checkpoint_every: steps between checkpoints.
+        num_steps: updates of each member.
+        batch_size: B, clips in a batch of a member.
+        crop_frames: training clips longer than this are cut at random to it; 0 cuts nothing.
+        side_by_side: members under one `vmap`; 0 is all of them on an accelerator and one on a CPU.
+        checkpoint_every: steps between checkpoints.
     """
 
     num_steps: int = 1000
@@ -51,10 +52,11 @@ class Member:
     """One training.
 
     Attributes:
-      train: clips it learns from [n] int.
-      test: clips it is asked about [m] int.
-      seed: of its parameters, batches and augmentation.
-      constants: pytree given to `make_task`, such as the mean and deviation of its training clips.
+        train: clips it learns from [n] int.
+        test: clips it is asked about [m] int.
+        seed: of its parameters, batches and augmentation.
+        constants: pytree given to `make_task`, such as the mean and deviation of its training
+            clips.
     """
 
     train: np.ndarray
@@ -82,39 +84,48 @@ def fit_members(
     """Train all members, or go on where an earlier call with the same `workdir` was stopped.
 
     Args:
-      make_task: from a member's constants to its task; traced, so the constants may be arrays.
-      clips: the batch entries of every clip, padded alike: "features" [N, T, D], "num_frames" [N], "label" [N].
-      members: what to train.
-      config: how.
-      optim_config: how parameters are updated.
-      workdir: folder of the checkpoints, one folder within it for each group of members.
+        make_task: from a member's constants to its task; traced, so the constants may be arrays.
+        clips: the batch entries of every clip, padded alike: "features" [N, T, D], "num_frames"
+            [N], "label" [N].
+        members: what to train.
+        config: how.
+        optim_config: how parameters are updated.
+        workdir: folder of the checkpoints, one folder within it for each group of members.
 
     Returns:
-      What became of each member, in their order.
+        What became of each member, in their order.
 
     Raises:
-      TrainingError: a loss is not finite.
-      ConfigError: settings that cannot work.
-      CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
+        TrainingError: a loss is not finite.
+        ConfigError: settings that cannot work.
+        CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
     """
     from tqdm import tqdm
 
     on_cpu = jax.default_backend() == "cpu"
     width = config.side_by_side or (1 if on_cpu else len(members))
     if len(members) % width:
-        raise ConfigError(f"{len(members)} members cannot train {width} side by side: choose a divisor")
+        raise ConfigError(
+            f"{len(members)} members cannot train {width} side by side: choose a divisor"
+        )
     clips = {name: jnp.asarray(value) for name, value in clips.items()}
     trainer = _Trainer(make_task, clips, config, optim_config, width)
     trainer.compile(members[:width])
     with (
-        tqdm(total=len(members) * config.num_steps, unit="step", desc=f"{len(members)} members") as bar,
+        tqdm(
+            total=len(members) * config.num_steps, unit="step", desc=f"{len(members)} members"
+        ) as bar,
         ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool,
     ):
         starts = range(0, len(members), width)
         folders = [pathlib.Path(workdir) / f"members-{start:03d}" for start in starts]
         groups = [members[start : start + width] for start in starts]
         try:
-            return [member for group in pool.map(trainer.fit, groups, folders, [bar] * len(groups)) for member in group]
+            return [
+                member
+                for group in pool.map(trainer.fit, groups, folders, [bar] * len(groups))
+                for member in group
+            ]
         except BaseException:
             trainer.stopped = True  # the other threads, before the pool waits for them
             raise
@@ -134,7 +145,9 @@ class _Trainer:
         def step(clips, constants, state, rows, key):
             crop_key, key = jax.random.split(key)
             batch = _take(clips, rows, config.crop_frames, jax.random.fold_in(crop_key, state.step))
-            train_step = make_train_step(make_task(constants), optimizer, ema_decay=optim_config.ema_decay)
+            train_step = make_train_step(
+                make_task(constants), optimizer, ema_decay=optim_config.ema_decay
+            )
             return train_step(state, batch, key)
 
         def predict(clips, constants, variables, rows):
@@ -159,14 +172,20 @@ class _Trainer:
         with Checkpoints(folder) as checkpoints:
             done = checkpoints.latest_step or 0
             with self.compiling:
-                state = self._restore(checkpoints, constants, init_key) if done else self.create(constants, init_key)
+                state = (
+                    self._restore(checkpoints, constants, init_key)
+                    if done
+                    else self.create(constants, init_key)
+                )
             bar.update(done * self.width)
             sums = None
             for number in range(done, config.num_steps):
                 if self.stopped:
                     return []
                 state, ahead = self.step(self.clips, constants, state, order[number], run_key)
-                jax.block_until_ready(sums)  # of the step before, so that the device always has one to do
+                jax.block_until_ready(
+                    sums
+                )  # of the step before, so that the device always has one to do
                 sums = ahead
                 bar.update(self.width)
                 if (number + 1) % config.checkpoint_every == 0 or number + 1 == config.num_steps:
@@ -184,19 +203,29 @@ class _Trainer:
         trained = jax.device_get((state.variables, outputs))
         results = []
         for i, member in enumerate(group):
-            variables, outputs = jax.tree.map(lambda x, i=i: x[i], trained) if self.width > 1 else trained
-            results.append(Trained(variables, {name: x[: len(member.test)] for name, x in outputs.items()}))
+            variables, outputs = (
+                jax.tree.map(lambda x, i=i: x[i], trained) if self.width > 1 else trained
+            )
+            results.append(
+                Trained(variables, {name: x[: len(member.test)] for name, x in outputs.items()})
+            )
         return results
 
     def _inputs(self, group):
         longest = max(len(member.test) for member in group)
-        constants, rows = self._stack([(member.constants, np.resize(member.test, longest)) for member in group])
+        constants, rows = self._stack(
+            [(member.constants, np.resize(member.test, longest)) for member in group]
+        )
         keys = self._stack([jax.random.split(jax.random.key(member.seed)) for member in group])
-        order = np.stack([_order(member, self.config) for member in group], axis=1)  # [steps, width, B]
+        order = np.stack(
+            [_order(member, self.config) for member in group], axis=1
+        )  # [steps, width, B]
         return constants, rows, order if self.width > 1 else order[:, 0], *jnp.moveaxis(keys, -1, 0)
 
     def _stack(self, trees):
-        return trees[0] if self.width == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        return (
+            trees[0] if self.width == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        )
 
     def _restore(self, checkpoints, constants, key):
         place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -213,7 +242,11 @@ def _order(member: Member, config: FoldsConfig) -> np.ndarray:
         raise ConfigError("a member has no clips to train on: check the split")
     rng = np.random.default_rng(member.seed)
     epochs = [rng.permutation(member.train) for _ in range(-(-needed // len(member.train)))]
-    return np.concatenate(epochs)[:needed].reshape(config.num_steps, config.batch_size).astype(np.int32)
+    return (
+        np.concatenate(epochs)[:needed]
+        .reshape(config.num_steps, config.batch_size)
+        .astype(np.int32)
+    )
 
 
 def _take(clips, rows, crop_frames=0, key=None):

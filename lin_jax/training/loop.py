@@ -27,13 +27,15 @@ class TrainConfig:
     """How long to train, and what to do on the way.
 
     Attributes:
-      num_steps: updates in the whole run.
-      log_every: steps between two reports of the training figures.
-      eval_every: steps between two evaluations; there is one after the last step too.
-      checkpoint_every: steps between two checkpoints; the best evaluation and the last step save one too.
-      early_stopping_patience: evaluations without a better `task.monitor` after which to stop; 0 never stops early.
-      seed: of the initial parameters and of everything drawn in the steps.
-      parallel: "jit" or "pmap", see `parallel`.
+        num_steps: updates in the whole run.
+        log_every: steps between two reports of the training figures.
+        eval_every: steps between two evaluations; there is one after the last step too.
+        checkpoint_every: steps between two checkpoints; the best evaluation and the last step save
+            one too.
+        early_stopping_patience: evaluations without a better `task.monitor` after which to stop; 0
+            never stops early.
+        seed: of the initial parameters and of everything drawn in the steps.
+        parallel: "jit" or "pmap", see `parallel`.
     """
 
     num_steps: int = 1000
@@ -50,11 +52,11 @@ class Progress:
     """What the loop itself remembers: plain values, saved with every checkpoint.
 
     Attributes:
-      step: updates made.
-      best: figures of the best evaluation so far.
-      best_step: its step.
-      stale: evaluations since then.
-      history: all reports, each {"step": …, "train/loss": …} or {"step": …, "eval/loss": …}.
+        step: updates made.
+        best: figures of the best evaluation so far.
+        best_step: its step.
+        stale: evaluations since then.
+        history: all reports, each {"step": …, "train/loss": …} or {"step": …, "eval/loss": …}.
     """
 
     step: int = 0
@@ -69,12 +71,14 @@ class Result:
     """What a run gives.
 
     Attributes:
-      state: after the last step.
-      variables: those of the best evaluation (without evaluations, of the last step): the ones to use.
-      best: figures of that evaluation.
-      best_step: its step.
-      history: see `Progress`.
-      compile_seconds: until the first step was done, nearly all of it compilation; None if no step was left to do.
+        state: after the last step.
+        variables: those of the best evaluation (without evaluations, of the last step): the ones to
+            use.
+        best: figures of that evaluation.
+        best_step: its step.
+        history: see `Progress`.
+        compile_seconds: until the first step was done, nearly all of it compilation; None if no
+            step was left to do.
     """
 
     state: TrainState
@@ -98,28 +102,32 @@ def fit(
 ) -> Result:
     """Train a task, or go on where an earlier call with the same `workdir` was stopped.
 
-    Randomness comes from the seed and the step, and a checkpoint holds all that changes, so on CPU a run that was
-    killed and called again ends with the same parameters, bit for bit, as one that was left alone.
+    Randomness comes from the seed and the step, and a checkpoint holds all that changes, so on CPU
+    a run that was killed and called again ends with the same parameters, bit for bit, as one that
+    was left alone.
 
     Args:
-      task: what to train.
-      config: how long.
-      optim_config: how parameters are updated.
-      train_loader: endless Grain iterator of training batches.
-      eval_loader: makes an iterator over the validation batches, once through; None trains without evaluations.
-      workdir: folder of the checkpoints and logs.
-      writer: of the logs; None writes event files and metrics.jsonl into `workdir`, and to the terminal.
-      params: parameters that a new run starts from, instead of those drawn.
+        task: what to train.
+        config: how long.
+        optim_config: how parameters are updated.
+        train_loader: endless Grain iterator of training batches.
+        eval_loader: makes an iterator over the validation batches, once through; None trains
+            without evaluations.
+        workdir: folder of the checkpoints and logs.
+        writer: of the logs; None writes event files and metrics.jsonl into `workdir`, and to the
+            terminal.
+        params: parameters that a new run starts from, instead of those drawn.
 
     Returns:
-      Result.
+        Result.
 
     Raises:
-      TrainingError: the loss or gradient is not finite, or the training data ended.
-      ConfigError: settings that cannot work.
-      CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
-      OSError: the logs cannot be written.
-      SystemExit: with code 128 + number of the signal, once a checkpoint is saved after Ctrl-C or SIGTERM.
+        TrainingError: the loss or gradient is not finite, or the training data ended.
+        ConfigError: settings that cannot work.
+        CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
+        OSError: the logs cannot be written.
+        SystemExit: with code 128 + number of the signal, once a checkpoint is saved after Ctrl-C or
+            SIGTERM.
     """
     from clu import parameter_overview
 
@@ -127,16 +135,22 @@ def fit(
     workdir = pathlib.Path(workdir)
     mesh = parallel.make_mesh()
     optimizer = optim.build(optim_config, config.num_steps)
-    create = functools.partial(create_state, task, optimizer, ema_decay=optim_config.ema_decay, params=params)
+    create = functools.partial(
+        create_state, task, optimizer, ema_decay=optim_config.ema_decay, params=params
+    )
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     axis_name = parallel.AXIS if config.parallel == "pmap" else None
-    train_step = make_train_step(task, optimizer, ema_decay=optim_config.ema_decay, axis_name=axis_name)
+    train_step = make_train_step(
+        task, optimizer, ema_decay=optim_config.ema_decay, axis_name=axis_name
+    )
     train_step = parallel.compile_step(train_step, mesh, config.parallel)
     feed = parallel.DeviceFeed(train_loader, mesh)
 
     with contextlib.ExitStack() as stack:
         if writer is None:
-            writer = stack.enter_context(contextlib.closing(writers.create(workdir, config.num_steps)))
+            writer = stack.enter_context(
+                contextlib.closing(writers.create(workdir, config.num_steps))
+            )
         checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints"))
         received = stack.enter_context(_catch_signals())
         target = parallel.abstract_state(create, init_key, mesh)
@@ -154,7 +168,8 @@ def fit(
         while progress.step < config.num_steps and not _stopped_early(progress, config):
             batch = next(feed)
             state, sums = train_step(state, batch, run_key)
-            # The next step is already on its way: reading the figures of those before does not keep the devices idle.
+            # The next step is already on its way: reading the figures of those before does not keep
+            # the devices idle.
             if progress.step % config.log_every == 0:
                 meter.report()
             progress.step += 1
@@ -166,35 +181,54 @@ def fit(
                 meter.report()
                 figures = evaluate(task, state.variables, eval_loader())
                 improved = _update_progress(progress, figures, task)
-                writer.write_scalars(progress.step, {f"eval/{name}": value for name, value in figures.items()})
-            interrupted = bool(received)  # asked once: a signal during the save is for the next step
+                writer.write_scalars(
+                    progress.step, {f"eval/{name}": value for name, value in figures.items()}
+                )
+            interrupted = bool(
+                received
+            )  # asked once: a signal during the save is for the next step
             stopping = last or interrupted or _stopped_early(progress, config)
             if improved or stopping or progress.step % config.checkpoint_every == 0:
                 meter.report()  # which refuses to go on, and to save, if anything is not finite
                 writer.flush()
-                checkpoints.save(progress.step, state, feed.position, dataclasses.asdict(progress), progress.best_step)
+                checkpoints.save(
+                    progress.step,
+                    state,
+                    feed.position,
+                    dataclasses.asdict(progress),
+                    progress.best_step,
+                )
                 meter.restart_clock()
             if interrupted:
-                writer.write_texts(progress.step, {"stopped": "stopped; the same command goes on from here"})
+                writer.write_texts(
+                    progress.step, {"stopped": "stopped; the same command goes on from here"}
+                )
                 raise SystemExit(128 + received[0])
 
         variables = state.variables
         if progress.best and progress.best_step != progress.step:
             checkpoints.wait()
             variables = checkpoints.restore(target, progress.best_step)[0].variables
-        return Result(state, variables, progress.best, progress.best_step, progress.history, meter.compile_seconds)
+        return Result(
+            state,
+            variables,
+            progress.best,
+            progress.best_step,
+            progress.history,
+            meter.compile_seconds,
+        )
 
 
 def evaluate(task: Task, variables: Variables, loader: Iterable) -> dict[str, float]:
     """Figures of a task over all batches of a loader.
 
     Args:
-      task: what to evaluate.
-      variables: of the network, as in `Result.variables`.
-      loader: batches, once through.
+        task: what to evaluate.
+        variables: of the network, as in `Result.variables`.
+        loader: batches, once through.
 
     Returns:
-      What `task.summarise` says.
+        What `task.summarise` says.
     """
     mesh = parallel.make_mesh()
     step = parallel.compile_evaluate(task.evaluate, mesh)
@@ -208,7 +242,12 @@ class _Meter:
     """Collects the sums of the steps and reports them together, since reading each one would stall the devices."""
 
     def __init__(self, task, writer, progress, checkpoints):
-        self._task, self._writer, self._progress, self._checkpoints = task, writer, progress, checkpoints
+        self._task, self._writer, self._progress, self._checkpoints = (
+            task,
+            writer,
+            progress,
+            checkpoints,
+        )
         self._held, self._clips = [], 0
         self._clock = time.perf_counter()
         self.compile_seconds = None
@@ -220,7 +259,9 @@ class _Meter:
         if self.compile_seconds is None:
             jax.block_until_ready(sums)
             self.compile_seconds = time.perf_counter() - self._clock
-            self._writer.write_scalars(self._progress.step, {"compile_seconds": self.compile_seconds})
+            self._writer.write_scalars(
+                self._progress.step, {"compile_seconds": self.compile_seconds}
+            )
             self.restart_clock()
 
     def report(self):
@@ -234,7 +275,9 @@ class _Meter:
                 self._refuse(step - past)
         sums = _add(held)
         figures = self._task.summarise(sums)
-        figures |= {name: float(sums[name] / sums["steps"]) for name in ("grad_norm", "learning_rate")}
+        figures |= {
+            name: float(sums[name] / sums["steps"]) for name in ("grad_norm", "learning_rate")
+        }
         row = {f"train/{name}": value for name, value in figures.items()}
         self._progress.history.append({"step": step, **row})
         speed = self._clips / (time.perf_counter() - self._clock)
@@ -249,7 +292,9 @@ class _Meter:
         self._checkpoints.wait()
         latest = self._checkpoints.latest_step
         last_good = (
-            "there is no checkpoint" if latest is None else f"last good checkpoint: {self._checkpoints.path(latest)}"
+            "there is no checkpoint"
+            if latest is None
+            else f"last good checkpoint: {self._checkpoints.path(latest)}"
         )
         raise TrainingError(
             f"loss or gradient not finite at step {step}; {last_good}: lower learning_rate or set clip_norm and go on"
@@ -262,7 +307,9 @@ def _add(sums):
 
 def _update_progress(progress, figures, task):
     """Record an evaluation; True if it is the best so far."""
-    progress.history.append({"step": progress.step} | {f"eval/{name}": value for name, value in figures.items()})
+    progress.history.append(
+        {"step": progress.step} | {f"eval/{name}": value for name, value in figures.items()}
+    )
     sign = 1.0 if task.monitor_mode == "max" else -1.0
     best = sign * progress.best.get(task.monitor, math.nan)
     improved = math.isnan(best) or sign * figures[task.monitor] > best

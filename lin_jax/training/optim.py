@@ -16,17 +16,20 @@ class OptimConfig:
     """How parameters are updated.
 
     Attributes:
-      learning_rate: the largest one, reached after the warm-up.
-      schedule: "constant"; "cosine", down to zero at the last step (Loshchilov & Hutter, 2017); or "plateau", which
-        multiplies the rate by `plateau_factor` when the training loss stops falling.
-      warmup_steps: steps over which the rate rises linearly from zero.
-      weight_decay: decoupled decay of all arrays but biases and norm scales (AdamW; Loshchilov & Hutter, 2019);
-        0 is plain Adam.
-      clip_norm: largest global norm of the gradient; 0 does not clip.
-      ema_decay: decay of the moving average of the variables that is evaluated and shipped; 0 keeps none.
-      plateau_steps: steps over which the training loss is averaged before it is compared with the best.
-      plateau_patience: such averages without improvement before the rate is reduced.
-      plateau_factor: what the rate is then multiplied by.
+        learning_rate: the largest one, reached after the warm-up.
+        schedule: "constant"; "cosine", down to zero at the last step (Loshchilov & Hutter, 2017);
+            or "plateau", which multiplies the rate by `plateau_factor` when the training loss stops
+            falling.
+        warmup_steps: steps over which the rate rises linearly from zero.
+        weight_decay: decoupled decay of all arrays but biases and norm scales (AdamW; Loshchilov &
+            Hutter, 2019); 0 is plain Adam.
+        clip_norm: largest global norm of the gradient; 0 does not clip.
+        ema_decay: decay of the moving average of the variables that is evaluated and shipped; 0
+            keeps none.
+        plateau_steps: steps over which the training loss is averaged before it is compared with the
+            best.
+        plateau_patience: such averages without improvement before the rate is reduced.
+        plateau_factor: what the rate is then multiplied by.
     """
 
     learning_rate: float = 1e-3
@@ -44,23 +47,29 @@ def build(config: OptimConfig, num_steps: int) -> optax.GradientTransformationEx
     """Build the optimiser of a run.
 
     Args:
-      config: see `OptimConfig`.
-      num_steps: updates in the whole run, where "cosine" reaches zero.
+        config: see `OptimConfig`.
+        num_steps: updates in the whole run, where "cosine" reaches zero.
 
     Returns:
-      A transformation whose `update` takes the loss as `value`.
+        A transformation whose `update` takes the loss as `value`.
 
     Raises:
-      ConfigError: values that cannot work.
+        ConfigError: values that cannot work.
     """
     if config.schedule not in SCHEDULES:
-        raise ConfigError(f"unknown schedule {config.schedule!r}: choose one of {', '.join(SCHEDULES)}")
+        raise ConfigError(
+            f"unknown schedule {config.schedule!r}: choose one of {', '.join(SCHEDULES)}"
+        )
     if config.learning_rate <= 0.0:
         raise ConfigError(f"learning_rate {config.learning_rate} is not positive: try 1e-3")
     if not 0.0 <= config.ema_decay < 1.0:
-        raise ConfigError(f"ema_decay {config.ema_decay} is outside [0, 1): try 0.999, or 0 for no average")
+        raise ConfigError(
+            f"ema_decay {config.ema_decay} is outside [0, 1): try 0.999, or 0 for no average"
+        )
     if not 0 <= config.warmup_steps < max(num_steps, 1):
-        raise ConfigError(f"warmup_steps {config.warmup_steps} must be fewer than the {num_steps} steps: lower it")
+        raise ConfigError(
+            f"warmup_steps {config.warmup_steps} must be fewer than the {num_steps} steps: lower it"
+        )
     parts = []
     if config.clip_norm:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
@@ -76,7 +85,9 @@ def build(config: OptimConfig, num_steps: int) -> optax.GradientTransformationEx
             )
         )
     # Injected, so that the rate in use stands in the state, where `learning_rate` reads it.
-    parts.append(optax.inject_hyperparams(optax.scale_by_learning_rate)(_schedule(config, num_steps)))
+    parts.append(
+        optax.inject_hyperparams(optax.scale_by_learning_rate)(_schedule(config, num_steps))
+    )
     return optax.with_extra_args_support(optax.chain(*parts))
 
 
@@ -91,9 +102,13 @@ def learning_rate(opt_state: optax.OptState) -> jax.Array:
 
 def _schedule(config, num_steps):
     if config.schedule == "cosine":
-        return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, config.warmup_steps, num_steps)
+        return optax.warmup_cosine_decay_schedule(
+            0.0, config.learning_rate, config.warmup_steps, num_steps
+        )
     return optax.linear_schedule(
-        0.0 if config.warmup_steps else config.learning_rate, config.learning_rate, config.warmup_steps
+        0.0 if config.warmup_steps else config.learning_rate,
+        config.learning_rate,
+        config.warmup_steps,
     )
 
 

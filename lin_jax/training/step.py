@@ -9,23 +9,29 @@ from lin_jax.training.optim import learning_rate
 
 
 def make_train_step(
-    task: Task, optimizer: optax.GradientTransformation, *, ema_decay: float = 0.0, axis_name: str | None = None
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_decay: float = 0.0,
+    axis_name: str | None = None,
 ):
     """Build the function that makes one update.
 
-    It is pure: jit it, pmap it, or vmap it over folds. Its randomness comes from `key` and `state.step` alone, so a
-    resumed run draws what an uninterrupted one would have drawn.
+    It is pure: jit it, pmap it, or vmap it over folds. Its randomness comes from `key` and
+    `state.step` alone, so a resumed run draws what an uninterrupted one would have drawn.
 
     Args:
-      task: the job.
-      optimizer: from `optim.build`.
-      ema_decay: decay of the moving average of the variables, e.g. 0.999; 0 keeps none. The decay grows as
-        (1 + step) / (10 + step) up to this value, so that the average forgets the random start.
-      axis_name: mapped axis to average gradients over, under pmap only; jit on a mesh needs none.
+        task: the job.
+        optimizer: from `optim.build`.
+        ema_decay: decay of the moving average of the variables, e.g. 0.999; 0 keeps none. The decay
+            grows as (1 + step) / (10 + step) up to this value, so that the average forgets the
+            random start.
+        axis_name: mapped axis to average gradients over, under pmap only; jit on a mesh needs none.
 
     Returns:
-      (state, batch, key) → (state, sums): `key` is the key of the run, the same in every step; `sums` are the task's,
-      with "grad_norm", "learning_rate" and "steps" (one), which add up likewise.
+        (state, batch, key) → (state, sums): `key` is the key of the run, the same in every step;
+        `sums` are the task's, with "grad_norm", "learning_rate" and "steps" (one), which add up
+        likewise.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -53,7 +59,11 @@ def make_train_step(
             "steps": jnp.ones(()),
         }
         return state.replace(
-            step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, ema=ema
+            step=state.step + 1,
+            params=params,
+            model_state=model_state,
+            opt_state=opt_state,
+            ema=ema,
         ), sums
 
     return train_step

@@ -83,8 +83,8 @@ class MultiWriter(Writer):
 class TensorBoardWriter(Writer):
     """Event files for TensorBoard, without TensorFlow.
 
-    Events are written by the caller's thread: that of tensorboardX's `SummaryWriter` dies of a full disk, and whoever
-    writes then waits for it for ever.
+    Events are written by the caller's thread: that of tensorboardX's `SummaryWriter` dies of a full
+    disk, and whoever writes then waits for it for ever.
     """
 
     def __init__(self, folder):
@@ -133,7 +133,8 @@ class TensorBoardWriter(Writer):
 class JsonLinesWriter(Writer):
     """One JSON object a line: scalars, texts and settings.
 
-    A resumed run appends, and repeats the steps after its checkpoint: of two lines with one step, the later one holds.
+    A resumed run appends, and repeats the steps after its checkpoint: of two lines with one step,
+    the later one holds.
     """
 
     def __init__(self, path):
@@ -142,14 +143,18 @@ class JsonLinesWriter(Writer):
     def write_scalars(self, step, scalars):
         values = {name: float(value) for name, value in scalars.items()}
         # JSON has no NaN: a figure that could not be computed is null.
-        self._write({"step": int(step)} | {n: v if math.isfinite(v) else None for n, v in values.items()})
+        self._write(
+            {"step": int(step)} | {n: v if math.isfinite(v) else None for n, v in values.items()}
+        )
 
     def write_texts(self, step, texts):
         self._write({"step": int(step), **texts})
 
     def write_hparams(self, hparams):
         plain = (numbers.Number, str, bool, list, tuple, type(None))
-        self._write({"hparams": {n: v if isinstance(v, plain) else str(v) for n, v in hparams.items()}})
+        self._write(
+            {"hparams": {n: v if isinstance(v, plain) else str(v) for n, v in hparams.items()}}
+        )
 
     def flush(self):
         self._file.flush()
@@ -165,8 +170,8 @@ class TerminalWriter(Writer):
     """One live line for training, and one that stays for every evaluation.
 
     Args:
-      num_steps: steps of the whole run, for the time left.
-      stream: where to write; a stream that is not a terminal gets only lines that stay.
+        num_steps: steps of the whole run, for the time left.
+        stream: where to write; a stream that is not a terminal gets only lines that stay.
     """
 
     def __init__(self, num_steps, stream=None):
@@ -201,7 +206,8 @@ class TerminalWriter(Writer):
         return [f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"]
 
     def _print(self, line, stays):
-        # Return to the line's start and clear it, so that a shorter line leaves nothing of a longer one.
+        # Return to the line's start and clear it, so that a shorter line leaves nothing of a longer
+        # one.
         self._stream.write(("\r\x1b[K" if self._live else "") + line + ("\n" if stays else ""))
         self._stream.flush()
 

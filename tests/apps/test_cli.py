@@ -35,7 +35,12 @@ class Listener:
         for second, block in enumerate(files.stream(path, RATE, block_seconds=1.0)):
             heard = self._hear(block, 1.0)
             silent = not block.any()
-            yield Segment(second, second + 1.0, None if silent else heard.label, {} if silent else heard.probabilities)
+            yield Segment(
+                second,
+                second + 1.0,
+                None if silent else heard.label,
+                {} if silent else heard.probabilities,
+            )
 
     def _hear(self, samples, seconds):
         loudness = float(np.abs(samples).max())
@@ -74,7 +79,9 @@ def test_bad_file_in_a_folder_is_named_and_the_rest_goes_on(folder, capsys):
     code, out, err = run(capsys, "emotion", "clips", "--json")
     rows = [json.loads(line) for line in out]
     assert code == 1
-    assert [set(row) for row in rows] == [{"file", "emotion", "probability", "probabilities", "seconds"}] * 2
+    assert [set(row) for row in rows] == [
+        {"file", "emotion", "probability", "probabilities", "seconds"}
+    ] * 2
     assert {row["file"]: (row["emotion"], row["seconds"]) for row in rows} == {
         "clips/loud.wav": ("angry", 2.0),
         "clips/quiet.wav": ("calm", 2.0),
@@ -159,7 +166,12 @@ def test_gender_may_be_unsure_and_says_when_nobody_speaks(folder, capsys, monkey
 
 
 def test_timeline_of_gender_joins_what_is_unsure(folder, capsys, monkeypatch):
-    shares = [{"female": 0.9, "male": 0.1}, {"female": 0.6, "male": 0.4}, {"female": 0.5, "male": 0.5}, {}]
+    shares = [
+        {"female": 0.9, "male": 0.1},
+        {"female": 0.6, "male": 0.4},
+        {"female": 0.5, "male": 0.5},
+        {},
+    ]
     labels = ["female", "unsure", "unsure", None]
     segments = [Segment(i, i + 1.0, label, shares[i]) for i, label in enumerate(labels)]
     monkeypatch.setattr(Listener, "timeline", lambda self, path: iter(segments))
@@ -176,12 +188,16 @@ def bundle(tmp_path_factory):
     init = jax.jit(functools.partial(model.init, train=False))
     variables = init(jax.random.key(0), np.zeros((1, 99, D)), np.array([99]))
     mean, std = np.full(D, -30.0), np.full(D, 12.0)
-    made = bundles.Classifier("mood", model, config, jax.tree.map(np.asarray, variables), mean, std, ("calm", "angry"))
+    made = bundles.Classifier(
+        "mood", model, config, jax.tree.map(np.asarray, variables), mean, std, ("calm", "angry")
+    )
     return str(bundles.save(tmp_path_factory.mktemp("bundle") / "mood", made, ""))
 
 
 @pytest.mark.parametrize("options", [[], ["--timeline"]], ids=["whole", "timeline"])
-def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(tmp_path, capsys, bundle, options):
+def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(
+    tmp_path, capsys, bundle, options
+):
     makers = {name: make for name, (make, _) in BAD.items()} | UNUSUAL | {"two hours": two_hours}
     for name, make in makers.items():
         make(tmp_path / f"{name}.wav")
@@ -193,7 +209,9 @@ def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(tmp_path, cap
     assert heard == {paths[name] for name in UNUSUAL} | {paths["two hours"]} | silent
     # A folder is looked through before anything is heard.
     expected = {paths["folder"]: "no audio files"} | {
-        path: BAD[name][1] for name, path in paths.items() if name in BAD and path not in heard and name != "folder"
+        path: BAD[name][1]
+        for name, path in paths.items()
+        if name in BAD and path not in heard and name != "folder"
     }
     assert len(err) == len(expected) + 1, "the last one counts them"
     for line, (path, message) in zip(err, expected.items(), strict=False):
@@ -239,8 +257,15 @@ def test_what_was_compiled_is_found_again(monkeypatch, tmp_path, capsys):
             monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", chosen)
         assert cli.main(["emotion", "missing.wav"]) == 2
         where = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-        assert where == pathlib.Path(chosen) if chosen else where.parent == tmp_path / ".lin_jax/compiled"
-    assert pathlib.Path(chosen_by_jax["jax_compilation_cache_dir"]).parent == tmp_path / ".lin_jax/compiled"
+        assert (
+            where == pathlib.Path(chosen)
+            if chosen
+            else where.parent == tmp_path / ".lin_jax/compiled"
+        )
+    assert (
+        pathlib.Path(chosen_by_jax["jax_compilation_cache_dir"]).parent
+        == tmp_path / ".lin_jax/compiled"
+    )
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))

@@ -47,7 +47,9 @@ def ask(client, event, *values):
     return json.loads(done.removeprefix("data:"))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Gradio counts events by what pandas is about to drop
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # Gradio counts events by what pandas is about to drop
 def test_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
@@ -65,25 +67,40 @@ def test_page(tmp_path, monkeypatch, capsys):
             page = client.get("/")
             assert page.status_code == 200
             assert "What is in a voice" in page.text
-            fetched = re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(https?://[^"]+)"', page.text)
-            assert [address for address in fetched if not address.startswith("http://testserver")] == []
+            fetched = re.findall(
+                r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(https?://[^"]+)"', page.text
+            )
+            assert [
+                address for address in fetched if not address.startswith("http://testserver")
+            ] == []
             assert "http" not in client.get("/theme.css").text.replace("http://www.w3.org", "")
             config = client.get("/config").json()
-            labels = [part["props"].get("label") for part in config["components"] if part["type"] == "tabitem"]
+            labels = [
+                part["props"].get("label")
+                for part in config["components"]
+                if part["type"] == "tabitem"
+            ]
             assert labels == ["Gender", "Same speaker?", "Repair", "Speak", "A text", "A recording"]
             assert not config["analytics_enabled"]
             assert client.post("/api/gender").json()["error"].startswith("no recording as file")
             files.write(short, tone(), 16000)
-            upload = client.post("/gradio_api/upload", files={"files": ("voice.wav", pathlib.Path(short).read_bytes())})
+            upload = client.post(
+                "/gradio_api/upload",
+                files={"files": ("voice.wav", pathlib.Path(short).read_bytes())},
+            )
             (path,) = upload.json()
             assert pathlib.Path(path).is_relative_to(visited[0])
             heard, _, mended, *_ = (part["id"] for part in config["dependencies"])
-            player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"]["data"][1:]
+            player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"][
+                "data"
+            ][1:]
             for part in (player, download):
                 made = client.get(part["value"]["url"])
                 assert made.headers["content-type"] in ("audio/wav", "audio/x-wav")
                 assert part["value"]["path"].endswith("voice_repaired.wav")
-            assert not ask(client, heard, {"path": short, "meta": FILE})["success"], "not a file of this machine"
+            assert not ask(client, heard, {"path": short, "meta": FILE})["success"], (
+                "not a file of this machine"
+            )
         hear, judge, mend, say, say_again = (
             event.fn for event in server.config.app.routes[-1].app.get_blocks().fns.values()
         )
@@ -93,7 +110,8 @@ def test_page(tmp_path, monkeypatch, capsys):
         assert "<strong>male</strong>" in shown
         assert hear(long).count("<img") == shown.count("<img") + 1, "over time as well"
         assert (
-            hear(silent) == '<div class="problem">silent.wav: silent throughout; record it again or leave it out</div>'
+            hear(silent)
+            == '<div class="problem">silent.wav: silent throughout; record it again or leave it out</div>'
         )
         assert "two recordings" in judge(short, None)
         assert "short.wav is compared with itself" in judge(long, short) + judge(short, short)
@@ -113,7 +131,10 @@ def test_page(tmp_path, monkeypatch, capsys):
         assert '<p class="note">skipped a comma</p>' in shown
         assert soundfile.SoundFile(player["value"]).comment == "synthetic speech, made by hummer"
         assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
-        assert say("Why?", "High", None, 1.0)[0] == '<div class="problem">nothing to say: ask somebody else</div>'
+        assert (
+            say("Why?", "High", None, 1.0)[0]
+            == '<div class="problem">nothing to say: ask somebody else</div>'
+        )
         shown, player, _ = say_again(short, "High", long, 1.0)
         assert hummer.asked[-1] == (short, long, 1.0), "a recording goes before a name"
         assert pathlib.Path(player["value"]).name == "short_revoiced.wav"

@@ -46,7 +46,8 @@ def halved(before, after):
     """Whether one file is the other at half the amplitude, and like it in all else."""
     assert files.describe(before) == files.describe(after)
     was, now = (files.read(path, mono=False)[0] for path in (before, after))
-    # At the very ends of a sound that begins or stops at once, resampling and MP3 miss it by a little.
+    # At the very ends of a sound that begins or stops at once, resampling and MP3 miss it by a
+    # little.
     assert np.mean((now - 0.5 * was) ** 2) < 1e-3 * np.mean(was**2)
 
 
@@ -57,7 +58,9 @@ def everything(folder):
 def test_file_to_file(lin):
     code, out, err = lin("a.wav", "--out", "b.wav")
     assert (code, err) == (0, [])
-    assert re.fullmatch(r"a\.wav → b\.wav  0:00:01\.0  noise -\d+ → -\d+ dB, nothing above 1\.\d kHz", out[0])
+    assert re.fullmatch(
+        r"a\.wav → b\.wav  0:00:01\.0  noise -\d+ → -\d+ dB, nothing above 1\.\d kHz", out[0]
+    )
     assert re.fullmatch(r"0:00:01\.0 of sound, [\d.e+]+ times as fast as it plays", out[1])
     halved("a.wav", "b.wav")
 
@@ -69,7 +72,12 @@ def test_what_was_wrong_is_told_in_json(lin):
     assert code == 0
     (row,) = map(json.loads, out)
     assert list(row) == ["file", "out", "seconds", "format", "before", "after", "cut", "speed"]
-    assert (row["file"], row["out"], row["seconds"], row["format"]) == ("noisy.wav", "b.wav", 1.0, "WAV PCM_16")
+    assert (row["file"], row["out"], row["seconds"], row["format"]) == (
+        "noisy.wav",
+        "b.wav",
+        1.0,
+        "WAV PCM_16",
+    )
     assert row["before"]["clipped"] > 0.3
     assert row["before"]["dc_offset"] == pytest.approx(0.2, abs=0.01)
     assert row["after"]["dc_offset"] == 0
@@ -107,7 +115,10 @@ def test_strength(lin):
     np.testing.assert_array_equal(files.read("b.wav")[0], files.read("a.wav")[0])
     code, _, err = lin("a.wav", "--out", "c.wav", "--strength", "1.1")
     assert (code, len(err)) == (2, 1)
-    assert err[0] == "lin: strength 1.1: it is how much of the repair is mixed in; choose one from 0 to 1"
+    assert (
+        err[0]
+        == "lin: strength 1.1: it is how much of the repair is mixed in; choose one from 0 to 1"
+    )
 
 
 def test_in_place(lin, tmp_path):
@@ -132,7 +143,10 @@ def test_in_place(lin, tmp_path):
         (["link.wav", "--out", "a.wav"], "link.wav: would be replaced"),
         (["a.wav", "--out", "."], "a.wav: would be replaced"),
         (["in", "--out", "in"], "in/b.flac: would be replaced"),
-        (["a.wav", "other/a.wav", "--out", "out"], "a.wav and other/a.wav would both become out/a.wav"),
+        (
+            ["a.wav", "other/a.wav", "--out", "out"],
+            "a.wav and other/a.wav would both become out/a.wav",
+        ),
         (["a.wav", "--out", "a.wav/b.wav"], "a.wav/b.wav: cannot be written"),
         (["in", "--out", "/proc/out"], "/proc/out: cannot be written"),
         (["in", "--out", "a.wav"], "a.wav: cannot be written"),
@@ -160,8 +174,15 @@ def test_unknown_format_is_named(lin, tmp_path, out):
 
 def test_bad_recordings_are_named_and_the_rest_goes_on(lin, tmp_path):
     makers = {name: make for name, (make, _) in BAD.items() if name != "folder"}
-    makers |= UNUSUAL | {"offset": holds(tone() * 0.1 + 0.5), "loud": holds(8 * tone()), "5 ms": holds(tone(0.005))}
-    makers |= {"96 kHz": holds(np.stack([tone(1.0, 96000)] * 2, axis=1), 96000), "8 kHz": holds(tone(1.0, 8000), 8000)}
+    makers |= UNUSUAL | {
+        "offset": holds(tone() * 0.1 + 0.5),
+        "loud": holds(8 * tone()),
+        "5 ms": holds(tone(0.005)),
+    }
+    makers |= {
+        "96 kHz": holds(np.stack([tone(1.0, 96000)] * 2, axis=1), 96000),
+        "8 kHz": holds(tone(1.0, 8000), 8000),
+    }
     for name, make in makers.items():
         make(tmp_path / f"in/{name}.wav")
     paths = [f"in/{name}.wav" for name in makers]
@@ -185,7 +206,8 @@ def test_samples_that_were_cut_are_told(lin, tmp_path):
     code, _, err = lin("loud.wav", "--out", "b.flac")
     assert code == 0
     assert re.match(
-        r"lin: b\.flac: 6\d\.\d\d% of the samples are beyond full scale and were cut, as FLAC PCM_24 must", err[0]
+        r"lin: b\.flac: 6\d\.\d\d% of the samples are beyond full scale and were cut, as FLAC PCM_24 must",
+        err[0],
     )
     assert lin("loud.wav", "--out", "b.wav")[2] == []
 
@@ -196,7 +218,9 @@ def test_silence_is_left_as_it_is(lin, tmp_path):
     assert code == 0
     assert out[0] == "zeros.wav → b.wav  0:00:01.0  silent, left as it is"
     before, after = ((tmp_path / name).read_bytes() for name in ("zeros.wav", "b.wav"))
-    assert before[:60] + before[64:] == after[:60] + after[64:], "alike but for the second in which each was written"
+    assert before[:60] + before[64:] == after[:60] + after[64:], (
+        "alike but for the second in which each was written"
+    )
 
 
 def test_bad_recording_replaces_nothing(lin, tmp_path):

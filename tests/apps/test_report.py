@@ -19,7 +19,9 @@ HISTORY = [
 def test_curves_have_a_panel_a_metric_and_a_line_a_source(tmp_path):
     figure = report.plot_curves(HISTORY, tmp_path / "new/curves.png")
     drawn = {
-        axis.get_title(loc="left"): {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+        axis.get_title(loc="left"): {
+            line.get_label(): line.get_xydata().tolist() for line in axis.lines
+        }
         for axis in figure.axes
     }
     assert list(drawn) == ["loss", "learning rate", "uar"]
@@ -31,14 +33,29 @@ def test_curves_have_a_panel_a_metric_and_a_line_a_source(tmp_path):
 def test_confusion_shows_shares_of_the_true_class():
     figure = report.plot_confusion(np.array([[3, 1, 0], [2, 2, 0], [0, 0, 0]]), ["a", "b", "c"])
     (axis,) = figure.axes
-    np.testing.assert_allclose(axis.images[0].get_array(), [[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]])
-    assert axis.get_title(loc="left") == "mean recall 62.5%, 8 clips", "a class without clips has no recall"
-    assert [text.get_text() for text in axis.texts] == ["75%", "3", "25%", "1", "50%", "2", "50%", "2"]
+    np.testing.assert_allclose(
+        axis.images[0].get_array(), [[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]]
+    )
+    assert axis.get_title(loc="left") == "mean recall 62.5%, 8 clips", (
+        "a class without clips has no recall"
+    )
+    assert [text.get_text() for text in axis.texts] == [
+        "75%",
+        "3",
+        "25%",
+        "1",
+        "50%",
+        "2",
+        "50%",
+        "2",
+    ]
 
 
 def test_reliability_draws_a_dot_for_each_bin_with_clips():
     nan = np.nan
-    figure = report.plot_reliability(np.array([nan, 0.6, 0.9]), np.array([nan, 0.5, 1.0]), np.array([0, 1, 3]))
+    figure = report.plot_reliability(
+        np.array([nan, 0.6, 0.9]), np.array([nan, 0.5, 1.0]), np.array([0, 1, 3])
+    )
     (axis,) = figure.axes
     assert axis.lines[1].get_xydata().tolist() == [[0.6, 0.5], [0.9, 1.0]]
     assert axis.get_title(loc="left") == "calibration error 10.0%, 4 clips"
@@ -87,13 +104,22 @@ def test_page_stands_alone_and_escapes_what_it_shows(tmp_path):
     nasty = '<script>alert("x")</script> & co'
     sections = [
         report.Section(
-            "Training", nasty, [report.picture(report.plot_curves(HISTORY), nasty), report.tiles({nasty: nasty})]
+            "Training",
+            nasty,
+            [report.picture(report.plot_curves(HISTORY), nasty), report.tiles({nasty: nasty})],
         ),
         report.Section(
-            "Clips", parts=[report.cards([(nasty, [report.player(np.zeros(800), 8000), report.code(nasty)])])]
+            "Clips",
+            parts=[
+                report.cards([(nasty, [report.player(np.zeros(800), 8000), report.code(nasty)])])
+            ],
         ),
         report.Section(
-            "Table", parts=[report.table([nasty], [[nasty], [0.12345]]), report.bars({nasty: 0.2, "b": 0.8}, "b")]
+            "Table",
+            parts=[
+                report.table([nasty], [[nasty], [0.12345]]),
+                report.bars({nasty: 0.2, "b": 0.8}, "b"),
+            ],
         ),
     ]
     path = report.write_html(tmp_path / "deep/page.html", nasty, sections, lead=nasty)
@@ -104,10 +130,14 @@ def test_page_stands_alone_and_escapes_what_it_shows(tmp_path):
     assert "<script" not in text
     assert "".join(page.words).count(nasty) == 12
     assert "0.1235" in text
-    assert all(re.match(r"#s\d$|data:(image/png|audio/wav);base64,", address) for address in page.addresses)
+    assert all(
+        re.match(r"#s\d$|data:(image/png|audio/wav);base64,", address) for address in page.addresses
+    )
     assert not re.search(r"https?://|url\(|@import", text)
     assert [path.name for path in path.parent.iterdir()] == ["page.html"]
-    assert text.index(">b</span>") < text.index("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</span><i>")
+    assert text.index(">b</span>") < text.index(
+        "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</span><i>"
+    )
 
 
 def test_plots_of_trials(tmp_path):
@@ -120,7 +150,9 @@ def test_plots_of_trials(tmp_path):
     ends = -4.265, -1.282, 4.265
     np.testing.assert_allclose(axis.lines[0].get_data(), [ends, ends[::-1]], atol=1e-3)
     figure = report.plot_scores(9 * scores, same, tmp_path / "scores.png", threshold=3.6)
-    assert max(bar.get_x() + bar.get_width() for bar in figure.axes[0].patches) == pytest.approx(9 * scores.max())
+    assert max(bar.get_x() + bar.get_width() for bar in figure.axes[0].patches) == pytest.approx(
+        9 * scores.max()
+    )
     assert [text.get_text() for text in figure.legends[0].texts] == [
         "different speakers, 200 trials",
         "same speaker, 100 trials",
@@ -144,7 +176,9 @@ def test_timeline_has_gaps_in_silence(tmp_path):
 
 def test_alignment_rises_with_time_below_the_spectrogram(tmp_path):
     attention, mel = np.eye(4)[[0, 0, 1, 2, 3]], np.arange(60.0).reshape(10, 6)
-    spectrum, read = report.plot_alignment(attention, "abc", mel, 0.5, tmp_path / "alignment.png").axes
+    spectrum, read = report.plot_alignment(
+        attention, "abc", mel, 0.5, tmp_path / "alignment.png"
+    ).axes
     np.testing.assert_array_equal(spectrum.images[0].get_array(), mel.T)
     np.testing.assert_array_equal(read.images[0].get_array(), attention.T)
     assert read.images[0].get_extent() == [0, 0.5, -0.5, 3.5]

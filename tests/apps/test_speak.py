@@ -60,11 +60,16 @@ def everything(folder):
 def test_speak(lin):
     code, out, err = lin("speak", "Abba.", "cab.", "--out", "new/a.wav")
     assert (code, err) == (0, [])
-    assert re.fullmatch(r"new/a\.wav  0:00:01\.3  made by lin_jax with the bundle parrot in the voice Low", out[0])
+    assert re.fullmatch(
+        r"new/a\.wav  0:00:01\.3  made by lin_jax with the bundle parrot in the voice Low", out[0]
+    )
     assert re.fullmatch(r"0:00:01\.3 of speech, [\d.e+]+ times as fast as it plays", out[1])
     assert first_symbol("new/a.wav") == talkers.says("a", 0)
     with soundfile.SoundFile("new/a.wav") as file:
-        assert file.comment == "synthetic speech, made by lin_jax with the bundle parrot in the voice Low"
+        assert (
+            file.comment
+            == "synthetic speech, made by lin_jax with the bundle parrot in the voice Low"
+        )
 
 
 def test_json(lin):
@@ -72,7 +77,10 @@ def test_json(lin):
     assert code == 0
     (row,) = map(json.loads, out)
     assert list(row) == ["out", "seconds", "made_by", "pieces", "real_time_factor"]
-    assert [(piece["text"], piece["stopped"]) for piece in row["pieces"]] == [("Abba.", True), ("cab.", True)]
+    assert [(piece["text"], piece["stopped"]) for piece in row["pieces"]] == [
+        ("Abba.", True),
+        ("cab.", True),
+    ]
     assert row["pieces"][1]["start"] == pytest.approx(row["pieces"][0]["end"] + 0.3, abs=2e-3)
     assert row["seconds"] == pytest.approx(row["pieces"][1]["end"])
     assert row["made_by"].endswith("the voice High")
@@ -106,7 +114,9 @@ def test_text_file_and_standard_input(lin, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_bytes(text.encode())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     for source in ("a.txt", "-"):
-        code, out, err = lin("speak", "--text-file", source, "--json", "--out", "a.wav", "--speed", "2")
+        code, out, err = lin(
+            "speak", "--text-file", source, "--json", "--out", "a.wav", "--speed", "2"
+        )
         assert (code, err) == (0, [])
         assert [piece["text"] for piece in json.loads(out[0])["pieces"]] == ["Abba.", "Cab."]
 
@@ -135,7 +145,10 @@ def test_what_goes_wrong_within_a_text_is_named_once(lin):
         (["--text-file", "nowhere.txt"], "nowhere.txt: cannot be read (No such file or directory)"),
         (["--text-file", "low.wav"], "low.wav: not a text in UTF-8"),
         (["abc", "--speed", "3"], "speed 3: "),
-        (["abc", "--voice", "Middle"], "Middle: no such file, nor a voice of this bundle (Low, High)"),
+        (
+            ["abc", "--voice", "Middle"],
+            "Middle: no such file, nor a voice of this bundle (Low, High)",
+        ),
         (["abc", "--voice", "low.wav", "silent.wav"], "silent.wav: silent throughout"),
         (["abc", "--voice", "empty"], "empty: no audio files"),
         (["abc", "--out", "people"], "people: a folder; name the file"),
@@ -163,14 +176,20 @@ def test_bundle_of_another_kind_is_refused(lin, model):
 def test_revoice_file_and_folder(lin, tmp_path):
     code, out, err = lin("revoice", "low.wav", "--voice", "people/high.wav", "--out", "b.wav")
     assert (code, err) == (0, [])
-    assert out[0] == "low.wav → b.wav  0:00:02.0  made by lin_jax with the bundle parrot in a copied voice"
+    assert (
+        out[0]
+        == "low.wav → b.wav  0:00:02.0  made by lin_jax with the bundle parrot in a copied voice"
+    )
     assert out[1].startswith("0:00:02.0 of speech, ")
     assert first_symbol("b.wav") == 8
     (tmp_path / "people/notes.wav").write_text("not sound at all")
     code, out, err = lin("revoice", "people", "--out", "out", "--json")
     assert code == 1
     assert err[0].startswith("lin: people/notes.wav: not readable as audio")
-    assert sorted(json.loads(line)["file"] for line in out) == ["people/deep/more.flac", "people/high.wav"]
+    assert sorted(json.loads(line)["file"] for line in out) == [
+        "people/deep/more.flac",
+        "people/high.wav",
+    ]
     assert everything(tmp_path / "out") == ["deep/more.flac", "high.wav"]
     assert first_symbol("out/high.wav") == 0
     with soundfile.SoundFile("out/deep/more.flac") as file:
@@ -180,7 +199,10 @@ def test_revoice_file_and_folder(lin, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["low.wav", "--out", "low.wav"], "low.wav: would be replaced; choose another place for --out"),
+        (
+            ["low.wav", "--out", "low.wav"],
+            "low.wav: would be replaced; choose another place for --out",
+        ),
         (["silent.wav", "--out", "a.wav"], "silent.wav: silent throughout"),
         (["nowhere.wav", "--out", "a.wav"], "nowhere.wav: no such file"),
         (["low.wav", "--out", "a.doc"], "a.doc: no audio format is called .doc"),
@@ -207,7 +229,9 @@ def test_revoiced_pauses_stay(lin):
 
 def test_revoiced_phrase_that_was_cut_is_named(lin, monkeypatch):
     load = lin_jax.load
-    monkeypatch.setattr(lin_jax, "load", lambda name: dataclasses.replace(load(name), max_seconds=0.5))
+    monkeypatch.setattr(
+        lin_jax, "load", lambda name: dataclasses.replace(load(name), max_seconds=0.5)
+    )
     code, out, err = lin("revoice", "low.wav", "--out", "b.wav")
     assert (code, len(out)) == (1, 2)
     assert err == ["lin: did not come to an end and was cut: what is said at 0.0 s"]
@@ -216,4 +240,7 @@ def test_revoiced_phrase_that_was_cut_is_named(lin, monkeypatch):
 def test_voices(lin):
     assert lin("voices") == (0, ["Low   male", "High  female"], [])
     _, out, _ = lin("voices", "--json")
-    assert [json.loads(line) for line in out] == [{"voice": "Low", "sex": "male"}, {"voice": "High", "sex": "female"}]
+    assert [json.loads(line) for line in out] == [
+        {"voice": "Low", "sex": "male"},
+        {"voice": "High", "sex": "female"},
+    ]

@@ -57,7 +57,12 @@ def test_verify_answers_in_words_and_in_json(lin):
     row = json.loads(out[0])
     figures = ["score", "distance", "normalised_score", "threshold", "probability"]
     assert list(row) == ["a", "b", "same", *figures, "why"]
-    assert (row["a"], row["b"], row["same"], row["threshold"]) == (["a0.wav"], ["b0.wav"], "different", 0.5)
+    assert (row["a"], row["b"], row["same"], row["threshold"]) == (
+        ["a0.wav"],
+        ["b0.wav"],
+        "different",
+        0.5,
+    )
     assert row["distance"] == pytest.approx(1 - row["score"], abs=1e-5)
 
 
@@ -129,10 +134,20 @@ def test_embed_writes_what_it_could_hear(lin, model):
     code, out, err = lin("embed", ".", "--out", "emb.npz")
     assert code == 1
     assert out == ["emb.npz: embeddings [8, 64], files, seconds, speech"]
-    assert [line.split(":")[1].strip() for line in err[:3]] == ["silence.wav", "text.wav", "tiny.wav"]
-    assert err[3] == "lin: 1 of 8, first noise.wav, do not sound like speech: see `speech` in emb.npz"
+    assert [line.split(":")[1].strip() for line in err[:3]] == [
+        "silence.wav",
+        "text.wav",
+        "tiny.wav",
+    ]
+    assert (
+        err[3] == "lin: 1 of 8, first noise.wav, do not sound like speech: see `speech` in emb.npz"
+    )
     with np.load("emb.npz") as kept:
-        assert kept["files"].tolist() == [*(f"{x}{i}.wav" for x in "ab" for i in range(3)), "noise.wav", "short.wav"]
+        assert kept["files"].tolist() == [
+            *(f"{x}{i}.wav" for x in "ab" for i in range(3)),
+            "noise.wav",
+            "short.wav",
+        ]
         np.testing.assert_allclose(np.linalg.norm(kept["embeddings"], axis=1), 1, rtol=1e-5)
         assert kept["seconds"] == pytest.approx([1.5] * 6 + [2.0, 0.8], abs=0.05)
         assert (kept["speech"] > 0.5).tolist() == [True] * 6 + [False, True]
@@ -185,9 +200,15 @@ def test_enrolled_speakers_are_recognised(lin):
     assert lin("enroll", "Анна", "a0.wav", "a1.wav")[:2] == (0, ["Анна: 2 recordings in known"])
     code, out, _ = lin("identify", "a2.wav", "b2.wav", "noise.wav")
     assert code == 0
-    assert [line.split()[:2] for line in out] == [["a2.wav", "Анна"], ["b2.wav", "unknown"], ["noise.wav", "unsure"]]
+    assert [line.split()[:2] for line in out] == [
+        ["a2.wav", "Анна"],
+        ["b2.wav", "unknown"],
+        ["noise.wav", "unsure"],
+    ]
     lin("enroll", "Bob", "b0.wav")
-    rows = [json.loads(line) for line in lin("identify", "--json", "b2.wav", "a0.wav", "short.wav")[1]]
+    rows = [
+        json.loads(line) for line in lin("identify", "--json", "b2.wav", "a0.wav", "short.wav")[1]
+    ]
     assert [row["speaker"] for row in rows] == ["Bob", "Анна", "unsure"]
     figures = {"score", "distance", "normalised_score", "threshold", "probability"}
     assert set(rows[0]) == {"file", "speaker", *figures, "why", "scores", "normalised_scores"}
@@ -246,8 +267,16 @@ def test_forgotten_name_is_noticed(lin):
 
 
 def test_empty_gallery_says_how_to_fill_it(lin):
-    assert lin("identify", "a0.wav") == (2, [], ["lin: known: nobody is enrolled; first lin enroll NAME FILES…"])
-    assert lin("gallery") == (0, [], ["lin: known: nobody is enrolled; first lin enroll NAME FILES…"])
+    assert lin("identify", "a0.wav") == (
+        2,
+        [],
+        ["lin: known: nobody is enrolled; first lin enroll NAME FILES…"],
+    )
+    assert lin("gallery") == (
+        0,
+        [],
+        ["lin: known: nobody is enrolled; first lin enroll NAME FILES…"],
+    )
 
 
 def test_unknown_name_is_refused_and_the_known_forgotten(lin):
@@ -269,7 +298,12 @@ def test_gallery_of_another_model_or_damaged_is_refused(lin, tmp_path):
     code, _, err = lin("identify", "a1.wav")
     assert (code, len(err)) == (2, 1)
     assert "Ann: enrolled with another model" in err[0]
-    for damaged in ("{", "[]", json.dumps(kept | {"voices": []}), json.dumps(kept | {"voices": [{"name": "x"}]})):
+    for damaged in (
+        "{",
+        "[]",
+        json.dumps(kept | {"voices": []}),
+        json.dumps(kept | {"voices": [{"name": "x"}]}),
+    ):
         path.write_text(damaged)
         code, _, err = lin("identify", "a1.wav")
         assert (code, len(err)) == (2, 1)

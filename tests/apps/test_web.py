@@ -76,11 +76,17 @@ def test_answers_as_the_command_line_does(client, sound):
 def test_compares_sides_of_several_recordings(client, sound):
     names = [("a", "a0.wav"), ("a", "a1.wav"), ("b", "b0.wav")]
     answer = client.post("/verify", files=[sound(*name) for name in names]).json()
-    assert (answer["a"], answer["b"], answer["same"]) == (["a0.wav", "a1.wav"], ["b0.wav"], "different")
+    assert (answer["a"], answer["b"], answer["same"]) == (
+        ["a0.wav", "a1.wav"],
+        ["b0.wav"],
+        "different",
+    )
     files.write("twin.wav", files.read("a0.wav")[0], voices.RATE)
     twins = client.post("/verify", files=[sound("a", "a0.wav"), sound("b", "twin.wav")]).json()
     assert twins["same"] == "same"
-    assert twins["why"].startswith("a0.wav and twin.wav are the same recording"), "without the folder they lie in here"
+    assert twins["why"].startswith("a0.wav and twin.wav are the same recording"), (
+        "without the folder they lie in here"
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in BAD if name not in ("missing", "folder")])
@@ -96,7 +102,9 @@ def test_a_bad_recording_is_one_line(client, sound, tmp_path, name):
     ):
         if address == "/repair" and name in ("one sample", "all zeros"):
             continue  # nothing is wrong with these
-        answer = client.post(address, files=[sound(side, "bad.wav") for side in sides], data={"text": "Yes."})
+        answer = client.post(
+            address, files=[sound(side, "bad.wav") for side in sides], data={"text": "Yes."}
+        )
         assert answer.status_code == 422
         assert re.fullmatch(rf"bad\.wav: .*{re.escape(message)}.*", answer.json()["error"])
 
@@ -107,9 +115,15 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
         return answer.status_code, answer.json()["error"]
 
     side = [sound("a", "a0.wav")]
-    assert problem("POST", "/verify", files=side) == (422, "no recording as b; send form data with b=@clip.wav")
+    assert problem("POST", "/verify", files=side) == (
+        422,
+        "no recording as b; send form data with b=@clip.wav",
+    )
     text = {"file": "some text"}
-    assert problem("POST", "/gender", data=text) == (422, "no recording as file; send form data with file=@clip.wav")
+    assert problem("POST", "/gender", data=text) == (
+        422,
+        "no recording as file; send form data with file=@clip.wav",
+    )
     assert problem("POST", "/emotion", files=side) == (
         404,
         "/emotion: not found; POST to /api/gender, /api/verify, /api/repair, /api/speak, /api/revoice",
@@ -128,9 +142,16 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
 def received(answer):
     """The name, the samples and the header of a file that came, and how soundfile sees it."""
     assert answer.status_code == 200
-    name = re.search("filename(?:\\*=utf-8''|=)\"?([^\"]+)", answer.headers["content-disposition"])[1]
+    name = re.search("filename(?:\\*=utf-8''|=)\"?([^\"]+)", answer.headers["content-disposition"])[
+        1
+    ]
     file = soundfile.SoundFile(io.BytesIO(answer.content))
-    return urllib.parse.unquote(name), file.read(dtype="float32"), json.loads(answer.headers["lin-answer"]), file
+    return (
+        urllib.parse.unquote(name),
+        file.read(dtype="float32"),
+        json.loads(answer.headers["lin-answer"]),
+        file,
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +164,9 @@ def received(answer):
 )
 def test_repairs_in_the_encoding_of_the_input(client, sound, suffix, subtype, becomes, kind):
     soundfile.write(f"час.{suffix}", tone(), 16000, subtype=subtype)
-    answer = client.post("/repair", files=[sound("file", f"час.{suffix}")], data={"strength": "0.5"})
+    answer = client.post(
+        "/repair", files=[sound("file", f"час.{suffix}")], data={"strength": "0.5"}
+    )
     name, samples, said, file = received(answer)
     assert (name, answer.headers["content-type"]) == (f"час_repaired.{kind}", f"audio/{kind}")
     assert (file.format, file.subtype) == tuple(becomes.split())
@@ -161,7 +184,9 @@ def test_tells_what_is_wrong_with_a_recording(client, sound):
 
 
 def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
-    answer = client.post("/speak", data={"text": "Good, good morning.", "voice": "High", "speed": "1.5"})
+    answer = client.post(
+        "/speak", data={"text": "Good, good morning.", "voice": "High", "speed": "1.5"}
+    )
     name, samples, said, file = received(answer)
     assert (name, answer.headers["content-type"]) == ("speech.wav", "audio/wav")
     assert file.comment == "synthetic speech, made by hummer"
@@ -200,9 +225,13 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
     told = "no voice of this model; send a recording with voice=@clip.wav, or one of these names: Low, High"
     for name in ("Middle", str(tmp_path / "a0.wav")):
         assert problem("/speak", data={"text": "Yes.", "voice": name}) == f"{name}: {told}"
-    assert problem("/speak", data={"text": "a" * 5001}).startswith("5,001 characters are too long, 5,000 are taken")
+    assert problem("/speak", data={"text": "a" * 5001}).startswith(
+        "5,001 characters are too long, 5,000 are taken"
+    )
     monkeypatch.setattr(web, "LONGEST_SECONDS", 1.0)
-    assert problem("/revoice", files=[sound("file", "a0.wav")]).startswith("a0.wav: 0:00:01.5 are too long, 0:00:01.0")
+    assert problem("/revoice", files=[sound("file", "a0.wav")]).startswith(
+        "a0.wav: 0:00:01.5 are too long, 0:00:01.0"
+    )
 
 
 def test_a_talker_is_asked_only_for_what_it_does():
@@ -216,7 +245,11 @@ def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
     (_, (_, content)) = sound("file", "loud.wav")
-    for name, shown in (("../../passwd", "passwd"), (r"C:\голос?.wav", "голос?.wav"), ("/", "recording")):
+    for name, shown in (
+        ("../../passwd", "passwd"),
+        (r"C:\голос?.wav", "голос?.wav"),
+        ("/", "recording"),
+    ):
         answer = client.post("/gender", files={"file": (name, content)})
         assert (answer.status_code, answer.json()["file"]) == (200, shown)
     assert client.post("/gender", files={"file": ("bad.wav", b"bad")}).status_code == 422
@@ -229,10 +262,15 @@ def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monke
 def test_own_bundles_are_served_too(tmp_path, monkeypatch):
     voices.register(monkeypatch)
     folders = [
-        bundles.save(tmp_path / name, voices.verifier(threshold=0.1 * i), f"Card {i}") for i, name in enumerate("ab")
+        bundles.save(tmp_path / name, voices.verifier(threshold=0.1 * i), f"Card {i}")
+        for i, name in enumerate("ab")
     ]
     (model,) = web.load(map(str, folders))
-    assert (model.jobs, model.card, model.bundle.threshold) == (("verify",), "Card 1", pytest.approx(0.1))
+    assert (model.jobs, model.card, model.bundle.threshold) == (
+        ("verify",),
+        "Card 1",
+        pytest.approx(0.1),
+    )
     (folders[0] / "README.md").unlink()
     with pytest.raises(BundleError, match=r"a/README\.md: the model card cannot be read"):
         web.load([str(folders[0])])

@@ -28,7 +28,9 @@ EVERYTHING = AugmentConfig(
 
 def tone(*hz, n=N, amplitude=0.3):
     """One row for each frequency: [len(hz), n]."""
-    return (amplitude * np.sin(2 * np.pi * np.array(hz)[:, None] * np.arange(n) / RATE)).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * np.array(hz)[:, None] * np.arange(n) / RATE)).astype(
+        np.float32
+    )
 
 
 def full(B, value=N):
@@ -40,18 +42,25 @@ def db(ratio):
 
 
 def test_default_changes_nothing():
-    x, features = tone(200, 300), np.random.default_rng(0).normal(size=(2, 50, 8)).astype(np.float32)
+    x, features = (
+        tone(200, 300),
+        np.random.default_rng(0).normal(size=(2, 50, 8)).astype(np.float32),
+    )
     waveform, length = augment_waveform(KEY, AugmentConfig(), x, full(2, 9000), RATE)
     assert waveform is x
     np.testing.assert_array_equal(length, [9000, 9000])
-    np.testing.assert_array_equal(augment_features(KEY, AugmentConfig(), features, full(2, 40))[0], features)
+    np.testing.assert_array_equal(
+        augment_features(KEY, AugmentConfig(), features, full(2, 40))[0], features
+    )
 
 
 def test_everything_is_keyed_and_per_example():
     x = np.repeat(tone(300), 4, axis=0)
     x[:, 12000:] = 9  # rubbish past the end
     run = jax.jit(
-        functools.partial(augment_waveform, config=EVERYTHING, waveform=x, length=full(4, 12000), sample_rate=RATE)
+        functools.partial(
+            augment_waveform, config=EVERYTHING, waveform=x, length=full(4, 12000), sample_rate=RATE
+        )
     )
     (waveform, length), (again, _), (other, _) = run(KEY), run(KEY), run(jax.random.key(1))
     assert waveform.shape == x.shape
@@ -73,12 +82,16 @@ def test_noise_has_the_ratio_asked_for_and_its_own_colour():
     assert not noise[:, length:].any()
     power = np.abs(np.fft.rfft(noise[:, :length])) ** 2
     bands = np.geomspace(60, 5000, 10).astype(int)
-    levels = np.stack([power[:, low:high].mean(1) for low, high in itertools.pairwise(bands)], axis=1)
+    levels = np.stack(
+        [power[:, low:high].mean(1) for low, high in itertools.pairwise(bands)], axis=1
+    )
     slopes = -np.polyfit(np.log(np.sqrt(bands[:-1] * bands[1:])), np.log(levels).T, 1)[0]
     assert slopes.min() > -0.3
     assert slopes.max() < 2.3
     assert np.ptp(slopes) > 0.5
-    kurtosis = np.mean(noise[:, :length] ** 4, axis=1) / np.mean(noise[:, :length] ** 2, axis=1) ** 2
+    kurtosis = (
+        np.mean(noise[:, :length] ** 4, axis=1) / np.mean(noise[:, :length] ** 2, axis=1) ** 2
+    )
     np.testing.assert_allclose(kurtosis, 3, atol=0.5)  # as of a Gaussian
 
 
@@ -132,12 +145,19 @@ def test_shift_is_exact():
     x = np.arange(1, 11, dtype=np.float32)[None].repeat(3, axis=0)
     y = augment.shift_time(x, jnp.array([10, 8, 8]), jnp.array([3, 2, -2]))
     np.testing.assert_array_equal(
-        y, [[0, 0, 0, 1, 2, 3, 4, 5, 6, 7], [0, 0, 1, 2, 3, 4, 5, 6, 0, 0], [3, 4, 5, 6, 7, 8, 0, 0, 0, 0]]
+        y,
+        [
+            [0, 0, 0, 1, 2, 3, 4, 5, 6, 7],
+            [0, 0, 1, 2, 3, 4, 5, 6, 0, 0],
+            [3, 4, 5, 6, 7, 8, 0, 0, 0, 0],
+        ],
     )
 
 
 def test_gain_is_exact():
-    np.testing.assert_allclose(augment.apply_gain(jnp.ones((2, 3)), jnp.array([20.0, -20.0])), [[10] * 3, [0.1] * 3])
+    np.testing.assert_allclose(
+        augment.apply_gain(jnp.ones((2, 3)), jnp.array([20.0, -20.0])), [[10] * 3, [0.1] * 3]
+    )
 
 
 def test_masks_take_the_mean_of_the_clip():
@@ -165,7 +185,9 @@ def test_masks_take_the_mean_of_the_clip():
 @pytest.mark.parametrize("rate", [0.8, 1.0, 1.25])
 def test_tempo_plays_the_valid_frames(rate):
     T, valid = 60, 40
-    ramp = jnp.broadcast_to(jnp.where(jnp.arange(T) < valid, jnp.arange(T), jnp.nan)[None, :, None], (2, T, 3))
+    ramp = jnp.broadcast_to(
+        jnp.where(jnp.arange(T) < valid, jnp.arange(T), jnp.nan)[None, :, None], (2, T, 3)
+    )
     played, num_frames = augment.change_tempo(ramp, full(2, valid), full(2, rate))
     expected = min(T, int(np.ceil(valid / rate)))
     np.testing.assert_array_equal(num_frames, expected)
@@ -188,7 +210,9 @@ def test_mean_removal_leaves_no_mean_and_ignores_padding():
     features, num_frames = np.array(3 + jax.random.normal(KEY, (2, 9, 4))), np.array([9, 5])
     removed = np.asarray(augment.remove_mean(features, num_frames))
     for clip, before, frames in zip(removed, features, num_frames, strict=True):
-        np.testing.assert_allclose(clip[:frames], before[:frames] - before[:frames].mean(0), atol=1e-6)
+        np.testing.assert_allclose(
+            clip[:frames], before[:frames] - before[:frames].mean(0), atol=1e-6
+        )
     config = augment.AugmentConfig(mean_removal_prob=0.5)
     many, lengths = np.repeat(features[:1], 200, 0), np.full(200, 9)
     varied, _ = augment.augment_features(KEY, config, many, lengths)
@@ -203,7 +227,9 @@ def test_level_is_one_offset_a_clip():
     np.testing.assert_allclose(moved[:, 0, 0].std(), 2.0, rtol=0.3)
 
 
-@pytest.mark.parametrize("change", [{"noise_prob": 1.1}, {"speed": (1.1, 0.9)}, {"gain_db": -1.0}, {"room_prob": 2.0}])
+@pytest.mark.parametrize(
+    "change", [{"noise_prob": 1.1}, {"speed": (1.1, 0.9)}, {"gain_db": -1.0}, {"room_prob": 2.0}]
+)
 def test_config_that_cannot_work(change):
     with pytest.raises(ConfigError, match="augmentation cannot work"):
         augment_waveform(KEY, AugmentConfig(**change), tone(300), full(1), RATE)
@@ -226,7 +252,9 @@ def test_rubbish_past_the_end_is_not_heard(change):
     clean, rubbish = tone(300, 700), tone(300, 700)
     clean[:, 12000:], rubbish[:, 12000:] = 0, 9
     run = jax.jit(change)
-    np.testing.assert_array_equal(run(clean, full(2, 12000))[:, :12000], run(rubbish, full(2, 12000))[:, :12000])
+    np.testing.assert_array_equal(
+        run(clean, full(2, 12000))[:, :12000], run(rubbish, full(2, 12000))[:, :12000]
+    )
 
 
 def test_a_room_answers_after_the_direct_sound():
@@ -245,7 +273,9 @@ def test_a_room_answers_after_the_direct_sound():
 
 def test_a_band_keeps_what_is_inside():
     x = tone(100, 1000, 6000)
-    heard = np.asarray(augment.limit_band(x[[1]] + x, full(3, 300.0), full(3, 3400.0), full(3), RATE))
+    heard = np.asarray(
+        augment.limit_band(x[[1]] + x, full(3, 300.0), full(3, 3400.0), full(3), RATE)
+    )
     spectrum = np.abs(np.fft.rfft(heard))
     assert db(spectrum[0, 100] ** 2 / spectrum[0, 1000] ** 2) < -40
     assert db(spectrum[2, 6000] ** 2 / spectrum[2, 1000] ** 2) < -39
@@ -269,7 +299,9 @@ def test_background_is_repeated_behind_the_others_at_the_ratio_asked_for():
     x = jnp.array([np.sin(2 * np.pi * (k + 1) * t / 400) for k in range(4)], jnp.float32)
     length = jnp.array([4000, 400, 4000, 400])
     chosen = jnp.array([False, True, False, True])
-    behind = np.asarray(augment.add_background(KEY, x, jnp.full((4,), 6.0), length, chosen))[:1] - x[:1]
+    behind = (
+        np.asarray(augment.add_background(KEY, x, jnp.full((4,), 6.0), length, chosen))[:1] - x[:1]
+    )
     assert 10 * np.log10(np.sum(x[0] ** 2) / np.sum(behind**2)) == pytest.approx(6.0, abs=0.01)
     lines = np.abs(np.fft.rfft(behind[0]))
     assert np.flatnonzero(lines > 0.1 * lines.max()).tolist() in ([20], [40])
@@ -282,7 +314,9 @@ def test_room_babble_and_band_are_drawn_for_each_example():
     x = np.repeat(tone(300, n=800), 64, axis=0)
     x[:32] = np.random.default_rng(0).normal(size=(32, 800))
     run = jax.jit(
-        functools.partial(augment_waveform, config=config, waveform=x, length=full(64, 800), sample_rate=RATE)
+        functools.partial(
+            augment_waveform, config=config, waveform=x, length=full(64, 800), sample_rate=RATE
+        )
     )
     heard, _ = run(KEY)
     changed = (np.abs(heard - x) > 1e-6).any(axis=1)
@@ -291,5 +325,7 @@ def test_room_babble_and_band_are_drawn_for_each_example():
 
 
 def test_what_is_done_to_waveforms_can_be_taken_alone():
-    config = AugmentConfig(room_prob=0.3, gain_db=2.0, tempo=(0.9, 1.1), level=0.1, freq_masks=2, time_masks=1)
+    config = AugmentConfig(
+        room_prob=0.3, gain_db=2.0, tempo=(0.9, 1.1), level=0.1, freq_masks=2, time_masks=1
+    )
     assert config.of_waveforms == AugmentConfig(room_prob=0.3, gain_db=2.0)

@@ -20,7 +20,9 @@ def share(waveform, change):
     """How much of a change is made, away from the ends."""
     inner = slice(RATE, N - RATE)
     given = np.asarray(made(waveform, change, np.array([N])))
-    return float(np.vdot(given[:, inner], change[:, inner]) / np.vdot(change[:, inner], change[:, inner]))
+    return float(
+        np.vdot(given[:, inner], change[:, inner]) / np.vdot(change[:, inner], change[:, inner])
+    )
 
 
 @pytest.mark.parametrize(("change_db", "expected"), [(-6, 1.0), (-15, 0.625), (-30, 0.25)])
@@ -44,7 +46,9 @@ def test_pauses_count_like_speech():
 def test_a_band_that_was_empty_is_filled_with_caution():
     """A loud tone far above a low one; where there was noise all along, it is a change like any other."""
     time = np.arange(N) / RATE
-    low, high = (0.1 * np.sin(2 * np.pi * hertz * time, dtype=np.float32)[None] for hertz in (400, 5000))
+    low, high = (
+        0.1 * np.sin(2 * np.pi * hertz * time, dtype=np.float32)[None] for hertz in (400, 5000)
+    )
     assert share(low, high) == pytest.approx(0.25, abs=0.01)
     assert share(low + 2 * high, high - 2 * high) == pytest.approx(1.0, abs=0.01)
 

@@ -15,7 +15,10 @@ RATE, B, N = 16000, 4, 16000
 KEY = jax.random.key(0)
 SEVERITY = jnp.linspace(0, 1, B)
 EVERYTHING = DegradeConfig(
-    **{f"{name}_prob": 0.5 for name in ("noise", "room", "clip", "drop", "band", "quantise", "drift", "clean")},
+    **{
+        f"{name}_prob": 0.5
+        for name in ("noise", "room", "clip", "drop", "band", "quantise", "drift", "clean")
+    },
     gain_db=6.0,
 )
 
@@ -69,7 +72,9 @@ def test_everything_is_keyed_and_per_example(speech, pool):
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_of_each_kind(speech, pool, kind):
     config = DegradeConfig(kinds=tuple(float(name == kind) for name in KINDS), second_prob=0.0)
-    draw = jax.jit(functools.partial(degrade.draw_noise, config=config, sample_rate=RATE, clean=speech))
+    draw = jax.jit(
+        functools.partial(degrade.draw_noise, config=config, sample_rate=RATE, clean=speech)
+    )
     noise = np.asarray(draw(KEY, pool=pool) if kind == "recorded" else draw(KEY, pool=None))
     np.testing.assert_allclose(db(noise), 0, atol=0.01)
     assert len({row.tobytes() for row in noise}) == B
@@ -79,9 +84,13 @@ def test_noise_of_each_kind(speech, pool, kind):
 
 
 def test_hum_is_harmonic():
-    spectrum = np.abs(np.fft.rfft(np.asarray(degrade.hum(KEY, 8, N, RATE)) * np.hanning(N)))  # 1 Hz a bin
+    spectrum = np.abs(
+        np.fft.rfft(np.asarray(degrade.hum(KEY, 8, N, RATE)) * np.hanning(N))
+    )  # 1 Hz a bin
     top = np.sort(spectrum**2, axis=1)[:, ::-1]
-    assert (top[:, :120].sum(axis=1) > 0.99 * top.sum(axis=1)).all(), "a few lines hold all the power"
+    assert (top[:, :120].sum(axis=1) > 0.99 * top.sum(axis=1)).all(), (
+        "a few lines hold all the power"
+    )
 
 
 def test_clicks_are_sparse():
@@ -94,13 +103,19 @@ def test_tones_are_few_lines_that_begin_again():
     x = np.asarray(jax.jit(lambda key: degrade.tones(key, 32, 62 * 512, RATE))(KEY))
     assert np.isfinite(x).all()
     assert (x.std(axis=1) > 0).all()
-    spectrum = np.sort(np.abs(np.fft.rfft(x.reshape(32, -1, 512) * np.hanning(512))) ** 2, axis=-1)[..., ::-1]
+    spectrum = np.sort(np.abs(np.fft.rfft(x.reshape(32, -1, 512) * np.hanning(512))) ** 2, axis=-1)[
+        ..., ::-1
+    ]
     power = spectrum.sum(axis=-1)  # of each frame
     heard = power > 1e-2 * power.max(axis=1, keepdims=True)
-    in_lines = spectrum[..., :40].sum(axis=-1) > 0.9 * power  # 40 of 257 bins; white noise has 0.5 there
+    in_lines = (
+        spectrum[..., :40].sum(axis=-1) > 0.9 * power
+    )  # 40 of 257 bins; white noise has 0.5 there
     narrow = np.average(in_lines, axis=1, weights=heard) > 0.95
     assert narrow.mean() > 0.8, "few waver so fast that they fill the band"
-    assert heard.mean(axis=1).min() < 0.5 < 0.95 < heard.mean(axis=1).max(), "some die away, some last"
+    assert heard.mean(axis=1).min() < 0.5 < 0.95 < heard.mean(axis=1).max(), (
+        "some die away, some last"
+    )
 
 
 def test_recordings_run_both_ways():
@@ -113,7 +128,9 @@ def test_second_noise_and_missing_recordings(speech, pool):
     with pytest.raises(ConfigError, match="there are no recordings"):
         degrade.draw_noise(KEY, speech, None, DegradeConfig(), RATE)
     one, two = (
-        degrade.draw_noise(KEY, speech, pool, DegradeConfig(kinds=(1, 0, 0, 0, 0, 0), second_prob=p), RATE)
+        degrade.draw_noise(
+            KEY, speech, pool, DegradeConfig(kinds=(1, 0, 0, 0, 0, 0), second_prob=p), RATE
+        )
         for p in (0, 1)
     )
     assert not np.allclose(one, two)
@@ -142,7 +159,12 @@ def test_drop_outs():
 
 def test_band_limit():
     x = np.random.default_rng(0).standard_normal((2, N)).astype(np.float32)
-    power = np.abs(np.fft.rfft(degrade.limit_band(x, jnp.array([0.0, 1.0]), jnp.array([0.0, 1.0]), RATE))) ** 2
+    power = (
+        np.abs(
+            np.fft.rfft(degrade.limit_band(x, jnp.array([0.0, 1.0]), jnp.array([0.0, 1.0]), RATE))
+        )
+        ** 2
+    )
     before = np.abs(np.fft.rfft(x)) ** 2
     for row, (low, high) in enumerate(((50, 7500), (400, 2800))):
         kept, gone = slice(2 * low, int(0.8 * high)), slice(min(int(1.5 * high), 7900), 8000)
@@ -183,10 +205,14 @@ def test_room_keeps_the_direct_sound():
 def test_recorded_rooms(speech):
     """What is before the direct sound is cut, its level does not matter, and half of the rooms are recorded ones."""
     rng = np.random.default_rng(0)
-    responses = [np.r_[np.zeros(30), -0.5, 0.1 * rng.standard_normal(200)], np.r_[2.0, rng.uniform(-1, 1, 90)]]
+    responses = [
+        np.r_[np.zeros(30), -0.5, 0.1 * rng.standard_normal(200)],
+        np.r_[2.0, rng.uniform(-1, 1, 90)],
+    ]
     rooms = degrade.RoomPool.of(responses)
     expected = [
-        np.apply_along_axis(np.convolve, 1, speech, h)[:, :N] for h in (responses[0][30:] / -0.5, responses[1] / 2)
+        np.apply_along_axis(np.convolve, 1, speech, h)[:, :N]
+        for h in (responses[0][30:] / -0.5, responses[1] / 2)
     ]
     heard = np.asarray(jax.jit(degrade.hear_in)(KEY, speech, rooms))
     near = [np.abs(heard - one).max(axis=1) < 1e-4 * np.abs(speech).max() for one in expected]
@@ -201,7 +227,13 @@ def test_recorded_rooms(speech):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"room_prob": 1.1}, {"snr_db": (5, 0)}, {"kinds": (1, 1)}, {"severity": (0.5, 1.5)}, {"gain_db": -1}],
+    [
+        {"room_prob": 1.1},
+        {"snr_db": (5, 0)},
+        {"kinds": (1, 1)},
+        {"severity": (0.5, 1.5)},
+        {"gain_db": -1},
+    ],
 )
 def test_config_is_checked(wrong, speech):
     with pytest.raises(ConfigError, match="degradation cannot work"):

@@ -7,7 +7,9 @@ from recordings import RATE, tone
 from lin_jax.audio import files
 from lin_jax.audio.diagnosis import Meter
 
-SPEECH = np.concatenate([tone(1.0, hz=hz, amplitude=0.3) for hz in (200, 700, 3000)] + [np.zeros(RATE // 2, "f4")])
+SPEECH = np.concatenate(
+    [tone(1.0, hz=hz, amplitude=0.3) for hz in (200, 700, 3000)] + [np.zeros(RATE // 2, "f4")]
+)
 
 
 def diagnosis(samples, rate=RATE, block_seconds=1.0):
@@ -27,7 +29,9 @@ def test_noise_is_heard_in_the_pauses(level_db, offset):
     heard = diagnosis(SPEECH + noise(3.5, 10 ** (level_db / 20)) + np.float32(offset))
     assert heard.noise_db == pytest.approx(level_db, abs=1.0)
     assert heard.dc_offset == pytest.approx(offset, abs=1e-3)
-    assert heard.rms == pytest.approx(np.sqrt(0.3**2 / 2 * 3 / 3.5 + 10 ** (level_db / 10)), rel=0.01)
+    assert heard.rms == pytest.approx(
+        np.sqrt(0.3**2 / 2 * 3 / 3.5 + 10 ** (level_db / 10)), rel=0.01
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
@@ -42,7 +46,11 @@ def test_clipped_peaks_are_counted(dtype, channels, ceiling):
     share = np.mean(np.abs(samples) >= ceiling)
     heard = diagnosis(np.repeat(clipped[:, None], channels, axis=1))
     assert 0.4 * share < heard.clipped <= share, "lone samples cannot be told from peaks"
-    whole = np.round(samples * 8000).astype(np.int16) if dtype == np.int16 else samples.astype(np.float32)
+    whole = (
+        np.round(samples * 8000).astype(np.int16)
+        if dtype == np.int16
+        else samples.astype(np.float32)
+    )
     assert diagnosis(whole).clipped < 1e-4
 
 
@@ -63,7 +71,10 @@ def test_band_of_a_lower_rate_is_found(low_rate, rate):
 @pytest.mark.parametrize("block_seconds", [0.1, 0.37, 10.0])
 def test_blocks_change_next_to_nothing(block_seconds):
     samples = np.clip(SPEECH + noise(3.5, 0.01), -0.28, 0.28)
-    whole, heard = diagnosis(samples, block_seconds=4.0), diagnosis(samples, block_seconds=block_seconds)
+    whole, heard = (
+        diagnosis(samples, block_seconds=4.0),
+        diagnosis(samples, block_seconds=block_seconds),
+    )
     assert heard.noise_db == pytest.approx(whole.noise_db, abs=0.5)
     assert heard.clipped == pytest.approx(whole.clipped, rel=0.02)
     assert heard.rms == pytest.approx(whole.rms, rel=1e-4)
@@ -71,7 +82,9 @@ def test_blocks_change_next_to_nothing(block_seconds):
 
 
 def test_mean_of_a_healthy_recording_is_no_offset():
-    assert diagnosis(noise(1.0, 0.5) + np.float32(0.01)).dc_offset == 0, "next to the sound it is nothing"
+    assert diagnosis(noise(1.0, 0.5) + np.float32(0.01)).dc_offset == 0, (
+        "next to the sound it is nothing"
+    )
     assert diagnosis(noise(1.0, 0.001) + np.float32(5e-4)).dc_offset == 0, "it is nothing at all"
     assert diagnosis(np.abs(tone(0.01))).dc_offset == 0, "one period says nothing"
     stereo = np.stack([noise(1.0, 0.1), noise(1.0, 0.1) - np.float32(0.03)], axis=1)

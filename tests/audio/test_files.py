@@ -19,7 +19,14 @@ from lin_jax.errors import AudioError
 
 @pytest.mark.parametrize(
     ("suffix", "tolerance"),
-    [(".wav", 1e-4), (".flac", 1e-4), (".ogg", 0.05), (".opus", 0.05), (".mp3", 0.05), (".aif", 1e-4)],
+    [
+        (".wav", 1e-4),
+        (".flac", 1e-4),
+        (".ogg", 0.05),
+        (".opus", 0.05),
+        (".mp3", 0.05),
+        (".aif", 1e-4),
+    ],
 )
 def test_every_format_comes_back(tmp_path, suffix, tolerance):
     path = tmp_path / f"a{suffix}"
@@ -34,7 +41,8 @@ def test_every_format_comes_back(tmp_path, suffix, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("rate", "channels", "subtype"), [(192000, 8, "PCM_24"), (48000, 2, "FLOAT"), (8000, 1, "PCM_U8")]
+    ("rate", "channels", "subtype"),
+    [(192000, 8, "PCM_24"), (48000, 2, "FLOAT"), (8000, 1, "PCM_U8")],
 )
 def test_any_rate_and_channels_become_the_same_tone(tmp_path, rate, channels, subtype):
     path = tmp_path / "a.wav"
@@ -150,7 +158,9 @@ def test_find(tmp_path):
 def test_trim_silence_is_librosas():
     noise = np.random.default_rng(0).normal(0, 1, 40000)
     for start, stop, top_db in ((9000, 30000, 30.0), (0, 12345, 20.0), (39000, 40000, 60.0)):
-        samples = (noise * np.where((np.arange(40000) >= start) & (np.arange(40000) < stop), 0.1, 1e-5)).astype("f4")
+        samples = (
+            noise * np.where((np.arange(40000) >= start) & (np.arange(40000) < stop), 0.1, 1e-5)
+        ).astype("f4")
         expected, _ = librosa.effects.trim(samples, top_db=top_db)
         np.testing.assert_array_equal(files.trim_silence(samples, top_db), expected)
         assert len(expected) < 40000
@@ -167,7 +177,9 @@ def test_level():
 
 def test_load_is_the_same_from_file_and_from_samples(tmp_path):
     config = FrontendConfig(level="peak", level_db=-3.0)
-    samples = np.concatenate([np.zeros(48000), tone(1.0, 48000), np.zeros(24000)]).astype(np.float32)
+    samples = np.concatenate([np.zeros(48000), tone(1.0, 48000), np.zeros(24000)]).astype(
+        np.float32
+    )
     stereo = np.round(np.stack([samples, samples], axis=1) * 32767).astype(np.int16)
     soundfile.write(tmp_path / "a.wav", stereo, 48000)
     heard = files.load(tmp_path / "a.wav", config)
@@ -206,11 +218,15 @@ def test_integers_are_written_as_they_were_read(tmp_path, subtype, bits):
         writer.write(every[1000:])
     assert writer.cut == 0
     assert files.describe(tmp_path / "a.wav") == info
-    np.testing.assert_array_equal(np.concatenate(list(files.blocks(tmp_path / "a.wav", block_seconds=1))), every)
+    np.testing.assert_array_equal(
+        np.concatenate(list(files.blocks(tmp_path / "a.wav", block_seconds=1))), every
+    )
     with files.writing(tmp_path / "a.wav", files.Info(RATE, 1, 3, "WAV", subtype)) as writer:
         writer.write(np.array([[1.5], [-2.0], [0.0]]))
     assert writer.cut == 2
-    np.testing.assert_allclose(files.read(tmp_path / "a.wav")[0], [1, -1, 0], atol=2.0 ** (1 - bits))
+    np.testing.assert_allclose(
+        files.read(tmp_path / "a.wav")[0], [1, -1, 0], atol=2.0 ** (1 - bits)
+    )
 
 
 def test_a_file_that_ends_early_is_not_there(tmp_path):

@@ -43,7 +43,9 @@ def test_pitch_of_a_tone(hertz):
 def test_pitch_is_librosas():
     sound = glide(110, 330) + 0.003 * np.random.default_rng(0).normal(size=RATE).astype(np.float32)
     pitch, _ = functionals.track_pitch(sound, RATE, 160)
-    f0, voiced, _ = librosa.pyin(sound, fmin=60, fmax=900, sr=RATE, frame_length=1024, hop_length=160)
+    f0, voiced, _ = librosa.pyin(
+        sound, fmin=60, fmax=900, sr=RATE, frame_length=1024, hop_length=160
+    )
     apart = np.abs(pitch - np.log2(f0 / 100))[voiced]
     assert voiced.mean() > 0.9
     assert np.mean(apart < 0.03) > 0.95
@@ -85,7 +87,9 @@ def test_contours_tell_rising_from_falling():
 @pytest.mark.parametrize("rate", [2.4, 5.6, 16.0])
 def test_modulations_are_where_loudness_swells(rate):
     t = np.arange(200) / 100
-    found = functionals.modulations(np.sin(2 * np.pi * rate * t)[:, None], np.ones(200, bool), 100.0)
+    found = functionals.modulations(
+        np.sin(2 * np.pi * rate * t)[:, None], np.ones(200, bool), 100.0
+    )
     edges = list(itertools.pairwise(functionals.MODULATION_HZ))
     assert edges[int(found.argmax())][0] <= rate < edges[int(found.argmax())][1]
 
@@ -99,7 +103,11 @@ def padded(clips, size):
 
 
 def test_what_is_past_the_end_changes_nothing():
-    clips = [tone(150, 0.7, 4.0), glide(100, 300, 1.0), np.random.default_rng(0).normal(0, 0.05, 9000)]
+    clips = [
+        tone(150, 0.7, 4.0),
+        glide(100, 300, 1.0),
+        np.random.default_rng(0).normal(0, 0.05, 9000),
+    ]
     found, num_frames = ALL(*padded(clips, 16000))
     assert (found.shape, num_frames.tolist()) == ((3, 1, CONFIG.num_features), [1, 1, 1])
     np.testing.assert_allclose(ALL(*padded(clips, 20000))[0], found, rtol=1e-3, atol=2e-4)

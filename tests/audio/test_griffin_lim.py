@@ -21,7 +21,9 @@ def speech_like(seconds=0.8, rate=16000):
     """A gliding voice in syllables, and breath noise."""
     time = np.arange(round(seconds * rate)) / rate
     phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * 1.3 * time)) / rate
-    voice = sum(np.sin(k * phase) / k for k in range(1, 25)) * np.maximum(0, np.sin(2 * np.pi * 2.5 * time))
+    voice = sum(np.sin(k * phase) / k for k in range(1, 25)) * np.maximum(
+        0, np.sin(2 * np.pi * 2.5 * time)
+    )
     return (0.2 * voice + 1e-3 * np.random.default_rng(0).normal(size=len(time))).astype(np.float32)
 
 
@@ -38,17 +40,25 @@ def test_as_near_as_librosas():
     x = speech_like()
     S = magnitudes(x)
     ours, plain = (
-        jax.jit(functools.partial(griffin_lim, hop_length=128, win_length=512, length=len(x), momentum=momentum))(S)
+        jax.jit(
+            functools.partial(
+                griffin_lim, hop_length=128, win_length=512, length=len(x), momentum=momentum
+            )
+        )(S)
         for momentum in (0.99, 0.0)
     )
     reference = [
-        librosa.griffinlim(S.T, n_iter=32, length=len(x), pad_mode="constant", random_state=seed, **SIZES)
+        librosa.griffinlim(
+            S.T, n_iter=32, length=len(x), pad_mode="constant", random_state=seed, **SIZES
+        )
         for seed in range(3)
     ]
     reference = np.mean([spectral_convergence(magnitudes(y), S) for y in reference])
     assert ours.shape == x.shape
     assert spectral_convergence(magnitudes(ours), S) <= reference
-    assert spectral_convergence(magnitudes(ours), S) < 0.6 * spectral_convergence(magnitudes(plain), S)
+    assert spectral_convergence(magnitudes(ours), S) < 0.6 * spectral_convergence(
+        magnitudes(plain), S
+    )
 
 
 def test_linear_spectrum_is_not_negative_and_fits_the_mel_spectrum():
@@ -81,7 +91,9 @@ def test_padding_changes_nothing():
     """Up to rounding, which the phases of quiet bins magnify; the end, where a leak would be, is looked at apart."""
     features = np.asarray(jax.jit(functools.partial(extract, CONFIG))(speech_like())[0])
     num_frames = np.array([len(features), 37])
-    batch = np.random.default_rng(0).normal(size=(2, len(features) + 9, 40)).astype(np.float32)  # rubbish at first
+    batch = (
+        np.random.default_rng(0).normal(size=(2, len(features) + 9, 40)).astype(np.float32)
+    )  # rubbish at first
     for row, count in zip(batch, num_frames, strict=True):
         row[:count] = features[:count]
     run = jax.jit(functools.partial(mel_to_waveform, CONFIG, iterations=2, momentum=0.0))

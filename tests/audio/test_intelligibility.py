@@ -17,9 +17,12 @@ def speech():
     """A harmonic sound in syllables, with a pause [1, N]."""
     t = np.arange(N) / 16000
     voice = sum(
-        np.sin(2 * np.pi * 140 * k * t + k + 2 * np.sin(2 * np.pi * 0.7 * k * t)) / k**0.5 for k in range(1, 40)
+        np.sin(2 * np.pi * 140 * k * t + k + 2 * np.sin(2 * np.pi * 0.7 * k * t)) / k**0.5
+        for k in range(1, 40)
     )
-    return (0.03 * voice * np.sin(2 * np.pi * 2 * t) ** 2 * (np.abs(t - 1.2) > 0.3))[None].astype(np.float32)
+    return (0.03 * voice * np.sin(2 * np.pi * 2 * t) ** 2 * (np.abs(t - 1.2) > 0.3))[None].astype(
+        np.float32
+    )
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,9 @@ def noise():
 def test_nothing_is_better_than_the_clean(speech, noise):
     assert JUDGE(speech, speech)[0] == pytest.approx(BEST, abs=0.02)
     scale = np.sqrt(np.mean(speech**2)) * noise
-    scores = [float(JUDGE(speech + 10 ** (-snr / 20) * scale, speech)[0]) for snr in (60, 40, 20, 0)]
+    scores = [
+        float(JUDGE(speech + 10 ** (-snr / 20) * scale, speech)[0]) for snr in (60, 40, 20, 0)
+    ]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 4.0
     assert scores[-1] < 2.5

@@ -13,7 +13,9 @@ def seconds(samples, longest=10.0):
 
 def test_pauses_part_phrases():
     silence = np.random.default_rng(0).normal(0, 1e-4, RATE).astype(np.float32)
-    sound = np.concatenate([silence, tone(1.0), silence[: RATE // 5], tone(0.5), silence, tone(0.8), silence])
+    sound = np.concatenate(
+        [silence, tone(1.0), silence[: RATE // 5], tone(0.5), silence, tone(0.8), silence]
+    )
     near = SMOOTH * GRAIN_SECONDS
     np.testing.assert_allclose(seconds(sound), [[1.0, 2.7], [3.7, 4.5]], atol=near)
 

@@ -36,4 +36,6 @@ def test_match_spectrum(speech):
     change = np.asarray(timbre.match_spectrum(log_mel, num_frames, wanted)) - log_mel
     np.testing.assert_allclose(change, np.broadcast_to(change[:, :1], change.shape), atol=1e-4)
     for clip, share in ((0, 60 / 120), (1, 40 / 100)):
-        np.testing.assert_allclose(change[clip, 0], [4 * share, -8 * share, 0.0, share, 20.0], atol=1e-4)
+        np.testing.assert_allclose(
+            change[clip, 0], [4 * share, -8 * share, 0.0, share, 20.0], atol=1e-4
+        )

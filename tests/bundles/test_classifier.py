@@ -49,13 +49,18 @@ def make(members=1, **changes):
     model = Pooled(len(LABELS), widths=(8, 6))
     D = config.num_features
     keys = jax.random.split(jax.random.key(0), members)
-    variables = jax.vmap(lambda key: model.init(key, jnp.zeros((1, 9, D)), jnp.array([9]), train=False))(keys)
+    variables = jax.vmap(
+        lambda key: model.init(key, jnp.zeros((1, 9, D)), jnp.array([9]), train=False)
+    )(keys)
     # One member has no member axis; several differ in all they have.
     shift = np.arange(members)[:, None] * np.ones(D)
     variables, mean, std = jax.tree.map(
-        lambda leaf: np.asarray(leaf)[0] if members == 1 else np.asarray(leaf), (variables, shift - 30, shift + 12)
+        lambda leaf: np.asarray(leaf)[0] if members == 1 else np.asarray(leaf),
+        (variables, shift - 30, shift + 12),
     )
-    return bundles.Classifier("mood", model, config, variables, mean, std, LABELS, members=members, **changes)
+    return bundles.Classifier(
+        "mood", model, config, variables, mean, std, LABELS, members=members, **changes
+    )
 
 
 def speech(seconds, seed=0, rate=RATE):
@@ -63,18 +68,24 @@ def speech(seconds, seed=0, rate=RATE):
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * rate)) / rate
     swell = 0.3 + 0.2 * np.sin(2 * np.pi * 0.31 * t)
-    return (swell * np.sin(2 * np.pi * (200 + 40 * t) * t) + 0.01 * rng.normal(size=len(t))).astype(np.float32)
+    return (swell * np.sin(2 * np.pi * (200 + 40 * t) * t) + 0.01 * rng.normal(size=len(t))).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize(
     ("members", "dtype", "tolerance"), [(1, "float32", 0), (3, "float32", 0), (3, "float16", 2e-3)]
 )
 def test_saved_and_loaded_predicts_the_same(tmp_path, members, dtype, tolerance):
-    bundle = make(members, temperature=1.7, views={"tempo": 0.06, "frequency": 0.05}, window_seconds=2.5)
+    bundle = make(
+        members, temperature=1.7, views={"tempo": 0.06, "frequency": 0.05}, window_seconds=2.5
+    )
     bundles.save(tmp_path / "mood", bundle, "# Mood\n", dtype=dtype)
     again = lin_jax.load(tmp_path / "mood")
     before, after = bundle.predict(speech(4), RATE), again.predict(speech(4), RATE)
-    np.testing.assert_allclose(list(after.probabilities.values()), list(before.probabilities.values()), atol=tolerance)
+    np.testing.assert_allclose(
+        list(after.probabilities.values()), list(before.probabilities.values()), atol=tolerance
+    )
     assert (again.model, again.labels, again.frontend) == (bundle.model, LABELS, bundle.frontend)
     assert (tmp_path / "mood/README.md").read_text() == "# Mood\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mood"]
@@ -89,7 +100,12 @@ def test_prediction_is_the_mean_softmax_of_the_members_without_padding():
         variables = jax.tree.map(lambda leaf, i=i: leaf[i], bundle.variables)
         normalised = (features - bundle.mean[i]) / bundle.std[i]
         expected += (
-            np.asarray(jax.nn.softmax(bundle.model.apply(variables, normalised, num_frames, train=False)[0] / 2)) / 2
+            np.asarray(
+                jax.nn.softmax(
+                    bundle.model.apply(variables, normalised, num_frames, train=False)[0] / 2
+                )
+            )
+            / 2
         )
     heard = bundle.predict(speech(1.3), RATE)
     np.testing.assert_allclose(list(heard.probabilities.values()), expected, atol=1e-5)
@@ -110,7 +126,9 @@ def test_unsure_and_no_speech(tmp_path, monkeypatch):
         heard = bundle.predict(speech(2), RATE)
         return heard.label, [round(share, 6) for share in heard.probabilities.values()]
 
-    assert hear([0.8, 0.2, 0.0], [0.1, 0.0, 0.9], [0.6, 0.4, 0.0]) == ("calm", [0.7, 0.3, 0.0]), "who speaks counts"
+    assert hear([0.8, 0.2, 0.0], [0.1, 0.0, 0.9], [0.6, 0.4, 0.0]) == ("calm", [0.7, 0.3, 0.0]), (
+        "who speaks counts"
+    )
     assert hear([0.0, 0.1, 0.9], [0.1, 0.0, 0.9]) == ("sad", [0.05, 0.05, 0.9])
     assert hear([0.69, 0.31, 0.0]) == ("unsure", [0.69, 0.31, 0.0])
 
@@ -135,9 +153,13 @@ def test_timeline_covers_the_recording_and_names_silence(tmp_path):
         alone = bundle.predict(sound[3 * i * RATE : 3 * (i + 1) * RATE], RATE).probabilities
         assert segments[i].probabilities == pytest.approx(alone, abs=1e-3)
     tail = bundle.predict(sound[-3 * RATE :], RATE).probabilities
-    assert segments[-1].probabilities == pytest.approx(tail, abs=1e-3), "a short rest is heard with what came before"
+    assert segments[-1].probabilities == pytest.approx(tail, abs=1e-3), (
+        "a short rest is heard with what came before"
+    )
     stereo = np.repeat(sound[:, None], 2, axis=1)
-    assert [segment.label for segment in bundle.timeline(stereo, RATE)] == [segment.label for segment in segments]
+    assert [segment.label for segment in bundle.timeline(stereo, RATE)] == [
+        segment.label for segment in segments
+    ]
 
 
 def test_long_recordings_take_constant_memory(tmp_path):
@@ -155,7 +177,16 @@ def test_long_recordings_take_constant_memory(tmp_path):
 
 def test_serving_imports_nothing_that_only_training_needs(tmp_path):
     folder = bundles.save(tmp_path / "mood", make(), "")
-    heavy = {"orbax", "grain", "librosa", "matplotlib", "scipy", "optax", "tensorstore", "tensorflow_datasets"}
+    heavy = {
+        "orbax",
+        "grain",
+        "librosa",
+        "matplotlib",
+        "scipy",
+        "optax",
+        "tensorstore",
+        "tensorflow_datasets",
+    }
     code = f"""
 import sys
 import numpy as np
@@ -212,7 +243,10 @@ def _edit(**changes):
         (shutil.rmtree, "no bundle here; give a folder"),
         (lambda folder: (folder / "bundle.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "weights.safetensors").unlink(), "cannot be read"),
-        (lambda folder: (folder / "weights.safetensors").write_bytes(b"version https://git-lfs"), "damaged"),
+        (
+            lambda folder: (folder / "weights.safetensors").write_bytes(b"version https://git-lfs"),
+            "damaged",
+        ),
         (_edit(format=99), "format 99"),
         (_edit(task="translation"), "a translation bundle"),
         (_edit(labels=None), "lack 'labels'"),
@@ -269,10 +303,14 @@ def test_two_answer_together(tmp_path):
     bundles.save(tmp_path / "mood", both, "# Mood\n")
     expected = [
         (np.array(list(one.probabilities.values())) + list(two.probabilities.values())) / 2
-        for one, two in zip(alone.timeline(speech(7), RATE), other.timeline(speech(7), RATE), strict=True)
+        for one, two in zip(
+            alone.timeline(speech(7), RATE), other.timeline(speech(7), RATE), strict=True
+        )
     ]
     for bundle in (both, lin_jax.load(tmp_path / "mood")):
-        heard = [list(segment.probabilities.values()) for segment in bundle.timeline(speech(7), RATE)]
+        heard = [
+            list(segment.probabilities.values()) for segment in bundle.timeline(speech(7), RATE)
+        ]
         np.testing.assert_allclose(heard, expected, atol=1e-6)
     assert lin_jax.load(tmp_path / "mood/beside").members == 2
     (tmp_path / "mood/beside/weights.safetensors").write_bytes(b"")

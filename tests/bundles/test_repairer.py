@@ -25,7 +25,11 @@ from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
 
 def noise(seconds, rate=RATE, channels=1, level=0.1, seed=0):
     """White noise [N, channels]."""
-    return np.random.default_rng(seed).normal(0, level, (round(seconds * rate), channels)).astype(np.float32)
+    return (
+        np.random.default_rng(seed)
+        .normal(0, level, (round(seconds * rate), channels))
+        .astype(np.float32)
+    )
 
 
 def db(error, signal):
@@ -114,7 +118,9 @@ def test_suffix_names_the_container(tmp_path, identity, source, subtype, out, wr
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (8000, 1), (44100, 2), (48000, 2)])
 def test_chunks_are_the_whole(monkeypatch, rate, channels):
     """In windows of 2 s and at once: no seam is left above -60 dB, at any time."""
-    samples = noise(21.3, rate, channels) * np.abs(np.sin(np.arange(round(21.3 * rate)) / rate))[:, None]
+    samples = (
+        noise(21.3, rate, channels) * np.abs(np.sin(np.arange(round(21.3 * rate)) / rate))[:, None]
+    )
     samples = samples.astype(np.float32)
     monkeypatch.setattr(repairer, "LENGTHS", (2.0,))
     chunks = repairers.repairer(repairers.Gate()).repair(samples, rate)
@@ -128,7 +134,9 @@ def test_chunks_are_the_whole(monkeypatch, rate, channels):
 @pytest.mark.parametrize(
     "model",
     [
-        SpectralAutoencoder(width=2, inner_width=2, outer=(), inner=(1,), bottleneck=1, hidden=4, middle=(1, 2)),
+        SpectralAutoencoder(
+            width=2, inner_width=2, outer=(), inner=(1,), bottleneck=1, hidden=4, middle=(1, 2)
+        ),
         MelAutoencoder(widths=(8, 4)),
     ],
     ids=["spectral", "mel"],
@@ -136,7 +144,10 @@ def test_chunks_are_the_whole(monkeypatch, rate, channels):
 def test_the_networks_that_are_trained_work_in_chunks(tmp_path, monkeypatch, model):
     """Saved and loaded, on a file at 22.05 kHz: what is repaired in windows is what is repaired whole."""
     init = functools.partial(model.init, train=False)
-    shapes, rng = jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, RATE))), np.random.default_rng(0)
+    shapes, rng = (
+        jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, RATE))),
+        np.random.default_rng(0),
+    )
     variables = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
     made = bundles.Repairer("mended", model, FrontendConfig(level="rms", level_db=-25.0), variables)
     folder, path = bundles.save(tmp_path / "mended", made, ""), tmp_path / "a.flac"
@@ -161,7 +172,9 @@ def test_caution_makes_less_of_a_slight_change(tmp_path, monkeypatch):
     for change, share in ((0.5, 1.0), (0.1, 0.75 - 0.5 * floor_db / 20), (0.01, 0.5)):
         made = dataclasses.replace(repairers.repairer(repairers.Gain(1 - change)), caution=careful)
         made = lin_jax.load(bundles.save(tmp_path / "mended", made, ""))
-        np.testing.assert_allclose(made.repair(samples, RATE), samples * (1 - change * share), atol=1e-5)
+        np.testing.assert_allclose(
+            made.repair(samples, RATE), samples * (1 - change * share), atol=1e-5
+        )
 
 
 def test_caution_is_the_same_in_chunks(monkeypatch):
@@ -169,7 +182,9 @@ def test_caution_is_the_same_in_chunks(monkeypatch):
     samples, outs = noise(5.3)[:, 0] * np.repeat([1.0, 0.1, 0.01], [30000, 30000, 24800]), []
     for longest in (2.0, 6.0):
         monkeypatch.setattr(repairer, "LENGTHS", (longest,))
-        made = dataclasses.replace(repairers.repairer(repairers.Gate()), caution=bundles.Caution(-20.0, -5.0, 0.2))
+        made = dataclasses.replace(
+            repairers.repairer(repairers.Gate()), caution=bundles.Caution(-20.0, -5.0, 0.2)
+        )
         outs.append(made.repair(samples, RATE))
     assert db(outs[1] - samples, samples) > -30, "the gate did something"
     for piece in np.array_split(np.stack([outs[0] - outs[1], outs[1]]), 50, axis=1):
@@ -184,7 +199,10 @@ def test_seams_are_seen_if_there_is_no_context(monkeypatch):
     chunks = repairers.repairer(repairers.Gate()).repair(samples, RATE)
     monkeypatch.setattr(repairer, "LENGTHS", (24.0,))
     whole = repairers.repairer(repairers.Gate()).repair(samples, RATE)
-    assert max(db(*piece) for piece in np.array_split(np.stack([chunks - whole, whole]), 100, axis=1)) > -60
+    assert (
+        max(db(*piece) for piece in np.array_split(np.stack([chunks - whole, whole]), 100, axis=1))
+        > -60
+    )
 
 
 def test_nothing_is_compiled_for_a_length(monkeypatch):
@@ -239,7 +257,9 @@ def test_band_above_the_network_goes_where_its_top_goes_and_stays_where_it_stays
     assert db(spectrum, was) == pytest.approx(0, abs=0.1)
 
 
-@pytest.mark.parametrize("frontend", [{}, {"level": "rms", "level_db": -25.0}, {"level": "peak", "level_db": -3.0}])
+@pytest.mark.parametrize(
+    "frontend", [{}, {"level": "rms", "level_db": -25.0}, {"level": "peak", "level_db": -3.0}]
+)
 @pytest.mark.parametrize("level", [1e-4, 0.1, 3.0, 1000.0])
 def test_any_loudness_comes_back_as_loud(frontend, level):
     """The network hears nothing beyond full scale, and is never given anything there."""
@@ -275,7 +295,9 @@ def test_clip_of_no_length_to_speak_of(gate, seconds, rate):
 @pytest.mark.parametrize("value", [0.0, 0.25, 1e-8])
 def test_silence_comes_back_as_it_is(value):
     samples = np.full((3 * 8000, 2), value, np.float32)
-    np.testing.assert_array_equal(repairers.repairer(repairers.Gain(0.5)).repair(samples, 8000), samples)
+    np.testing.assert_array_equal(
+        repairers.repairer(repairers.Gain(0.5)).repair(samples, 8000), samples
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
@@ -292,7 +314,9 @@ def test_channels_that_are_the_same_are_heard_once(gate, monkeypatch):
     started = []
     start = repairer.Repairer._start
     monkeypatch.setattr(
-        repairer.Repairer, "_start", lambda self, size, members: started.extend(members) or start(self, size, members)
+        repairer.Repairer,
+        "_start",
+        lambda self, size, members: started.extend(members) or start(self, size, members),
     )
     mono = noise(1.0, 44100)
     out = gate.repair(np.repeat(mono, 2, axis=1), 44100)
@@ -307,7 +331,11 @@ def test_many_files_together_are_as_each_alone(tmp_path, gate):
     pairs = []
     for i, seconds in enumerate((0.1, 1.5, 0.9, 17.0, 3.3, 0.2, 33.0, 1.1, 5.0)):
         pairs.append((tmp_path / f"{i}.wav", tmp_path / f"{i}.out.wav"))
-        soundfile.write(pairs[-1][0], noise(seconds, (16000, 48000)[i % 2], 1 + i % 2, seed=i), (16000, 48000)[i % 2])
+        soundfile.write(
+            pairs[-1][0],
+            noise(seconds, (16000, 48000)[i % 2], 1 + i % 2, seed=i),
+            (16000, 48000)[i % 2],
+        )
     heard = []
     together = {done.source: done for done in gate.repair_files(pairs, progress=heard.append)}
     assert len(together) == len(pairs)
@@ -315,7 +343,9 @@ def test_many_files_together_are_as_each_alone(tmp_path, gate):
     for source, out in pairs:
         alone = gate.repair_file(source, tmp_path / "alone.wav")
         assert together[str(source)].after.rms == pytest.approx(alone.after.rms, rel=1e-4)
-        np.testing.assert_allclose(files.read(out)[0], files.read(tmp_path / "alone.wav")[0], atol=1.5 / 32768)
+        np.testing.assert_allclose(
+            files.read(out)[0], files.read(tmp_path / "alone.wav")[0], atol=1.5 / 32768
+        )
 
 
 def test_every_bad_recording_yields_its_error_and_the_rest_goes_on(tmp_path, identity):
@@ -324,7 +354,11 @@ def test_every_bad_recording_yields_its_error_and_the_rest_goes_on(tmp_path, ide
     for name, make in makers.items():
         make(tmp_path / f"{name}.wav")
     (tmp_path / "out").mkdir()
-    heard = list(identity.repair_files((tmp_path / f"{name}.wav", tmp_path / f"out/{name}.wav") for name in makers))
+    heard = list(
+        identity.repair_files(
+            (tmp_path / f"{name}.wav", tmp_path / f"out/{name}.wav") for name in makers
+        )
+    )
     fine = {*UNUSUAL, "good", "one sample", "all zeros"}
     assert {done.source for done in heard if isinstance(done, bundles.Repaired)} == {
         str(tmp_path / f"{name}.wav") for name in fine
@@ -383,7 +417,9 @@ def test_stopped_half_way_leaves_what_was_there(tmp_path, identity):
     assert path.read_bytes() == before
 
 
-def test_samples_beyond_full_scale_stay_where_they_can_and_are_counted_where_not(tmp_path, identity):
+def test_samples_beyond_full_scale_stay_where_they_can_and_are_counted_where_not(
+    tmp_path, identity
+):
     soundfile.write(tmp_path / "loud.wav", 2 * tone(amplitude=1.0), RATE, subtype="FLOAT")
     done = identity.repair_file(tmp_path / "loud.wav", tmp_path / "b.wav")
     assert (done.cut, files.read(tmp_path / "b.wav")[0].max()) == (0, 2.0)

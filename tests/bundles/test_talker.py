@@ -57,16 +57,29 @@ def test_saved_and_loaded_is_the_same_and_speaks(tmp_path):
     """With the network that is trained."""
     network = Synthesizer(16, len(talkers.TABLE), 0, 2, 2, 8, 8, 4, 16, (8,), (8,), dropout=0.0)
     bundle = dataclasses.replace(
-        talkers.talker(trained_seconds=3.0, encoder_fingerprint="abc", clear=("High",)), model=network, max_seconds=0.4
+        talkers.talker(trained_seconds=3.0, encoder_fingerprint="abc", clear=("High",)),
+        model=network,
+        max_seconds=0.4,
     )
     task = Synthesis(network, talkers.FRONTEND, bundle.mean, bundle.std, voice_size=64)
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
-    bundle.variables = {"params": jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)}
+    bundle.variables = {
+        "params": jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)
+    }
     bundle.variables["params"]["to_stop"]["bias"] -= 100.0
     again = lin_jax.load(bundles.save(tmp_path / "talker", bundle, "# Talker\n"))
     assert isinstance(again, bundles.Talker)
-    for field in ("model", "frontend", "names", "sexes", "sources", "encoder", "encoder_fingerprint", "clear"):
+    for field in (
+        "model",
+        "frontend",
+        "names",
+        "sexes",
+        "sources",
+        "encoder",
+        "encoder_fingerprint",
+        "clear",
+    ):
         assert getattr(again, field) == getattr(bundle, field)
     assert (again.table, again.max_seconds, again.source_mfcc) == (talkers.TABLE, 0.4, 8)
     assert again.trained_seconds == 3.0
@@ -103,7 +116,9 @@ def test_voices(bundle):
     mean = bundle.voices[0] + 2 * bundle.voices[1]
     together = bundle.voice(["High", "Low", "High"])
     np.testing.assert_allclose(together.embedding, mean / np.linalg.norm(mean), atol=1e-6)
-    with pytest.raises(ConfigError, match=r"a ndarray as voice: give a name, a path, or what Talker\.voice returns"):
+    with pytest.raises(
+        ConfigError, match=r"a ndarray as voice: give a name, a path, or what Talker\.voice returns"
+    ):
         bundle.speak("abc", np.ones(64))
 
 
@@ -119,15 +134,24 @@ def test_a_voice_that_is_heard_is_made_clearer(encoder, bundle):
 def test_speech_has_the_spectrum_of_its_voice(bundle):
     """A voice is heard with its mean frame, and what is said in it sounds as bright or dull."""
     low, high = (bundle.voice(voices.voice(speaker), RATE) for speaker in (0, 1))
-    frames, count = extract(talkers.FRONTEND, files.load(voices.voice(0), talkers.FRONTEND, sample_rate=RATE))
+    frames, count = extract(
+        talkers.FRONTEND, files.load(voices.voice(0), talkers.FRONTEND, sample_rate=RATE)
+    )
     np.testing.assert_allclose(low.spectrum, timbre.mean_spectrum(frames, count)[0], atol=0.01)
     np.testing.assert_allclose(bundle.voice("High").spectrum, bundle.spectra[1])
     both = bundle.voice([voices.voice(0), voices.voice(1)], RATE)
     np.testing.assert_allclose(both.spectrum, (low.spectrum + high.spectrum) / 2, atol=1e-3)
     said = []
     slope = np.linspace(-30.0, 30.0, 16, dtype=np.float32)
-    for spectrum, colour in ((slope, 0 * slope), (-slope, 0 * slope), (0 * slope, slope), (0 * slope, -slope)):
-        speech = bundle.speak("abcdefgh" * 4, bundles.TalkerVoice(bundle.voices[0], spectrum - 60, colour))
+    for spectrum, colour in (
+        (slope, 0 * slope),
+        (-slope, 0 * slope),
+        (0 * slope, slope),
+        (0 * slope, -slope),
+    ):
+        speech = bundle.speak(
+            "abcdefgh" * 4, bundles.TalkerVoice(bundle.voices[0], spectrum - 60, colour)
+        )
         said.append(timbre.mean_spectrum(*extract(talkers.FRONTEND, speech.samples))[0])
     for bright, dull in (said[:2], said[2:]):
         assert np.polyfit(np.arange(16), bright - dull, 1)[0] > 0.4
@@ -141,7 +165,9 @@ def test_speed_keeps_the_pitch(bundle, speed):
     assert second.start - first.end == pytest.approx(0.3 / speed, abs=1e-3)
     quarter = (second.end - second.start) * 4 / 9
     assert band(middle(speech.samples, second.start, second.start + quarter)) == says("c", 0)
-    assert band(middle(speech.samples, second.start + quarter, second.start + 2 * quarter)) == says("d", 0)
+    assert band(middle(speech.samples, second.start + quarter, second.start + 2 * quarter)) == says(
+        "d", 0
+    )
 
 
 @pytest.mark.parametrize("speed", [0.4, 2.1, float("nan")])
@@ -166,7 +192,9 @@ def test_nothing_to_say(bundle, text):
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_said(bundle):
-    with pytest.warns(UserWarning, match=r"skipped what this voice cannot read: 😀 \(grinning face\), x"):
+    with pytest.warns(
+        UserWarning, match=r"skipped what this voice cannot read: 😀 \(grinning face\), x"
+    ):
         speech = bundle.speak("ab😀\x00 xcéd")
     assert spelt(speech, speech.pieces[0], "ab ced", voice=0)
     with pytest.warns(UserWarning, match="nothing to say: this voice cannot read п"):
@@ -197,7 +225,9 @@ def test_spelt_numbers_are_said_in_parts_that_are_not_too_long(encoder):
     table = dataclasses.replace(talkers.TABLE, symbols=(" ", *map(chr, range(97, 123)), "-", ","))
     sentences = talkers.talker(encoder, table=table)._read("abc 987654321 a 987654321 ab")
     assert max(len(symbols) for _, symbols in sentences) <= 4 * 12
-    assert " ".join(table.decode(symbols) for _, symbols in sentences) == table.spell("abc 987654321 a 987654321 ab")
+    assert " ".join(table.decode(symbols) for _, symbols in sentences) == table.spell(
+        "abc 987654321 a 987654321 ab"
+    )
 
 
 REFERENCES = {
@@ -218,13 +248,17 @@ def test_bad_reference_is_named(bundle, tmp_path, name):
 
 
 def test_unknown_name_is_told_the_known_ones(bundle):
-    with pytest.raises(AudioError, match=r"Middle: no such file, nor a voice of this bundle \(Low, High\)"):
+    with pytest.raises(
+        AudioError, match=r"Middle: no such file, nor a voice of this bundle \(Low, High\)"
+    ):
         bundle.speak("abc", "Middle")
 
 
 def test_long_reference_is_heard_at_its_beginning(bundle, tmp_path):
     beginning = np.tile(voices.voice(0), 60)
-    files.write(tmp_path / "long.wav", np.concatenate([beginning, np.tile(voices.voice(1), 60)]), RATE)
+    files.write(
+        tmp_path / "long.wav", np.concatenate([beginning, np.tile(voices.voice(1), 60)]), RATE
+    )
     assert bundle.voice(tmp_path / "long.wav").embedding @ bundle.voices[0] > 0.99
 
 
@@ -242,7 +276,9 @@ def test_reference_is_repaired_first(encoder):
 
 def test_only_the_bundle_that_heard_the_voices_hears_more(encoder):
     known = bundles.load(encoder).fingerprint
-    assert talkers.talker(encoder, encoder_fingerprint=known).voice(voices.voice(0), RATE).embedding.shape == (64,)
+    assert talkers.talker(encoder, encoder_fingerprint=known).voice(
+        voices.voice(0), RATE
+    ).embedding.shape == (64,)
     with pytest.raises(BundleError, match="not the speaker bundle that parrot was trained with"):
         talkers.talker(encoder, encoder_fingerprint="0123").voice(voices.voice(0), RATE)
     with pytest.raises(BundleError, match="no bundle here"):
@@ -290,7 +326,10 @@ def test_every_file_says_that_it_is_synthetic(bundle, tmp_path, suffix):
     speech = bundle.speak("abcdefg", "High")
     speech.write(tmp_path / f"a{suffix}")
     with soundfile.SoundFile(tmp_path / f"a{suffix}") as file:
-        assert file.comment == "synthetic speech, made by lin_jax with the bundle parrot in the voice High"
+        assert (
+            file.comment
+            == "synthetic speech, made by lin_jax with the bundle parrot in the voice High"
+        )
     samples, rate = files.read(tmp_path / f"a{suffix}")
     assert len(samples) / rate == pytest.approx(speech.seconds, abs=0.1)
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(10 ** (-25 / 20), rel=0.2)
@@ -317,7 +356,9 @@ def test_kinds_of_bundles_know_it(tmp_path, encoder, bundle):
         {"name": "High", "sex": "female"},
     ]
     assert folder.KINDS["synthesis"] is bundles.Talker
-    np.testing.assert_array_equal(bundles.load(saved).speak("abc").samples, bundle.speak("abc").samples)
+    np.testing.assert_array_equal(
+        bundles.load(saved).speak("abc").samples, bundle.speak("abc").samples
+    )
 
 
 def test_speaks_by_its_vocoder(encoder, tmp_path):
@@ -328,7 +369,11 @@ def test_speaks_by_its_vocoder(encoder, tmp_path):
     assert spelt(with_it, with_it.pieces[0], "hab.", 0)
     assert with_it.seconds == without.seconds
     assert np.abs(with_it.samples - without.samples).max() > 1e-3
-    other = bundles.save(tmp_path / "other", talkers.vocoder(dataclasses.replace(talkers.FRONTEND, level_db=-20.0)), "")
+    other = bundles.save(
+        tmp_path / "other",
+        talkers.vocoder(dataclasses.replace(talkers.FRONTEND, level_db=-20.0)),
+        "",
+    )
     for wrong in (other, encoder):
         with pytest.raises(BundleError, match="no vocoder of such frames"):
             talkers.talker(encoder, vocoder=str(wrong)).speak("Hab.")

@@ -58,7 +58,10 @@ def test_speakers_are_told_apart(bundle):
 def test_threshold_can_be_chosen(bundle):
     sides = voices.voice(0), voices.voice(0, seed=1)
     assert bundle.verify(*sides, threshold=1.0, sample_rate=RATE).same == "different"
-    assert bundle.verify(voices.voice(0), voices.voice(1), threshold=-1.0, sample_rate=RATE).same == "same"
+    assert (
+        bundle.verify(voices.voice(0), voices.voice(1), threshold=-1.0, sample_rate=RATE).same
+        == "same"
+    )
     with pytest.raises(ConfigError, match="between -1 and 1"):
         bundle.verify(*sides, threshold=50.0, sample_rate=RATE)
 
@@ -66,14 +69,18 @@ def test_threshold_can_be_chosen(bundle):
 def test_cohort_decides_by_the_normalised_score(bundle, tmp_path):
     a, b = voices.voice(0), voices.voice(1)
     sides = np.stack([bundle.embed(a, RATE), bundle.embed(b, RATE)])
-    near = sides[:1] + 0.3 * np.random.default_rng(0).normal(size=(5, sides.shape[1]))  # strangers like side a
+    near = sides[:1] + 0.3 * np.random.default_rng(0).normal(
+        size=(5, sides.shape[1])
+    )  # strangers like side a
     cohort = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
     settings = {"cohort": cohort, "top": 3, "threshold": 2.0, "slope": 0.5, "offset": -1.0}
     saved = bundles.save(tmp_path / "voices", voices.verifier(**settings), "")
     heard = lin_jax.load(saved).verify(a, b, sample_rate=RATE)
     (normalised,) = metrics.as_norm([sides[0] @ sides[1]], [(0, 1)], sides @ cohort.T, top=3)
     assert heard.normalised_score == pytest.approx(normalised, rel=1e-3)
-    assert (heard.score, heard.distance) == pytest.approx((sides[0] @ sides[1], 1 - sides[0] @ sides[1]), abs=1e-5)
+    assert (heard.score, heard.distance) == pytest.approx(
+        (sides[0] @ sides[1], 1 - sides[0] @ sides[1]), abs=1e-5
+    )
     assert heard.probability == pytest.approx(1 / (1 + np.exp(1 - 0.5 * normalised)), rel=1e-3)
     assert heard.threshold == 2.0
     for above, same in ((-1e-3, "same"), (1e-3, "different")):
@@ -93,7 +100,8 @@ def test_likelihood_ratios_decide_where_the_bundle_has_them(bundle, tmp_path):
     cohort = rng.normal(size=(5, sides.shape[1]))
     cohort = (cohort / np.linalg.norm(cohort, axis=1, keepdims=True)).astype(np.float32)
     plda = scoring.Plda.fit(
-        np.repeat(cohort, 4, axis=0) + 0.1 * rng.normal(size=(20, sides.shape[1])), np.arange(20) // 4
+        np.repeat(cohort, 4, axis=0) + 0.1 * rng.normal(size=(20, sides.shape[1])),
+        np.arange(20) // 4,
     )
     arrays = {"plda_mean": plda.mean, "plda_axes": plda.axes, "plda_between": plda.between}
     for others in ({}, {"cohort": cohort, "top": 3}):
@@ -112,12 +120,16 @@ def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
     a, b = voices.voice(0), voices.voice(1)
     other = voices.verifier(speech_weight=np.zeros(len(bundle.speech_weight)), speech_bias=-9.0)
     other.mean = other.mean + 1.0
-    first, second = (np.stack([one.embed(sound, RATE) for sound in (a, b)]) for one in (bundle, other))
+    first, second = (
+        np.stack([one.embed(sound, RATE) for sound in (a, b)]) for one in (bundle, other)
+    )
     other.cohort, other.top = second[:, ::-1].copy(), 2
     saved = bundles.save(tmp_path / "voices", voices.verifier(beside=other, share=0.3), "")
     both = lin_jax.load(saved)
     assert both.embedding_size == 2 * bundle.embedding_size
-    np.testing.assert_allclose(both.embed(a, RATE), scoring.joined(first[0], second[0], 0.3), atol=1e-5)
+    np.testing.assert_allclose(
+        both.embed(a, RATE), scoring.joined(first[0], second[0], 0.3), atol=1e-5
+    )
     heard = both.verify(a, b, sample_rate=RATE)
     cosines = first[0] @ first[1], second[0] @ second[1]
     assert heard.score == pytest.approx(0.7 * cosines[0] + 0.3 * cosines[1], abs=1e-5)
@@ -191,7 +203,9 @@ def test_every_bad_recording_yields_its_error_and_the_rest_goes_on(bundle, tmp_p
     two_hours(tmp_path / "two hours.wav")
     paths = [good, *(tmp_path / f"{name}.wav" for name in BAD), tmp_path / "two hours.wav", good]
     heard = list(bundle.voices(paths))
-    assert [isinstance(one, bundles.Voice) for one in heard] == [True] + [False] * (len(BAD) + 1) + [True]
+    assert [isinstance(one, bundles.Voice) for one in heard] == [True] + [False] * (
+        len(BAD) + 1
+    ) + [True]
     for path, error, message in zip(
         paths[1:], heard[1:-1], [*(said for _, said in BAD.values()), "short"], strict=False
     ):
@@ -210,7 +224,9 @@ def test_clip_too_short_for_any_answer_is_refused(bundle, seconds):
 def test_silence_is_refused_and_does_not_count_as_sound(bundle):
     with pytest.raises(AudioError, match="silent throughout"):
         bundle.embed(np.zeros(RATE, np.float32), RATE)
-    padded = np.concatenate([np.zeros(3 * RATE, np.float32), voices.voice(0, 0.3), np.zeros(RATE, np.float32)])
+    padded = np.concatenate(
+        [np.zeros(3 * RATE, np.float32), voices.voice(0, 0.3), np.zeros(RATE, np.float32)]
+    )
     with pytest.raises(AudioError, match="too short"):
         bundle.embed(padded, RATE)
 
@@ -240,7 +256,9 @@ def test_recording_compared_with_itself_is_said_so(bundle, tmp_path):
     assert heard.why.startswith(f"{path} is compared with itself")
     other = tmp_path / "c.wav"
     files.write(other, voices.voice(0, seed=1), RATE)
-    assert bundle.verify([other, path], copy).why.startswith(f"{path} and {copy} are the same recording")
+    assert bundle.verify([other, path], copy).why.startswith(
+        f"{path} and {copy} are the same recording"
+    )
     assert bundle.verify(path, other).why == ""
 
 

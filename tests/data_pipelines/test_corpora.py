@@ -22,10 +22,19 @@ def test_ravdess_reads_every_code_of_a_name(tmp_path):
     assert spoken.id == "03-01-06-02-01-02-12"
     assert spoken.speaker == "Actor_12"
     assert spoken.text == "Kids are talking by the door"
-    expected = {"channel": "speech", "emotion": "fearful", "intensity": "strong", "statement": "kids"}
+    expected = {
+        "channel": "speech",
+        "emotion": "fearful",
+        "intensity": "strong",
+        "statement": "kids",
+    }
     assert spoken.labels == expected | {"repetition": "2", "sex": "female"}
     (sung,) = corpora.load("ravdess", tmp_path, channel="song")
-    assert (sung.labels["emotion"], sung.labels["sex"], sung.text[:4]) == ("neutral", "male", "Dogs")
+    assert (sung.labels["emotion"], sung.labels["sex"], sung.text[:4]) == (
+        "neutral",
+        "male",
+        "Dogs",
+    )
     assert corpora.load("ravdess", tmp_path, channel="all") == [spoken, sung]
 
 
@@ -36,7 +45,10 @@ def test_ravdess_reads_every_code_of_a_name(tmp_path):
         (["Actor_01/03-01-00-01-01-01-01.wav"], "unknown emotion code 00"),
         (["Actor_01/03-01-01-01-01-01-25.wav"], "unknown actor 25"),
         (["Actor_01/hello.wav"], "not a RAVDESS name"),
-        (["a/03-01-01-01-01-01-01.wav", "b/03-01-01-01-01-01-01.wav"], "two files with one name: .*a/.* and .*b/"),
+        (
+            ["a/03-01-01-01-01-01-01.wav", "b/03-01-01-01-01-01-01.wav"],
+            "two files with one name: .*a/.* and .*b/",
+        ),
     ],
 )
 def test_ravdess_refuses(tmp_path, names, says):
@@ -102,7 +114,9 @@ def server(record):
     record, url = record
     with zipfile.ZipFile(record / "speech.zip", "w") as file:
         file.writestr("Actor_01/03-01-01-01-01-01-01.wav", b"RIFF")
-    return url, archive.Archive("speech.zip", hashlib.md5((record / "speech.zip").read_bytes()).hexdigest())
+    return url, archive.Archive(
+        "speech.zip", hashlib.md5((record / "speech.zip").read_bytes()).hexdigest()
+    )
 
 
 def test_download_is_checked_unpacked_and_done_once(tmp_path, server):

@@ -39,7 +39,9 @@ def test_a_join_is_its_parts_in_order(folders):
     assert len(joined) == 22
     assert joined.corpora.tolist() == ["one"] * 8 + ["two"] * 14
     for index in (0, 7, 8, 21, -1):
-        part, place = (parts[0], index) if 0 <= index < 8 else (parts[1], index - 8 if index > 0 else index)
+        part, place = (
+            (parts[0], index) if 0 <= index < 8 else (parts[1], index - 8 if index > 0 else index)
+        )
         np.testing.assert_array_equal(joined[index]["waveform"], part[place]["waveform"])
         assert joined.rows[index]["id"] == f"{part.folder.name}/{part.rows[place]['id']}"
     assert (joined.speakers[0], joined.speakers[10]) == ("one/s0", "two/s0")
@@ -49,7 +51,9 @@ def test_a_join_is_its_parts_in_order(folders):
     for ours, theirs in zip(joined.mean_std([1, 3]), parts[0].mean_std([1, 3]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not np.array_equal(joined.mean_std()[0], parts[0].mean_std()[0])
-    (batch,) = make_loader(joined, [3, 20], None, LoaderConfig(batch_size=2, buckets=1), train=False)
+    (batch,) = make_loader(
+        joined, [3, 20], None, LoaderConfig(batch_size=2, buckets=1), train=False
+    )
     np.testing.assert_array_equal(batch["length"], joined.lengths[[3, 20]])
 
 
@@ -82,7 +86,10 @@ def test_what_cannot_be_joined(folders, corpus, tmp_path):
 
 def test_segments_are_pieces_of_clips(feature_set):
     pieces = Segments(feature_set, np.arange(3, 22), 0.2)
-    key, size = feature_set.store, 3200 if feature_set.store == "waveform" else FRONTEND.num_frames(3200)
+    key, size = (
+        feature_set.store,
+        3200 if feature_set.store == "waveform" else FRONTEND.num_frames(3200),
+    )
     assert len(pieces) == sum(feature_set.lengths[3:] // size)
     np.testing.assert_array_equal(pieces.lengths, size)
     first = int(np.flatnonzero(feature_set.lengths[3:] >= 2 * size)[0]) + 3
@@ -92,5 +99,7 @@ def test_segments_are_pieces_of_clips(feature_set):
     assert len(Segments(feature_set, [first], 0.2, most=1)) == 1
     with pytest.raises(FeatureError, match="no clip of 22 is 2 s long"):
         Segments(feature_set, np.arange(22), 2.0)
-    (batch,) = make_loader(pieces, [second], None, LoaderConfig(batch_size=1, buckets=1), train=False)
+    (batch,) = make_loader(
+        pieces, [second], None, LoaderConfig(batch_size=1, buckets=1), train=False
+    )
     np.testing.assert_array_equal(batch[key][0, :size], pieces[second][key])

@@ -27,7 +27,9 @@ def loads(monkeypatch):
     """Counts the recordings that are read."""
     read = []
     load = files.load
-    monkeypatch.setattr(files, "load", lambda path, *args, **rest: read.append(path) or load(path, *args, **rest))
+    monkeypatch.setattr(
+        files, "load", lambda path, *args, **rest: read.append(path) or load(path, *args, **rest)
+    )
     return read
 
 
@@ -40,7 +42,9 @@ def test_values_are_the_front_ends(feature_set, corpus):
         waveform = files.load(corpus[index].path, FRONTEND)
         item = feature_set[index]
         if feature_set.store == "waveform":
-            np.testing.assert_allclose(item["waveform"], waveform, atol=np.abs(waveform).max() / 60000)
+            np.testing.assert_allclose(
+                item["waveform"], waveform, atol=np.abs(waveform).max() / 60000
+            )
         else:
             np.testing.assert_allclose(item["features"], reference(waveform), rtol=1e-5, atol=1e-3)
             assert len(item["features"]) == feature_set.lengths[index]
@@ -56,7 +60,9 @@ def test_rows_labels_and_statistics(feature_set, corpus):
     assert [names[i] for i in classes] == [utterance.labels["emotion"] for utterance in corpus]
     assert feature_set.labels("emotion", ("sad", "happy", "calm"))[0].tolist() == [0, 1] * 11
     for wrong in (("age",), ("emotion", ("sad",))):
-        with pytest.raises(FeatureError, match=r"choose one of speaker, emotion|add it to the classes"):
+        with pytest.raises(
+            FeatureError, match=r"choose one of speaker, emotion|add it to the classes"
+        ):
             feature_set.labels(*wrong)
 
     arrays = [reference(files.load(u.path, FRONTEND)) for u in corpus]
@@ -70,7 +76,9 @@ def test_rows_labels_and_statistics(feature_set, corpus):
     assert stats["clips"] == 22
     assert stats["labels"] == {"emotion": {"happy": 11, "sad": 11}}
     assert stats["speakers"] == {"s0": 5, "s1": 5, "s2": 4, "s3": 4, "s4": 4}
-    assert stats["seconds"]["sum"] == pytest.approx(sum(files.duration(u.path) for u in corpus), abs=0.01)
+    assert stats["seconds"]["sum"] == pytest.approx(
+        sum(files.duration(u.path) for u in corpus), abs=0.01
+    )
 
 
 def test_bad_recordings_are_skipped_and_reported(tmp_path):
@@ -80,13 +88,19 @@ def test_bad_recordings_are_skipped_and_reported(tmp_path):
         make(tmp_path / f"{name}.wav")
     corpus = [Utterance(str(i), tmp_path / f"{name}.wav", "s") for i, name in enumerate(makers)]
     report = prepare(corpus, tmp_path / "out")
-    reasons = {name: message for name, (_, message) in BAD.items()} | {"two hours": "7200 s long.*: cut it"}
-    assert [path for path, _ in report.skipped] == [str(tmp_path / f"{name}.wav") for name in reasons]
+    reasons = {name: message for name, (_, message) in BAD.items()} | {
+        "two hours": "7200 s long.*: cut it"
+    }
+    assert [path for path, _ in report.skipped] == [
+        str(tmp_path / f"{name}.wav") for name in reasons
+    ]
     for (path, reason), message in zip(report.skipped, reasons.values(), strict=True):
         assert re.fullmatch(f".*{message}.*", reason.removeprefix(path)), reason
     assert json.loads((tmp_path / "out/report.json").read_text()) == dataclasses.asdict(report)
     taken = features.open_features(tmp_path / "out")
-    assert [row["path"] for row in taken.rows] == [str(tmp_path / f"{name}.wav") for name in UNUSUAL]
+    assert [row["path"] for row in taken.rows] == [
+        str(tmp_path / f"{name}.wav") for name in UNUSUAL
+    ]
     assert np.isfinite(taken.mean_std()).all()
 
 
@@ -114,7 +128,9 @@ def test_another_front_end_is_refused(tmp_path, feature_set, corpus):
         lambda: features.open_features(feature_set.folder, other),
         lambda: prepare(corpus, feature_set.folder, other, store=feature_set.store),
     ):
-        with pytest.raises(FeatureError, match=r"another front end, n_mels 20 \(asked: 40\): .* another folder"):
+        with pytest.raises(
+            FeatureError, match=r"another front end, n_mels 20 \(asked: 40\): .* another folder"
+        ):
             call()
 
 
@@ -148,9 +164,13 @@ def same(one, other):
 def test_full_disk_loses_nothing(tmp_path, corpus, feature_set, monkeypatch, loads, limit):
     monkeypatch.setattr(features, "SHARD", 2)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit * (1 + (feature_set.store == "waveform")), hard))
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (limit * (1 + (feature_set.store == "waveform")), hard)
+    )
     try:
-        with pytest.raises(FeatureError, match=r"cannot write .*out .*too large.*: free space .* is kept"):
+        with pytest.raises(
+            FeatureError, match=r"cannot write .*out .*too large.*: free space .* is kept"
+        ):
             prepare(corpus, tmp_path / "out", store=feature_set.store)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -184,7 +204,9 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, corpus, feature_set, m
     (tmp_path / "table.csv").write_text("\n".join(["path,speaker,text,emotion", *rows]))
     out = tmp_path / "out"
     paths = os.pathsep.join([os.getcwd(), os.path.dirname(os.path.dirname(__file__))])
-    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path, out], env=os.environ | {"PYTHONPATH": paths})
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, tmp_path, out], env=os.environ | {"PYTHONPATH": paths}
+    )
     while len(list(tmp_path.glob("out.partial/*.npz"))) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -217,7 +239,11 @@ def test_corrupt_record_is_named_and_the_others_read(tmp_path, corpus):
     assert len(messages) == 1
     assert "is corrupt: delete the folder and prepare it again" in messages[0]
     with pytest.raises(FeatureError, match="is corrupt"):
-        list(loaders.make_loader(broken, range(6), None, loaders.LoaderConfig(batch_size=2), train=False))
+        list(
+            loaders.make_loader(
+                broken, range(6), None, loaders.LoaderConfig(batch_size=2), train=False
+            )
+        )
 
 
 @pytest.mark.parametrize(
@@ -241,7 +267,9 @@ def test_broken_set(tmp_path, corpus, name, content):
         prepare(corpus[:2], tmp_path / "out")  # done already, so that it only says what it did
         features.open_features(tmp_path / "out").mean_std()
 
-    with pytest.raises(FeatureError, match=r"broken feature set .*: delete the folder and prepare it again") as caught:
+    with pytest.raises(
+        FeatureError, match=r"broken feature set .*: delete the folder and prepare it again"
+    ) as caught:
         use()
     assert "\n" not in str(caught.value)
 

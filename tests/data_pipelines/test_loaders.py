@@ -33,7 +33,10 @@ def assert_equal(one, other):
 
 
 def test_training_batches(feature_set):
-    key, T = feature_set.store, FRONTEND.num_frames(8000) if feature_set.store == "features" else 8000
+    key, T = (
+        feature_set.store,
+        FRONTEND.num_frames(8000) if feature_set.store == "features" else 8000,
+    )
     labels, _ = feature_set.labels("emotion")
     speakers, _ = feature_set.labels("speaker")
     seen = []
@@ -43,8 +46,14 @@ def test_training_batches(feature_set):
         for row, index in enumerate(batch["index"]):
             whole, valid = feature_set[index][key], batch[SIZE[key]][row]
             assert valid == min(len(whole), T)
-            starts = [s for s in range(len(whole) - valid + 1) if np.array_equal(whole[s], batch[key][row, 0])]
-            assert any(np.array_equal(whole[s : s + valid], batch[key][row, :valid]) for s in starts)
+            starts = [
+                s
+                for s in range(len(whole) - valid + 1)
+                if np.array_equal(whole[s], batch[key][row, 0])
+            ]
+            assert any(
+                np.array_equal(whole[s : s + valid], batch[key][row, :valid]) for s in starts
+            )
             assert not batch[key][row, valid:].any()
         np.testing.assert_array_equal(batch["label"], labels[batch["index"]])
         np.testing.assert_array_equal(batch["speaker"], speakers[batch["index"]])
@@ -58,7 +67,10 @@ def test_training_batches(feature_set):
 def test_crops_differ_from_epoch_to_epoch(feature_set):
     longest = [int(feature_set.lengths.argmax())]
     config = LoaderConfig(batch_size=1, crop_seconds=0.2)
-    crops = [batch[feature_set.store] for batch in batches(feature_set, config, longest, train=True, epochs=8)]
+    crops = [
+        batch[feature_set.store]
+        for batch in batches(feature_set, config, longest, train=True, epochs=8)
+    ]
     assert len({crop.tobytes() for crop in crops}) > 4
 
 
@@ -66,14 +78,19 @@ def test_depends_on_the_seed_alone(feature_set):
     first = list(batches(feature_set, train=True, epochs=2))
     one_thread = LoaderConfig(batch_size=4, crop_seconds=0.5, seed=3, read_threads=1)
     assert_equal(first, list(batches(feature_set, one_thread, train=True, epochs=2)))
-    other = next(batches(feature_set, LoaderConfig(batch_size=4, crop_seconds=0.5, seed=4), train=True))
+    other = next(
+        batches(feature_set, LoaderConfig(batch_size=4, crop_seconds=0.5, seed=4), train=True)
+    )
     assert other["index"].tolist() != first[0]["index"].tolist()
 
 
 @pytest.mark.parametrize("train", [True, False])
 def test_processes_share_each_batch(feature_set, train):
     alone = list(batches(feature_set, train=train, epochs=1))
-    shares = [list(batches(feature_set, train=train, epochs=1, process_index=i, process_count=2)) for i in range(2)]
+    shares = [
+        list(batches(feature_set, train=train, epochs=1, process_index=i, process_count=2))
+        for i in range(2)
+    ]
     merged = [
         {key: np.stack([one[key], other[key]], 1).reshape(4, *one[key].shape[1:]) for key in one}
         for one, other in zip(*shares, strict=True)
@@ -83,12 +100,16 @@ def test_processes_share_each_batch(feature_set, train):
 
 @pytest.mark.parametrize("train", [True, False])
 def test_goes_on_from_a_saved_position(feature_set, train):
-    iterator = make_loader(feature_set, np.arange(22), None, CROP, train=train, epochs=3 if train else None)
+    iterator = make_loader(
+        feature_set, np.arange(22), None, CROP, train=train, epochs=3 if train else None
+    )
     next(iterator), next(iterator)
     state = iterator.get_state()
     rest = list(iterator)
     iterator.close()
-    again = make_loader(feature_set, np.arange(22), None, CROP, train=train, epochs=3 if train else None)
+    again = make_loader(
+        feature_set, np.arange(22), None, CROP, train=train, epochs=3 if train else None
+    )
     again.set_state(state)
     assert_equal(rest, list(again))
     again.close()
@@ -187,7 +208,10 @@ def test_batches_of_speakers_go_on_and_are_shared(feature_set):
     assert_equal(expected, [next(again) for _ in range(3)])
     iterator.close(), again.close()
     alone = list(batches(feature_set, PAIRS, train=True, epochs=2))
-    shares = [list(batches(feature_set, PAIRS, train=True, epochs=2, process_index=i, process_count=2)) for i in (0, 1)]
+    shares = [
+        list(batches(feature_set, PAIRS, train=True, epochs=2, process_index=i, process_count=2))
+        for i in (0, 1)
+    ]
     for whole, *parts in zip(alone, *shares, strict=True):
         merged = np.stack([part["index"] for part in parts], 1).ravel()
         np.testing.assert_array_equal(merged, whole["index"])
@@ -199,7 +223,9 @@ def test_a_speaker_with_one_clip_gives_several_crops(feature_set, capsys):
     for _ in range(2):
         stream = batches(feature_set, LoaderConfig(4, 2, crop_seconds=0.2), indices, train=True)
         crops = [
-            crop for batch in (next(stream) for _ in range(4)) for crop in batch[feature_set.store][batch["index"] == 0]
+            crop
+            for batch in (next(stream) for _ in range(4))
+            for crop in batch[feature_set.store][batch["index"] == 0]
         ]
         stream.close()
         assert len(crops) == 8
@@ -233,7 +259,9 @@ def pairs(feature_set, train=True, silent=(), **options):
     return (
         symbols,
         voices,
-        make_pair_loader(feature_set, np.arange(2, 20), symbols, voices, config, train=train, **options),
+        make_pair_loader(
+            feature_set, np.arange(2, 20), symbols, voices, config, train=train, **options
+        ),
     )
 
 
@@ -252,7 +280,9 @@ def test_pairs_are_whole_and_together(feature_set):
                 batch["features"][row, : batch["num_frames"][row]], feature_set[index]["features"]
             )
             assert not batch["features"][row, batch["num_frames"][row] :].any()
-            np.testing.assert_array_equal(batch["symbols"][row, : batch["num_symbols"][row]], symbols[index])
+            np.testing.assert_array_equal(
+                batch["symbols"][row, : batch["num_symbols"][row]], symbols[index]
+            )
             assert not batch["symbols"][row, batch["num_symbols"][row] :].any()
             np.testing.assert_array_equal(batch["voice"][row], voices[index])
         seen.append(batch["index"][batch["weight"] > 0].tolist())
@@ -267,7 +297,9 @@ def test_pairs_may_have_a_recording_for_a_text(feature_set):
     """A share of the batches has, for each clip, one of its partners, whole."""
     if feature_set.store == "waveform":
         return
-    partners = [np.array([index, (index + 5) % len(feature_set)]) for index in range(len(feature_set))]
+    partners = [
+        np.array([index, (index + 5) % len(feature_set)]) for index in range(len(feature_set))
+    ]
     kinds, chosen = [], set()
     for batch in pairs(feature_set, epochs=6, speech=0.5, partners=partners)[2]:
         kinds.append("source" in batch)
@@ -277,7 +309,9 @@ def test_pairs_may_have_a_recording_for_a_text(feature_set):
         for row, index in enumerate(batch["index"].tolist()):
             said = batch["source"][row, : batch["num_source_frames"][row]]
             assert not batch["source"][row, len(said) :].any()
-            (found,) = [p for p in partners[index] if np.array_equal(feature_set[int(p)]["features"], said)]
+            (found,) = [
+                p for p in partners[index] if np.array_equal(feature_set[int(p)]["features"], said)
+            ]
             chosen.add(int(found - index))
     assert 0.2 < np.mean(kinds) < 0.8
     assert {0, 5} <= chosen
@@ -306,7 +340,9 @@ def test_pairs_without_a_text_have_a_recording(feature_set):
 def test_a_voice_is_heard_in_one_clip_or_another(feature_set):
     if feature_set.store == "waveform":
         return
-    references = [np.array([index, (index + 7) % len(feature_set)]) for index in range(len(feature_set))]
+    references = [
+        np.array([index, (index + 7) % len(feature_set)]) for index in range(len(feature_set))
+    ]
     _, voices, stream = pairs(feature_set, epochs=4, references=references)
     heard = set()
     for batch in stream:
@@ -328,7 +364,9 @@ def test_pairs_go_on_and_are_shared(feature_set):
     assert_equal(expected, [next(again) for _ in range(7)])
     stream.close(), again.close()
     alone = list(pairs(feature_set, train=False)[2])
-    shares = [list(pairs(feature_set, train=False, process_index=i, process_count=2)[2]) for i in (0, 1)]
+    shares = [
+        list(pairs(feature_set, train=False, process_index=i, process_count=2)[2]) for i in (0, 1)
+    ]
     for whole, *parts in zip(alone, *shares, strict=True):
         merged = np.stack([part["index"] for part in parts], 1).ravel()
         np.testing.assert_array_equal(merged, whole["index"])

@@ -25,7 +25,9 @@ def test_generated_sounds(tmp_path):
 def test_the_same_for_the_same_seed_and_left_alone_when_there(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         noise.generate(tmp_path / name, 3, seed)
-    first, again, other = ([path.read_bytes() for path in files.find(tmp_path / name)] for name in ("a", "b", "c"))
+    first, again, other = (
+        [path.read_bytes() for path in files.find(tmp_path / name)] for name in ("a", "b", "c")
+    )
     assert first == again
     assert first[0] != other[0]
     (path, *_) = files.find(tmp_path / "a")
@@ -53,7 +55,15 @@ def test_refusals(tmp_path):
 
 
 def test_command(tmp_path, capsys):
-    options = ["noise", "--audio-dir", str(tmp_path / "audio"), "--generate", "2", "--out", str(tmp_path / "out")]
+    options = [
+        "noise",
+        "--audio-dir",
+        str(tmp_path / "audio"),
+        "--generate",
+        "2",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert command.main(options) == 0
     assert capsys.readouterr().out.startswith("2 clips")
     assert features.open_features(tmp_path / "out").labels("sex")[1] == ("no speech",)

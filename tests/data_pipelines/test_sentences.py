@@ -9,14 +9,20 @@ from data_pipelines import sentences
 from lin_jax.errors import CorpusError
 
 
-@pytest.mark.parametrize(("language", "letters"), [("en", "[A-Za-z ,.?!]+"), ("ru", "[А-Яа-яЁё ,.?!-]+")])
+@pytest.mark.parametrize(
+    ("language", "letters"), [("en", "[A-Za-z ,.?!]+"), ("ru", "[А-Яа-яЁё ,.?!-]+")]
+)
 def test_sentences_are_whole_and_all_different(language, letters):
     made = list(itertools.islice(sentences.make(language), 1500))
     assert len(set(made)) == len(made)
-    assert all(re.fullmatch(letters, text) and text[0].isupper() and text[-1] in ".?!" for text in made)
+    assert all(
+        re.fullmatch(letters, text) and text[0].isupper() and text[-1] in ".?!" for text in made
+    )
     assert made[:20] == list(itertools.islice(sentences.make(language), 20))
     assert made[:20] != list(itertools.islice(sentences.make(language, seed=1), 20))
-    alphabet = "abcdefghijklmnopqrstuvwxyz" if language == "en" else "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
+    alphabet = (
+        "abcdefghijklmnopqrstuvwxyz" if language == "en" else "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
+    )
     assert set(alphabet) <= set("".join(made).lower())
 
 

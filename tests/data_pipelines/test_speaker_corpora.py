@@ -68,7 +68,10 @@ def test_librispeech(libri, where):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"SPEAKERS.TXT": "19 | X | dev-clean | 25.19 | Kara\n"}, "SPEAKERS.TXT, line 1: not READER .* release"),
+        (
+            {"SPEAKERS.TXT": "19 | X | dev-clean | 25.19 | Kara\n"},
+            "SPEAKERS.TXT, line 1: not READER .* release",
+        ),
         ({"SPEAKERS.TXT": "; a remark\n\n19 F dev-clean\n"}, "SPEAKERS.TXT, line 3: not READER"),
         ({"SPEAKERS.TXT": "19 | F | dev-clean\n"}, "SPEAKERS.TXT, line 1: not READER"),
         ({"SPEAKERS.TXT": "; nothing else\n"}, "SPEAKERS.TXT: no readers in it"),
@@ -77,7 +80,10 @@ def test_librispeech(libri, where):
         ({"dev-clean/19/19-198-0000.flac": ""}, "layout of LibriSpeech"),
         ({"dev-clean/19/198/hello.flac": ""}, "layout of LibriSpeech"),
         ({"hello.flac": ""}, "layout of LibriSpeech"),
-        ({"dev-other/19/198/19-198-0000.flac": ""}, "two files with one name: .*dev-clean.* and .*dev-other"),
+        (
+            {"dev-other/19/198/19-198-0000.flac": ""},
+            "two files with one name: .*dev-clean.* and .*dev-other",
+        ),
         ({"dev-clean/19/198/19-198-0000.wav": ""}, "two files with one name"),
     ],
 )
@@ -92,12 +98,16 @@ def test_librispeech_without_speakers_txt_can_be_read_by_speaker_alone(libri):
     for folder in (libri, libri.parent, libri / "dev-clean"):
         with pytest.raises(CorpusError, match=r"no SPEAKERS.TXT in it.*`folder`"):
             corpora.load("librispeech", folder)
-    assert {clip.speaker for clip in corpora.load("folder", libri / "train-clean-100")} == {"60", "99"}
+    assert {clip.speaker for clip in corpora.load("folder", libri / "train-clean-100")} == {
+        "60",
+        "99",
+    }
 
 
 def test_librispeech_names_the_subsets_there_are(libri):
     with pytest.raises(
-        CorpusError, match="no subset 'test-clean': choose of dev-clean, train-clean-100, or --download"
+        CorpusError,
+        match="no subset 'test-clean': choose of dev-clean, train-clean-100, or --download",
     ):
         corpora.load("librispeech", libri, subsets=["test-clean"])
 
@@ -107,7 +117,11 @@ def test_librispeech_download(libri, record, tmp_path):
     with tarfile.open(folder / "dev.tar.gz", "w:gz") as file:
         for name in ("SPEAKERS.TXT", "dev-clean"):
             file.add(libri / name, f"LibriSpeech/{name}")
-    archives = {"dev-clean": Archive("dev.tar.gz", hashlib.md5((folder / "dev.tar.gz").read_bytes()).hexdigest())}
+    archives = {
+        "dev-clean": Archive(
+            "dev.tar.gz", hashlib.md5((folder / "dev.tar.gz").read_bytes()).hexdigest()
+        )
+    }
     for audio in (tmp_path / "audio", tmp_path / "other" / "LibriSpeech"):
         librispeech.download(audio, ["dev-clean"], url, archives)
         assert len(corpora.load("librispeech", audio)) == 2
@@ -115,7 +129,11 @@ def test_librispeech_download(libri, record, tmp_path):
         with pytest.raises(CorpusError, match="--subset: dev-clean, dev-other,"):
             librispeech.download(tmp_path / "no", unclear)
     (folder / "cut.tar.gz").write_bytes((folder / "dev.tar.gz").read_bytes()[:99])
-    cut = {"dev-clean": Archive("cut.tar.gz", hashlib.md5((folder / "cut.tar.gz").read_bytes()).hexdigest())}
+    cut = {
+        "dev-clean": Archive(
+            "cut.tar.gz", hashlib.md5((folder / "cut.tar.gz").read_bytes()).hexdigest()
+        )
+    }
     with pytest.raises(CorpusError, match="not a whole archive"):
         librispeech.download(tmp_path / "cut", ["dev-clean"], url, cut)
 
@@ -140,7 +158,11 @@ def tts(tmp_path):
 
 def test_libritts(tts):
     known, stranger = corpora.load("libritts", tts)
-    assert (known.id, known.speaker, known.text) == ("14_208_000001_000000", "14", "Chapter fifteen.")
+    assert (known.id, known.speaker, known.text) == (
+        "14_208_000001_000000",
+        "14",
+        "Chapter fifteen.",
+    )
     assert known.labels == {"sex": "female", "subset": "dev-clean"}
     assert (stranger.text, stranger.labels["sex"]) == ("", "unknown")
     write(tts, {"LibriTTS/dev-clean/16/1/15_1_000001_000003.wav": ""})
@@ -169,7 +191,10 @@ def vctk_092(tmp_path):
         "speaker-info.txt": SPEAKER_INFO,
         "txt/p225/p225_001.txt": "Please call Stella.\n",
         **{f"wav48_silence_trimmed/p225/p225_001_mic{i}.flac": "" for i in (1, 2)},
-        **{f"wav48_silence_trimmed/{name}/{name}_002_mic1.flac": "" for name in ("p280", "p362", "p900", "s5")},
+        **{
+            f"wav48_silence_trimmed/{name}/{name}_002_mic1.flac": ""
+            for name in ("p280", "p362", "p900", "s5")
+        },
     }
     return write(tmp_path / "VCTK-Corpus-0.92", files)
 
@@ -182,14 +207,22 @@ def test_vctk_092_is_read_by_its_first_microphone(vctk_092, where):
     assert first.labels == {"sex": "female", "age": "23", "accent": "English"}
     assert [clip.id for clip in others] == ["p280_002", "p362_002", "p900_002", "s5_002"]
     assert [clip.labels["sex"] for clip in others] == ["female", "female", "unknown", "male"]
-    assert [clip.labels["accent"] for clip in others] == ["unknown", "unknown", "unknown", "English"]
+    assert [clip.labels["accent"] for clip in others] == [
+        "unknown",
+        "unknown",
+        "unknown",
+        "English",
+    ]
     assert {clip.text for clip in others} == {""}
 
 
 def test_vctk_080_writes_ids_without_their_letter(tmp_path):
     info = "ID  AGE  GENDER  ACCENTS  REGION\n225  23  F    English    Southern  England\n376  22  M    Indian\n"
     audio = {f"wav48/{name}/{name}_001.wav": "" for name in ("p225", "p376")}
-    write(tmp_path, {"speaker-info.txt": info, "txt/p376/p376_001.txt": "Please call Stella.", **audio})
+    write(
+        tmp_path,
+        {"speaker-info.txt": info, "txt/p376/p376_001.txt": "Please call Stella.", **audio},
+    )
     first, second = corpora.load("vctk", tmp_path)
     assert (first.id, first.text, first.labels["sex"]) == ("p225_001", "", "female")
     assert (second.id, second.text) == ("p376_001", "Please call Stella.")
@@ -199,12 +232,21 @@ def test_vctk_080_writes_ids_without_their_letter(tmp_path):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"speaker-info.txt": "ID AGE GENDER ACCENTS REGION\np225 F 23\n"}, "speaker-info.txt, line 2: not ID AGE"),
-        ({"speaker-info.txt": "ID AGE GENDER ACCENTS REGION\n"}, "no speakers in it: take it from the release"),
+        (
+            {"speaker-info.txt": "ID AGE GENDER ACCENTS REGION\np225 F 23\n"},
+            "speaker-info.txt, line 2: not ID AGE",
+        ),
+        (
+            {"speaker-info.txt": "ID AGE GENDER ACCENTS REGION\n"},
+            "no speakers in it: take it from the release",
+        ),
         ({"wav48_silence_trimmed/p225/p226_001_mic1.flac": ""}, "not a VCTK name .*: move it"),
         ({"wav48_silence_trimmed/p225/p225_001_mic3.flac": ""}, "not a VCTK name"),
         ({"wav48_silence_trimmed/p225/p225_001_mic1.wav": ""}, "two files with one name"),
-        ({"../VCTK-Corpus/wav48/p225/p225_001.wav": ""}, "holds both VCTK-Corpus and VCTK-Corpus-0.92: name one"),
+        (
+            {"../VCTK-Corpus/wav48/p225/p225_001.wav": ""},
+            "holds both VCTK-Corpus and VCTK-Corpus-0.92: name one",
+        ),
     ],
 )
 def test_vctk_refuses(vctk_092, files, says):
@@ -215,7 +257,9 @@ def test_vctk_refuses(vctk_092, files, says):
 
 def test_vctk_without_speaker_info(vctk_092):
     (vctk_092 / "speaker-info.txt").unlink()
-    with pytest.raises(CorpusError, match=r"speaker-info.txt: No such file or directory: take it from the release"):
+    with pytest.raises(
+        CorpusError, match=r"speaker-info.txt: No such file or directory: take it from the release"
+    ):
         corpora.load("vctk", vctk_092)
 
 
@@ -273,10 +317,19 @@ def test_kaldi_needs_no_more_than_recordings_and_speakers(kaldi):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"wav.scp": "u1 sph2pipe -f wav a.sph |\n"}, r"u1 is a command \(sph2pipe -f wav a.sph \|\).*wav-copy"),
-        ({"wav.scp": "u1 a.wav\nu2 b.wav\nu1 c.wav\n"}, "line 3: u1 is listed twice, first in .*line 1: correct"),
+        (
+            {"wav.scp": "u1 sph2pipe -f wav a.sph |\n"},
+            r"u1 is a command \(sph2pipe -f wav a.sph \|\).*wav-copy",
+        ),
+        (
+            {"wav.scp": "u1 a.wav\nu2 b.wav\nu1 c.wav\n"},
+            "line 3: u1 is listed twice, first in .*line 1: correct",
+        ),
         ({"wav.scp": "u1\n"}, "line 1: u1 has no value"),
-        ({"wav.scp": "u1 no.wav\nu2 none.wav\n"}, "none of its 2 files is there .*no.wav.* relative"),
+        (
+            {"wav.scp": "u1 no.wav\nu2 none.wav\n"},
+            "none of its 2 files is there .*no.wav.* relative",
+        ),
         ({"wav.scp": ""}, "none of its 0 files"),
         ({"utt2spk": "u1 s1\nu2 s2\n"}, "no speaker for utterance u3: correct it"),
         ({"spk2gender": "s1 x\n"}, "speaker s1 is 'x': write f or m"),
@@ -315,13 +368,19 @@ def test_folder(tmp_path):
 
 
 def test_folder_that_is_missing(tmp_path):
-    for name, error in (("folder", AudioError), ("librispeech", CorpusError), ("vctk", CorpusError)):
+    for name, error in (
+        ("folder", AudioError),
+        ("librispeech", CorpusError),
+        ("vctk", CorpusError),
+    ):
         with pytest.raises(error, match="no such folder"):
             corpora.load(name, tmp_path / "missing")
 
 
 def prepare(corpus, audio_dir, out):
-    return command.main([corpus, "--audio-dir", str(audio_dir), "--out", str(out), "--frontend.trim_db=none"])
+    return command.main(
+        [corpus, "--audio-dir", str(audio_dir), "--out", str(out), "--frontend.trim_db=none"]
+    )
 
 
 def test_one_speaker_is_prepared_with_a_note_and_cannot_be_split(tmp_path, capsys):
@@ -330,7 +389,9 @@ def test_one_speaker_is_prepared_with_a_note_and_cannot_be_split(tmp_path, capsy
         write_clip(tmp_path / f"audio/anna/{i}.wav", 0.3, i)
     assert prepare("folder", tmp_path / "audio", tmp_path / "out") == 0
     assert capsys.readouterr().err.startswith("note: one speaker only, anna: ")
-    with pytest.raises(CorpusError, match="1 speakers cannot fill 3 sides of a split: add speakers"):
+    with pytest.raises(
+        CorpusError, match="1 speakers cannot fill 3 sides of a split: add speakers"
+    ):
         splits.by_speaker([clip.speaker for clip in corpora.load("folder", tmp_path / "audio")])
 
 
@@ -353,7 +414,10 @@ def test_a_missing_file_is_skipped_and_unknown_labels_are_told(kaldi, tmp_path, 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["librispeech", "--download"], "error: which subsets to download? Name them with --subset: dev-clean, "),
+        (
+            ["librispeech", "--download"],
+            "error: which subsets to download? Name them with --subset: dev-clean, ",
+        ),
         (["librispeech", "--subset", "none"], "no subset 'none'"),
         (["vctk"], "error: {} no wav48_silence_trimmed or wav48 in it"),
         (["kaldi"], "error: {} no wav.scp in it"),

@@ -25,10 +25,14 @@ def test_by_speaker_covers_all_and_honours_the_shares():
     assert names(split.test) != names(splits.by_speaker(SPEAKERS, (0.6, 0.2, 0.2), seed=2).test)
 
 
-@pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (0.98, 0.01, 0.01), (0.34, 0.33, 0.33), (0.5, 0.0, 0.5)])
+@pytest.mark.parametrize(
+    "fractions", [(0.8, 0.1, 0.1), (0.98, 0.01, 0.01), (0.34, 0.33, 0.33), (0.5, 0.0, 0.5)]
+)
 def test_by_speaker_gives_every_share_a_speaker(fractions):
     split = splits.by_speaker(["a", "b", "c"], fractions)
-    assert [len(side) > 0 for side in (split.train, split.validation, split.test)] == [f > 0 for f in fractions]
+    assert [len(side) > 0 for side in (split.train, split.validation, split.test)] == [
+        f > 0 for f in fractions
+    ]
 
 
 @pytest.mark.parametrize("validation", [False, True])
@@ -46,7 +50,9 @@ def test_folds_test_every_clip_once(k, validation):
 
 
 def test_leave_one_speaker_out_is_in_order():
-    assert [names(fold.test) for fold in splits.leave_one_speaker_out(SPEAKERS)] == [{f"s{i}"} for i in range(10)]
+    assert [names(fold.test) for fold in splits.leave_one_speaker_out(SPEAKERS)] == [
+        {f"s{i}"} for i in range(10)
+    ]
 
 
 def test_random_k_fold_is_stratified_and_says_what_it_is():
@@ -61,8 +67,12 @@ def test_random_k_fold_is_stratified_and_says_what_it_is():
 
 def test_a_leak_is_refused():
     split = splits.by_speaker(SPEAKERS)
-    speaker = dataclasses.replace(split, train=np.append(split.train, split.test[0]), test=split.test[1:])
-    with pytest.raises(CorpusError, match=r"speakers s. are in both train and test: split by speaker"):
+    speaker = dataclasses.replace(
+        split, train=np.append(split.train, split.test[0]), test=split.test[1:]
+    )
+    with pytest.raises(
+        CorpusError, match=r"speakers s. are in both train and test: split by speaker"
+    ):
         splits.check(speaker, SPEAKERS)
     clip = dataclasses.replace(split, protocol=splits.SPEAKER_DEPENDENT, validation=split.test)
     with pytest.raises(CorpusError, match=r"clips .* are in both validation and test"):

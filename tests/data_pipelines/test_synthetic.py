@@ -65,7 +65,9 @@ def test_choruses_say_the_same_and_others_go_on(tmp_path):
     """Two voices a chorus; the texts given come first, and made ones follow without a repetition."""
     pytest.importorskip("espeakng_loader")
     given = ["Привет, мир!", "Добрый вечер."]
-    synthetic.generate(tmp_path, speakers=3, clips=2, styles=["calm"], chorus=2, language="ru", texts=given)
+    synthetic.generate(
+        tmp_path, speakers=3, clips=2, styles=["calm"], chorus=2, language="ru", texts=given
+    )
     said = {}
     for utterance in corpora.load("synthetic", tmp_path):
         said.setdefault(utterance.speaker, []).append(utterance.text)
@@ -87,7 +89,9 @@ def test_voices_are_drawn(tmp_path):
     assert sounds == [u.path.read_bytes() for u in again]
     assert len(set(sounds)) == 3
     synthetic.generate(tmp_path / "known", speakers=3, clips=1, styles=["calm"])
-    assert not set(sounds) & {u.path.read_bytes() for u in corpora.load("synthetic", tmp_path / "known")}
+    assert not set(sounds) & {
+        u.path.read_bytes() for u in corpora.load("synthetic", tmp_path / "known")
+    }
     with pytest.raises(CorpusError, match="choose another folder"):
         synthetic.generate(tmp_path / "a", speakers=3, clips=1, styles=["calm"])
 

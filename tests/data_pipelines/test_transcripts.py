@@ -12,7 +12,13 @@ def test_texts_that_cannot_be_what_is_said():
     for speaker, pace in (("slow", 8.0), ("fast", 16.0)):
         for _ in range(20):
             text = "ab " * int(rng.integers(5, 30))
-            rows.append({"text": text, "seconds": len(text) / pace * rng.uniform(0.9, 1.1), "speaker": speaker})
+            rows.append(
+                {
+                    "text": text,
+                    "seconds": len(text) / pace * rng.uniform(0.9, 1.1),
+                    "speaker": speaker,
+                }
+            )
     table = SymbolTable.of(row["text"] for row in rows)
     symbols, problems = transcripts.read(rows, table)
     assert problems == {}
@@ -24,7 +30,9 @@ def test_texts_that_cannot_be_what_is_said():
     rows[30] |= {"text": " — "}
     rows.append({"text": "ab ab ab ab", "seconds": 1.0, "speaker": "new"})
     rows.append({"text": "ab ab ab ab", "seconds": 20.0, "speaker": "new"})
-    rows.append({"text": "", "seconds": 9.0, "speaker": "new"})  # nothing is known of it, so that nothing is wrong
+    rows.append(
+        {"text": "", "seconds": 9.0, "speaker": "new"}
+    )  # nothing is known of it, so that nothing is wrong
     symbols, problems = transcripts.read(rows, table)
     assert len(symbols[-1]) == 0
     assert list(problems) == [3, 25, 30, 41]

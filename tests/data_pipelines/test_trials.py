@@ -12,7 +12,13 @@ SEX = {"a": "female", "b": "female", "c": "male", "d": "unknown"}
 
 
 def row(name, speaker):
-    return {"id": name, "speaker": speaker, "labels": {"sex": SEX[speaker]}, "length": 9, "frames": 9}
+    return {
+        "id": name,
+        "speaker": speaker,
+        "labels": {"sex": SEX[speaker]},
+        "length": 9,
+        "frames": 9,
+    }
 
 
 @pytest.fixture
@@ -26,7 +32,11 @@ def test_all_pairs(clips):
     assert listed.pairs.tolist()[:4] == [[0, 1], [0, 4], [0, 9], [0, 12]]
     assert len(listed.pairs) == 10
     assert listed.same.tolist() == [True] + [False] * 9
-    assert np.flatnonzero(listed.same_sex).tolist() == [0, 1, 4]  # a0 with a1 and b0, a1 with b0; d is unknown
+    assert np.flatnonzero(listed.same_sex).tolist() == [
+        0,
+        1,
+        4,
+    ]  # a0 with a1 and b0, a1 with b0; d is unknown
     assert listed.speakers[2].tolist() == [0, 2]
 
 
@@ -38,7 +48,9 @@ def test_some_for_each_speaker(clips):
         assert 3 <= (own & ~listed.same).sum() <= 12
     assert len(np.unique(listed.pairs, axis=0)) == len(listed.pairs)
     np.testing.assert_array_equal(listed.pairs, trials.per_speaker(clips, np.arange(16), 3).pairs)
-    assert not np.array_equal(listed.pairs, trials.per_speaker(clips, np.arange(16), 3, seed=1).pairs)
+    assert not np.array_equal(
+        listed.pairs, trials.per_speaker(clips, np.arange(16), 3, seed=1).pairs
+    )
 
 
 def test_what_was_written_is_read(clips, tmp_path):
@@ -63,7 +75,9 @@ def test_a_leak_is_refused(clips, tmp_path):
             make()
 
 
-@pytest.mark.parametrize(("indices", "kind"), [([0, 1], "of different speakers"), ([0, 4], "of the same speaker")])
+@pytest.mark.parametrize(
+    ("indices", "kind"), [([0, 1], "of different speakers"), ([0, 4], "of the same speaker")]
+)
 def test_one_kind_of_trial_is_none(clips, indices, kind):
     with pytest.raises(CorpusError, match=f"no trial {kind}"):
         trials.all_pairs(clips, indices)

@@ -53,7 +53,9 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     pytest.importorskip("espeakng_loader")
     size = demo.Size(speakers=14, clips=1, num_steps=4, eval_every=4, widths=(4,))
     network = MelAutoencoder(widths=(4,))
-    repairer = bundles.Repairer("mended", network, FrontendConfig(), drawn(network.init, np.zeros((1, 16000))))
+    repairer = bundles.Repairer(
+        "mended", network, FrontendConfig(), drawn(network.init, np.zeros((1, 16000)))
+    )
     mended = str(bundles.save(tmp_path / "mended", repairer, ""))
     humming = talker(tmp_path / "talker", encoder=tmp_path / "speakers")
     page = demo.run(tmp_path, size, mended, humming).read_text(encoding="utf-8")
@@ -75,7 +77,9 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     ):
         assert f"<h2>{heading}</h2>" in page
     assert page.count("<audio") >= 5
-    assert "<strong>8</strong><span>clips judged" in page, "two of fourteen voices, with a clip in each style"
+    assert "<strong>8</strong><span>clips judged" in page, (
+        "two of fourteen voices, with a clip in each style"
+    )
     assert "<strong>28</strong><span>pairs of clips" in page
     # What `lin` printed in its own processes is what this process hears.
     asked = re.findall(r"\$ (.*)\n +(.*)", printed)
@@ -89,7 +93,9 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     noise = np.random.default_rng(9).normal(0, 0.1, 32000)
     assert verifier.verify(clip, noise, sample_rate=16000).same == "unsure"
     for name in ("noise", "clipping", "drop-outs"):
-        before, after = (files.describe(tmp_path / f"{folder}/{name}.wav") for folder in ("damaged", "repaired"))
+        before, after = (
+            files.describe(tmp_path / f"{folder}/{name}.wav") for folder in ("damaged", "repaired")
+        )
         assert before == after
     assert "synthetic speech" in soundfile.SoundFile(tmp_path / "spoken.wav").comment
     for name in ("style", "speakers"):
@@ -103,4 +109,6 @@ def test_missing_extra_is_one_line(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(synthetic, "generate", refuse)
     assert demo.main(["--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "error: espeak-ng is not installed: pip install 'lin_jax[tts]'\n"
+    assert (
+        capsys.readouterr().err == "error: espeak-ng is not installed: pip install 'lin_jax[tts]'\n"
+    )

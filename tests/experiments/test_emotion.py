@@ -29,7 +29,9 @@ def clips(tmp_path_factory):
             name = f"03-01-{code:02d}-01-01-01-{actor:02d}.wav"
             speak(folder / f"Actor_{actor:02d}" / name, 80 + 20 * actor, 300 * code)
     out = tmp_path_factory.mktemp("features") / "ravdess"
-    features.prepare(corpora.load("ravdess", folder), out, FrontendConfig(n_mels=16), progress=False)
+    features.prepare(
+        corpora.load("ravdess", folder), out, FrontendConfig(n_mels=16), progress=False
+    )
     return out
 
 
@@ -62,14 +64,20 @@ def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
         emotion.ship(config, clips, tmp_path)
     emotion.loso(config, clips, tmp_path)
     results = json.loads((tmp_path / "loso/results.json").read_text())
-    assert (results["protocol"], results["speakers"], results["clips"]) == ("leave-one-speaker-out", 4, 32)
+    assert (results["protocol"], results["speakers"], results["clips"]) == (
+        "leave-one-speaker-out",
+        4,
+        32,
+    )
     assert results["uar_low"] <= results["uar"] <= results["uar_high"]
     assert f"uar {results['uar']:.3f}" in capsys.readouterr().out
     assert sum(results["recalls"].values()) / 8 == pytest.approx(results["uar"])
     stored = np.load(tmp_path / "loso/predictions.npz")
     assert stored["logits"].shape == (2, 32, 8)
     assert np.abs(stored["logits"]).sum(-1).all(), "every clip was judged by every seed"
-    assert all((tmp_path / "loso" / name).exists() for name in ("confusion.png", "accuracy_by_speaker.png"))
+    assert all(
+        (tmp_path / "loso" / name).exists() for name in ("confusion.png", "accuracy_by_speaker.png")
+    )
 
     emotion.ship(config, clips, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/emotion")
@@ -89,28 +97,41 @@ def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monk
     config.functionals = str(functionals)
     emotion.loso(config, clips, tmp_path)
     folders = [tmp_path / "loso" / name for name in ("", "alone", "beside")]
-    results, alone, beside = (json.loads((folder / "results.json").read_text()) for folder in folders)
+    results, alone, beside = (
+        json.loads((folder / "results.json").read_text()) for folder in folders
+    )
     assert (results["seeds"], alone["seeds"], beside["seeds"], beside["clips"]) == (1, 1, 4, 32)
     assert results["uar_alone"] == alone["uar"]
     together, *apart = (np.load(folder / "predictions.npz") for folder in folders)
-    shares = [metrics.mean_probabilities(stored["logits"], results["temperature"]) for stored in (together, *apart)]
+    shares = [
+        metrics.mean_probabilities(stored["logits"], results["temperature"])
+        for stored in (together, *apart)
+    ]
     np.testing.assert_allclose(shares[0], (shares[1] + shares[2]) / 2)
     assert results["uar"] == pytest.approx(np.mean(shares[0].argmax(-1) == together["labels"]))
 
     emotion.ship(config, clips, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/emotion")
-    assert (bundle.members, bundle.beside.members, bundle.beside.temperature) == (1, 4, results["temperature"])
+    assert (bundle.members, bundle.beside.members, bundle.beside.temperature) == (
+        1,
+        4,
+        results["temperature"],
+    )
     path = features.open_features(clips).rows[0]["path"]
     rows = [list(one.predict(path).probabilities.values()) for one in (bundle, bundle.beside)]
     bundle.beside = None
-    np.testing.assert_allclose(2 * np.array(rows[0]) - rows[1], list(bundle.predict(path).probabilities.values()))
+    np.testing.assert_allclose(
+        2 * np.array(rows[0]) - rows[1], list(bundle.predict(path).probabilities.values())
+    )
     assert "4 small dense networks" in (tmp_path / "ship/emotion/README.md").read_text()
 
     with pytest.raises(ConfigError, match="functionals cannot be augmented"):
         emotion.train(config, functionals, tmp_path)
     fewer = tmp_path / "fewer"
     audio = pathlib.Path(path).parents[1]
-    features.prepare(corpora.load("ravdess", audio)[1:], fewer, FrontendConfig(n_mels=16), progress=False)
+    features.prepare(
+        corpora.load("ravdess", audio)[1:], fewer, FrontendConfig(n_mels=16), progress=False
+    )
     with pytest.raises(ConfigError, match="other clips than those beside"):
         emotion.loso(config, fewer, tmp_path)
 

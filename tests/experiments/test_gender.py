@@ -25,7 +25,9 @@ FUNCTIONALS = FrontendConfig(feature="functionals", n_mels=16, n_mfcc=12, hop_le
 
 
 def prepare(folder, name, audio, store="waveform", frontend=FRONTEND, **options):
-    features.prepare(corpora.load(name, audio, **options), folder / name, frontend, store=store, progress=False)
+    features.prepare(
+        corpora.load(name, audio, **options), folder / name, frontend, store=store, progress=False
+    )
     return str(folder / name)
 
 
@@ -35,7 +37,9 @@ def libri(root, sexes):
         folder = root / f"dev-clean/{reader}/1"
         folder.mkdir(parents=True)
         speak(folder / f"{reader}-1-0000.wav", PITCH[sex or "F"] + reader, 700, seconds=0.8)
-    lines = [f"{reader} | {sex} | dev-clean | 25.19 | Name\n" for reader, sex in sexes.items() if sex]
+    lines = [
+        f"{reader} | {sex} | dev-clean | 25.19 | Name\n" for reader, sex in sexes.items() if sex
+    ]
     (root / "SPEAKERS.TXT").write_text("".join(lines) or "; nobody\n")
     return root
 
@@ -73,7 +77,11 @@ def config(monkeypatch):
     config.train = dataclasses.replace(config.train, num_steps=2, eval_every=1)
     config.loader = dataclasses.replace(config.loader, batch_size=8, crop_seconds=0.5)
     config.optim.warmup_steps = 1
-    for name, value in (("train", config.train), ("loader", config.loader), ("augment", config.augment.of_waveforms)):
+    for name, value in (
+        ("train", config.train),
+        ("loader", config.loader),
+        ("augment", config.augment.of_waveforms),
+    ):
         monkeypatch.setattr(gender.FUNCTIONALS, name, value)
     monkeypatch.setattr(gender.FUNCTIONALS.optim, "warmup_steps", 1)
     return config
@@ -100,29 +108,47 @@ def test_train_evaluate_ship(clips, config, tmp_path, capsys):
     assert len(trained) >= 2, "of each kind"
 
     gender.evaluate(config, clips, tmp_path)
-    assert sorted((tmp_path / "train").glob("**/member-000/checkpoints/*")) == trained, "nothing is trained again"
+    assert sorted((tmp_path / "train").glob("**/member-000/checkpoints/*")) == trained, (
+        "nothing is trained again"
+    )
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["speakers"], results["clips"]) == (7, 7), "adults whose sex is known"
     counts = {name: group["clips"] for name, group in results["groups"].items()}
     assert counts == {"kaldi": 2, "librispeech": 5, "children": 2, NO_SPEECH: 8}
-    assert set(results["conditions"]) == {"clean", "noise 20 dB", "noise 10 dB", "noise 0 dB", "telephone"}
+    assert set(results["conditions"]) == {
+        "clean",
+        "noise 20 dB",
+        "noise 10 dB",
+        "noise 0 dB",
+        "telephone",
+    }
     assert results["unsure_below"] == gender.UNSURE_BELOW
     assert 0 <= results["told_right"] <= 1
     stored = np.load(tmp_path / "evaluate/predictions.npz")
     assert all(np.isfinite(stored[condition]).all() for condition in results["conditions"])
     assert not np.allclose(stored["clean"], stored["noise 0 dB"])
-    assert all((tmp_path / "evaluate" / f"{name}.png").exists() for name in ("confusion", "reliability", "accuracy"))
+    assert all(
+        (tmp_path / "evaluate" / f"{name}.png").exists()
+        for name in ("confusion", "reliability", "accuracy")
+    )
 
     gender.ship(config, clips, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/gender")
     assert bundle.labels == ("female", "male", NO_SPEECH)
-    assert (bundle.temperature, bundle.unsure_below) == (results["temperature"], results["unsure_below"])
+    assert (bundle.temperature, bundle.unsure_below) == (
+        results["temperature"],
+        results["unsure_below"],
+    )
     assert (bundle.members, bundle.beside.members, bundle.beside.frontend) == (1, 1, FUNCTIONALS)
     assert "Beside it stands" in (tmp_path / "ship/gender/README.md").read_text()
-    assert f"clean | {results['accuracy']:.1%} |" in (tmp_path / "ship/gender/README.md").read_text()
+    assert (
+        f"clean | {results['accuracy']:.1%} |" in (tmp_path / "ship/gender/README.md").read_text()
+    )
     capsys.readouterr()
     row = features.open_features(clips.split(",")[0]).rows[0]
-    assert cli.main(["gender", "--json", "--model", str(tmp_path / "ship/gender"), row["path"]]) == 0
+    assert (
+        cli.main(["gender", "--json", "--model", str(tmp_path / "ship/gender"), row["path"]]) == 0
+    )
     assert json.loads(capsys.readouterr().out)["gender"] in (*bundle.labels, "unsure")
 
 

@@ -53,9 +53,16 @@ def folder(tmp_path_factory):
 def config(folder):
     """The experiment's own config, but short, with a small network."""
     config = copy.deepcopy(repair.CONFIG)
-    config.encoder = EncoderConfig(width=4, inner_width=4, inner=(1,), bottleneck=2, hidden=8, middle=(1,))
+    config.encoder = EncoderConfig(
+        width=4, inner_width=4, inner=(1,), bottleneck=2, hidden=8, middle=(1,)
+    )
     config.noise, config.hold_out, config.validation = str(folder / "noises"), 2, 1
-    config.judged_seconds, config.damaged_every, config.scored_every, config.eval_batches = 1.0, 2, 0, 1
+    config.judged_seconds, config.damaged_every, config.scored_every, config.eval_batches = (
+        1.0,
+        2,
+        0,
+        1,
+    )
     config.optim.warmup_steps = 1
     config.degrade = DegradeConfig(noise_prob=1.0, kinds=(1, 0, 0, 0, 0, 0), clip_prob=0.5)
     config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
@@ -67,8 +74,16 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     with pytest.raises(ConfigError, match="--mode=evaluate first"):
         repair.ship(config, folder / "voices", tmp_path)
     repair.train(config, folder / "voices", tmp_path)
-    history = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
-    assert {"train/loss", "train/si_sdr", "eval/loss", "eval/si_sdr", "eval/si_sdr_gain"} <= set().union(*history)
+    history = [
+        json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()
+    ]
+    assert {
+        "train/loss",
+        "train/si_sdr",
+        "eval/loss",
+        "eval/si_sdr",
+        "eval/si_sdr_gain",
+    } <= set().union(*history)
 
     repair.evaluate(config, folder / "voices", tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
@@ -88,10 +103,17 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     worse = [rows["clipping", amount]["untouched"]["si_sdr"] for amount in ("0.2", "0.5", "0.8")]
     assert worse == sorted(worse, reverse=True)
     assert "noise 5 dB: SI-SDR, dB 5." in capsys.readouterr().out
-    for name in ("report.html", "si_sdr.png", "examples/noise-5-dB-repaired.flac", "examples/room-0.5-clean.png"):
+    for name in (
+        "report.html",
+        "si_sdr.png",
+        "examples/noise-5-dB-repaired.flac",
+        "examples/room-0.5-clean.png",
+    ):
         assert (tmp_path / "evaluate" / name).exists()
 
-    bundle = lin_jax.load(repair.ship(config, folder / "voices", tmp_path) or tmp_path / "ship/repair")
+    bundle = lin_jax.load(
+        repair.ship(config, folder / "voices", tmp_path) or tmp_path / "ship/repair"
+    )
     example = folder / "voices00.wav"
     samples, _ = soundfile.read(example, dtype="float32")
     assert np.abs(bundle.repair(samples, RATE) - samples).max() > 0
@@ -105,10 +127,14 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     for name, middle in (("on", (1,)), ("deeper", (1, 4, 2))):
         on.encoder = dataclasses.replace(config.encoder, middle=middle)
         task, result = Experiment(on, folder / "voices").fit(tmp_path / name)
-        np.testing.assert_allclose(task.model.apply(result.variables, samples[None]), start, atol=1e-5)
+        np.testing.assert_allclose(
+            task.model.apply(result.variables, samples[None]), start, atol=1e-5
+        )
         if name == "on":
             same = jax.tree.map(
-                functools.partial(np.allclose, atol=1e-6), result.variables["params"], bundle.variables["params"]
+                functools.partial(np.allclose, atol=1e-6),
+                result.variables["params"],
+                bundle.variables["params"],
             )
             assert all(jax.tree.leaves(same)), "it went on from the bundle"
     on.encoder = dataclasses.replace(config.encoder, hidden=9)
@@ -122,7 +148,9 @@ def test_recorded_rooms(folder, config, tmp_path):
     with pytest.raises(AudioError, match="rooms: no such folder"):
         Experiment(config, folder / "voices").make_task()
     (tmp_path / "rooms").mkdir()
-    soundfile.write(tmp_path / "rooms/hall.wav", np.r_[np.zeros(9), 0.5, np.linspace(0.2, 0, 99)], 2 * RATE)
+    soundfile.write(
+        tmp_path / "rooms/hall.wav", np.r_[np.zeros(9), 0.5, np.linspace(0.2, 0, 99)], 2 * RATE
+    )
     rooms = Experiment(config, folder / "voices").make_task().rooms
     assert rooms.response.shape[0] == 1
     assert rooms.response[0, 0] == 1

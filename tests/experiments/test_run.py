@@ -61,7 +61,9 @@ def test_main(tmp_path, options, code, out, err):
     if code == 0:
         settings = {"seed": 3, "inner.rate": 0.5, "inner.masks": [0.9, 1.1]}
         assert json.loads((workdir / "config.json").read_text()) == settings
-        assert list((tmp_path / ".lin_jax/compiled").iterdir()), "there is a place for what is compiled"
+        assert list((tmp_path / ".lin_jax/compiled").iterdir()), (
+            "there is a place for what is compiled"
+        )
 
 
 def test_changed_settings_are_told(tmp_path, capsys):
@@ -77,4 +79,7 @@ def test_changed_settings_are_told(tmp_path, capsys):
 
     for config in (Config(), Config(), Config(rate=0.01)):
         _run.save_config(config, tmp_path)
-    assert capsys.readouterr().err == f"settings changed since the last run in {tmp_path}: rate 0.1 → 0.01\n"
+    assert (
+        capsys.readouterr().err
+        == f"settings changed since the last run in {tmp_path}: rate 0.1 → 0.01\n"
+    )

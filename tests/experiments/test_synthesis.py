@@ -26,7 +26,10 @@ from lin_jax.text import SymbolTable
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     texts = ("one two", "two three", "one three", "three two one", "two one", "three one two")
-    utterances = [dataclasses.replace(u, text=texts[i % 6]) for i, u in enumerate(make_corpus(folder / "audio"))]
+    utterances = [
+        dataclasses.replace(u, text=texts[i % 6])
+        for i, u in enumerate(make_corpus(folder / "audio"))
+    ]
     utterances[7] = dataclasses.replace(utterances[7], text=" ... ")
     features.prepare(utterances, folder / "set", FRONTEND, progress=False)
     return folder / "set"
@@ -49,9 +52,18 @@ def test_train(folder, config, tmp_path):
     config.hold_out_texts = 0.5
     synthesis.train(config, folder, tmp_path)
     for stage in ("reduction_2", "reduction_1"):
-        history = [json.loads(line) for line in (tmp_path / "train" / stage / "metrics.jsonl").read_text().splitlines()]
+        history = [
+            json.loads(line)
+            for line in (tmp_path / "train" / stage / "metrics.jsonl").read_text().splitlines()
+        ]
         names = set().union(*history)
-        assert {"train/loss", "train/guided", "eval/mel", "eval/diagonality", "eval/stop_failures"} <= names
+        assert {
+            "train/loss",
+            "train/guided",
+            "eval/mel",
+            "eval/diagonality",
+            "eval/stop_failures",
+        } <= names
         assert (tmp_path / "train" / stage / "curves.png").exists()
     problems = json.loads((tmp_path / "train/problems.json").read_text())
     assert "nothing to say" in problems["clip07"]
@@ -71,14 +83,19 @@ def test_texts_and_voices_are_held_out(folder, config):
     assert unseen
     assert not unseen & set(experiment.speakers[np.concatenate(sides[:3])])
     config.longest_seconds = 0.1
-    with pytest.raises(ConfigError, match=r"no clip is of use; the first: clip00: .* more than 0\.1"):
+    with pytest.raises(
+        ConfigError, match=r"no clip is of use; the first: clip00: .* more than 0\.1"
+    ):
         Experiment(config, folder)
 
 
 def test_recordings_at_other_speeds_are_learnt_from_only(config, tmp_path, monkeypatch):
     """They are held out with their speaker, heard as they are played, and nothing is judged by them."""
     texts = ("one two", "two three", "one three", "three two one")
-    clips = [dataclasses.replace(u, text=texts[i // 5 % 4]) for i, u in enumerate(make_corpus(tmp_path / "audio"))]
+    clips = [
+        dataclasses.replace(u, text=texts[i // 5 % 4])
+        for i, u in enumerate(make_corpus(tmp_path / "audio"))
+    ]
     features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
     config.voices, config.hold_out_texts = "voice", 0.67
     experiment = Experiment(config, tmp_path / "set")
@@ -86,7 +103,12 @@ def test_recordings_at_other_speeds_are_learnt_from_only(config, tmp_path, monke
     (unseen,) = set(experiment.speakers[experiment.test_unseen])
     learnt = set(experiment.speakers[np.intersect1d(slow, experiment.train)])
     assert learnt == {f"s{number}@0.8" for number in range(5)} - {f"{unseen}@0.8"}
-    judged = (experiment.natural, experiment.validation, experiment.test_seen, experiment.test_unseen)
+    judged = (
+        experiment.natural,
+        experiment.validation,
+        experiment.test_seen,
+        experiment.test_unseen,
+    )
     assert not np.isin(slow, np.concatenate(judged)).any()
     heard = []
     ear = types.SimpleNamespace(embed=lambda *sound: heard.append(sound) or np.ones(1))
@@ -101,7 +123,9 @@ def test_recordings_without_texts_are_said_again_only(config, tmp_path):
     """They are learnt from, except in held-out voices; the same at another speed is said by somebody else."""
     texts = ("one two", "two three", "one three", "three two one", "")
     clips = make_corpus(tmp_path / "audio")
-    clips = [dataclasses.replace(clip, text=texts[(i + i // 5) % 5]) for i, clip in enumerate(clips)]
+    clips = [
+        dataclasses.replace(clip, text=texts[(i + i // 5) % 5]) for i, clip in enumerate(clips)
+    ]
     features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
     config.speech, config.voices, config.hold_out_texts = 0.5, "voice", 0.67
     experiment = Experiment(config, tmp_path / "set")
@@ -109,9 +133,14 @@ def test_recordings_without_texts_are_said_again_only(config, tmp_path):
     (unseen,) = set(experiment.speakers[experiment.test_unseen])
     learnt = np.isin(np.arange(len(silent)), experiment.train)
     assert set(experiment.speakers[silent & ~learnt]) == {unseen, f"{unseen}@0.8"}
-    assert not silent[np.concatenate([experiment.validation, experiment.test_seen, experiment.test_unseen])].any()
+    assert not silent[
+        np.concatenate([experiment.validation, experiment.test_seen, experiment.test_unseen])
+    ].any()
     voices = np.arange(len(silent), dtype=np.float32)[:, None]
-    stream, said = experiment._loader(experiment.train, voices, config.loader, train=True, speech=0.5), set()
+    stream, said = (
+        experiment._loader(experiment.train, voices, config.loader, train=True, speech=0.5),
+        set(),
+    )
     for batch in (next(stream) for _ in range(30)):
         if silent[batch["index"][0]]:
             said |= set((batch["num_frames"] == batch["num_source_frames"]).tolist())
@@ -120,7 +149,9 @@ def test_recordings_without_texts_are_said_again_only(config, tmp_path):
     config.speech = 0.0
     alone = Experiment(config, tmp_path / "set")
     assert not silent[alone.train].any()
-    assert {alone.problems[index] for index in np.flatnonzero(silent)} == {"no text, and speech is 0"}
+    assert {alone.problems[index] for index in np.flatnonzero(silent)} == {
+        "no text, and speech is 0"
+    }
 
 
 class Ear:
@@ -136,7 +167,9 @@ class Ear:
             if not isinstance(source, str) and len(source) > 3300:
                 yield AudioError("no voice")
                 continue
-            yield Voice("", self.embed(source if isinstance(source, str) else "04.wav"), 1.0, 1.0, "")
+            yield Voice(
+                "", self.embed(source if isinstance(source, str) else "04.wav"), 1.0, 1.0, ""
+            )
 
 
 class Sound:
@@ -147,7 +180,9 @@ class Sound:
     def vocode(self, constants, features, num_frames):
         hop = FRONTEND.hop_length
         waveform = jnp.sin(jnp.arange(hop * (features.shape[1] - 1)) ** 1.5 / 500)
-        return jnp.broadcast_to(0.1 * waveform, (len(features), len(waveform))), hop * (num_frames - 1)
+        return jnp.broadcast_to(0.1 * waveform, (len(features), len(waveform))), hop * (
+            num_frames - 1
+        )
 
 
 FIT = Experiment.fit
@@ -163,23 +198,35 @@ def untrained(experiment, workdir):
 def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Experiment, "fit", untrained)
     monkeypatch.setattr(bundles, "load", lambda name: Ear())
-    monkeypatch.setattr(bundles, "load_vocoder", lambda name, frontend: Sound() if name == "sound" else None)
+    monkeypatch.setattr(
+        bundles, "load_vocoder", lambda name, frontend: Sound() if name == "sound" else None
+    )
     monkeypatch.setattr(recognition, "installed", lambda: True)
     monkeypatch.setattr(recognition, "name", lambda: "stub 1")
-    monkeypatch.setattr(recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips))
+    monkeypatch.setattr(
+        recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips)
+    )
     config.voices, config.hold_out_texts, config.stages = "voice", 0.67, Stages((1,), (2,))
     config.speech, config.vocoder, config.clear = 0.5, "sound", folder.name
-    config.judge = JudgeConfig(clips=3, copies=2, heard_seconds=(0.0, 1.0), lengths=(1, 2), profile=9)
+    config.judge = JudgeConfig(
+        clips=3, copies=2, heard_seconds=(0.0, 1.0), lengths=(1, 2), profile=9
+    )
     config.judge.batch_size, config.judge.examples = 2, 1
     synthesis.evaluate(config, folder, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert "sentences that nobody learnt from, voices: heard by voice" in results["protocol"]
-    assert results["tools"]["word_error"] == "stub 1, expecting words as in the texts of the corpora"
+    assert (
+        results["tools"]["word_error"] == "stub 1, expecting words as in the texts of the corpora"
+    )
     assert (results["step"], results["sides"]) == (7, ["seen", "unseen"])
     assert results["real_time_factor"] > 0
     experiment = Experiment(config, folder)
-    speaker = dict(zip((row["id"] for row in experiment.clips.rows), experiment.speakers, strict=True))
-    rows = [json.loads(line) for line in (tmp_path / "evaluate/clips.jsonl").read_text().splitlines()]
+    speaker = dict(
+        zip((row["id"] for row in experiment.clips.rows), experiment.speakers, strict=True)
+    )
+    rows = [
+        json.loads(line) for line in (tmp_path / "evaluate/clips.jsonl").read_text().splitlines()
+    ]
     assert results["protocol"].startswith(str(len({row["text"] for row in rows})))
     for side, indices in (("seen", experiment.test_seen), ("unseen", experiment.test_unseen)):
         found, ids = results[side], [experiment.clips.rows[i]["id"] for i in indices]
@@ -189,7 +236,9 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         errors = sum(metrics.edit_distance(words, ["two", "four"]) for words in true)
         for system in ("generated", "revoiced", "copied", "griffin_lim", "original"):
             assert found[system]["word_error"] == pytest.approx(errors / sum(map(len, true)))
-        assert (found["original"]["similarity"], found["original"]["strangers"]) == pytest.approx((1, 0))
+        assert (found["original"]["similarity"], found["original"]["strangers"]) == pytest.approx(
+            (1, 0)
+        )
         assert found["original"]["closest"] == 1
         heard = [speaker[row["id"]] == "s4" for row in own]
         assert found["generated"]["closest"] == pytest.approx(np.mean(heard))
@@ -213,7 +262,10 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         heard = [experiment.speakers[own[0]] == "s4" for own in references]
         assert copied["generated"]["closest"] == pytest.approx(np.mean(heard))
         assert 0 < copied["generated"]["word_error"] <= 2
-    assert "synthetic speech" in soundfile.SoundFile(tmp_path / "evaluate/examples/seen-0-copied.flac").comment
+    assert (
+        "synthetic speech"
+        in soundfile.SoundFile(tmp_path / "evaluate/examples/seen-0-copied.flac").comment
+    )
     assert "seen voices: 3 clips of" in capsys.readouterr().out
     for name in (
         "report.html",
@@ -244,9 +296,17 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert talker.clear == talker.names
     assert talker.clarity == 0.7
     assert np.abs(talker.colours).max() < 60 > talker.spectra.max() > -80
-    assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (experiment.table, "voice", "ear")
-    twice = dataclasses.replace(talker, variables=jax.tree.map(lambda leaf: 2 * leaf, talker.variables))
-    quick = dataclasses.replace(talker, frontend=dataclasses.replace(talker.frontend, hop_length=128))
+    assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (
+        experiment.table,
+        "voice",
+        "ear",
+    )
+    twice = dataclasses.replace(
+        talker, variables=jax.tree.map(lambda leaf: 2 * leaf, talker.variables)
+    )
+    quick = dataclasses.replace(
+        talker, frontend=dataclasses.replace(talker.frontend, hop_length=128)
+    )
     known = {str(path): talker, "twice": twice, "quick": quick}
     monkeypatch.setattr(bundles, "load", lambda name: known.get(name) or Ear())
     more = dataclasses.replace(config, init=str(path), stages=Stages((4, 2), (9, 3)))
@@ -262,7 +322,9 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert step == 0
     for leaf, expected in zip(*map(jax.tree.leaves, (variables, talker.variables)), strict=True):
         np.testing.assert_allclose(leaf, expected * 4 / 3, rtol=1e-6)
-    with pytest.raises(ConfigError, match="another network, or other frames, symbols or voices, than the first one"):
+    with pytest.raises(
+        ConfigError, match="another network, or other frames, symbols or voices, than the first one"
+    ):
         Experiment(dataclasses.replace(more, init=f"{path},quick"), folder)
     with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
         Experiment(dataclasses.replace(config, init="speaker"), folder)
@@ -309,11 +371,18 @@ def test_learnt_voices_are_heard_in_what_was_learnt(folder, config):
     for i, heard in zip(index, _judgement._references(experiment, index), strict=True):
         assert set(experiment.speakers[heard]) == {experiment.speakers[i]}
         assert i not in heard
-        assert len(heard) == 1 if i in experiment.test_unseen else set(heard) <= set(experiment.train)
+        assert (
+            len(heard) == 1 if i in experiment.test_unseen else set(heard) <= set(experiment.train)
+        )
     lost = experiment.speakers[experiment.test_seen[0]]
-    experiment.problems |= dict.fromkeys(np.intersect1d(experiment.train, np.flatnonzero(experiment.speakers == lost)))
+    experiment.problems |= dict.fromkeys(
+        np.intersect1d(experiment.train, np.flatnonzero(experiment.speakers == lost))
+    )
     experiment._split()
-    assert lost not in experiment.speakers[np.concatenate([experiment.test_seen, experiment.validation])]
+    assert (
+        lost
+        not in experiment.speakers[np.concatenate([experiment.test_seen, experiment.validation])]
+    )
 
 
 def test_voices_heard_in_several_clips(folder, config, tmp_path, monkeypatch):
@@ -322,7 +391,10 @@ def test_voices_heard_in_several_clips(folder, config, tmp_path, monkeypatch):
     config.voices = "voice"
     experiment = Experiment(config, folder)
     task, variables, _ = untrained(experiment, tmp_path)
-    one, other, both = (experiment.heard(tmp_path, task, variables, [np.array(clips)]) for clips in ([0], [1], [1, 0]))
+    one, other, both = (
+        experiment.heard(tmp_path, task, variables, [np.array(clips)])
+        for clips in ([0], [1], [1, 0])
+    )
     for name in ("spectrum", "colour"):
         np.testing.assert_allclose(both[name], (one[name] + other[name]) / 2, atol=1e-3)
     np.testing.assert_allclose(both["voice"], (one["voice"] + other["voice"]) / 2**0.5, atol=1e-6)
@@ -345,7 +417,9 @@ def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
     between = np.array([0, 0.6, 0, 0, 0.8], np.float32)
     profiles = Profiles(experiment)
     found = profiles.compare({"between": [between]}, ["s1"], own[:, None])["between"]
-    assert [found[name].item() for name in ("similarity", "closest", "closest_kin", "strangers")] == [
+    assert [
+        found[name].item() for name in ("similarity", "closest", "closest_kin", "strangers")
+    ] == [
         pytest.approx(0.6),
         0,
         1,
@@ -361,6 +435,8 @@ def test_speakers_and_sentences_take_turns(folder, config):
     chosen = _judgement._choose(experiment, experiment.train, 6)
     assert len(set(chosen)) == 6
     assert len(set(experiment.speakers[chosen[:5]])) == 5
-    assert len(set(experiment.texts[chosen[:4]])) == len(set(experiment.texts[experiment.train])) == 4
+    assert (
+        len(set(experiment.texts[chosen[:4]])) == len(set(experiment.texts[experiment.train])) == 4
+    )
     everything = _judgement._choose(experiment, experiment.train, 99)
     assert sorted(everything) == sorted(experiment.train)

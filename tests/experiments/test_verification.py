@@ -76,16 +76,29 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     with pytest.raises(ConfigError, match="--mode=evaluate first"):
         verification.ship(config, both, tmp_path)
     verification.train(config, both, tmp_path)
-    history = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
+    history = [
+        json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()
+    ]
     names = set().union(*history)
-    assert {"train/loss", "train/triplet_loss", "train/accuracy", "eval/triplet_loss", "eval/eer"} <= names
+    assert {
+        "train/loss",
+        "train/triplet_loss",
+        "train/accuracy",
+        "eval/triplet_loss",
+        "eval/eer",
+    } <= names
     assert (tmp_path / "train/curves.png").exists()
 
     verification.evaluate(config, both, tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["protocol"], results["train_speakers"]) == ("speaker-disjoint", 28)
     many, single = (results["corpora"][name] for name in ("many", "single"))
-    assert (many["speakers"], many["clips"], many["all"]["trials"], many["all"]["same"]) == (4, 12, 66, 12)
+    assert (many["speakers"], many["clips"], many["all"]["trials"], many["all"]["same"]) == (
+        4,
+        12,
+        66,
+        12,
+    )
     assert (single["speakers"], single["clips"]) == (4, 8)
     assert results["cohort"] == 5
     assert results["threshold"] != results["cosine"]["threshold"], "each of its own kind of score"
@@ -133,7 +146,9 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
 
     config.init, config.optim.learning_rate = str(tmp_path / "ship/speaker"), 1e-9
     _, result = Experiment(config, folder / "many").fit(tmp_path / "on")
-    same = jax.tree.map(np.allclose, result.variables["params"]["encoder"], bundle.variables["params"])
+    same = jax.tree.map(
+        np.allclose, result.variables["params"]["encoder"], bundle.variables["params"]
+    )
     assert all(jax.tree.leaves(same)), "it went on from the bundle"
     config.encoder.hidden = 9
     with pytest.raises(ConfigError, match="speaker: another network, or of another size"):
@@ -142,7 +157,10 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
 
 def test_functionals_need_waveforms(folder, config, tmp_path):
     frames = tmp_path / "frames"
-    utterances = [Utterance("a", folder / "many-00-0.wav", "a"), Utterance("b", folder / "many-01-0.wav", "b")]
+    utterances = [
+        Utterance("a", folder / "many-00-0.wav", "a"),
+        Utterance("b", folder / "many-01-0.wav", "b"),
+    ]
     features.prepare(utterances, frames, FRONTEND, progress=False)
     with pytest.raises(ConfigError, match="no waveforms to hear functionals in"):
         Experiment(config, frames)

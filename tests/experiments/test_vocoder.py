@@ -33,7 +33,11 @@ def folder(tmp_path_factory):
         harmonics = rng.uniform(90, 220) * np.arange(1, 20)
         sound = np.sin(2 * np.pi * harmonics[:, None] * t + rng.uniform(0, 6, (19, 1))).sum(axis=0)
         path = folder / f"clip{i:02d}.wav"
-        soundfile.write(path, 0.02 * sound * np.sin(2 * np.pi * 3 * t) ** 2 + 1e-4 * rng.standard_normal(RATE), RATE)
+        soundfile.write(
+            path,
+            0.02 * sound * np.sin(2 * np.pi * 3 * t) ** 2 + 1e-4 * rng.standard_normal(RATE),
+            RATE,
+        )
         utterances.append(Utterance(path.stem, path, f"s{i // 2}"))
     for store in ("waveform", "features"):
         features.prepare(utterances, folder / store, FRONTEND, store=store, progress=False)
@@ -58,7 +62,9 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
     with pytest.raises(ConfigError, match="--mode=evaluate first"):
         vocoder.ship(config, folder / "waveform", tmp_path)
     vocoder.train(config, folder / "waveform", tmp_path)
-    history = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
+    history = [
+        json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()
+    ]
     assert {"train/loss", "train/judged", "train/fooled", "eval/distance"} <= set().union(*history)
     vocoder.evaluate(config, folder / "waveform", tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
@@ -70,7 +76,12 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
     low, high = results["intervals"]["vocoder"]["lsd"]
     assert low <= systems["vocoder"]["lsd"] <= high
     assert "Griffin-Lim, of mel frames: " in capsys.readouterr().out
-    for name in ("report.html", "lsd.png", "examples/waveform-0-vocoder.flac", "examples/waveform-0-original.png"):
+    for name in (
+        "report.html",
+        "lsd.png",
+        "examples/waveform-0-vocoder.flac",
+        "examples/waveform-0-original.png",
+    ):
         assert (tmp_path / "evaluate" / name).exists()
 
     vocoder.ship(config, folder / "waveform", tmp_path)
@@ -89,7 +100,9 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
 
 
 def test_what_cannot_work(folder, config, tmp_path):
-    with pytest.raises(FeatureError, match="holds the features store: prepare it with --store waveform"):
+    with pytest.raises(
+        FeatureError, match="holds the features store: prepare it with --store waveform"
+    ):
         Experiment(config, folder / "features")
     config.judged_seconds = 60.0
     with pytest.raises(ConfigError, match="lower judged_seconds"):

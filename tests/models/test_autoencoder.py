@@ -25,7 +25,9 @@ N = 3200
 X = 0.1 * np.random.default_rng(0).normal(size=(2, N)).astype(np.float32)
 
 
-@pytest.mark.parametrize("network", [SpectralAutoencoder(), SpectralAutoencoder(causal=True), MelAutoencoder()])
+@pytest.mark.parametrize(
+    "network", [SpectralAutoencoder(), SpectralAutoencoder(causal=True), MelAutoencoder()]
+)
 def test_shapes_and_size(network):
     x = jax.ShapeDtypeStruct((3, 20000), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), x)
@@ -74,7 +76,9 @@ def reach(network):
     at = x.shape[1] // 2
     moved = x.copy()
     moved[:, at] += 0.5
-    where = np.flatnonzero((np.asarray(apply(variables, moved)) != np.asarray(apply(variables, x))).any(axis=0))
+    where = np.flatnonzero(
+        (np.asarray(apply(variables, moved)) != np.asarray(apply(variables, x))).any(axis=0)
+    )
     return at - where.min(), where.max() - at
 
 

@@ -12,7 +12,9 @@ from lin_jax.models.residual_classifier import DenseResidualClassifier, Residual
 
 SMALL = ResidualClassifier(num_classes=5, widths=(4, 8), blocks=(1, 1), hidden=16)
 NETWORKS = pytest.mark.parametrize(
-    "network", [SMALL, DenseResidualClassifier(num_classes=5, hidden=16)], ids=lambda n: type(n).__name__
+    "network",
+    [SMALL, DenseResidualClassifier(num_classes=5, hidden=16)],
+    ids=lambda n: type(n).__name__,
 )
 
 
@@ -23,7 +25,9 @@ def scores(network, variables, features, num_frames):
 
 def clips(batch=3, frames=37, features=20):
     key = jax.random.key(0)
-    return jax.random.normal(key, (batch, frames, features)), jnp.array([frames, frames // 2, 9])[:batch]
+    return jax.random.normal(key, (batch, frames, features)), jnp.array([frames, frames // 2, 9])[
+        :batch
+    ]
 
 
 def initialise(network):
@@ -35,7 +39,9 @@ def initialise(network):
 @pytest.mark.parametrize(("frames", "features"), [(1, 13), (50, 40), (333, 64)])
 def test_shapes(network, frames, features):
     x, n = jnp.zeros((2, frames, features)), jnp.array([frames, 1])
-    logits = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x, n, train=False)[0])
+    logits = jax.eval_shape(
+        lambda: network.init_with_output(jax.random.key(0), x, n, train=False)[0]
+    )
     assert logits.shape == (2, 5)
     assert logits.dtype == jnp.float32
 
@@ -43,7 +49,9 @@ def test_shapes(network, frames, features):
 def test_default_is_small():
     network = ResidualClassifier(num_classes=8)
     shapes = jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jnp.zeros((1, 140, 64)), jnp.array([140]), train=False)
+        lambda: network.init(
+            jax.random.key(0), jnp.zeros((1, 140, 64)), jnp.array([140]), train=False
+        )
     )
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) < 700_000
 
@@ -55,7 +63,9 @@ def test_padding_changes_nothing(network):
     expected = scores(network, variables, features, num_frames)
     for extra in (1, 6):
         padded = jnp.pad(features, ((0, 0), (0, extra), (0, 0)), constant_values=7.0)
-        np.testing.assert_allclose(scores(network, variables, padded, num_frames), expected, atol=2e-5)
+        np.testing.assert_allclose(
+            scores(network, variables, padded, num_frames), expected, atol=2e-5
+        )
 
 
 @NETWORKS
@@ -66,10 +76,16 @@ def test_padding_changes_no_training_statistics(network):
     @jax.jit
     def statistics(features):
         rngs = {"dropout": jax.random.key(3)}
-        return network.apply(variables, features, num_frames, train=True, rngs=rngs, mutable=["batch_stats"])[1]
+        return network.apply(
+            variables, features, num_frames, train=True, rngs=rngs, mutable=["batch_stats"]
+        )[1]
 
     padded = jnp.pad(features, ((0, 0), (0, 5), (0, 0)), constant_values=7.0)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), statistics(features), statistics(padded))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
+        statistics(features),
+        statistics(padded),
+    )
 
 
 @NETWORKS
@@ -78,7 +94,9 @@ def test_a_batch_permutes(network):
     variables = initialise(network)
     order = jnp.array([2, 0, 1])
     expected = scores(network, variables, features, num_frames)[order]
-    np.testing.assert_allclose(scores(network, variables, features[order], num_frames[order]), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        scores(network, variables, features[order], num_frames[order]), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("attention", [True, False])
@@ -103,10 +121,17 @@ def test_every_parameter_gets_a_gradient(network):
     def loss(params):
         state = {"params": params, "batch_stats": variables["batch_stats"]}
         logits, _ = network.apply(
-            state, features, num_frames, train=True, rngs={"dropout": jax.random.key(3)}, mutable=["batch_stats"]
+            state,
+            features,
+            num_frames,
+            train=True,
+            rngs={"dropout": jax.random.key(3)},
+            mutable=["batch_stats"],
         )
         return jnp.sum(logits**2 * jnp.arange(5))
 
-    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
+    for path, gradient in jax.tree_util.tree_leaves_with_path(
+        jax.jit(jax.grad(loss))(variables["params"])
+    ):
         assert np.all(np.isfinite(gradient)), path
         assert np.any(gradient != 0), path

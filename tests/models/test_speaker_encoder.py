@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from tiny import drawn
 
-from lin_jax.models.speaker_encoder import FunctionalEncoder, SmallSpeakerEncoder, SpeakerEncoder, unit_norm
+from lin_jax.models.speaker_encoder import (
+    FunctionalEncoder,
+    SmallSpeakerEncoder,
+    SpeakerEncoder,
+    unit_norm,
+)
 
 TINY = SpeakerEncoder(widths=(4, 8), blocks=(1, 1), hidden=16, embedding=6)
 NETWORKS = pytest.mark.parametrize(
@@ -15,7 +20,9 @@ NETWORKS = pytest.mark.parametrize(
 
 
 def clips(frames=37, features=20):
-    return jax.random.normal(jax.random.key(0), (3, frames, features)), jnp.array([frames, frames // 2, 9])
+    return jax.random.normal(jax.random.key(0), (3, frames, features)), jnp.array(
+        [frames, frames // 2, 9]
+    )
 
 
 def embed(network, variables, features, num_frames):
@@ -28,11 +35,15 @@ def initialise(network):
     return drawn(network.init, *clips())
 
 
-@pytest.mark.parametrize("network", [SpeakerEncoder(), SmallSpeakerEncoder()], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "network", [SpeakerEncoder(), SmallSpeakerEncoder()], ids=lambda n: type(n).__name__
+)
 @pytest.mark.parametrize(("frames", "features"), [(1, 40), (126, 64), (333, 80)])
 def test_shapes_and_size(network, frames, features):
     x, n = jnp.zeros((2, frames, features)), jnp.array([frames, 1])
-    embeddings, variables = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x, n))
+    embeddings, variables = jax.eval_shape(
+        lambda: network.init_with_output(jax.random.key(0), x, n)
+    )
     assert embeddings.shape == (2, network.embedding)
     assert embeddings.dtype == jnp.float32
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) < 2_000_000
@@ -63,10 +74,14 @@ def test_every_parameter_gets_a_gradient(network):
 
     def loss(params):
         state = {**variables, "params": params}
-        embeddings, _ = network.apply(state, features, num_frames, train=True, mutable=["batch_stats"])
+        embeddings, _ = network.apply(
+            state, features, num_frames, train=True, mutable=["batch_stats"]
+        )
         return jnp.sum(embeddings * jnp.arange(18).reshape(3, 6))
 
-    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
+    for path, gradient in jax.tree_util.tree_leaves_with_path(
+        jax.jit(jax.grad(loss))(variables["params"])
+    ):
         assert np.all(np.isfinite(gradient)), path
         assert np.any(gradient != 0), path
 
@@ -78,7 +93,10 @@ def test_unit_norm_of_zero_has_a_gradient():
 
 def test_functionals_are_embedded_by_hand_computation():
     """Cut to the limit, through the one layer, on the unit sphere; each clip as it is alone."""
-    network, x = FunctionalEncoder(3, limit=2.0), jax.random.normal(jax.random.key(0), (4, 1, 5)) * 3
+    network, x = (
+        FunctionalEncoder(3, limit=2.0),
+        jax.random.normal(jax.random.key(0), (4, 1, 5)) * 3,
+    )
     variables = drawn(network.init, x, None)
     kernel, bias = (np.asarray(variables["params"]["Dense_0"][name]) for name in ("kernel", "bias"))
     expected = np.clip(x[:, 0], -2, 2) @ kernel + bias

@@ -34,7 +34,9 @@ def draw(model, *inputs, **options):
     """Random variables that leave nothing at zero."""
     shapes = jax.eval_shape(functools.partial(model.init, **options), jax.random.key(0), *inputs)
     rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: rng.normal(scale=0.5, size=leaf.shape).astype(np.float32), shapes)
+    return jax.tree.map(
+        lambda leaf: rng.normal(scale=0.5, size=leaf.shape).astype(np.float32), shapes
+    )
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -58,7 +60,9 @@ def test_attention_sums_to_one_and_gives_padding_nothing(network):
     for decoded in (taught, said):
         steps = np.arange(T // 2) < -(-np.asarray(decoded.num_frames)[:, None] // 2)
         np.testing.assert_allclose(decoded.attention.sum(-1), steps, atol=1e-5)
-        assert not decoded.attention[np.broadcast_to(np.arange(L) >= LENGTH[:, None, None], (B, T // 2, L))].any()
+        assert not decoded.attention[
+            np.broadcast_to(np.arange(L) >= LENGTH[:, None, None], (B, T // 2, L))
+        ].any()
         assert not decoded.mel[np.arange(T) >= np.asarray(decoded.num_frames)[:, None]].any()
     assert np.ptp(taught.attention[0, -1]) > 0.01
 
@@ -73,7 +77,9 @@ def test_padding_and_company_change_nothing(network):
     assert_close(teach(variables, rubbish, LENGTH, VOICE, noise, NUM_FRAMES), expected)
     assert_close(speak(variables, rubbish, LENGTH, VOICE), alone)
     order = [2, 0, 1]
-    moved = teach(variables, SYMBOLS[order], LENGTH[order], VOICE[order], FRAMES[order], NUM_FRAMES[order])
+    moved = teach(
+        variables, SYMBOLS[order], LENGTH[order], VOICE[order], FRAMES[order], NUM_FRAMES[order]
+    )
     assert_close(moved, jax.tree.map(lambda leaf: leaf[np.array(order)], expected))
     others, voices = np.full_like(SYMBOLS, 3), -VOICE
     others[1], voices[1] = SYMBOLS[1], VOICE[1]
@@ -138,12 +144,19 @@ def test_half_precision(attention):
     variables = draw(model, SYMBOLS, LENGTH, VOICE, FRAMES, NUM_FRAMES, train=False)
     run = functools.partial(model.apply, method="generate", max_frames=T)
     taught = jax.eval_shape(
-        functools.partial(model.apply, train=False), variables, SYMBOLS, LENGTH, VOICE, FRAMES, NUM_FRAMES
+        functools.partial(model.apply, train=False),
+        variables,
+        SYMBOLS,
+        LENGTH,
+        VOICE,
+        FRAMES,
+        NUM_FRAMES,
     )
     for decoded in (taught, jax.eval_shape(run, variables, SYMBOLS, LENGTH, VOICE)):
-        assert {leaf.dtype.name for leaf in (decoded.mel, decoded.coarse, decoded.stop, decoded.attention)} == {
-            "float32"
-        }
+        assert {
+            leaf.dtype.name
+            for leaf in (decoded.mel, decoded.coarse, decoded.stop, decoded.attention)
+        } == {"float32"}
 
 
 def test_recordings_as_sources_and_voices_of_a_table():
@@ -165,4 +178,6 @@ def test_voice_vectors_count_in_direction_alone():
     variables = draw(NETWORK, SYMBOLS, LENGTH, VOICE, method="encode")
     encode = jax.jit(functools.partial(NETWORK.apply, method="encode"))
     memory, _ = encode(variables, SYMBOLS, LENGTH, VOICE)
-    np.testing.assert_allclose(encode(variables, SYMBOLS, LENGTH, 100 * VOICE)[0], memory, atol=1e-5)
+    np.testing.assert_allclose(
+        encode(variables, SYMBOLS, LENGTH, 100 * VOICE)[0], memory, atol=1e-5
+    )

@@ -10,7 +10,10 @@ from lin_jax.models.vocoder import SpectrumDecoder, SpectrumDiscriminator
 B, T, M, F = 2, 9, 5, 17
 NETWORK = SpectrumDecoder(F, 8, (1, 2))
 RNG = np.random.default_rng(0)
-MEL, SMOOTH = RNG.normal(size=(B, T, M)).astype(np.float32), RNG.normal(size=(B, T, F)).astype(np.float32)
+MEL, SMOOTH = (
+    RNG.normal(size=(B, T, M)).astype(np.float32),
+    RNG.normal(size=(B, T, F)).astype(np.float32),
+)
 MASK = np.arange(T) < np.array([[9], [6]])
 
 
@@ -26,11 +29,15 @@ def test_padding_and_company_change_nothing():
     np.testing.assert_allclose(apply(variables, rubbish, SMOOTH, MASK)[MASK], made[MASK], atol=1e-5)
     alone = NETWORK.apply(variables, MEL[1:, :6], SMOOTH[1:, :6], MASK[1:, :6])
     np.testing.assert_allclose(made[1, :6], alone[0], atol=1e-5)
-    np.testing.assert_allclose(apply(variables, MEL[::-1], SMOOTH[::-1], MASK[::-1]), made[::-1], atol=1e-5)
+    np.testing.assert_allclose(
+        apply(variables, MEL[::-1], SMOOTH[::-1], MASK[::-1]), made[::-1], atol=1e-5
+    )
     assert np.abs(made - SMOOTH)[MASK].max() > 0.1
 
 
 def test_discriminator_scores_patches():
     network = SpectrumDiscriminator((3, 4))
-    shape = jax.eval_shape(lambda x: network.init_with_output(jax.random.key(0), x)[0], jnp.zeros((B, 16, 64)))
+    shape = jax.eval_shape(
+        lambda x: network.init_with_output(jax.random.key(0), x)[0], jnp.zeros((B, 16, 64))
+    )
     assert shape.shape == (B, 4, 4)

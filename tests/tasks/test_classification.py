@@ -44,22 +44,36 @@ def make_waveforms(B=9, N=4000):
     rng = np.random.default_rng(0)
     length = rng.integers(N // 2, N + 1, B).astype(np.int32)
     label = (np.arange(B) % 3).astype(np.int32)
-    tone = np.sin(2 * np.pi * 300.0 * 3.0 ** label[:, None] * np.arange(N) / 16000 + rng.uniform(0, 6, (B, 1)))
+    tone = np.sin(
+        2 * np.pi * 300.0 * 3.0 ** label[:, None] * np.arange(N) / 16000 + rng.uniform(0, 6, (B, 1))
+    )
     waveform = np.where(np.arange(N) < length[:, None], 0.3 * tone, 0.0).astype(np.float32)
-    return {"waveform": waveform, "length": length, "label": label, "weight": np.ones(B, np.float32)}
+    return {
+        "waveform": waveform,
+        "length": length,
+        "label": label,
+        "weight": np.ones(B, np.float32),
+    }
 
 
 def make_features(batch):
     """The same batch with its features made beforehand."""
     features, num_frames = frontend.extract(FRONTEND, batch["waveform"], batch["length"])
-    return {"features": features, "num_frames": num_frames, "label": batch["label"], "weight": batch["weight"]}
+    return {
+        "features": features,
+        "num_frames": num_frames,
+        "label": batch["label"],
+        "weight": batch["weight"],
+    }
 
 
 def pad(batch, frames, examples):
     """The batch with more padding, and with filler of weight zero."""
     batch = {name: np.asarray(value) for name, value in batch.items()}
     batch["features"] = np.pad(batch["features"], ((0, 0), (0, frames), (0, 0)))
-    return {name: np.concatenate([v, v[:examples] * (name != "weight")]) for name, v in batch.items()}
+    return {
+        name: np.concatenate([v, v[:examples] * (name != "weight")]) for name, v in batch.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -68,7 +82,11 @@ def pad(batch, frames, examples):
         {},
         {"config": ClassificationConfig(label_smoothing=0.1)},
         {"class_weights": np.array([0.5, 1.0, 2.0], np.float32)},
-        {"augment": AugmentConfig(freq_masks=1, freq_mask_width=2, time_masks=1, time_mask_width=4, gain_db=3.0)},
+        {
+            "augment": AugmentConfig(
+                freq_masks=1, freq_mask_width=2, time_masks=1, time_mask_width=4, gain_db=3.0
+            )
+        },
     ],
     ids=["plain", "smoothed", "weighted", "augmented"],
 )
@@ -100,8 +118,12 @@ def test_padding_and_filler_change_nothing():
     task, batch = make_task(), make_features(make_waveforms())
     variables = task.init(KEY)
     gradient = jax.jit(jax.value_and_grad(task.loss, has_aux=True))
-    expected, padded = (gradient(variables["params"], {}, b, KEY) for b in (batch, pad(batch, 7, examples=4)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), expected, padded)
+    expected, padded = (
+        gradient(variables["params"], {}, b, KEY) for b in (batch, pad(batch, 7, examples=4))
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), expected, padded
+    )
     sums = [task.evaluate(variables, b) for b in (batch, pad(batch, 7, examples=4))]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *sums)
 
@@ -117,7 +139,9 @@ def test_views_are_averaged():
     alone = []
     for tempo in (0.9, 1.0, 1.1):
         for factor in (0.95, 1.0, 1.05):
-            view = augment.warp_frequency(features, np.full(B, factor), frontend.mel_centres(task.frontend))
+            view = augment.warp_frequency(
+                features, np.full(B, factor), frontend.mel_centres(task.frontend)
+            )
             view = np.pad(view, ((0, 0), (0, T), (0, 0)))
             view, frames = augment.change_tempo(view, num_frames, np.full(B, tempo))
             for heard_as in (view, augment.remove_mean(view, frames)):
@@ -136,10 +160,16 @@ def test_loss_by_hand():
     batch["weight"] = np.array([1, 1, 1, 1, 1, 1, 0, 0, 0], np.float32)
     variables = task.init(KEY)
     logits = task.predict(variables, batch)["logits"][:6]
-    expected = cross_entropy(logits, batch["label"][:6], label_smoothing=0.2, class_weights=weights).mean()
-    np.testing.assert_allclose(task.loss(variables["params"], {}, batch, KEY)[0], expected, rtol=1e-5)
+    expected = cross_entropy(
+        logits, batch["label"][:6], label_smoothing=0.2, class_weights=weights
+    ).mean()
+    np.testing.assert_allclose(
+        task.loss(variables["params"], {}, batch, KEY)[0], expected, rtol=1e-5
+    )
     plain = cross_entropy(logits, batch["label"][:6]).mean()
-    assert task.summarise(task.evaluate(variables, batch))["loss"] == pytest.approx(float(plain), rel=1e-5)
+    assert task.summarise(task.evaluate(variables, batch))["loss"] == pytest.approx(
+        float(plain), rel=1e-5
+    )
 
 
 def test_mixup():
@@ -147,7 +177,9 @@ def test_mixup():
     B, T, D = 64, 5, 3
     num_frames = np.arange(B) % T + 1
     valid = np.arange(T) < num_frames[:, None]
-    features = np.where(valid[..., None], np.arange(B, dtype=np.float32)[:, None, None], 0.0) * np.ones(D)
+    features = np.where(
+        valid[..., None], np.arange(B, dtype=np.float32)[:, None, None], 0.0
+    ) * np.ones(D)
     mixed, frames, targets = mixup(KEY, 0.4, features, num_frames, np.eye(B, dtype=np.float32))
     np.testing.assert_allclose(targets.sum(-1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(mixed[..., 0], targets @ features[..., 0], rtol=1e-4, atol=1e-4)
@@ -160,7 +192,9 @@ def test_mixup():
 
 def test_training_draws_from_the_key_alone():
     """One key gives one loss; another gives another; evaluation draws nothing."""
-    task = make_task(config=ClassificationConfig(mixup_alpha=0.4), augment=AugmentConfig(gain_db=6.0))
+    task = make_task(
+        config=ClassificationConfig(mixup_alpha=0.4), augment=AugmentConfig(gain_db=6.0)
+    )
     params, batch = task.init(KEY)["params"], make_waveforms()
     loss = jax.jit(lambda key: task.loss(params, {}, batch, key)[0])
     assert loss(KEY) == loss(KEY) != loss(jax.random.key(1))

@@ -33,9 +33,16 @@ def make_task(**config):
 def batch():
     """Gliding tones, the last clip filler."""
     t = np.arange(N) / RATE
-    x = np.stack([0.1 * np.sin(2 * np.pi * (hz + 50 * t) * t) for hz in (200, 300, 400, 500)]).astype(np.float32)
+    x = np.stack(
+        [0.1 * np.sin(2 * np.pi * (hz + 50 * t) * t) for hz in (200, 300, 400, 500)]
+    ).astype(np.float32)
     length = np.array([N, 3000, N, N])
-    return {"waveform": x, "length": length, "index": np.arange(B), "weight": np.array([1.0, 1, 1, 0], np.float32)}
+    return {
+        "waveform": x,
+        "length": length,
+        "index": np.arange(B),
+        "weight": np.array([1.0, 1, 1, 0], np.float32),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +71,9 @@ def test_damage_is_drawn_anew_and_clips_are_moved(batch):
     assert not np.allclose(damaged, other)
     np.testing.assert_allclose(clean[0], moved[0])
     assert not np.allclose(clean[1], moved[1]), "the clip that is shorter stands elsewhere"
-    np.testing.assert_allclose(np.sum(clean[1] ** 2), np.sum(batch["waveform"][1, :3000] ** 2), rtol=1e-5)
+    np.testing.assert_allclose(
+        np.sum(clean[1] ** 2), np.sum(batch["waveform"][1, :3000] ** 2), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("loss", ["spectral", "mel"])
@@ -87,7 +96,9 @@ def test_predict_ignores_what_is_past_the_end(batch, variables):
     predict = jax.jit(make_task().predict)
     loud = batch["waveform"].copy()
     loud[1, 3000:] = 9
-    one, two = (predict(variables, batch | {"waveform": x})["repaired"] for x in (batch["waveform"], loud))
+    one, two = (
+        predict(variables, batch | {"waveform": x})["repaired"] for x in (batch["waveform"], loud)
+    )
     np.testing.assert_array_equal(one, two)
     assert not np.asarray(one[1, 3000:]).any()
     assert jnp.shape(one) == (B, N)
@@ -110,7 +121,9 @@ def test_what_is_heard_is_learnt_at_its_own_rate(batch, name, best):
         make_task(**{f"{name}_weight": 1.0}).init(jax.random.key(0))
 
 
-@pytest.mark.parametrize("wrong", [{"loss": "l1"}, {"sizes": ()}, {"power": 0.0}, {"complex_share": 2.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"loss": "l1"}, {"sizes": ()}, {"power": 0.0}, {"complex_share": 2.0}]
+)
 def test_config_is_checked(wrong):
     with pytest.raises(ConfigError):
         dataclasses.replace(make_task(), config=RepairConfig(**wrong)).init(jax.random.key(0))

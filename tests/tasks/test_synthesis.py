@@ -37,7 +37,12 @@ CONFIG = SynthesisConfig(source_mfcc=3, max_seconds=0.4)
 
 
 def make_task(**options):
-    config = {"prenet_dropout": (0.0, 0.0), "guided_weight": (1.0, 1.0), "max_seconds": 0.4, "source_mfcc": M}
+    config = {
+        "prenet_dropout": (0.0, 0.0),
+        "guided_weight": (1.0, 1.0),
+        "max_seconds": 0.4,
+        "source_mfcc": M,
+    }
     return Synthesis(NETWORK, FRONTEND, MEAN, STD, config=SynthesisConfig(**config | options))
 
 
@@ -46,7 +51,10 @@ def make_batch():
     rng = np.random.default_rng(0)
     symbols = np.array([[2, 3, 4, 5, 6, 1], [6, 4, 2, 1, 0, 0]], np.int32)
     spectra = rng.normal(size=(8, M))
-    spoken = [np.repeat(spectra[row[row > 0]], [3, 4, 3, 4, 4, 2][: (row > 0).sum()], axis=0) for row in symbols]
+    spoken = [
+        np.repeat(spectra[row[row > 0]], [3, 4, 3, 4, 4, 2][: (row > 0).sum()], axis=0)
+        for row in symbols
+    ]
     features = np.zeros((2, T, M), np.float32)
     for row, frames in zip(features, spoken, strict=True):
         row[: len(frames)] = MEAN + STD * frames
@@ -62,7 +70,11 @@ def make_batch():
 
 def test_overfits_one_batch():
     """Speech made without help is as long as the target, to a step, and sounds like it."""
-    task, batch, optimizer = make_task(), make_batch(), optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
+    task, batch, optimizer = (
+        make_task(),
+        make_batch(),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2)),
+    )
     state = jax.jit(functools.partial(create_state, task, optimizer))(KEY)
     step = jax.jit(make_train_step(task, optimizer))
     first = None
@@ -115,13 +127,18 @@ def test_a_voice_has_its_timbre():
     """Given the spectrum and colour of a voice, what is said has them; padding stays empty."""
     task, batch = make_task(), make_batch()
     variables = jax.jit(task.init)(KEY)
-    plain, wanted = jax.jit(task.predict)(variables, batch), np.tile(MEAN + 6.0, (2, 1)).astype(np.float32)
+    plain, wanted = (
+        jax.jit(task.predict)(variables, batch),
+        np.tile(MEAN + 6.0, (2, 1)).astype(np.float32),
+    )
     colour = np.array([[1.0, -2.0, 3.0, 99.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
     said = jax.jit(task.predict)(variables, batch | {"spectrum": wanted, "colour": colour})
     coloured = plain["features"] + colour.clip(max=20.0)[:, None]
     expected = timbre.match_spectrum(coloured, plain["num_frames"], wanted)
     padding = np.arange(expected.shape[1]) >= said["num_frames"][:, None]
-    np.testing.assert_allclose(said["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3)
+    np.testing.assert_allclose(
+        said["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3
+    )
     assert not np.allclose(said["features"], plain["features"], atol=0.1)
 
 
@@ -152,7 +169,9 @@ def test_clarified_goes_to_what_the_nearest_of_many_have_in_common():
 
 def test_timbre_is_what_lacks_of_a_recording_said_again():
     """It is their difference in the mean spectrum; of texts alone a network does not know it."""
-    task = Synthesis(NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG)
+    task = Synthesis(
+        NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG
+    )
     variables, batch = jax.jit(task.init)(KEY), make_batch()
     batch = {
         "source": batch["features"],
@@ -169,7 +188,9 @@ def test_timbre_is_what_lacks_of_a_recording_said_again():
 
 def test_two_sources_share_the_decoder():
     """A recording's loudness and colour do not reach the network; its shapes are those of a text's."""
-    task = Synthesis(NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG)
+    task = Synthesis(
+        NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG
+    )
     shapes = jax.eval_shape(task.init, KEY)["params"]
     assert {"text_encoder", "speech_encoder", "cell"} <= set(shapes)
     batch = {**make_batch(), "voice": np.zeros((2, 3), np.float32)}
@@ -187,12 +208,16 @@ def test_two_sources_share_the_decoder():
     sums = jax.eval_shape(task.evaluate, {"params": shapes}, batch)
     assert {"mel", "weight", "speech_mel", "speech_weight", "speech_stop_failures"} <= set(sums)
     only = {name: float(name.startswith("speech_")) for name in sums}
-    assert set(task.summarise(only)) == {name for name in sums if name.startswith("speech_")} - {"speech_weight"}
+    assert set(task.summarise(only)) == {name for name in sums if name.startswith("speech_")} - {
+        "speech_weight"
+    }
 
 
 def test_a_recording_is_varied_in_training_alone():
     """Training hears it at another pitch and pace each time; judgement hears it as it is."""
-    task = Synthesis(NETWORK, FRONTEND, MEAN, STD, sources=("speech",), config=SynthesisConfig(source_mfcc=3))
+    task = Synthesis(
+        NETWORK, FRONTEND, MEAN, STD, sources=("speech",), config=SynthesisConfig(source_mfcc=3)
+    )
     batch = {name: value for name, value in make_batch().items() if "symbols" not in name}
     batch |= {"source": batch["features"], "num_source_frames": batch["num_frames"]}
     varied = [task._varied(jax.random.key(seed), batch) for seed in (0, 0, 1)]

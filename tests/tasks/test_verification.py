@@ -38,7 +38,9 @@ class Pooled(nn.Module):
 def make_task(augment=None, **options):
     """The task under test, with normalisation that does something."""
     mean, std = np.full(8, -40.0, np.float32), np.full(8, 15.0, np.float32)
-    return Verification(Pooled(), S, FRONTEND, mean, std, VerificationConfig(**options), augment or AugmentConfig())
+    return Verification(
+        Pooled(), S, FRONTEND, mean, std, VerificationConfig(**options), augment or AugmentConfig()
+    )
 
 
 def make_waveforms(B=9, N=4000):
@@ -46,21 +48,35 @@ def make_waveforms(B=9, N=4000):
     rng = np.random.default_rng(0)
     length = rng.integers(N // 2, N + 1, B).astype(np.int32)
     label = (np.arange(B) % S).astype(np.int32)
-    tone = np.sin(2 * np.pi * 300.0 * 3.0 ** label[:, None] * np.arange(N) / 16000 + rng.uniform(0, 6, (B, 1)))
+    tone = np.sin(
+        2 * np.pi * 300.0 * 3.0 ** label[:, None] * np.arange(N) / 16000 + rng.uniform(0, 6, (B, 1))
+    )
     waveform = np.where(np.arange(N) < length[:, None], 0.3 * tone, 0.0).astype(np.float32)
-    return {"waveform": waveform, "length": length, "label": label, "weight": np.ones(B, np.float32)}
+    return {
+        "waveform": waveform,
+        "length": length,
+        "label": label,
+        "weight": np.ones(B, np.float32),
+    }
 
 
 def make_features(batch):
     """The same batch with its features made beforehand."""
     features, num_frames = frontend.extract(FRONTEND, batch["waveform"], batch["length"])
-    return {"features": features, "num_frames": num_frames, "label": batch["label"], "weight": batch["weight"]}
+    return {
+        "features": features,
+        "num_frames": num_frames,
+        "label": batch["label"],
+        "weight": batch["weight"],
+    }
 
 
 def pad(batch, frames, examples):
     """The batch with more padding, and with filler of weight zero."""
     batch = dict(batch, features=np.pad(batch["features"], ((0, 0), (0, frames), (0, 0))))
-    return {name: np.concatenate([v, v[:examples] * (name != "weight")]) for name, v in batch.items()}
+    return {
+        name: np.concatenate([v, v[:examples] * (name != "weight")]) for name, v in batch.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -68,7 +84,11 @@ def pad(batch, frames, examples):
     [
         {"speeds": (0.9, 1.0, 1.1), "triplet_weight": 0.5},
         {"loss": "triplet", "mining": "semi-hard"},
-        {"loss": "ge2e", "scale": 10.0, "augment": AugmentConfig(freq_masks=1, freq_mask_width=2, gain_db=3.0)},
+        {
+            "loss": "ge2e",
+            "scale": 10.0,
+            "augment": AugmentConfig(freq_masks=1, freq_mask_width=2, gain_db=3.0),
+        },
     ],
     ids=["aam", "triplet", "ge2e"],
 )
@@ -92,13 +112,18 @@ def test_overfits_one_batch(options):
 def test_padding_and_filler_change_nothing():
     """Neither frames past the end nor examples of weight zero reach an embedding, a loss or a figure."""
     task, batch = make_task(loss="ge2e", triplet_weight=1.0), make_features(make_waveforms())
-    variables, predict, loss, evaluate = task.init(KEY), *map(jax.jit, (task.predict, task.loss, task.evaluate))
+    variables, predict, loss, evaluate = (
+        task.init(KEY),
+        *map(jax.jit, (task.predict, task.loss, task.evaluate)),
+    )
     expected = predict(variables, batch)["embedding"]
     np.testing.assert_allclose(np.linalg.norm(expected, axis=-1), 1.0, rtol=1e-5)
     padded = pad(batch, 7, examples=4)
     np.testing.assert_allclose(predict(variables, padded)["embedding"][:9], expected, atol=1e-5)
     of = [loss(variables["params"], {}, one, KEY) for one in (batch, padded)]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), of[0][0], of[1][0])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), of[0][0], of[1][0]
+    )
     sums = [evaluate(variables, one) for one in (batch, padded)]
     np.testing.assert_allclose(sums[0]["anchors"], sums[1]["anchors"])
     np.testing.assert_allclose(sums[0]["scores"].sum(1), sums[1]["scores"].sum(1))
@@ -114,13 +139,18 @@ def test_waveforms_are_heard_as_their_features_are():
 
 def test_loss_by_hand():
     """The margin loss over the centres of the head, and the weighted triplet loss."""
-    task, batch = make_task(margin=0.3, scale=7.0, triplet_weight=2.0), make_features(make_waveforms())
+    task, batch = (
+        make_task(margin=0.3, scale=7.0, triplet_weight=2.0),
+        make_features(make_waveforms()),
+    )
     variables = task.init(KEY)
     x = task.predict(variables, batch)["embedding"]
     centres = variables["params"]["head"]["centres"]
     expected = losses.angular_margin(x, centres, batch["label"], margin=0.3, scale=7.0)[0].mean()
     expected += 2.0 * losses.triplet_margin(x, batch["label"])[0].mean()
-    np.testing.assert_allclose(task.loss(variables["params"], {}, batch, KEY)[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        task.loss(variables["params"], {}, batch, KEY)[0], expected, rtol=1e-5
+    )
 
 
 def test_equal_error_rate_is_that_of_the_pairs():
@@ -130,8 +160,12 @@ def test_equal_error_rate_is_that_of_the_pairs():
     variables = task.init(KEY)
     x = np.asarray(task.predict(variables, batch)["embedding"])
     left, right = np.triu_indices(30, 1)
-    expected, _ = metrics.equal_error_rate((x @ x.T)[left, right], batch["label"][left] == batch["label"][right])
-    assert task.summarise(task.evaluate(variables, batch))["eer"] == pytest.approx(expected, abs=0.02)
+    expected, _ = metrics.equal_error_rate(
+        (x @ x.T)[left, right], batch["label"][left] == batch["label"][right]
+    )
+    assert task.summarise(task.evaluate(variables, batch))["eer"] == pytest.approx(
+        expected, abs=0.02
+    )
 
 
 @pytest.mark.parametrize("kind", ["waveform", "features"])
@@ -147,10 +181,14 @@ def test_speeds_are_speakers_of_their_own(kind):
         np.testing.assert_array_equal(label % S, batch["label"])
         assert all(len(set(drawn[batch["label"] == s])) == 1 for s in range(S))
         seen |= set(drawn.tolist())
-        expected = np.minimum(np.ceil(batch[length] / np.array([0.8, 1, 1.25])[drawn]), batch[kind].shape[1])
+        expected = np.minimum(
+            np.ceil(batch[length] / np.array([0.8, 1, 1.25])[drawn]), batch[kind].shape[1]
+        )
         np.testing.assert_allclose(changed[length], expected, atol=1)
         still = np.flatnonzero(drawn == 1)
-        np.testing.assert_allclose(changed[kind][still, :12], batch[kind][still, :12], atol=1e-4)  # frames of all
+        np.testing.assert_allclose(
+            changed[kind][still, :12], batch[kind][still, :12], atol=1e-4
+        )  # frames of all
     assert seen == {0, 1, 2}
     assert task.init(KEY)["params"]["head"]["centres"].shape == (3 * S, 4)
 
@@ -173,7 +211,9 @@ def test_clips_are_heard_at_every_speed(kind):
     np.testing.assert_allclose(predict(variables, padded)["embedding"], embeddings, atol=1e-3)
 
 
-@pytest.mark.parametrize("change", [{"loss": "softmax"}, {"mining": "soft"}, {"speeds": ()}, {"speeds": (0.0,)}])
+@pytest.mark.parametrize(
+    "change", [{"loss": "softmax"}, {"mining": "soft"}, {"speeds": ()}, {"speeds": (0.0,)}]
+)
 def test_config_that_cannot_work(change):
     with pytest.raises(ConfigError, match=r"choose|give"):
         make_task(**change).init(KEY)

@@ -20,21 +20,34 @@ from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
 RATE, B, N = 4000, 3, 2048
-FRONTEND = FrontendConfig(sample_rate=RATE, n_mels=12, n_fft=256, win_length=256, hop_length=64, trim_db=None)
+FRONTEND = FrontendConfig(
+    sample_rate=RATE, n_mels=12, n_fft=256, win_length=256, hop_length=64, trim_db=None
+)
 
 
 def make_task(weight=0.0):
     judge = SpectrumDiscriminator((2, 2)) if weight else None
     mean, std = np.full(12, -20.0, np.float32), np.full(12, 20.0, np.float32)
-    return Vocoding(SpectrumDecoder(129, 16, (1, 2)), FRONTEND, mean, std, judge, VocodingConfig(weight))
+    return Vocoding(
+        SpectrumDecoder(129, 16, (1, 2)), FRONTEND, mean, std, judge, VocodingConfig(weight)
+    )
 
 
 @pytest.fixture(scope="module")
 def batch():
     """Buzzes, the last clip filler."""
     t = np.arange(N) / RATE
-    x = np.stack([0.05 * np.sin(2 * np.pi * hz * np.arange(1, 9)[:, None] * t).sum(axis=0) for hz in (110, 170, 240)])
-    return {"waveform": x.astype(np.float32), "length": np.array([N, 1500, N]), "weight": np.array([1, 1, 0.0])}
+    x = np.stack(
+        [
+            0.05 * np.sin(2 * np.pi * hz * np.arange(1, 9)[:, None] * t).sum(axis=0)
+            for hz in (110, 170, 240)
+        ]
+    )
+    return {
+        "waveform": x.astype(np.float32),
+        "length": np.array([N, 1500, N]),
+        "weight": np.array([1, 1, 0.0]),
+    }
 
 
 def test_figures_of_the_untrained(batch):
@@ -45,7 +58,9 @@ def test_figures_of_the_untrained(batch):
     assert figures["distance"] == pytest.approx(figures["smooth_distance"])
     louder = batch | {"waveform": batch["waveform"] * np.array([[1], [1], [9]], np.float32)}
     louder["waveform"] = np.where(np.arange(N) < batch["length"][:, None], louder["waveform"], 0.3)
-    np.testing.assert_allclose(jax.jit(task.evaluate)(variables, louder)["distance"], sums["distance"], rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(task.evaluate)(variables, louder)["distance"], sums["distance"], rtol=1e-5
+    )
 
 
 def test_untrained_it_spreads_the_power_of_each_band(batch, monkeypatch):
@@ -66,7 +81,9 @@ def test_each_side_learns_from_its_own_loss(batch):
     params = jax.jit(task.init)(jax.random.key(0))["params"]
 
     def gradient(name):
-        return jax.jit(jax.grad(lambda params: task.loss(params, {}, batch, jax.random.key(0))[1][1][name]))(params)
+        return jax.jit(
+            jax.grad(lambda params: task.loss(params, {}, batch, jax.random.key(0))[1][1][name])
+        )(params)
 
     def moved(tree):
         return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))

@@ -43,7 +43,10 @@ def test_broken_checkpoint(tmp_path, damage):
     for path in (tmp_path / "3" / "state").rglob("*"):
         if path.is_file() and (damage == "missing" or path.stat().st_size > 100):
             path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:20])
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=r"3 is broken .*: remove it"):
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(CheckpointError, match=r"3 is broken .*: remove it"),
+    ):
         checkpoints.restore(TARGET)
 
 
@@ -60,7 +63,9 @@ def test_disk_without_room(tmp_path, monkeypatch):
     """It is told before anything is written."""
     with Checkpoints(tmp_path) as checkpoints:
         monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=1))
-        with pytest.raises(CheckpointError, match=r"cannot write to .* are needed, .* are free\): free some space"):
+        with pytest.raises(
+            CheckpointError, match=r"cannot write to .* are needed, .* are free\): free some space"
+        ):
             checkpoints.save(3, STATE, {}, {}, best_step=3)
     assert list(tmp_path.iterdir()) == []
 
@@ -78,7 +83,9 @@ def test_full_disk(tmp_path):
     try:  # A limit on the size of files fails a write as a full disk does.
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
         checkpoints.save(4, large, {}, {}, best_step=3)
-        with pytest.raises(CheckpointError, match=r"cannot write to .*too large.*: free some space"):
+        with pytest.raises(
+            CheckpointError, match=r"cannot write to .*too large.*: free some space"
+        ):
             checkpoints.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -69,7 +69,12 @@ def test_a_member_is_what_it_is_alone(together, tmp_path):
 def test_members_differ(together):
     kernels = [jax.tree.leaves(member.variables["params"])[-1] for member in together]
     assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
-    assert [member.outputs["probabilities"].shape for member in together] == [(9, 3), (9, 3), (9, 3), (5, 3)]
+    assert [member.outputs["probabilities"].shape for member in together] == [
+        (9, 3),
+        (9, 3),
+        (9, 3),
+        (5, 3),
+    ]
 
 
 @pytest.mark.parametrize("saves", [0, 1, 5])
@@ -103,7 +108,9 @@ def test_crops_are_windows_of_the_clip():
     np.testing.assert_array_equal(np.diff(batch["features"][..., 0], axis=1), 1)
     assert set(np.asarray(batch["features"][:, 0, 0], int)) == set(range(10))
     np.testing.assert_array_equal(batch["num_frames"], 6)
-    short = folds._take(clips | {"num_frames": jax.numpy.full((64,), 4)}, np.arange(64), 6, jax.random.key(0))
+    short = folds._take(
+        clips | {"num_frames": jax.numpy.full((64,), 4)}, np.arange(64), 6, jax.random.key(0)
+    )
     np.testing.assert_array_equal(short["features"][:, 0, 0], 0)
     np.testing.assert_array_equal(short["num_frames"], 4)
 

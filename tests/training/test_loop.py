@@ -63,10 +63,14 @@ def test_history_and_best(unbroken):
     """Reports come when asked for, and the best evaluation is the one whose variables are given."""
     evaluations = {row["step"]: row["eval/uar"] for row in unbroken.history if "eval/uar" in row}
     assert list(evaluations) == [6, 12, 18, 24]
-    assert unbroken.best["uar"] == max(evaluations.values()) == evaluations[unbroken.best_step] > 0.8
+    assert (
+        unbroken.best["uar"] == max(evaluations.values()) == evaluations[unbroken.best_step] > 0.8
+    )
     reports = [row["step"] for row in unbroken.history if "train/loss" in row]
     assert reports == [3, 4, 6, 8, 9, 12, 15, 16, 18, 20, 21, 24]
-    assert {"train/accuracy", "train/learning_rate", "train/grad_norm"} <= unbroken.history[0].keys()
+    assert {"train/accuracy", "train/learning_rate", "train/grad_norm"} <= unbroken.history[
+        0
+    ].keys()
     assert unbroken.compile_seconds > 0.0
 
 
@@ -84,7 +88,9 @@ class Poisoned(tiny.Interrupting):
 @pytest.mark.parametrize(("at_batch", "last_good"), [(2, "no checkpoint"), (11, r"checkpoints/8:")])
 def test_nan_stops_the_run(tmp_path, at_batch, last_good):
     """The error names the step and the last good checkpoint, which is still there."""
-    with pytest.raises(TrainingError, match=f"not finite at step {at_batch}; .*{last_good}.*lower learning_rate"):
+    with pytest.raises(
+        TrainingError, match=f"not finite at step {at_batch}; .*{last_good}.*lower learning_rate"
+    ):
         tiny.fit(tmp_path, loader=Poisoned(tiny.train_loader(), None, at_batch), eval_every=100)
     saved = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
     assert saved == ([] if at_batch == 2 else ["8"])
@@ -108,7 +114,9 @@ def test_without_evaluation(tmp_path):
 def test_checkpoint_of_another_model(tmp_path):
     """The first array that differs is named, and nothing is overwritten."""
     tiny.fit(tmp_path, num_steps=3, evaluation=None)
-    with pytest.raises(CheckpointError, match=r"another model .*ema.* is .* in it, .*: use another workdir"):
+    with pytest.raises(
+        CheckpointError, match=r"another model .*ema.* is .* in it, .*: use another workdir"
+    ):
         tiny.fit(tmp_path, task=tiny.make_task(num_units=8))
     assert (tmp_path / "checkpoints" / "3").is_dir()
 
@@ -118,8 +126,16 @@ def test_checkpoint_of_another_model(tmp_path):
     [
         ({"log_every": 0}, ConfigError, "log_every is 0: choose at least 1"),
         ({"parallel": "pmapp"}, ConfigError, "choose one of jit, pmap"),
-        ({"evaluation": lambda: iter([])}, ConfigError, "evaluation data is empty: check the split"),
-        ({"loader": "one pass"}, TrainingError, "ended before the last step: make the loader with epochs=None"),
+        (
+            {"evaluation": lambda: iter([])},
+            ConfigError,
+            "evaluation data is empty: check the split",
+        ),
+        (
+            {"loader": "one pass"},
+            TrainingError,
+            "ended before the last step: make the loader with epochs=None",
+        ),
     ],
 )
 def test_bad_settings(tmp_path, options, error, message):
@@ -173,7 +189,9 @@ def test_writers(tmp_path, capsys):
         '{"step": 10, "note": "halfway"}',
     ]
     events = b"".join(p.read_bytes() for p in pathlib.Path(tmp_path / "tensorboard").iterdir())
-    assert all(tag in events for tag in (b"train/loss", b"confusion", b"clip", b"weights", b"hparams"))
+    assert all(
+        tag in events for tag in (b"train/loss", b"confusion", b"clip", b"weights", b"hparams")
+    )
     assert capsys.readouterr().err.splitlines() == ["step 10/20  eval uar nan", "step 10: halfway"]
 
 
@@ -187,7 +205,15 @@ def test_the_parameters_are_listed_once(tmp_path):
 
     for num_steps in (2, 4):
         config = loop.TrainConfig(num_steps=num_steps)
-        loop.fit(tiny.make_task(), config, optim.OptimConfig(), tiny.train_loader(), None, tmp_path, Listener())
+        loop.fit(
+            tiny.make_task(),
+            config,
+            optim.OptimConfig(),
+            tiny.train_loader(),
+            None,
+            tmp_path,
+            Listener(),
+        )
     (table,) = listed
     assert "Dense_1/kernel" in table
     assert "Total: 179" in table  # 6 x 16, BatchNorm 2 x 16, 16 x 3 + 3

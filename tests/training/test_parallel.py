@@ -42,7 +42,9 @@ def test_eight_devices_equal_one(one_device, tmp_path, mode):
     state = np.load(path)
     assert set(state.files) == set(one_device.files)
     for name in one_device.files:
-        np.testing.assert_allclose(state[name], one_device[name], rtol=1e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            state[name], one_device[name], rtol=1e-3, atol=1e-5, err_msg=name
+        )
 
 
 def test_feed_knows_the_position_of_the_batch_in_use():
@@ -61,7 +63,9 @@ def test_feed_knows_the_position_of_the_batch_in_use():
 def test_batch_that_cannot_be_split():
     """The error says which sizes work."""
     mesh = types.SimpleNamespace(local_mesh=types.SimpleNamespace(size=3))
-    with pytest.raises(ConfigError, match="16 examples cannot be split over 3 devices: choose a multiple"):
+    with pytest.raises(
+        ConfigError, match="16 examples cannot be split over 3 devices: choose a multiple"
+    ):
         parallel.shard_batch(tiny.make_batch(16), mesh)
 
 

@@ -73,7 +73,9 @@ def test_moving_average_holds_batch_statistics():
     """The average covers every collection of the network, so that its parts fit each other."""
     task, optimizer = tiny.make_task(), optim.build(optim.OptimConfig(), 10)
     state = create_state(task, optimizer, KEY, 0.9)
-    state, _ = jax.jit(make_train_step(task, optimizer, ema_decay=0.9))(state, tiny.make_batch(), KEY)
+    state, _ = jax.jit(make_train_step(task, optimizer, ema_decay=0.9))(
+        state, tiny.make_batch(), KEY
+    )
     now, average = state.model_state["batch_stats"], state.variables["batch_stats"]
     jax.tree.map(lambda a, b: np.testing.assert_array_less(0.0, np.abs(a - b).max()), now, average)
 
@@ -88,7 +90,9 @@ def test_step_vmaps_over_seeds():
     for i, key in enumerate(keys):
         alone, _ = jax.jit(step)(create_state(task, optimizer, key), batch, key)
         jax.tree.map(
-            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6), together.params, alone.params
+            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6),
+            together.params,
+            alone.params,
         )
 
 
@@ -121,7 +125,9 @@ def test_learning_rate(config, expected):
 
 def test_plateau_reduces_only_when_the_loss_stops_falling():
     """A loss that falls with every average keeps the rate."""
-    config = optim.OptimConfig(learning_rate=1.0, schedule="plateau", plateau_steps=2, plateau_patience=1)
+    config = optim.OptimConfig(
+        learning_rate=1.0, schedule="plateau", plateau_steps=2, plateau_patience=1
+    )
     optimizer, params = optim.build(config, 8), {"w": jnp.zeros((2, 2))}
     state = optimizer.init(params)
     for loss in [5.0, 7.0, 4.0, 6.0, 3.0, 5.0]:
@@ -134,18 +140,25 @@ def test_plateau_reduces_only_when_the_loss_stops_falling():
 
 def test_clipping_and_weight_decay():
     """The first Adam update has size one a parameter; decay is added to matrices, never to biases."""
-    optimizer = optim.build(optim.OptimConfig(learning_rate=0.1, schedule="constant", weight_decay=0.5), 8)
+    optimizer = optim.build(
+        optim.OptimConfig(learning_rate=0.1, schedule="constant", weight_decay=0.5), 8
+    )
     params = {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full((2,), 2.0)}
     updates, _ = optimizer.update(params, optimizer.init(params), params, value=1.0)
     np.testing.assert_allclose(updates["kernel"], -0.1 * (1.0 + 0.5 * 2.0), rtol=1e-5)
     np.testing.assert_allclose(updates["bias"], -0.1, rtol=1e-5)
-    clipping = optim.build(optim.OptimConfig(clip_norm=1e-6, schedule="constant", learning_rate=0.1), 8)
+    clipping = optim.build(
+        optim.OptimConfig(clip_norm=1e-6, schedule="constant", learning_rate=0.1), 8
+    )
     updates, state = clipping.update(params, clipping.init(params), params, value=1.0)
-    assert float(optax.tree.norm(optax.tree.get(state, "mu"))) == pytest.approx(0.1 * 1e-6, rel=1e-4)
+    assert float(optax.tree.norm(optax.tree.get(state, "mu"))) == pytest.approx(
+        0.1 * 1e-6, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(
-    "config", [{"schedule": "linear"}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"warmup_steps": 8}]
+    "config",
+    [{"schedule": "linear"}, {"learning_rate": 0.0}, {"ema_decay": 1.0}, {"warmup_steps": 8}],
 )
 def test_impossible_configs_are_refused(config):
     """A value that cannot work is named, with the mend."""
