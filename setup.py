@@ -71,7 +71,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
     package_data={
-        "lin_jax": ["pretrained/*/*", "pretrained/*/beside/*"],
+        "lin_jax": ["pretrained/*/*", "pretrained/*/fused/*"],
         "experiments": ["*_card.md"],
     },
     install_requires=REQUIRES,

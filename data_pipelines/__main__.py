@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_pipelines import corpora, features
 from data_pipelines.corpora import UNKNOWN, Utterance
-from lin_jax import compiled
+from lin_jax import compilation_cache
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import exit_code
 
@@ -23,7 +23,7 @@ SHOWN = 10  # skipped recordings, or speakers, named on the terminal; the report
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parse(arguments)
-    compiled.remember()
+    compilation_cache.enable()
     return exit_code(lambda: run(args), interrupted="stopped: run the same command again to go on")
 
 
@@ -189,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
         from data_pipelines.corpora import noise
 
         noise.generate(args.audio_dir, args.generate)
-    utterances = corpora.at_speeds(
+    utterances = corpora.speed_perturbed(
         corpora.load(args.corpus, args.audio_dir, **audio_options), args.speeds
     )
     report = features.prepare(

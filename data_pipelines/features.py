@@ -39,7 +39,7 @@ SHARD = 64  # utterances: the most that a kill can lose
 READ_AHEAD = (
     2**27
 )  # bytes of recordings read before their features are asked for: they bridge imports and compilation
-MOST_AHEAD = 512  # recordings, however small
+MAX_AHEAD = 512  # recordings, however small
 LONGEST = (
     600  # seconds: a recording beyond it is no utterance, and as one array would not fit in memory
 )
@@ -112,7 +112,7 @@ def prepare(
         waiting = [utterance for utterance in utterances if utterance.id not in entries]
         workers = workers or len(os.sched_getaffinity(0))
         lightest, heaviest = (
-            READ_AHEAD // MOST_AHEAD,
+            READ_AHEAD // MAX_AHEAD,
             READ_AHEAD // (2 * workers),
         )  # every thread has work, however large
         with ThreadPoolExecutor(workers) as pool:

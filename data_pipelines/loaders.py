@@ -18,7 +18,7 @@ from data_pipelines.feature_set import FeatureSet
 from lin_jax.errors import ConfigError
 
 GRAIN = 16  # frames: bucket lengths are its multiples, so that nearly equal feature sets share compiled shapes
-MOST_LENGTHS = 512  # from which those of the buckets are chosen
+MAX_LENGTHS = 512  # from which those of the buckets are chosen
 
 
 @dataclasses.dataclass
@@ -118,7 +118,7 @@ def make_loader(
         share = slice(process_index, None, process_count)
         unit = GRAIN * (feature_set.frontend.hop_length if feature_set.store == "waveform" else 1)
         sizes = bucket_lengths(feature_set.lengths, config.buckets, unit)
-        plan = _plan(feature_set.lengths[indices], sizes, config.batch_size)
+        plan = _bucket_batches(feature_set.lengths[indices], sizes, config.batch_size)
         plan = [(positions[share], weights[share], size) for positions, weights, size in plan]
         dataset = grain.MapDataset.source(_Batches(clips, plan, feature_set.store))
     options = grain.ReadOptions(
@@ -127,7 +127,7 @@ def make_loader(
     return iter(dataset.to_iter_dataset(options))
 
 
-def make_pair_loader(
+def make_synthesis_loader(
     feature_set: FeatureSet,
     indices: Sequence[int],
     symbols: Sequence[np.ndarray],
@@ -217,7 +217,7 @@ def crops(
         yield from itertools.islice(stream, batches)
 
 
-def take_turns(
+def equal_segments(
     feature_set: FeatureSet, indices: Sequence[int], size: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pieces of speech of one length to judge on: each is what a speaker says in several clips, one after the other.
@@ -297,7 +297,7 @@ class _PairBatches:
             )
             for b in np.unique(bucket)
         }
-        self._plan_of = functools.lru_cache(maxsize=2)(self._deal)
+        self._plan_of = functools.lru_cache(maxsize=2)(self._shuffle_epoch)
         self._per_epoch = len(self._plan_of(0))
 
     def __len__(self) -> int:
@@ -342,12 +342,12 @@ class _PairBatches:
             "num_source_frames": np.stack([example["num_frames"] for example in examples]),
         }
 
-    def _deal(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    def _shuffle_epoch(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
         """The batches of an epoch."""
         rng, plan = np.random.default_rng((self._config.seed, epoch)), []
         for kind in self._kinds:
             order = rng.permutation(kind) if self._train else kind
-            dealt = _plan(self._lengths[order], self._sizes, self._config.batch_size)
+            dealt = _bucket_batches(self._lengths[order], self._sizes, self._config.batch_size)
             plan += [(order[positions], weights, size) for positions, weights, size in dealt]
         return [plan[i] for i in rng.permutation(len(plan))] if self._train else plan
 
@@ -423,13 +423,13 @@ class _Batches:
     """Whole batches as planned, each read by one thread."""
 
     def __init__(self, clips: _Clips, plan: list[tuple[np.ndarray, np.ndarray, int]], key: str):
-        self._clips, self._plan, self._key = clips, plan, key
+        self._clips, self._bucket_batches, self._key = clips, plan, key
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self._bucket_batches)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        positions, weights, size = self._plan[number]
+        positions, weights, size = self._bucket_batches[number]
         examples = [
             transforms.fit(self._clips[position], self._key, size) for position in positions
         ]
@@ -437,7 +437,7 @@ class _Batches:
         return batch | {"weight": weights}
 
 
-def _plan(
+def _bucket_batches(
     lengths: np.ndarray, sizes: np.ndarray, B: int
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """Batches of clips by length: positions [B], weights [B] and the length that all are padded to."""
@@ -463,7 +463,7 @@ def bucket_lengths(lengths: np.ndarray, count: int, unit: int) -> np.ndarray:
     Returns:
         Sorted, the last one not below the longest clip.
     """
-    unit *= -(-int(lengths.max()) // (unit * MOST_LENGTHS))
+    unit *= -(-int(lengths.max()) // (unit * MAX_LENGTHS))
     sizes, clips = np.unique(-(-np.asarray(lengths) // unit) * unit, return_counts=True)
     before = np.concatenate([[0], np.cumsum(clips)])  # clips of the sizes before each
     # By dynamic programming: the least that all clips before a size come to in so many buckets, and

@@ -17,14 +17,14 @@ from data_pipelines import features, loaders, splits
 from data_pipelines.corpora import NO_SPEECH
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
-from lin_jax import bundles, losses, metrics
-from lin_jax.apps import report
+from lin_jax import bundles, calibration, losses, metrics
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.residual_classifier import DenseResidualClassifier, ResidualClassifier
+from lin_jax.reporting import plots
 from lin_jax.tasks.classification import Classification, ClassificationConfig
 from lin_jax.training import loop, writers
-from lin_jax.training.folds import FoldsConfig, Member, Trained, fit_members
+from lin_jax.training.folds import FoldsConfig, Member, Trained, fit_ensemble
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
@@ -45,7 +45,7 @@ class Config:
             or "shallow", a small dense one.
         seeds: networks trained alike but for the seed, whose probabilities are averaged.
         functionals: feature set of the same clips as functionals, or several; "" has no networks on
-            them beside.
+            them fused.
     """
 
     network: str = "convolutional"
@@ -70,8 +70,8 @@ class Experiment:
         folder: the feature set, or several; clips of which the label is unknown are left out.
         label: name of the label to learn.
         names: its classes in order; those found, sorted, when None.
-        beside: config of another experiment, on the functionals that the config names, if it does.
-            In cross-validations both are judged alone, in the folders "alone" and "beside", and
+        fused: config of another experiment, on the functionals that the config names, if it does.
+            In cross-validations both are judged alone, in the folders "alone" and "fused", and
             then together, their probabilities averaged; the bundle has both.
     """
 
@@ -81,7 +81,7 @@ class Experiment:
         folder: pathlib.Path,
         label: str,
         names: Sequence[str] | None = None,
-        beside: Config | None = None,
+        fused: Config | None = None,
     ):
         if config.network not in NETWORKS:
             raise ConfigError(
@@ -95,17 +95,17 @@ class Experiment:
             config.augment.of_waveforms if self.clips.store == "waveform" else AugmentConfig()
         ):
             raise ConfigError(
-                f"{folder}: functionals cannot be augmented; make features of frames, and give these beside"
+                f"{folder}: functionals cannot be augmented; make features of frames, and give these fused"
             )
         self.learnt = np.ones(len(self.labels), bool)
-        self.beside = (
-            Experiment(beside, config.functionals, label, names) if config.functionals else None
+        self.fused = (
+            Experiment(fused, config.functionals, label, names) if config.functionals else None
         )
-        if self.beside and [row["id"] for row in self.beside.clips.rows] != [
+        if self.fused and [row["id"] for row in self.fused.clips.rows] != [
             row["id"] for row in self.clips.rows
         ]:
             raise ConfigError(
-                f"{folder}: other clips than those beside; prepare both from the same recordings"
+                f"{folder}: other clips than those fused; prepare both from the same recordings"
             )
 
     def train(self, workdir: pathlib.Path) -> dict:
@@ -115,7 +115,7 @@ class Experiment:
         logits = np.zeros((1, len(self.labels), len(self.names)))
         for side in (split.validation, split.test):
             logits[0, side] = self._logits(task, result.variables, side)
-        temperature = metrics.fit_temperature(
+        temperature = calibration.fit_temperature(
             logits[:, split.validation], self.labels[split.validation]
         )
         return self.judge(logits, split.test, temperature, split.protocol, workdir)
@@ -128,14 +128,16 @@ class Experiment:
         )
 
         def judge(logits, workdir, **told):
-            temperature = metrics.fit_temperature(logits[:, everything], self.labels[everything])
+            temperature = calibration.fit_temperature(
+                logits[:, everything], self.labels[everything]
+            )
             return self.judge(logits, everything, temperature, protocol, workdir, **told)
 
         logits = self._held_out(all_splits, workdir)
-        if not self.beside:
+        if not self.fused:
             return judge(logits, workdir)
-        others = self.beside._held_out(all_splits, workdir / "beside")
-        alone, _ = judge(logits, workdir / "alone"), judge(others, workdir / "beside")
+        others = self.fused._held_out(all_splits, workdir / "fused")
+        alone, _ = judge(logits, workdir / "alone"), judge(others, workdir / "fused")
         # Each network as often as there are of the other kind, so that both kinds count alike.
         together = np.concatenate(
             [np.repeat(logits, len(others), axis=0), np.repeat(others, len(logits), axis=0)]
@@ -158,10 +160,10 @@ class Experiment:
     def fold_bundles(
         self, name: str, all_splits: Sequence[splits.Split], workdir: pathlib.Path
     ) -> list[bundles.Classifier]:
-        """The networks of each split as a bundle, with those beside, not calibrated; trained or taken up as need be."""
+        """The networks of each split as a bundle, with those fused, not calibrated; trained or taken up as need be."""
         members, trained = self.fit_folds(all_splits, workdir)
-        others = self.beside and self.beside.fold_bundles(
-            f"{name} beside", all_splits, workdir / "beside"
+        others = self.fused and self.fused.fold_bundles(
+            f"{name} fused", all_splits, workdir / "fused"
         )
         number = len(all_splits)
         found = [
@@ -171,7 +173,7 @@ class Experiment:
         if not others:
             return found
         return [
-            dataclasses.replace(one, beside=other) for one, other in zip(found, others, strict=True)
+            dataclasses.replace(one, fused=other) for one, other in zip(found, others, strict=True)
         ]
 
     def _held_out(self, all_splits: Sequence[splits.Split], workdir: pathlib.Path) -> np.ndarray:
@@ -195,7 +197,7 @@ class Experiment:
             **told: what else results.json tells.
         """
         workdir.mkdir(parents=True, exist_ok=True)
-        probabilities = metrics.mean_probabilities(logits[:, indices], temperature)
+        probabilities = calibration.mean_probabilities(logits[:, indices], temperature)
         labels, predicted, speakers = (
             self.labels[indices],
             probabilities.argmax(-1),
@@ -233,14 +235,16 @@ class Experiment:
             labels=labels,
             indices=indices,
         )
-        plots = {
-            "confusion": report.plot_confusion(matrix, self.names, workdir / "confusion.png"),
-            "accuracy_by_speaker": report.plot_bars(
+        pictures = {
+            "confusion": plots.plot_confusion(matrix, self.names, workdir / "confusion.png"),
+            "accuracy_by_speaker": plots.plot_bars(
                 accuracies, workdir / "accuracy_by_speaker.png", mark=figures["accuracy"]
             ),
         }
         with contextlib.closing(writers.create(workdir, 0)) as writer:
-            writer.write_images(0, {name: report.pixels(figure) for name, figure in plots.items()})
+            writer.write_images(
+                0, {name: plots.pixels(figure) for name, figure in pictures.items()}
+            )
         print(f"{protocol}, {len(by_speaker)} speakers, {len(labels)} clips:")
         print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         return results
@@ -249,7 +253,7 @@ class Experiment:
         self,
         judged: pathlib.Path,
         card: str,
-        beside: str,
+        fused: str,
         workdir: pathlib.Path,
         name: str | None = None,
     ) -> pathlib.Path:
@@ -258,9 +262,9 @@ class Experiment:
         Args:
             judged: workdir of the cross-validation whose temperature and figures the bundle
                 carries.
-            card: model card, with the names of results.json, `members`, and `beside`, in braces
+            card: model card, with the names of results.json, `members`, and `fused`, in braces
                 where they belong.
-            beside: what the card says of the networks beside, where there are any; likewise, with
+            fused: what the card says of the networks fused, where there are any; likewise, with
                 their number, `others`.
             workdir: where to; the bundle is a folder in it.
             name: of the bundle; that of the label when None.
@@ -271,20 +275,20 @@ class Experiment:
             )
         results = json.loads((judged / "results.json").read_text())
         bundle = self._final(name or self.label, results, workdir)
-        beside = beside.format(others=bundle.beside.members, **results) if bundle.beside else ""
-        told = card.format(members=bundle.members, beside=beside, **results)
+        fused = fused.format(others=bundle.fused.members, **results) if bundle.fused else ""
+        told = card.format(members=bundle.members, fused=fused, **results)
         return bundles.save(workdir / bundle.name, bundle, told, dtype="float16")
 
     def _final(self, name: str, results: Mapping, workdir: pathlib.Path) -> bundles.Classifier:
-        """The bundle that is trained on all clips, with what stands beside it, calibrated by their common results."""
+        """The bundle that is trained on all clips, with what stands fused it, calibrated by their common results."""
         everything = np.flatnonzero(self.learnt)
         members = [
             Member(everything, everything[:1], seed, self.constants(everything))
             for seed in range(self.config.seeds)
         ]
         bundle = self.bundle(name, members, self._fit_members(members, workdir), results)
-        beside = self.beside and self.beside._final(f"{name} beside", results, workdir / "beside")
-        return dataclasses.replace(bundle, beside=beside)
+        fused = self.fused and self.fused._final(f"{name} fused", results, workdir / "fused")
+        return dataclasses.replace(bundle, fused=fused)
 
     def bundle(
         self, name: str, members: Sequence[Member], trained: Sequence[Trained], results: Mapping
@@ -303,7 +307,7 @@ class Experiment:
             ),
             labels=self.names,
             members=len(members),
-            views=dataclasses.asdict(self.config.task.views),
+            tta=dataclasses.asdict(self.config.task.tta),
             window_seconds=WINDOW_SECONDS,
             temperature=results["temperature"],
             unsure_below=results.get("unsure_below", 0.0),
@@ -343,7 +347,7 @@ class Experiment:
         """Train members at once on features that all lie on the device, or one by one on waveforms read as needed."""
         config, trained = self.config, []
         if self.clips.store == "features":
-            return fit_members(
+            return fit_ensemble(
                 self.make_task, self._arrays(), members, config.folds, config.optim, workdir
             )
         for number, member in enumerate(members):

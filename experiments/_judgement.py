@@ -25,10 +25,12 @@ import numpy as np
 
 from experiments._profiles import Profiles
 from experiments._synthesis import GRAIN, KNOWN_CLIPS, TABLE, Experiment
-from lin_jax import audio_metrics, bundles, metrics, recognition
-from lin_jax.apps import report
+from lin_jax import bundles, metrics
 from lin_jax.audio import files, griffin_lim
 from lin_jax.errors import ConfigError
+from lin_jax.metrics import audio as audio_metrics
+from lin_jax.metrics import transcription
+from lin_jax.reporting import html, plots
 from lin_jax.tasks.synthesis import Synthesis
 from lin_jax.training import writers
 
@@ -46,15 +48,15 @@ FIGURES = {
     "quality": "quality score Q",
     "duration": "duration ratio",
     "similarity": "similarity to the speaker",
-    "closest": "closest to its own speaker",
-    "closest_kin": "the same among its kind",
+    "speaker_top1": "speaker_top1 to its own speaker",
+    "speaker_top1_in_group": "the same among its kind",
     "strangers": "similarity to the others",
     "word_error": "word error rate",
     "stop_failures": "stop failures",
 }
 HEALTH = {
     "diagonal": "read from end to end",
-    "diagonality": "diagonality",
+    "diagonal_rate": "diagonal_rate",
     "focus": "focus",
     "stop_failures": "stop failures",
 }
@@ -63,7 +65,7 @@ EXPECTED = {
     "texts": "expecting words as in the texts of the corpora",
     "english": "expecting any English",
 }
-SHORTEST_SECONDS = 0.1  # of less no figure is taken
+MIN_SECONDS = 0.1  # of less no figure is taken
 
 
 def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) -> dict:
@@ -180,7 +182,7 @@ def judge(experiment: Experiment, trained: pathlib.Path, workdir: pathlib.Path) 
         "batch_size": config.batch_size,
         "encoder": config.encoder,
         "vocoder": experiment.config.vocoder or "Griffin-Lim",
-        "tools": _tools(f"{recognition.name()}, {EXPECTED[config.expected]}" if heard else ""),
+        "tools": _tools(f"{transcription.name()}, {EXPECTED[config.expected]}" if heard else ""),
     }
     start = 0
     for name, clips in sides.items():
@@ -220,7 +222,7 @@ class _Said:
         features: mel frames in dB [T, M].
         attention: weights [S, L].
         stopped: whether it ended by itself.
-        health: of a text, see `metrics.attention_health` and `metrics.words_attended`.
+        health: of a text, see `metrics.alignment_metrics` and `metrics.words_attended`.
     """
 
     source: np.ndarray
@@ -310,7 +312,7 @@ def _say(
         num_steps = -(-said["num_frames"] // task.model.reduction)
         said |= {"num_steps": num_steps, "health": {}}
         if name == "symbols":
-            said["health"] = metrics.attention_health(said["attention"], num_steps, batch[number])
+            said["health"] = metrics.alignment_metrics(said["attention"], num_steps, batch[number])
         return said
 
     spoken, seconds = [None] * len(sources), 0.0
@@ -382,7 +384,7 @@ def _likeness(
         for samples in spoken:
             row = dict.fromkeys(("mcd", "pitch", "voicing", "quality"), math.nan)
             row["duration"] = len(samples) / len(original)
-            if len(samples) >= SHORTEST_SECONDS * rate:
+            if len(samples) >= MIN_SECONDS * rate:
                 near = audio_metrics.align(true, audio_metrics.contours(samples, rate))
                 row |= {
                     "pitch": near.pitch_rmse,
@@ -461,19 +463,24 @@ def _copied(
 def _recognised(experiment: Experiment, texts, waves):
     """What is heard of each system's clips, the words of each text [B], and each system's word errors [B]."""
     language, rate = experiment.config.language, experiment.clips.frontend.sample_rate
-    true = [recognition.words(text, language) for text in texts]
+    true = [transcription.words(text, language) for text in texts]
     words = np.array([max(len(one), 1) for one in true])
     if _deaf(language):
         return {}, words, {}
     joined = [samples for its in waves.values() for samples in its]
     known = np.unique(experiment.texts) if experiment.config.judge.expected == "texts" else ()
     heard = iter(
-        recognition.recognise(joined, rate, [recognition.words(text, language) for text in known])
+        transcription.recognise(
+            joined, rate, [transcription.words(text, language) for text in known]
+        )
     )
     heard = {system: [next(heard) for _ in texts] for system in waves}
     errors = {
         system: np.array(
-            [metrics.edit_distance(t, h.split()) for t, h in zip(true, heard[system], strict=True)]
+            [
+                transcription.edit_distance(t, h.split())
+                for t, h in zip(true, heard[system], strict=True)
+            ]
         )
         for system in waves
     }
@@ -486,7 +493,7 @@ def _deaf(language: str) -> str:
         return "it knows English only"
     return (
         ""
-        if recognition.installed()
+        if transcription.installed()
         else "pocketsphinx is not installed: pip install 'lin_jax[eval]'"
     )
 
@@ -564,13 +571,13 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
             for one, own in found.items()
         }
         if any(bars.values()):
-            plots[name] = report.plot_groups(bars, workdir / f"{name}.png", title=title)
+            plots[name] = plots.plot_groups(bars, workdir / f"{name}.png", title=title)
     by_length = {}
     for (one, own), length in itertools.product(found.items(), config.lengths):
         if health := own["attention"].get(str(length)):
             by_length.setdefault(f"{length}×", {})[one] = health["diagonal"]
     title = "texts read from end to end, by their length"
-    plots["attention"] = report.plot_groups(by_length, workdir / "attention.png", title=title)
+    plots["attention"] = plots.plot_groups(by_length, workdir / "attention.png", title=title)
 
     cards, sounds, pictures, first = [], {}, {}, 0
     for side, clips in sides.items():
@@ -588,20 +595,20 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
                     bundles.Speech(samples, rate, (), f"{system} by experiments.synthesis").write(
                         path
                     )
-                parts, sounds[name] = [report.player(samples, rate)], samples
+                parts, sounds[name] = [html.player(samples, rate)], samples
                 if system == "generated":
                     figure = _alignment(experiment, said[b], path.with_suffix(".png"))
-                    pictures[name] = report.pixels(figure)
-                    parts.insert(0, report.picture(figure, str(experiment.texts[i])))
+                    pictures[name] = plots.pixels(figure)
+                    parts.insert(0, html.picture(figure, str(experiment.texts[i])))
                 cards.append((f"{experiment.speakers[i]}, {side}: {system}", parts))
         first += len(clips)
     drawn = [
-        report.picture(_alignment(experiment, one, workdir / f"long-{name}.png"), f"{name} voice")
+        html.picture(_alignment(experiment, one, workdir / f"long-{name}.png"), f"{name} voice")
         for name, one in longest.items()
     ]
     with contextlib.closing(writers.create(workdir, results["step"])) as writer:
         writer.write_images(
-            results["step"], pictures | {name: report.pixels(plot) for name, plot in plots.items()}
+            results["step"], pictures | {name: plots.pixels(plot) for name, plot in plots.items()}
         )
         writer.write_audios(results["step"], sounds, sample_rate=rate)
 
@@ -612,7 +619,7 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
             for name, title in FIGURES.items()
             if any(name in own[system] for system in systems)
         ]
-        return report.table(["voices", "figure", *systems], rows)
+        return html.table(["voices", "figure", *systems], rows)
 
     health = [
         [
@@ -657,34 +664,30 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
     )
     intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
     compared = [
-        report.picture(plots[name], title) for name, title in FIGURES.items() if name in plots
+        html.picture(plots[name], title) for name, title in FIGURES.items() if name in plots
     ]
     sections = [
-        report.Section("All figures", intervals, [table(found, waves)]),
-        report.Section(
+        html.Section("All figures", intervals, [table(found, waves)]),
+        html.Section(
             "Voices copied", copying, [table(results["copied"], ("generated", "original"))]
         ),
-        report.Section(
+        html.Section(
             "Attention",
             reading,
-            [report.table(lost, health), report.picture(plots["attention"]), *drawn],
+            [html.table(lost, health), html.picture(plots["attention"]), *drawn],
         ),
-        report.Section("Examples", "", [report.cards(cards)]),
-        report.Section("Compared", "", compared),
-        report.Section(
-            "How it was judged", results["protocol"], [report.table(["what", "how"], used)]
-        ),
+        html.Section("Examples", "", [html.cards(cards)]),
+        html.Section("Compared", "", compared),
+        html.Section("How it was judged", results["protocol"], [html.table(["what", "how"], used)]),
     ]
     lead = "; ".join(f"{one}: {_told(own)}" for one, own in found.items())
-    report.write_html(workdir / "report.html", "Synthesis", sections, lead=lead)
+    html.write_html(workdir / "report.html", "Synthesis", sections, lead=lead)
 
 
 def _alignment(experiment: Experiment, one: _Said, path):
     symbols = experiment.table.decode(one.source)
     hop = experiment.clips.frontend.hop_length / experiment.clips.frontend.sample_rate
-    return report.plot_alignment(
-        one.attention, symbols, one.features, len(one.features) * hop, path
-    )
+    return plots.plot_alignment(one.attention, symbols, one.features, len(one.features) * hop, path)
 
 
 def _told(found: Mapping) -> str:
@@ -699,8 +702,8 @@ def _told(found: Mapping) -> str:
         parts.append(f"MCD {generated['mcd']:.2f} dB (copied {found['copied']['mcd']:.2f})")
     for name, title in (
         ("word_error", "word errors"),
-        ("closest", "closest to its speaker"),
-        ("closest_kin", "of its kind"),
+        ("speaker_top1", "speaker_top1 to its speaker"),
+        ("speaker_top1_in_group", "of its kind"),
     ):
         if name in generated:
             beside = f" (original {original[name]:.0%})" if name in original else ""

@@ -16,7 +16,7 @@ class Profiles:
     """The voice of every speaker of the corpora, known by some of the speaker's clips.
 
     Args:
-        experiment: whose corpora these are, and whose `JudgeConfig` says which encoder hears how
+        experiment: whose corpora these are, and whose `EvalConfig` says which encoder hears how
             many clips.
     """
 
@@ -44,7 +44,9 @@ class Profiles:
         )  # [P, E]
         corpus = dict(zip(experiment.speakers, experiment.clips.corpora, strict=True))
         self._corpora = np.array([corpus[name] for name in self._names])
-        self._clear = np.isin(self._corpora, np.unique(experiment.clips.corpora[experiment.clear]))
+        self._clear = np.isin(
+            self._corpora, np.unique(experiment.clips.corpora[experiment.anchor_voices])
+        )
 
     def compare(
         self, systems: dict[str, Sequence], speakers, hidden
@@ -59,8 +61,8 @@ class Profiles:
                 the one itself and those in which its voice was heard.
 
         Returns:
-            For each system "similarity" [B], a cosine; "closest" [B], whether nobody else in the
-            corpora is nearer, and "closest_kin" [B], the same among those who are clear or those
+            For each system "similarity" [B], a cosine; "speaker_top1" [B], whether nobody else in the
+            corpora is nearer, and "speaker_top1_in_group" [B], the same among those who are clear or those
             who are not, as the speaker is; and "strangers" [B], the mean similarity to the others
             of the corpus. A clip in which no voice is heard is close to nobody.
         """
@@ -82,7 +84,7 @@ class Profiles:
             )  # [B], [B, P]
             others[own] = np.nan
 
-            def closest(among, similarity=similarity, others=others):
+            def speaker_top1(among, similarity=similarity, others=others):
                 nearest = np.where(among & ~np.isnan(others), others, -np.inf).max(axis=1)
                 found = np.nan_to_num(similarity, nan=-np.inf) > nearest
                 return np.where(np.isnan(mine[:, 0]) | ~(among & ~own).any(axis=1), np.nan, found)
@@ -91,15 +93,15 @@ class Profiles:
             count = np.sum(~np.isnan(strangers), axis=1)
             figures[system] = {
                 "similarity": similarity,
-                "closest": closest(np.ones_like(own)),
-                "closest_kin": closest(kin),
+                "speaker_top1": speaker_top1(np.ones_like(own)),
+                "speaker_top1_in_group": speaker_top1(kin),
                 "strangers": np.nansum(strangers, axis=1) / np.where(count > 0, count, np.nan),
             }
         return figures
 
     def _hear(self, sources) -> np.ndarray:
         """Embeddings [B, E] of recordings, NaN where there is no voice."""
-        heard = list(self._encoder.voices(sources, self._rate))
+        heard = list(self._encoder.embed_all(sources, self._rate))
         nobody = np.full(self._encoder.embedding_size, np.nan)
         return np.stack(
             [nobody if isinstance(voice, AudioError) else voice.embedding for voice in heard]

@@ -17,12 +17,13 @@ import numpy as np
 from data_pipelines import features, loaders, splits
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
-from lin_jax import audio_metrics, bundles, metrics
-from lin_jax.apps import report
+from lin_jax import bundles, metrics
 from lin_jax.audio import augment, degrade, files
 from lin_jax.audio.degrade import DegradeConfig, NoisePool, RoomPool
 from lin_jax.errors import ConfigError
+from lin_jax.metrics import audio as audio_metrics
 from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
+from lin_jax.reporting import html, plots
 from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
@@ -36,7 +37,7 @@ SEVERITIES = (0.2, 0.5, 0.8)
 EXAMPLES = ("5 dB", f"{SEVERITIES[1]:g}")  # amounts of damage of which there are examples to hear
 SYSTEMS = ("untouched", "gated", "repaired")
 FIGURES = {"si_sdr": "SI-SDR, dB", "pesq": "PESQ", "stoi": "STOI", "lsd": "LSD, dB"}
-MOST_DB = 100.0  # of a clip's SI-SDR: that of an untouched clean clip is infinite
+MAX_DB = 100.0  # of a clip's SI-SDR: that of an untouched clean clip is infinite
 
 
 @dataclasses.dataclass
@@ -74,9 +75,9 @@ class Config:
         clear_weight: how many times more often than others those clips are drawn in which the
             background is faint.
         eval_batches: batches of the validation speakers in an evaluation during training.
-        views: of the default network where it is judged and shipped; see `SpectralAutoencoder`.
-        caution: how much of a slight change is made where it is judged and shipped, as in
-            `bundles.Caution`.
+        shifts: of the default network where it is judged and shipped; see `SpectralAutoencoder`.
+        adaptive_mix: how much of a slight change is made where it is judged and shipped, as in
+            `bundles.AdaptiveMix`.
         judged_clips: of each corpus; the speakers held out take turns.
         judged_seconds: of a clip; it is what a speaker says in one recording after the other.
         damaged_every: every how many of these clips is judged with other damage than noise.
@@ -93,8 +94,8 @@ class Config:
     seed: int = 0
     clear_weight: int = 2
     eval_batches: int = 8
-    views: int = 2
-    caution: tuple[float, ...] = (-22.0, -12.0, 0.2)
+    shifts: int = 2
+    adaptive_mix: tuple[float, ...] = (-22.0, -12.0, 0.2)
     judged_clips: int = 20
     judged_seconds: float = 8.0
     damaged_every: int = 3
@@ -170,7 +171,7 @@ class Experiment:
             )
         rate = self.clips.frontend.sample_rate
         size = round(self.config.judged_seconds * rate)
-        clean, chosen = loaders.take_turns(
+        clean, chosen = loaders.equal_segments(
             self.clips, self.split.test, size, self.config.judged_clips
         )
         if not len(clean):
@@ -279,9 +280,13 @@ class Experiment:
     def _bundle(self, task: Repair, fitted: loop.Result) -> bundles.Repairer:
         network = task.model
         if isinstance(network, SpectralAutoencoder):
-            network = network.clone(views=self.config.views)
-        caution = bundles.Caution(*self.config.caution) if self.config.caution else None
-        return bundles.Repairer("repair", network, self.clips.frontend, fitted.variables, caution)
+            network = network.clone(shifts=self.config.shifts)
+        adaptive_mix = (
+            bundles.AdaptiveMix(*self.config.adaptive_mix) if self.config.adaptive_mix else None
+        )
+        return bundles.Repairer(
+            "repair", network, self.clips.frontend, fitted.variables, adaptive_mix
+        )
 
     def _damages(self, clean) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
         """Kind and amount of damage, the clips [b] that it is done to, and them with it [b, N]; always the same."""
@@ -324,15 +329,15 @@ class Experiment:
             }
             if any(groups.values()):
                 path = workdir / f"{name}.png"
-                parts.append(report.picture(report.plot_groups(groups, path, title=title), title))
+                parts.append(html.picture(plots.plot_groups(groups, path, title=title), title))
         cards = []
         for name, waves in examples:
             for system, samples in waves.items():
                 stem = f"{name}-{system}".replace(" ", "-")
                 files.write(workdir / f"examples/{stem}.flac", np.clip(samples, -1, 1), rate)
-                figure = report.plot_spectrogram(samples, rate, workdir / f"examples/{stem}.png")
+                figure = plots.plot_spectrogram(samples, rate, workdir / f"examples/{stem}.png")
                 cards.append(
-                    (f"{name}: {system}", [report.picture(figure), report.player(samples, rate)])
+                    (f"{name}: {system}", [html.picture(figure), html.player(samples, rate)])
                 )
         header = ["damage", "amount", "system", *FIGURES.values()]
         table = [
@@ -347,11 +352,11 @@ class Experiment:
             if system in one
         ]
         sections = [
-            report.Section("By kind of damage", "Means over all amounts of it.", parts),
-            report.Section("Examples", "", [report.cards(cards)]),
-            report.Section("All figures", results["protocol"], [report.table(header, table)]),
+            html.Section("By kind of damage", "Means over all amounts of it.", parts),
+            html.Section("Examples", "", [html.cards(cards)]),
+            html.Section("All figures", results["protocol"], [html.table(header, table)]),
         ]
-        report.write_html(workdir / "report.html", "Repair", sections, lead=_told(results["noise"]))
+        html.write_html(workdir / "report.html", "Repair", sections, lead=_told(results["noise"]))
 
     def _drawn(self, indices) -> np.ndarray:
         """Clips as often as they are drawn in an epoch: for each crop once, and more often where they are clear."""
@@ -449,7 +454,7 @@ def _join(parts: list[_Judged]) -> _Judged:
 def _figures(clean, waves, rate, scored_every) -> dict[str, np.ndarray]:
     """Figures [b] of waveforms [b, N] against clean ones; the slow ones of some clips only."""
     measures = {
-        "si_sdr": lambda x, y, rate: min(audio_metrics.si_sdr(x, y), MOST_DB),
+        "si_sdr": lambda x, y, rate: min(audio_metrics.si_sdr(x, y), MAX_DB),
         "lsd": audio_metrics.log_spectral_distance,
         "pesq": audio_metrics.pesq,
         "stoi": audio_metrics.stoi,

@@ -20,9 +20,9 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lin_jax import bundles, compiled
-from lin_jax.apps import report
+from lin_jax import bundles, compilation_cache
 from lin_jax.errors import ConfigError, exit_code
+from lin_jax.reporting import plots
 from lin_jax.tasks.base import Task
 from lin_jax.training import loop, writers
 
@@ -65,7 +65,7 @@ def main(config, modes: Mapping[str, Mode]):
             logging.WARNING
         )  # what libraries say of their own doings drowns the run's own lines
         folder = pathlib.Path(workdir.value)
-        compiled.remember()
+        compilation_cache.enable()
 
         def work():
             save_config(chosen.value, folder)
@@ -91,8 +91,8 @@ def fit(
         result = loop.fit(
             task, config.train, config.optim, train, evaluation, workdir, writer, params=params
         )
-        curves = report.plot_curves(result.history, workdir / "curves.png")
-        writer.write_images(config.train.num_steps, {"curves": report.pixels(curves)})
+        curves = plots.plot_curves(result.history, workdir / "curves.png")
+        writer.write_images(config.train.num_steps, {"curves": plots.pixels(curves)})
     return result
 
 

@@ -22,9 +22,9 @@ from experiments import _run
 from lin_jax import bundles, metrics
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError
-from lin_jax.models.synthesizer import Synthesizer
+from lin_jax.models.tacotron import Tacotron
 from lin_jax.tasks.base import Variables
-from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, move_to_anchors
 from lin_jax.text import SymbolTable
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
@@ -36,7 +36,7 @@ GRAIN = 16  # symbols, or frames: texts and recordings are padded to its multipl
 
 @dataclasses.dataclass
 class NetworkConfig:
-    """Size of the network; see `Synthesizer`."""
+    """Size of the network; see `Tacotron`."""
 
     symbol_features: int = 128
     encoder_hidden: int = 192
@@ -76,7 +76,7 @@ class Stages:
 
 
 @dataclasses.dataclass
-class JudgeConfig:
+class EvalConfig:
     """How a training is judged; see `_judgement`.
 
     Attributes:
@@ -95,7 +95,7 @@ class JudgeConfig:
         examples: of these clips, to listen to.
     """
 
-    encoder: str = "voice"
+    encoder: str = "speaker_encoder"
     clips: int = 50
     copies: int = 12
     heard_seconds: tuple[float, ...] = (0.0, 5.0)
@@ -119,9 +119,9 @@ class Config:
             a clip, in training in any other clip of the same speaker.
         vocoder: name or folder of the vocoder bundle that makes the sound where it is judged and
             shipped; "" is Griffin-Lim.
-        clear: corpora, with commas between them, in whose voices speech will be understood; other
+        anchor_voices: corpora, with commas between them, in whose voices speech will be understood; other
             voices are moved towards the nearest ones of these where they are judged and shipped.
-        clarity: how far, as a cosine; see `clarified`.
+        min_anchor_similarity: how far, as a cosine; see `move_to_anchors`.
         language: of the texts, as espeak-ng names it.
         form: of the symbols, "characters" or "phonemes".
         speech: share of the training batches whose source is a recording in place of a text, as it
@@ -135,10 +135,10 @@ class Config:
     """
 
     init: str = ""
-    voices: str = "voice"
+    voices: str = "speaker_encoder"
     vocoder: str = ""
-    clear: str = ""
-    clarity: float = 0.8
+    anchor_voices: str = ""
+    min_anchor_similarity: float = 0.8
     language: str = "en-us"
     form: str = "phonemes"
     speech: float = 0.3
@@ -153,7 +153,7 @@ class Config:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     loader: LoaderConfig = dataclasses.field(default_factory=LoaderConfig)
-    judge: JudgeConfig = dataclasses.field(default_factory=JudgeConfig)
+    judge: EvalConfig = dataclasses.field(default_factory=EvalConfig)
 
 
 class Experiment:
@@ -260,7 +260,7 @@ class Experiment:
         heard = self.heard(workdir / "train", task, variables, list(map(self.known, names)))
         rows = [self.clips.rows[index] for index in self.learnt]
         sexes = {row["speaker"]: row["labels"].get("sex", UNKNOWN) for row in rows}
-        bundle = bundles.Talker(
+        bundle = bundles.Synthesizer(
             "synthesis",
             task.model,
             self.clips.frontend,
@@ -268,8 +268,8 @@ class Experiment:
             task.mean,
             task.std,
             voices=heard["voice"],
-            spectra=heard["spectrum"],
-            colours=heard["colour"],
+            ltas=heard["spectrum"],
+            ltas_corrections=heard["ltas_correction"],
             names=tuple(names.tolist()),
             sexes=tuple("" if sexes[name] == UNKNOWN else sexes[name] for name in names),
             table=self.table,
@@ -280,14 +280,14 @@ class Experiment:
             sources=task.sources,
             trained_seconds=max(row["seconds"] for row in rows),
             vocoder=self.config.vocoder,
-            clear=tuple(np.unique(self.speakers[self.clear]).tolist()),
-            clarity=self.config.clarity,
+            anchor_voices=tuple(np.unique(self.speakers[self.anchor_voices]).tolist()),
+            min_anchor_similarity=self.config.min_anchor_similarity,
         )
         told = {
             "tools": dict.fromkeys(("mcd", "word_error"), "not measured") | results["tools"],
             "corpora": ", ".join(np.unique(self.clips.corpora)),
             "voices": len(names),
-            "clarity": self.config.clarity,
+            "min_anchor_similarity": self.config.min_anchor_similarity,
             "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),
             "copies": "\n".join(
                 _copied_row(corpus, one) for corpus, one in results["copied"].items()
@@ -307,7 +307,7 @@ class Experiment:
                 dataclasses.asdict(self.config.network),
                 self.clips.mean_std(self.train),
             )
-            network = Synthesizer(
+            network = Tacotron(
                 num_mels=self.clips.frontend.num_features,
                 num_symbols=len(self.table),
                 num_voices=int(voices.max()) + 1 if voices.ndim == 1 else 0,
@@ -348,7 +348,7 @@ class Experiment:
     def heard(
         self, workdir: pathlib.Path, task: Synthesis, variables, references: Sequence[np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Voices that are each heard in some clips, as `Talker.voice` joins them.
+        """Voices that are each heard in some clips, as `Synthesizer.clone_voice` joins them.
 
         Args:
             workdir: of the training.
@@ -357,13 +357,13 @@ class Experiment:
             references: clips of each voice (B).
 
         Returns:
-            "voice" [B, …] and, unless it is a number, what `timbre` finds.
+            "voice" [B, …] and, unless it is a number, what `ltas_correction` finds.
         """
         voices = self.voices(workdir)
         if self.heard_by == TABLE:
             return {"voice": voices[[own[0] for own in references]]}
-        clips, voices = np.unique(np.concatenate(references)), self.clarified(voices)
-        found = {"voice": voices[clips]} | self.timbre(task, variables, clips, voices)
+        clips, voices = np.unique(np.concatenate(references)), self.move_to_anchors(voices)
+        found = {"voice": voices[clips]} | self.ltas_correction(task, variables, clips, voices)
         places = [np.searchsorted(clips, own) for own in references]
         found = {
             name: np.stack([values[own].mean(axis=0) for own in places])
@@ -373,16 +373,18 @@ class Experiment:
             "voice": found["voice"] / np.linalg.norm(found["voice"], axis=1, keepdims=True)
         }
 
-    def clarified(self, voices: np.ndarray) -> np.ndarray:
+    def move_to_anchors(self, voices: np.ndarray) -> np.ndarray:
         """The voice of each clip [clips, E] as it is spoken in, near to the voices that are clear."""
-        clear = metrics.mean_by_speaker(voices[self.clear], self.speakers[self.clear])[1]
-        return clarified(voices, clear, self.config.clarity)
+        clear = metrics.mean_by_speaker(
+            voices[self.anchor_voices], self.speakers[self.anchor_voices]
+        )[1]
+        return move_to_anchors(voices, clear, self.config.min_anchor_similarity)
 
-    def timbre(
+    def ltas_correction(
         self, task: Synthesis, variables, clips, voices: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """What `Synthesis.timbre` finds in some clips, each said again in its own of the voices [clips, E]."""
-        find, size = jax.jit(task.timbre), self.config.judge.batch_size
+        """What `Synthesis.ltas_correction` finds in some clips, each said again in its own of the voices [clips, E]."""
+        find, size = jax.jit(task.ltas_correction), self.config.judge.batch_size
         most, found = -(-self.clips.lengths[clips].max() // GRAIN) * GRAIN, []
         for start in range(0, len(clips), size):
             rows = np.resize(
@@ -433,14 +435,14 @@ class Experiment:
             chosen[own] = np.roll(own, 1)
         return chosen
 
-    def _load(self, names: str) -> bundles.Talker:
+    def _load(self, names: str) -> bundles.Synthesizer:
         """The bundle to go on from; of several the first, with the mean of their weights (Wortsman et al., 2022)."""
         starts = [(name, bundles.load(name)) for name in names.split(",")]
         first = starts[0][1]
         for name, start in starts:
-            if start.task != bundles.Talker.task:
+            if start.task != bundles.Synthesizer.task:
                 raise ConfigError(
-                    f"{name}: a {start.task} bundle; give one of {bundles.Talker.task} as init"
+                    f"{name}: a {start.task} bundle; give one of {bundles.Synthesizer.task} as init"
                 )
             if self.config.speech and "speech" not in start.sources:
                 raise ConfigError(f"{name}: says texts only: set speech to 0")
@@ -490,15 +492,17 @@ class Experiment:
             raise ConfigError(
                 "nothing is left to train on: lower hold_out_texts or hold_out_voices"
             )
-        named = config.clear.split(",") if config.clear else []
+        named = config.anchor_voices.split(",") if config.anchor_voices else []
         if unknown := set(named) - set(corpora):
             there = ", ".join(np.unique(corpora))
             raise ConfigError(
-                f"clear {config.clear}: no corpus is named {unknown.pop()}; choose from {there}"
+                f"clear {config.anchor_voices}: no corpus is named {unknown.pop()}; choose from {there}"
             )
-        if not 0 <= config.clarity <= 1:
-            raise ConfigError(f"clarity {config.clarity:g}: a cosine; choose one from 0 to 1")
-        self.clear = self.learnt[np.isin(corpora[self.learnt], named)]
+        if not 0 <= config.min_anchor_similarity <= 1:
+            raise ConfigError(
+                f"min_anchor_similarity {config.min_anchor_similarity:g}: a cosine; choose one from 0 to 1"
+            )
+        self.anchor_voices = self.learnt[np.isin(corpora[self.learnt], named)]
 
     def _validation_batches(self, voices: np.ndarray) -> Iterator[dict]:
         """The same clips every time, from their texts and, where that is learnt, from recordings."""
@@ -534,7 +538,7 @@ class Experiment:
             references = [
                 clips if len(clips) else np.array([index]) for index, clips in enumerate(others)
             ]
-        return loaders.make_pair_loader(
+        return loaders.make_synthesis_loader(
             self.clips,
             indices,
             self.symbols,
@@ -546,7 +550,7 @@ class Experiment:
         )
 
 
-def _kind(start: bundles.Talker) -> tuple:
+def _kind(start: bundles.Synthesizer) -> tuple:
     """What bundles have in common if a mean of their weights makes sense."""
     scale = (start.mean.tolist(), start.std.tolist())
     return start.model, start.frontend, start.table.to_dict(), start.encoder_fingerprint, scale
@@ -574,8 +578,8 @@ def _copied_row(corpus: str, one: dict) -> str:
     said, heard = f"{one['clips']} of {one['speakers']}", f"{one['heard_seconds']:.1f} s"
     near = (
         _beside(one, "similarity", ".2f"),
-        _beside(one, "closest", ".0%"),
-        _beside(one, "closest_kin", ".0%"),
+        _beside(one, "speaker_top1", ".0%"),
+        _beside(one, "speaker_top1_in_group", ".0%"),
     )
     words = (
         format(one["generated"]["word_error"], ".0%") if "word_error" in one["generated"] else "–"
@@ -592,7 +596,7 @@ def _row(side: str, one: dict) -> str:
         _beside(one, "mcd", ".2f", "copied"),
         _beside(one, "word_error", ".0%"),
         _beside(one, "similarity", ".2f"),
-        _beside(one, "closest", ".0%"),
+        _beside(one, "speaker_top1", ".0%"),
         f"{attention['diagonal']:.0%}",
         f"{attention['stop_failures']:.0%}",
     )

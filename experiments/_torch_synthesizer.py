@@ -1,7 +1,7 @@
 """The synthesizer in PyTorch, layer for layer, to measure its training step against ours: a script without JAX.
 
 Reads {"network": …, "batch": …, "steps": …} as JSON from standard input and prints the seconds of
-each step. Shapes as in `lin_jax.models.synthesizer`.
+each step. Shapes as in `lin_jax.models.tacotron`.
 """
 
 import json
@@ -61,7 +61,7 @@ class DynamicConvolutionAttention(nn.Module):
         return torch.softmax(energy + torch.log((near @ self.prior).clamp(min=1e-6)), dim=1)
 
 
-class Synthesizer(nn.Module):
+class Tacotron(nn.Module):
     """Text encoder, attention, decoder and post-net."""
 
     def __init__(self, n, M, E, prior):
@@ -82,7 +82,7 @@ class Synthesizer(nn.Module):
         self.attention_lstm = nn.LSTMCell(n["prenet"][-1] + memory, size)
         self.decoder_lstm = nn.LSTMCell(size + memory, size)
         self.attend = DynamicConvolutionAttention(size, 128, 8, len(prior), prior)
-        self.to_frames, self.to_stop = (
+        self.frame_projection, self.stop_projection = (
             nn.Linear(size + memory, self.r * M),
             nn.Linear(size + memory, 1),
         )
@@ -106,11 +106,11 @@ class Synthesizer(nn.Module):
             two = self.decoder_lstm(torch.cat([one[0], context], dim=1), two)
             features.append(torch.cat([two[0], context], dim=1))
         features = torch.stack(features, dim=1)
-        coarse = self.to_frames(features).view(B, T, M)
+        coarse = self.frame_projection(features).view(B, T, M)
         return (
             coarse,
             coarse + self.to_residual(self.postnet(coarse)),
-            self.to_stop(features)[..., 0],
+            self.stop_projection(features)[..., 0],
         )
 
 
@@ -119,7 +119,7 @@ def main():
     given = json.load(sys.stdin)
     torch.manual_seed(0)
     B, L, T, M, E = (given["batch"][name] for name in ("B", "L", "T", "M", "E"))
-    network = Synthesizer(given["network"], M, E, np.array(given["prior"], np.float32))
+    network = Tacotron(given["network"], M, E, np.array(given["prior"], np.float32))
     symbols, voice, frames = torch.randint(1, 20, (B, L)), torch.randn(B, E), torch.randn(B, T, M)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     stop = torch.zeros(B, T // network.r)

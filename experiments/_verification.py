@@ -17,13 +17,13 @@ from data_pipelines import features, loaders, splits, trials
 from data_pipelines.feature_set import FeatureSet, Segments, Subset, mean_std
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
-from lin_jax import bundles, metrics, scoring
-from lin_jax.apps import report
+from lin_jax import bundles, calibration, metrics, scoring
 from lin_jax.audio import files
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError, CorpusError, FeatureError
 from lin_jax.models.speaker_encoder import FunctionalEncoder, SmallSpeakerEncoder, SpeakerEncoder
-from lin_jax.tasks.hearing import hear
+from lin_jax.reporting import plots
+from lin_jax.tasks.preprocessing import preprocess
 from lin_jax.tasks.verification import Verification, VerificationConfig
 from lin_jax.training import loop, writers
 from lin_jax.training.loop import TrainConfig
@@ -37,7 +37,7 @@ FALSE_ACCEPTS = (
 SPEECH_SECONDS = (
     1.5  # what is no voice is learnt from whole recordings and from pieces of this length
 )
-MOST_SPEECH = 1000  # clips of speech to learn it from
+MAX_SPEECH = 1000  # clips of speech to learn it from
 TELEPHONE_HZ = 8000  # its sample rate
 FUNCTIONALS = {"feature": "functionals", "n_mels": 40, "n_mfcc": 16}
 VARIED_SECONDS, VARIED_EPOCHS = (
@@ -51,9 +51,9 @@ FUNCTIONAL_SHRINKAGE = (
 
 RELATIVE = """,
 relative to the {cohort} training speakers, as they are or by telephone, that are nearest to either side (AS-norm)"""
-BESIDE = """
+FUSED = """
 Beside the network stand functionals, statistics of a clip's pitch, loudness, timbre and rhythm, on the axes in which
-those of the training clips, also in noise, rooms and narrow bands, differ most. They have {share:.0%} of a score."""
+those of the training clips, also in noise, rooms and narrow bands, differ most. They have {fusion_weight:.0%} of a score."""
 
 
 @dataclasses.dataclass
@@ -85,7 +85,7 @@ class Config:
             (`scoring.Plda`); else cosines.
         cohort: nearest strangers, among the training speakers, that scores are normalised by
             (AS-norm); 0 leaves them.
-        share: of what the functionals of whole clips say in a score; 0 leaves it to the network.
+        fusion_weight: of what the functionals of whole clips say in a score; 0 leaves it to the network.
         noise: feature set of sounds without speech, from which the bundle learns what is no voice.
     """
 
@@ -98,7 +98,7 @@ class Config:
     segment_seconds: float = 3.0
     plda: bool = True
     cohort: int = 20
-    share: float = 0.2
+    fusion_weight: float = 0.2
     noise: str = ""
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
     task: VerificationConfig = dataclasses.field(default_factory=VerificationConfig)
@@ -122,9 +122,9 @@ class Experiment:
         self.config = config
         self.start = bundles.load(config.init) if config.init else None
         self.clips = features.open_features(folder, self.start and self.start.frontend)
-        if config.share and self.clips.store != "waveform":
+        if config.fusion_weight and self.clips.store != "waveform":
             raise ConfigError(
-                f"{folder}: no waveforms to hear functionals in: --store=waveform, or --config.share=0"
+                f"{folder}: no waveforms to hear functionals in: --store=waveform, or --config.fusion_weight=0"
             )
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         people = self.clips.people
@@ -166,10 +166,10 @@ class Experiment:
         task, fitted = self.fit(trained)
         known = np.unique(self.speakers[self.split.train])
         ear = self._ear(task, fitted.variables, self.split.train)
-        rules = {"cosine": scoring.Rule()}
-        if ear.beside:
+        rules = {"cosine": scoring.ScoringBackend()}
+        if ear.fused:
             rules |= {
-                name: dataclasses.replace(ear.rule, share=i)
+                name: dataclasses.replace(ear.rule, fusion_weight=i)
                 for i, name in enumerate(("network", "functionals"))
             }
         heard = [self._trials(ear, own, known) for own in self._by_corpus(self.split.validation)]
@@ -192,7 +192,7 @@ class Experiment:
             "train_speakers": len(known),
             "plda": self.config.plda,
             "cohort": self.config.cohort,
-            "share": self.config.share,
+            "fusion_weight": self.config.fusion_weight,
             **chosen,
             **others,
             "corpora": {},
@@ -222,20 +222,20 @@ class Experiment:
                     kept = listed.same_sex
                     curves["same sex"] = metrics.det_curve(scores[kept], listed.same[kept])[:2]
                 names = [name.rpartition("/")[2] for name in clips.speakers[indices]]
-                plots = {
-                    "det": report.plot_det(curves, workdir / f"{corpus}_det.png"),
-                    "scores": report.plot_scores(
+                drawn = {
+                    "det": plots.plot_det(curves, workdir / f"{corpus}_det.png"),
+                    "scores": plots.plot_scores(
                         scores,
                         listed.same,
                         workdir / f"{corpus}_scores.png",
                         threshold=chosen["threshold"],
                     ),
-                    "projection": report.plot_projection(
+                    "projection": plots.plot_projection(
                         vectors[indices], names, workdir / f"{corpus}_projection.png"
                     ),
                 }
                 pictures = {
-                    f"{corpus}/{name}": report.pixels(figure) for name, figure in plots.items()
+                    f"{corpus}/{name}": plots.pixels(figure) for name, figure in drawn.items()
                 }
                 writer.write_images(fitted.best_step, pictures)
                 eer, low, high = (figures["all"][name] for name in ("eer", "eer_low", "eer_high"))
@@ -259,7 +259,7 @@ class Experiment:
                 "what is no voice must be learnt: name a feature set of noises with --config.noise"
             )
         self.config = dataclasses.replace(
-            self.config, **{name: results[name] for name in ("plda", "cohort", "share")}
+            self.config, **{name: results[name] for name in ("plda", "cohort", "fusion_weight")}
         )
         everything = (workdir / "train_all/checkpoints").exists()
         task, fitted = self.fit(
@@ -290,7 +290,7 @@ class Experiment:
             if results["plda"]
             else "their cosine",
             "relative": RELATIVE.format(**results) if results["cohort"] else "",
-            "beside": BESIDE.format(**results) if ear.beside else "",
+            "fused": FUSED.format(**results) if ear.fused else "",
         }
         return bundles.save(
             workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16"
@@ -299,7 +299,7 @@ class Experiment:
     def _bundle(self, name: str, ear: "_Ear", calibration: Mapping) -> bundles.Verifier:
         """An ear as a bundle, calibrated by what `evaluate` found, which has also learnt what is no voice."""
         noise = features.open_features(self.config.noise, self.clips.frontend)
-        speech = np.random.default_rng(self.config.seed).permutation(len(self.clips))[:MOST_SPEECH]
+        speech = np.random.default_rng(self.config.seed).permutation(len(self.clips))[:MAX_SPEECH]
         kinds = []
         for clips, indices in ((noise, np.arange(len(noise))), (self.clips, speech)):
             pieces = Segments(clips, indices, SPEECH_SECONDS, most=4)
@@ -309,7 +309,7 @@ class Experiment:
                 )
             )
         is_speech = np.repeat([False, True], [len(kind) for kind in kinds])
-        weight, bias = metrics.fit_logistic(np.concatenate(kinds), is_speech, decay=1e-4)
+        weight, bias = calibration.fit_logistic(np.concatenate(kinds), is_speech, decay=1e-4)
         task, variables, rule = ear.embed.task, ear.embed.variables, ear.rule
         plda = rule.plda and {
             f"plda_{part}": getattr(rule.plda, part) for part in ("mean", "axes", "between")
@@ -327,9 +327,9 @@ class Experiment:
             speeds=tuple(task.config.speeds),
             cohort=rule.cohort,
             top=rule.top,
-            beside=ear.beside
-            and self._bundle(f"{name} beside", ear.beside, calibration["functionals"]),
-            share=rule.share,
+            fused=ear.fused
+            and self._bundle(f"{name} fused", ear.fused, calibration["functionals"]),
+            fusion_weight=rule.fusion_weight,
             **plda or {},
         )
 
@@ -382,14 +382,17 @@ class Experiment:
             _, firsts = np.unique(self.speakers[learnt], return_index=True)
             telephone = _Telephone(self.clips, learnt[firsts])
             strangers = np.concatenate([strangers, embed(telephone, np.arange(len(telephone)))])
-        rule = self._rule(vectors, self.speakers[learnt], strangers)
-        if not self.config.share:
+        rule = self._backend(vectors, self.speakers[learnt], strangers)
+        if not self.config.fusion_weight:
             return _Ear(embed, rule)
-        beside = self._functional_ear(learnt)
+        fused = self._functional_ear(learnt)
         rule = dataclasses.replace(
-            rule, beside=beside.rule, size=task.embedding_size, share=self.config.share
+            rule,
+            fused=fused.rule,
+            size=task.embedding_size,
+            fusion_weight=self.config.fusion_weight,
         )
-        return _Ear(embed, rule, beside)
+        return _Ear(embed, rule, fused)
 
     def _functional_ear(self, learnt) -> "_Ear":
         """Functionals, along the axes in which those of the training clips, as they are and varied, differ most."""
@@ -399,7 +402,7 @@ class Experiment:
             config.loader, clips_per_speaker=0, crop_seconds=VARIED_SECONDS
         )
         functionals = jax.jit(
-            lambda batch, key: hear(frontend, 0.0, 1.0, batch, augment, key)[0][:, 0]
+            lambda batch, key: preprocess(frontend, 0.0, 1.0, batch, augment, key)[0][:, 0]
         )
         plain = loaders.make_loader(self.clips, learnt, None, loader, train=False)
         varied = loaders.make_loader(
@@ -429,7 +432,7 @@ class Experiment:
         strangers = self._means(vectors[plain], clips[plain])
         return _Ear(
             embed,
-            self._rule(vectors, self.speakers[clips], strangers, shrinkage=FUNCTIONAL_SHRINKAGE),
+            self._backend(vectors, self.speakers[clips], strangers, shrinkage=FUNCTIONAL_SHRINKAGE),
         )
 
     def _means(self, vectors, clips) -> np.ndarray:
@@ -437,9 +440,9 @@ class Experiment:
         _, means = metrics.mean_by_speaker(vectors, self.speakers[clips])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
-    def _rule(self, vectors, speakers, strangers, **plda) -> scoring.Rule:
+    def _backend(self, vectors, speakers, strangers, **plda) -> scoring.ScoringBackend:
         """How embeddings are compared, as clips [B, E] of training speakers [B] and strangers [S, E] teach."""
-        return scoring.Rule(
+        return scoring.ScoringBackend(
             scoring.Plda.fit(vectors, speakers, **plda) if self.config.plda else None,
             strangers if self.config.cohort else None,
             self.config.cohort,
@@ -515,14 +518,14 @@ class _Ear:
     """What embeds clips, how the embeddings are compared, and perhaps another ear, whose embeddings are joined."""
 
     embed: _Embedder
-    rule: scoring.Rule
-    beside: "_Ear | None" = None
+    rule: scoring.ScoringBackend
+    fused: "_Ear | None" = None
 
     def __call__(self, clips: FeatureSet, indices: Sequence[int]) -> np.ndarray:
         vectors = self.embed(clips, indices)
         return (
-            scoring.joined(vectors, self.beside(clips, indices), self.rule.share)
-            if self.beside
+            scoring.joined(vectors, self.fused(clips, indices), self.rule.fusion_weight)
+            if self.fused
             else vectors
         )
 
@@ -562,7 +565,7 @@ def _calibrate(heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, floa
     threshold = max(np.quantile(scores[~same], 1 - FALSE_ACCEPTS) for scores, same in heard)
     weight = [np.where(same, 1 / same.sum(), 1 / (~same).sum()) for _, same in heard]
     scores, same = (np.concatenate(part) for part in zip(*heard, strict=True))
-    slope, _ = metrics.fit_logistic(scores, same, np.concatenate(weight))
+    slope, _ = calibration.fit_logistic(scores, same, np.concatenate(weight))
     return {"threshold": float(threshold), "slope": slope, "offset": -slope * float(threshold)}
 
 

@@ -15,13 +15,14 @@ import numpy as np
 from data_pipelines import features, loaders, splits
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
-from lin_jax import audio_metrics, bundles, metrics
-from lin_jax.apps import report
+from lin_jax import bundles, metrics
 from lin_jax.audio import files
 from lin_jax.audio.frontend import extract, stft
 from lin_jax.audio.griffin_lim import magnitude_to_waveform, mel_to_waveform
 from lin_jax.errors import ConfigError
+from lin_jax.metrics import audio as audio_metrics
 from lin_jax.models.vocoder import SpectrumDecoder, SpectrumDiscriminator
+from lin_jax.reporting import html
 from lin_jax.tasks.vocoding import Vocoding, VocodingConfig
 from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
@@ -129,7 +130,9 @@ class Experiment:
             // frontend.hop_length
             * frontend.hop_length
         )
-        clean, chosen = loaders.take_turns(self.clips, self.split.test, size, config.judged_clips)
+        clean, chosen = loaders.equal_segments(
+            self.clips, self.split.test, size, config.judged_clips
+        )
         if not len(clean):
             raise ConfigError(
                 f"nobody held out speaks for {config.judged_seconds:g} s: lower judged_seconds"
@@ -252,9 +255,7 @@ class Experiment:
                 for corpus, own in results["corpora"].items()
             }
             plots.append(
-                report.picture(
-                    report.plot_groups(bars, workdir / f"{name}.png", title=title), title
-                )
+                html.picture(plots.plot_groups(bars, workdir / f"{name}.png", title=title), title)
             )
         cards = []
         for corpus in np.unique(corpora):
@@ -270,11 +271,11 @@ class Experiment:
                         bundles.Speech(sound, rate, (), f"{system} by experiments.vocoder").write(
                             path
                         )
-                    figure = report.plot_spectrogram(sound, rate, path.with_suffix(".png"))
+                    figure = plots.plot_spectrogram(sound, rate, path.with_suffix(".png"))
                     cards.append(
                         (
                             f"{corpus}: {system}",
-                            [report.picture(figure), report.player(sound, rate)],
+                            [html.picture(figure), html.player(sound, rate)],
                         )
                     )
         rows = [
@@ -282,15 +283,15 @@ class Experiment:
             for one, own in results["systems"].items()
         ]
         sections = [
-            report.Section(
+            html.Section(
                 "All corpora",
                 results["protocol"],
-                [report.table(["system", *map(FIGURES.get, names)], rows)],
+                [html.table(["system", *map(FIGURES.get, names)], rows)],
             ),
-            report.Section("By corpus", "", plots),
-            report.Section("Examples", "", [report.cards(cards)]),
+            html.Section("By corpus", "", plots),
+            html.Section("Examples", "", [html.cards(cards)]),
         ]
-        report.write_html(
+        html.write_html(
             workdir / "report.html", "Vocoder", sections, lead=f"{len(clean)} pieces of speech"
         )
 

@@ -163,7 +163,7 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
     from experiments import synthesis
     from lin_jax.audio.frontend import FrontendConfig
     from lin_jax.models import attention
-    from lin_jax.models.synthesizer import Synthesizer
+    from lin_jax.models.tacotron import Tacotron
     from lin_jax.tasks.synthesis import Synthesis
     from lin_jax.training import optim, parallel, state, step
 
@@ -173,7 +173,7 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
     sizes = dataclasses.asdict(synthesis.CONFIG.network) | {"num_symbols": 60, "reduction": 4}
     sizes |= {name: tuple(sizes[name]) for name in ("prenet", "postnet")}
     task = Synthesis(
-        Synthesizer(M, max_reduction=4, **sizes), frontend, np.zeros(M), np.ones(M), voice_size=E
+        Tacotron(M, max_reduction=4, **sizes), frontend, np.zeros(M), np.ones(M), voice_size=E
     )
     optimizer, mesh = (
         optim.build(synthesis.CONFIG.optim, synthesis.CONFIG.train.num_steps),

@@ -20,14 +20,15 @@ import numpy as np
 
 from data_pipelines import corpora, features, loaders, splits, trials
 from data_pipelines.corpora import synthetic
-from lin_jax import audio_metrics, bundles, metrics
-from lin_jax.apps import report
+from lin_jax import bundles, calibration, metrics
 from lin_jax.audio import files
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import exit_code
+from lin_jax.metrics import audio as audio_metrics
 from lin_jax.models.residual_classifier import ResidualClassifier
 from lin_jax.models.speaker_encoder import SpeakerEncoder
+from lin_jax.reporting import html, plots
 from lin_jax.tasks.classification import Classification, ClassificationConfig
 from lin_jax.tasks.verification import Verification, VerificationConfig
 from lin_jax.training import loop, optim
@@ -110,7 +111,7 @@ def run(
         print(f"  $ {command}\n  {answer}")
 
     _say(6, "Everything goes into one page")
-    page = report.write_html(
+    page = html.write_html(
         out / "report.html",
         "lin_jax demo",
         [
@@ -119,10 +120,10 @@ def run(
             _speaker_section(clips, speakers, (clip, same, stranger)),
             *([_repair_section(damaged, out / "repaired")] if repairer else []),
             *([_speech_section(clip["path"], spoken)] if talker else []),
-            report.Section(
+            html.Section(
                 "Use",
                 "A new process loads a bundle and answers in a few seconds.",
-                [report.code("\n".join(f"$ {command}\n{answer}" for command, answer in asked))],
+                [html.code("\n".join(f"$ {command}\n{answer}" for command, answer in asked))],
             ),
         ],
         lead="From no data to working models: a synthetic corpus, its features, small residual networks, their "
@@ -258,12 +259,14 @@ def _verify(clips, split, size, out) -> Verified:
     embeddings = bundle.embed_files(row["path"] for row in clips.rows)
     scores, listed = _scored(clips, split.validation, embeddings)
     bundle.threshold = metrics.equal_error_rate(scores, listed.same)[1]
-    bundle.slope, bundle.offset = metrics.fit_logistic(scores, listed.same)
+    bundle.slope, bundle.offset = calibration.fit_logistic(scores, listed.same)
     sample_rate = clips.frontend.sample_rate
-    noises = [voice.embedding for voice in bundle.voices(_noises(40, sample_rate), sample_rate)]
+    noises = [voice.embedding for voice in bundle.embed_all(_noises(40, sample_rate), sample_rate)]
     sounds = np.concatenate([embeddings[split.validation], noises])
     is_speech = np.arange(len(sounds)) < len(split.validation)
-    bundle.speech_weight, bundle.speech_bias = metrics.fit_logistic(sounds, is_speech, decay=1e-4)
+    bundle.speech_weight, bundle.speech_bias = calibration.fit_logistic(
+        sounds, is_speech, decay=1e-4
+    )
 
     scores, listed = _scored(clips, split.test, embeddings)
     decided = (scores >= bundle.threshold) == listed.same
@@ -356,7 +359,7 @@ def _ask(*arguments) -> tuple[str, str]:
     )
     command = [*lin, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode > 1:  # 1 is a word of caution
+    if done.returncode > 1:  # 1 is a word of adaptive_mix
         done.check_returncode()
     return shlex.join(command), done.stdout.strip()
 
@@ -366,7 +369,7 @@ def _model(bundle: str) -> list[str]:
     return [] if bundle in bundles.shipped() else ["--model", bundle]
 
 
-def _style_sections(clips, split, style) -> list[report.Section]:
+def _style_sections(clips, split, style) -> list[html.Section]:
     matrix = sum(style.matrices.values())
     by_speaker = {speaker: metrics.accuracy(own) for speaker, own in style.matrices.items()}
     sides = {"training": split.train, "validation": split.validation, "test": split.test}
@@ -381,81 +384,81 @@ def _style_sections(clips, split, style) -> list[report.Section]:
     ]
     chance = metrics.accuracy(np.ones_like(matrix))
     return [
-        report.Section(
+        html.Section(
             "In figures",
             f"Speaking style, on voices the network never heard; guessing gives {chance:.0%}.",
-            [report.tiles(style.figures)],
+            [html.tiles(style.figures)],
         ),
-        report.Section(
+        html.Section(
             "Corpus",
             f"espeak-ng says the same sentences in the styles {', '.join(style.names)}, which differ in rate, pitch, "
             "melody and loudness. No voice stands on two sides.",
-            [report.table(["side", "voices", "clips", "minutes"], rows)],
+            [html.table(["side", "voices", "clips", "minutes"], rows)],
         ),
-        report.Section(
+        html.Section(
             "Training",
             "Training clips are random crops; the validation voices choose the step that is kept.",
-            [report.picture(report.plot_curves(style.history))],
+            [html.picture(plots.plot_curves(style.history))],
         ),
-        report.Section(
+        html.Section(
             "Judgement",
             "Each row is what was spoken, each column what was heard.",
             [
-                report.picture(report.plot_confusion(matrix, style.names)),
-                report.picture(
-                    report.plot_bars(by_speaker, mark=metrics.accuracy(matrix)),
+                html.picture(plots.plot_confusion(matrix, style.names)),
+                html.picture(
+                    plots.plot_bars(by_speaker, mark=metrics.accuracy(matrix)),
                     "accuracy by unheard voice",
                 ),
             ],
         ),
-        report.Section(
+        html.Section(
             "Listen",
             "One clip of each style, then what was misheard. A tick marks what was spoken.",
-            [report.cards(_cards(clips, split.test, style.heard))],
+            [html.cards(_cards(clips, split.test, style.heard))],
         ),
     ]
 
 
-def _gender_section(gender) -> report.Section:
+def _gender_section(gender) -> html.Section:
     matrix = sum(gender.matrices.values())
-    return report.Section(
+    return html.Section(
         "Gender",
         "The same network and clips with another label, in a quarter of the steps.",
-        [report.tiles(gender.figures), report.picture(report.plot_confusion(matrix, gender.names))],
+        [html.tiles(gender.figures), html.picture(plots.plot_confusion(matrix, gender.names))],
     )
 
 
-def _speaker_section(clips, speakers, chosen) -> report.Section:
+def _speaker_section(clips, speakers, chosen) -> html.Section:
     clip, same, stranger = chosen
     cards = []
     for title, other in (("One voice", same), ("Two voices", stranger)):
         verdict = speakers.bundle.verify(clip["path"], other["path"])
-        heard = f"{verdict.same}: score {verdict.score:.2f}, probability of the same {verdict.probability:.0%}"
+        heard = f"{verdict.decision}: score {verdict.score:.2f}, probability of the same {verdict.probability:.0%}"
         cards.append(
             (
                 title,
                 [
-                    *(report.player(*files.read(row["path"])) for row in (clip, other)),
-                    report.code(heard),
+                    *(html.player(*files.read(row["path"])) for row in (clip, other)),
+                    html.code(heard),
                 ],
             )
         )
-    return report.Section(
+    return html.Section(
         "Who is speaking",
         "Every clip of the unheard voices against every other one. The validation voices chose the dashed threshold.",
         [
-            report.tiles(speakers.figures),
-            report.picture(
-                report.plot_scores(
+            html.tiles(speakers.figures),
+            html.picture(
+                plots.plot_scores(
                     speakers.scores, speakers.same, threshold=speakers.bundle.threshold
                 )
             ),
-            report.cards(cards),
+            html.cards(cards),
         ],
     )
 
 
-def _repair_section(damaged, folder) -> report.Section:
+def _repair_section(damaged, folder) -> html.Section:
     (name, clean), *damages = damaged.items()
     rows, shown = [], [(name, clean)]
     for name, before in damages:
@@ -466,18 +469,18 @@ def _repair_section(damaged, folder) -> report.Section:
             audio_metrics.log_spectral_distance(clean, x, sample_rate) for x in (before, after)
         ]
         rows.append((name, *ratios, *distances))
-    return report.Section(
+    return html.Section(
         "Repair",
         "A clip of an unheard voice, damaged in three ways and repaired by the network that ships, which never heard "
         "espeak-ng. SI-SDR in dB is better the higher, the spectral distance in dB the lower.",
         [
-            report.table(["damage", "SI-SDR", "repaired", "spectral distance", "repaired"], rows),
-            report.cards(
+            html.table(["damage", "SI-SDR", "repaired", "spectral distance", "repaired"], rows),
+            html.cards(
                 (
                     title,
                     [
-                        report.picture(report.plot_spectrogram(x, sample_rate)),
-                        report.player(x, sample_rate),
+                        html.picture(plots.plot_spectrogram(x, sample_rate)),
+                        html.player(x, sample_rate),
                     ],
                 )
                 for title, x in shown
@@ -486,14 +489,14 @@ def _repair_section(damaged, folder) -> report.Section:
     )
 
 
-def _speech_section(reference, spoken) -> report.Section:
+def _speech_section(reference, spoken) -> html.Section:
     shown = (("the voice that is copied", reference), ("what it never said", spoken))
-    return report.Section(
+    return html.Section(
         "Speech",
         f"“{SENTENCE}”, in the voice of a clip that the network that ships never met.",
         [
-            report.cards(
-                (title, [report.picture(report.plot_spectrogram(*sound)), report.player(*sound)])
+            html.cards(
+                (title, [html.picture(plots.plot_spectrogram(*sound)), html.player(*sound)])
                 for title, sound in ((title, files.read(path)) for title, path in shown)
             )
         ],
@@ -513,9 +516,9 @@ def _cards(clips, indices, heard):
         samples, sample_rate = files.read(row["path"])
         style = row["labels"]["style"]
         parts = [
-            report.picture(report.plot_spectrogram(samples, sample_rate), row["text"]),
-            report.player(samples, sample_rate),
-            report.bars(said.probabilities, style),
+            html.picture(plots.plot_spectrogram(samples, sample_rate), row["text"]),
+            html.player(samples, sample_rate),
+            html.bars(said.probabilities, style),
         ]
         yield f"{style}, {row['speaker']}", parts
 

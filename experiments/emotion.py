@@ -17,7 +17,7 @@ and --config.functionals=features/functionals some are trained besides, and all 
 
 Voices that are known may be told by their sound, which for others is varied and half taken away, and learnt for longer:
 --mode=random_split --config.folds.num_steps=2000 --config.augment.mean_removal_prob=0
---config.task.views.mean_removal=False --config.augment.frequency_warp=0.96,1.04 --config.task.views.frequency=0.02
+--config.task.tta.mean_removal=False --config.augment.frequency_warp=0.96,1.04 --config.task.tta.frequency=0.02
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ from data_pipelines.corpora.ravdess import EMOTIONS
 from experiments import _run
 from experiments._classification import Config, Experiment
 from lin_jax.audio.augment import AugmentConfig
-from lin_jax.tasks.classification import ClassificationConfig, Views
+from lin_jax.tasks.classification import ClassificationConfig, TestTimeAugmentation
 from lin_jax.training.folds import FoldsConfig
 from lin_jax.training.optim import OptimConfig
 
@@ -35,7 +35,7 @@ CONFIG = Config(
     task=ClassificationConfig(
         label_smoothing=0.1,
         mixup_alpha=0.3,
-        views=Views(tempo=0.06, frequency=0.05, mean_removal=True),
+        tta=TestTimeAugmentation(tempo=0.06, frequency=0.05, mean_removal=True),
     ),
     augment=AugmentConfig(
         tempo=(0.9, 1.1),
@@ -62,7 +62,7 @@ FUNCTIONALS = Config(
     folds=FoldsConfig(num_steps=1500, batch_size=64, checkpoint_every=1500),
 )
 
-BESIDE = """
+FUSED = """
 Beside them stand {others} small dense networks, which hear statistics of pitch, loudness, timbre and their changes,
 contours and modulations (`--config.functionals`), and count as much; without these the recall is {uar_alone:.3f}."""
 
@@ -87,7 +87,7 @@ def random_split(config: Config, features: Path, workdir: Path):
 def ship(config: Config, features: Path, workdir: Path):
     """Networks that heard every actor, calibrated and described by the results of loso in the same workdir."""
     card = Path(__file__).with_name("emotion_card.md").read_text()
-    _open(config, features).ship(workdir / "loso", card, BESIDE, workdir / "ship")
+    _open(config, features).ship(workdir / "loso", card, FUSED, workdir / "ship")
 
 
 def _open(config: Config, features: Path) -> Experiment:

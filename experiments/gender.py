@@ -25,11 +25,11 @@ from data_pipelines import splits
 from data_pipelines.corpora import NO_SPEECH, SEXES, UNKNOWN
 from experiments import _run
 from experiments._classification import Config, Experiment
-from lin_jax import metrics
-from lin_jax.apps import report
+from lin_jax import calibration, metrics
 from lin_jax.audio import files
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import FeatureError
+from lin_jax.reporting import plots
 from lin_jax.tasks.classification import ClassificationConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
@@ -61,7 +61,7 @@ CONFIG = Config(
 )
 CONFIG.loader.crop_seconds = 2.5
 
-BESIDE = """
+FUSED = """
 Beside it stands a small dense network on functionals, statistics of pitch, loudness, timbre and their changes, and
 counts as much."""
 
@@ -104,13 +104,13 @@ def evaluate(config: Config, features: Path, workdir: Path):
 def ship(config: Config, features: Path, workdir: Path):
     """A network that heard everybody, calibrated and described by the results of evaluate in the same workdir."""
     card = Path(__file__).with_name("gender_card.md").read_text()
-    _open(config, features).ship(workdir / "evaluate", card, BESIDE, workdir / "ship", "gender")
+    _open(config, features).ship(workdir / "evaluate", card, FUSED, workdir / "ship", "gender")
 
 
 def _open(config, features) -> Experiment:
     """The clips whose sex is known, and the sounds in which nobody speaks; children are judged but not learnt from."""
     experiment = Experiment(config, features, "sex", NAMES, FUNCTIONALS)
-    for one in filter(None, (experiment, experiment.beside)):
+    for one in filter(None, (experiment, experiment.fused)):
         one.learnt = ~_children(one)
     missing = set(range(len(NAMES))) - set(experiment.labels)
     if missing:
@@ -176,9 +176,9 @@ def _judge(experiment, heard, workdir) -> dict:
     logits = {condition: np.log(shares + 1e-12)[None] for condition, shares in heard.items()}
     children = _children(experiment)
     sure = ~children  # nobody can be sure of a child
-    temperature = metrics.fit_temperature(logits["clean"][:, sure], labels[sure])
+    temperature = calibration.fit_temperature(logits["clean"][:, sure], labels[sure])
     heard = {
-        condition: metrics.mean_probabilities(shares, temperature)
+        condition: calibration.mean_probabilities(shares, temperature)
         for condition, shares in logits.items()
     }
 
@@ -205,14 +205,14 @@ def _judge(experiment, heard, workdir) -> dict:
     workdir.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(workdir / "predictions.npz", labels=labels, speakers=speakers, **heard)
     matrix = metrics.confusion_matrix(labels, heard["clean"].argmax(-1), len(NAMES))
-    report.plot_confusion(matrix, NAMES, workdir / "confusion.png")
-    report.plot_reliability(
+    plots.plot_confusion(matrix, NAMES, workdir / "confusion.png")
+    plots.plot_reliability(
         *metrics.reliability(heard["clean"][sure], labels[sure]), workdir / "reliability.png"
     )
     accuracies = {
         name: each["accuracy"] for name, each in (results["conditions"] | results["groups"]).items()
     }
-    report.plot_bars(
+    plots.plot_bars(
         accuracies, workdir / "accuracy.png", mark=results["accuracy"], mark_label="adults, clean"
     )
     for name, each in (results["conditions"] | results["groups"]).items():

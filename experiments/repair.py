@@ -13,7 +13,7 @@ r"""Damaged and noisy speech comes out restored: an autoencoder of the spectrum,
 
 On from what ships, to other voices and noises: --config.init=repair --config.optim.learning_rate=1e-3
 The mel autoencoder of the original project: --config.network=mel --config.task.loss=mel
---config.task.quality_weight=0 --config.task.intelligibility_weight=0
+--config.task.pmsqe_weight=0 --config.task.stoi_weight=0
 Rooms that were recorded besides generated ones: --config.rooms=FOLDER, of room responses
 Nothing of the future: --config.encoder.causal=True
 """
@@ -29,7 +29,7 @@ from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
-    task=RepairConfig(si_sdr_weight=0.04, quality_weight=0.1, intelligibility_weight=2.0),
+    task=RepairConfig(si_sdr_weight=0.04, pmsqe_weight=0.1, stoi_weight=2.0),
     degrade=DegradeConfig(
         noise_prob=0.85,
         kinds=(0.5, 0.1, 0.1, 0.05, 0.1, 0.15),

@@ -200,25 +200,25 @@ def _compress(spectrum, power):
     return spectrum * (compressed * jax.lax.rsqrt(energy)), compressed
 
 
-def si_sdr(estimate, target, *, most_db=50.0):
-    """Scale-invariant signal-to-distortion ratio.
+def neg_si_sdr(estimate, target, *, max_db=50.0):
+    """The negative of the scale-invariant signal-to-distortion ratio.
 
     J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, without removing the mean.
 
     Args:
         estimate: waveforms [B, N].
         target: what they should be [B, N].
-        most_db: the largest ratio there is; near it the gradient goes to zero.
+        max_db: the largest ratio there is; near it the gradient goes to zero.
 
     Returns:
-        The ratio in dB [B], at most `most_db`.
+        The negative ratio in dB [B], at least `-max_db`.
     """
     energy = jnp.sum(target**2, axis=-1) + 1e-8
     scale = jnp.sum(estimate * target, axis=-1) / energy
     signal = scale**2 * energy
     distortion = jnp.sum((estimate - scale[..., None] * target) ** 2, axis=-1)
     return 10.0 * jnp.log10(
-        (signal + 1e-10) / (distortion + 10.0 ** (-most_db / 10.0) * signal + 1e-10)
+        (distortion + 10.0 ** (-max_db / 10.0) * signal + 1e-10) / (signal + 1e-10)
     )
 
 

@@ -64,26 +64,26 @@ class Plda:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rule:
+class ScoringBackend:
     """How two embeddings are compared.
 
     Attributes:
         plda: whose likelihood ratios are the scores; without it they are cosines.
         cohort: unit vectors of strangers [S, E] that scores are normalised by, see
-            `metrics.as_norm`; None leaves them.
+            `as_norm`; None leaves them.
         top: strangers that each side is compared with, the nearest ones.
-        beside: the rule for the second part of embeddings that are `joined`; what is above is for
+        fused: the rule for the second part of embeddings that are `joined`; what is above is for
             the first.
         size: length E of the first part; of the whole embedding when None.
-        share: of the second part in a score.
+        fusion_weight: of the second part in a score.
     """
 
     plda: Plda | None = None
     cohort: np.ndarray | None = None
     top: int = 100
-    beside: "Rule | None" = None
+    fused: "ScoringBackend | None" = None
     size: int | None = None
-    share: float = 0.0
+    fusion_weight: float = 0.0
 
     def scores(self, embeddings, pairs) -> np.ndarray:
         """How alike the two sides of each trial are.
@@ -101,18 +101,18 @@ class Rule:
         numbers = numbers.reshape(-1, 2)
         scores = rule(own, own)[numbers[:, 0], numbers[:, 1]]
         if self.cohort is not None:
-            scores = metrics.as_norm(scores, numbers, rule(own, self.cohort), top=self.top)
-        if not self.beside:
+            scores = as_norm(scores, numbers, rule(own, self.cohort), top=self.top)
+        if not self.fused:
             return scores
-        return (1 - self.share) * scores + self.share * self.beside.scores(
+        return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused.scores(
             _unit(embeddings[:, self.size :]), numbers
         )
 
 
-def joined(a, b, share: float) -> np.ndarray:
+def joined(a, b, weight: float) -> np.ndarray:
     """Two unit vectors as one, whose cosines are the mean of theirs: [..., E] and [..., F] to [..., E + F]."""
     return np.concatenate(
-        [np.sqrt(1 - share) * np.asarray(a), np.sqrt(share) * np.asarray(b)], axis=-1
+        [np.sqrt(1 - weight) * np.asarray(a), np.sqrt(weight) * np.asarray(b)], axis=-1
     )
 
 
@@ -123,3 +123,27 @@ def first(embeddings, size: int | None) -> np.ndarray:
 
 def _unit(x) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def as_norm(scores, pairs, against, *, top=100):
+    """Scores of trials, each relative to how either side scores against its nearest strangers.
+
+    Adaptive symmetric normalisation: P. Matejka et al., "Analysis of score normalization in
+    multilingual speaker recognition", Interspeech 2017.
+
+    Args:
+        scores: of the trials [N].
+        pairs: the two clips of each trial [N, 2] int.
+        against: scores of the clips against speakers that are in no trial [B, S], such as those of
+            training.
+        top: strangers to compare with, the nearest ones; at most S.
+
+    Returns:
+        Normalised scores [N].
+    """
+    scores, pairs, against = np.asarray(scores), np.asarray(pairs), np.asarray(against)
+    top = min(top, against.shape[1])
+    nearest = -np.partition(-against, top - 1, axis=1)[:, :top]
+    mean, std = nearest.mean(axis=1), np.maximum(nearest.std(axis=1), 1e-6)
+    left, right = pairs.T
+    return 0.5 * ((scores - mean[left]) / std[left] + (scores - mean[right]) / std[right])

@@ -18,7 +18,7 @@ from lin_jax.errors import TextError
 
 PAD, END = 0, 1  # numbers of no symbol and of the end of a text; the symbols themselves follow
 FORMS = ("characters", "phonemes")
-LONGEST_NUMBER = 12  # digits; longer ones are read digit by digit
+MAX_NUMBER = 12  # digits; longer ones are read digit by digit
 
 _PUNCTUATION = str.maketrans(
     dict.fromkeys('“”„«»‹›"()[]{}*_#|<>~', " ")
@@ -294,7 +294,7 @@ def _numbers(text: str, language: str) -> str:
     def say(number: str, **options) -> str:
         number = number.replace(group, "")
         if number.isdigit() and (
-            len(number) > LONGEST_NUMBER or (number[0] == "0" and len(number) > 1)
+            len(number) > MAX_NUMBER or (number[0] == "0" and len(number) > 1)
         ):
             return " ".join(map(say, number))
         try:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lin_jax import metrics
-from lin_jax.scoring import Plda, Rule, first, joined
+from lin_jax import metrics, scoring
+from lin_jax.scoring import Plda, ScoringBackend, first, joined
 
 
 def draw(between, within, *, speakers, clips, seed=0):
@@ -62,7 +62,7 @@ def test_likelihood_ratios_tell_voices_apart_better_than_cosines():
     same = speakers[judged][pairs[:, 0]] == speakers[judged][pairs[:, 1]]
     plda = Plda.fit(vectors[learnt], speakers[learnt], shrinkage=0.1)
     cosine, ratio = (
-        metrics.equal_error_rate(Rule(rule).scores(vectors[judged], pairs), same)[0]
+        metrics.equal_error_rate(ScoringBackend(rule).scores(vectors[judged], pairs), same)[0]
         for rule in (None, plda)
     )
     assert ratio < 0.75 * cosine
@@ -70,24 +70,24 @@ def test_likelihood_ratios_tell_voices_apart_better_than_cosines():
 
 @pytest.mark.parametrize("with_plda", [False, True])
 def test_trials_are_scored_alike_alone_and_among_others(with_plda):
-    """Either order of a pair, any clips beside it; normalised, the same of `metrics.as_norm`."""
+    """Either order of a pair, any clips beside it; normalised, the same of `scoring.as_norm`."""
     vectors = np.random.default_rng(0).normal(size=(9, 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     clips, cohort = vectors[:6], vectors[6:]
     plda = Plda.fit(vectors, np.arange(9) % 4) if with_plda else None
     pairs = np.array([[4, 1], [1, 4], [5, 2]])
     for settings in ({}, {"cohort": cohort, "top": 2}):
-        scores = Rule(plda, **settings).scores(clips, pairs)
+        scores = ScoringBackend(plda, **settings).scores(clips, pairs)
         assert scores[0] == pytest.approx(scores[1])
-        (alone,) = Rule(plda, **settings).scores(clips[[5, 2]], [(0, 1)])
+        (alone,) = ScoringBackend(plda, **settings).scores(clips[[5, 2]], [(0, 1)])
         assert scores[2] == pytest.approx(alone)
     rule = plda.scores if plda else np.inner
-    by_hand = metrics.as_norm(
+    by_hand = scoring.as_norm(
         np.diag(rule(clips[[4]], clips[[1]])), [(0, 1)], rule(clips[[4, 1]], cohort), top=2
     )
-    assert Rule(plda, cohort, 2).scores(clips, [(4, 1)]) == pytest.approx(by_hand)
+    assert ScoringBackend(plda, cohort, 2).scores(clips, [(4, 1)]) == pytest.approx(by_hand)
     if not with_plda:
-        assert Rule().scores(clips, [(4, 1)]) == pytest.approx(clips[4] @ clips[1])
+        assert ScoringBackend().scores(clips, [(4, 1)]) == pytest.approx(clips[4] @ clips[1])
 
 
 def test_parts_that_are_joined_are_scored_each_by_its_rule():
@@ -97,13 +97,15 @@ def test_parts_that_are_joined_are_scored_each_by_its_rule():
         x / np.linalg.norm(x, axis=1, keepdims=True)
         for x in (rng.normal(size=(5, 4)), rng.normal(size=(5, 6)))
     )
-    pairs, beside = [(0, 1), (3, 2)], Rule(Plda.fit(b, [0, 0, 1, 1, 2]), b[3:], 2)
+    pairs, fused = [(0, 1), (3, 2)], ScoringBackend(Plda.fit(b, [0, 0, 1, 1, 2]), b[3:], 2)
     both = joined(a, b, 0.3)
     np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1)
     np.testing.assert_allclose(both @ both.T, 0.7 * a @ a.T + 0.3 * b @ b.T)
     np.testing.assert_allclose(first(both, 4), a)
-    expected = 0.7 * Rule(cohort=a[2:], top=2).scores(a, pairs) + 0.3 * beside.scores(b, pairs)
-    rule = Rule(cohort=a[2:], top=2, beside=beside, size=4, share=0.3)
+    expected = 0.7 * ScoringBackend(cohort=a[2:], top=2).scores(a, pairs) + 0.3 * fused.scores(
+        b, pairs
+    )
+    rule = ScoringBackend(cohort=a[2:], top=2, fused=fused, size=4, fusion_weight=0.3)
     np.testing.assert_allclose(rule.scores(both, pairs), expected)
     scaled = np.concatenate([0.5 * both[:, :4], 2.0 * both[:, 4:]], axis=1)
     np.testing.assert_allclose(rule.scores(scaled, pairs), expected)

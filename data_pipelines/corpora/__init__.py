@@ -30,7 +30,7 @@ SEXES = {"F": "female", "M": "male"}
 class Utterance:
     """One recording: where it lies, who speaks, what is said, what is known about it, and at what speed it is played.
 
-    Played at another speed than 1, pitch and all, it is someone else who speaks; see `at_speeds`.
+    Played at another speed than 1, pitch and all, it is someone else who speaks; see `speed_perturbed`.
     """
 
     id: str
@@ -61,7 +61,7 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
     return unique(importlib.import_module(CORPORA[name]).load(Path(audio_dir), **options))
 
 
-def at_speeds(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:
+def speed_perturbed(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:
     """Utterances as they are and, for each of the speeds, played at it as those of a further speaker, NAME@SPEED.
 
     H. Yamamoto et al., "Speaker augmentation and bandwidth extension for deep speaker embedding",

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 
-from lin_jax.apps.terminal import (
+from lin_jax.apps.common import (
     Command,
     clock,
     complain,

@@ -8,13 +8,13 @@ import argparse
 import sys
 
 import lin_jax
-from lin_jax import compiled
-from lin_jax.apps import classify, repair, speak, speakers, web
+from lin_jax import compilation_cache
+from lin_jax.apps import classify, repair, speak, verify, web
 from lin_jax.errors import exit_code
 
 COMMANDS = (
     *classify.COMMANDS,
-    *speakers.COMMANDS,
+    *verify.COMMANDS,
     *repair.COMMANDS,
     *speak.COMMANDS,
     *web.COMMANDS,
@@ -24,7 +24,7 @@ COMMANDS = (
 def main(argv: list[str] | None = None) -> int:
     """Run `lin` with these arguments (those of the process by default) and return the exit code."""
     args = _parser().parse_args(argv)
-    compiled.remember()
+    compilation_cache.enable()
     return exit_code(lambda: args.run(args), prefix="lin")
 
 

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from lin_jax.bundles import Voice
+from lin_jax.bundles import SpeakerEmbedding
 from lin_jax.errors import GalleryError
 
 DEFAULT = pathlib.Path("~/.lin_jax/gallery")
@@ -30,7 +30,7 @@ class Gallery:
             path.stem for path in self.folder.glob("*.json") if not path.name.startswith(".")
         )
 
-    def voices(self, name: str, fingerprint: str | None = None) -> list[Voice]:
+    def voices(self, name: str, fingerprint: str | None = None) -> list[SpeakerEmbedding]:
         """Voices of one speaker, one a recording.
 
         Args:
@@ -50,7 +50,9 @@ class Gallery:
                     f"lin gallery --remove {name}, and enroll again"
                 )
             voices = [
-                Voice(**(voice | {"embedding": np.array(voice["embedding"], np.float32)}))
+                SpeakerEmbedding(
+                    **(voice | {"embedding": np.array(voice["embedding"], np.float32)})
+                )
                 for voice in kept["voices"]
             ]
             if not voices:
@@ -61,7 +63,7 @@ class Gallery:
             ) from None
         return voices
 
-    def add(self, name: str, voices: list[Voice], fingerprint: str) -> int:
+    def add(self, name: str, voices: list[SpeakerEmbedding], fingerprint: str) -> int:
         """Add recordings to a speaker, new or known, one that is there already taking its old place.
 
         Args:

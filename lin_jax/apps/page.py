@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 
 import lin_jax
-from lin_jax.apps import answers, report, web
+from lin_jax.apps import results, web
 from lin_jax.audio import files
-from lin_jax.bundles.talker import SPEEDS
+from lin_jax.bundles.synthesizer import SPEEDS
 from lin_jax.errors import LinError
+from lin_jax.reporting import html, plots
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import: nothing leaves the machine
 import gradio as gr
@@ -53,7 +54,7 @@ def mount(app, models: Sequence[web.Model], folder: str):
             blocks,
             path="/",
             theme=theme,
-            css=report.STYLE + answers.STYLE + _STYLE,
+            css=html.STYLE + results.STYLE + _STYLE,
             footer_links=[],
             run_history=False,
             ssr_mode=False,
@@ -94,7 +95,7 @@ def build(models: Sequence[web.Model], folder: str) -> gr.Blocks:
 def _classifier_tab(model):
     name = model.bundle.name
     question = QUESTIONS.get(name, f"What is the {name} of the voice?")
-    hint = answers.hint(f"{question} Drop a recording, or record a sentence.")
+    hint = results.hint(f"{question} Drop a recording, or record a sentence.")
 
     def hear(path):
         return _heard(model.bundle, path) if path else hint
@@ -103,20 +104,20 @@ def _classifier_tab(model):
 
 
 def _verify_tab(model):
-    hint = answers.hint(
+    hint = results.hint(
         "Is it the same person? Give two recordings of a few seconds each; what is said does not matter."
     )
 
     def judge(a, b):
         return (
-            answers.judged(web.compare(model.bundle, [a], [b], _names(a, b))) if a and b else hint
+            results.judged(web.compare(model.bundle, [a], [b], _names(a, b))) if a and b else hint
         )
 
     _listening_tab(["One voice", "The other voice"], hint, judge)
 
 
 def _repair_tab(model, folder):
-    hint = answers.hint(
+    hint = results.hint(
         "Noise, clipping, coarse samples? Drop a damaged recording, or record a sentence where it is loud, and hear "
         "what becomes of it."
     )
@@ -127,7 +128,7 @@ def _repair_tab(model, folder):
         stem = _place(folder, f"{pathlib.Path(path).stem[:100]}_repaired")
         with web.named(_names(path, stem)):
             result = web.restore(model, path, stem, strength)
-        return answers.repaired(result) + _spectrogram(path, "before") + _spectrogram(
+        return results.repaired(result) + _spectrogram(path, "before") + _spectrogram(
             result.out, "after"
         ), result.out
 
@@ -140,7 +141,7 @@ def _repair_tab(model, folder):
 
 
 def _speak_tab(model, folder):
-    hint = answers.hint(
+    hint = results.hint(
         "Type a sentence or two, choose a voice or give a recording of whoever should speak, and press the button."
     )
     bundle = model.bundle
@@ -153,18 +154,18 @@ def _speak_tab(model, folder):
         path = _place(folder, name)
         with web.named(_names(path)):
             speech.write(path)
-        return answers.spoken(speech, problems) + _spectrogram(path, ""), path
+        return results.spoken(speech, problems) + _spectrogram(path, ""), path
 
     def speak(text, name, reference, speed):
         with web.named(_names(reference)):
             return write("speech.wav", *web.speak(model, text, [reference or name], speed))
 
-    def revoice(path, name, reference, speed):
+    def convert_voice(path, name, reference, speed):
         if not path:
             return hint, None
         with web.named(_names(path, reference)):
-            speech = web.revoice(model, path, [reference or name], speed)
-        return write(f"{pathlib.Path(path).stem[:100]}_revoiced.wav", *speech)
+            speech = web.convert_voice(model, path, [reference or name], speed)
+        return write(f"{pathlib.Path(path).stem[:100]}_converted.wav", *speech)
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
@@ -176,13 +177,15 @@ def _speak_tab(model, folder):
                             label="What to say",
                             placeholder="Good morning.",
                             lines=4,
-                            max_length=web.LONGEST_TEXT,
+                            max_length=web.MAX_TEXT,
                         )
                         modes.append((gr.Button("Speak", variant="primary"), speak, text))
-                if "revoice" in model.jobs:
+                if "convert_voice" in model.jobs:
                     with gr.Tab("A recording"):
                         said = _recorder("What to say again")
-                        modes.append((gr.Button("Say it again", variant="primary"), revoice, said))
+                        modes.append(
+                            (gr.Button("Say it again", variant="primary"), convert_voice, said)
+                        )
             name = gr.Dropdown(names, value=bundle.names[0], label="In which voice")
             reference = _recorder("Or in the voice of this recording, best of five seconds or more")
             speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
@@ -199,7 +202,7 @@ def _listening_tab(labels, hint, answer):
         try:
             return answer(*paths)
         except LinError as error:
-            return answers.problem(error)
+            return results.problem(error)
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
@@ -237,7 +240,7 @@ def _make(events, make: Callable, given, made):
         try:
             shown, path = make(*values)
         except LinError as error:
-            shown, path = answers.problem(error), None
+            shown, path = results.problem(error), None
         return shown, *(
             gr.update(value=path, visible=path is not None) for _ in range(2)
         )  # Gradio takes them apart
@@ -254,18 +257,16 @@ def _heard(bundle, path: str) -> str:
     names = _names(path)
     with web.named(names):
         heard = bundle.predict(path)
-        parts = [answers.heard(heard)]
+        parts = [results.heard(heard)]
         if heard.seconds > TIMELINE_SECONDS:
-            timeline = report.plot_timeline(bundle.timeline(path))
-            parts.append(report.picture(timeline, "how likely each is over time"))
+            timeline = plots.plot_timeline(bundle.timeline(path))
+            parts.append(html.picture(timeline, "how likely each is over time"))
         parts.append(_spectrogram(path, names[path]))
     return "".join(parts)
 
 
 def _spectrogram(path: str, caption: str) -> str:
-    return report.picture(
-        report.plot_spectrogram(*files.read(path, duration=SHOWN_SECONDS)), caption
-    )
+    return html.picture(plots.plot_spectrogram(*files.read(path, duration=SHOWN_SECONDS)), caption)
 
 
 def _names(*paths: str | None) -> dict[str, str]:

@@ -6,8 +6,8 @@ import json
 import os
 import time
 
-from lin_jax.apps import places
-from lin_jax.apps.terminal import (
+from lin_jax.apps import output_paths
+from lin_jax.apps.common import (
     Command,
     clock,
     complain,
@@ -17,7 +17,7 @@ from lin_jax.apps.terminal import (
     recordings,
     shown,
 )
-from lin_jax.bundles import Repaired, Repairer
+from lin_jax.bundles import Repairer, RepairResult
 from lin_jax.errors import AudioError, ConfigError
 
 # From here on a fault is worth a word: shares of the samples, and the edge of a band in Hz.
@@ -86,7 +86,7 @@ def _repair(args) -> int:
     return finish(done, failed)
 
 
-def answer(result: Repaired) -> dict:
+def answer(result: RepairResult) -> dict:
     """What `--json` says of a recording: what was wrong with it before and is after, and what was written where."""
     return {
         "file": result.source,
@@ -106,7 +106,7 @@ def _rounded(diagnosis) -> dict:
     }
 
 
-def findings(result: Repaired) -> list[str]:
+def findings(result: RepairResult) -> list[str]:
     """What was wrong with a recording, and what became of it, in words."""
     before, after = result.before, result.after
     noise = [f"{level:.0f}" for level in (before.noise_db, after.noise_db) if level is not None]
@@ -122,7 +122,7 @@ def findings(result: Repaired) -> list[str]:
     return [words for words, holds in said.items() if holds]
 
 
-def loss(result: Repaired) -> str:
+def loss(result: RepairResult) -> str:
     """What was lost where more than `CUT` of the samples were cut."""
     return (
         f"{result.cut:.2%} of the samples are beyond full scale and were cut, as {result.format} must; "
@@ -130,7 +130,7 @@ def loss(result: Repaired) -> str:
     )
 
 
-def _line(result: Repaired) -> str:
+def _line(result: RepairResult) -> str:
     place = (
         shown(result.out)
         if result.out == result.source
@@ -144,7 +144,7 @@ def _pairs(args) -> tuple[list[tuple[str, str]], int]:
     if bool(args.out) == args.in_place:
         raise ConfigError("name one place: --out FILE|DIR, or --in-place to replace the recordings")
     if args.out:
-        return places.pairs(args.inputs, args.out)
+        return output_paths.pairs(args.inputs, args.out)
     found, failed = recordings(args.inputs)
     # A recording that is named twice is repaired once.
     return list({os.path.realpath(path): (path, path) for path in found}.values()), failed

@@ -1,4 +1,4 @@
-"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin revoice` and `lin voices`."""
+"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin convert_voice` and `lin voices`."""
 
 import contextlib
 import dataclasses
@@ -8,8 +8,8 @@ import pathlib
 import sys
 import time
 
-from lin_jax.apps import places
-from lin_jax.apps.terminal import (
+from lin_jax.apps import output_paths
+from lin_jax.apps.common import (
     Command,
     clock,
     complain,
@@ -19,7 +19,7 @@ from lin_jax.apps.terminal import (
     shown,
     warned,
 )
-from lin_jax.bundles import Speech, Talker
+from lin_jax.bundles import Speech, Synthesizer
 from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.text import sentences
 
@@ -65,7 +65,7 @@ def _speak_arguments(parser):
     _voice_arguments(parser)
 
 
-def _revoice_arguments(parser):
+def _convert_arguments(parser):
     parser.add_argument(
         "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders"
     )
@@ -83,8 +83,8 @@ def _speak(args) -> int:
     text = _text(args)
     if os.path.isdir(args.out):
         raise ConfigError(f"{args.out}: a folder; name the file that is to be written")
-    places.make_folders([args.out], args.out)
-    bundle = load_bundle(args.model, Talker.task)
+    output_paths.make_folders([args.out], args.out)
+    bundle = load_bundle(args.model, Synthesizer.task)
     _check_format(args.out, bundle)
     with warned(), progress(len(sentences(text, bundle.longest)), "sentence") as bar:
         voice = _voice(bundle, args)
@@ -97,17 +97,17 @@ def _speak(args) -> int:
     else:
         print(_line(args.out, speech))
         print(_pace(speech.seconds, took))
-    return 0 if all(piece.stopped for piece in speech.pieces) else 1
+    return 0 if all(piece.stopped for piece in speech.segments) else 1
 
 
-def _revoice(args) -> int:
+def _convert(args) -> int:
     """Say recordings again in another voice."""
     from lin_jax.audio import files
 
-    pairs, failed = places.pairs(args.inputs, args.out)
+    pairs, failed = output_paths.pairs(args.inputs, args.out)
     if not pairs:
         return 2
-    bundle = load_bundle(args.model, Talker.task)
+    bundle = load_bundle(args.model, Synthesizer.task)
     total, done, seconds, took, whole = 0.0, 0, 0.0, 0.0, True
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
@@ -118,14 +118,14 @@ def _revoice(args) -> int:
             started = time.perf_counter()
             try:
                 _check_format(out, bundle)
-                speech = bundle.revoice(source, voice, speed=args.speed, progress=bar.update)
+                speech = bundle.convert_voice(source, voice, speed=args.speed, progress=bar.update)
                 speech.write(out)
             except AudioError as error:
                 complain(error)
                 failed += 1
                 continue
             lasted = time.perf_counter() - started
-            whole = whole and all(piece.stopped for piece in speech.pieces)
+            whole = whole and all(piece.stopped for piece in speech.segments)
             done, seconds, took = done + 1, seconds + speech.seconds, took + lasted
             if args.json:
                 bar.write(json.dumps({"file": source} | answer(out, speech, lasted)))
@@ -138,7 +138,7 @@ def _revoice(args) -> int:
 
 def _voices(args) -> int:
     """Print the voices of a bundle."""
-    bundle = load_bundle(args.model, Talker.task)
+    bundle = load_bundle(args.model, Synthesizer.task)
     width = max(map(len, bundle.names))
     for name, sex in zip(bundle.names, bundle.sexes, strict=True):
         print(
@@ -156,13 +156,13 @@ def answer(out: str, speech: Speech, took: float) -> dict:
             name: round(value, 3) if isinstance(value, float) else value
             for name, value in dataclasses.asdict(piece).items()
         }
-        for piece in speech.pieces
+        for piece in speech.segments
     ]
     return {
         "out": out,
         "seconds": round(speech.seconds, 3),
-        "made_by": speech.made_by,
-        "pieces": pieces,
+        "provenance": speech.provenance,
+        "segments": pieces,
         "real_time_factor": round(took / max(speech.seconds, 1e-3), 4),
     }
 
@@ -190,14 +190,14 @@ def _text(args) -> str:
         raise TextError(f"{args.text_file}: not a text in UTF-8; save it as one") from None
 
 
-def _check_format(out: str, bundle: Talker):
+def _check_format(out: str, bundle: Synthesizer):
     """Raises AudioError now, and not after the work, if no format goes by that suffix."""
     from lin_jax.audio import files
 
     files.encoding(out, files.Info(bundle.frontend.sample_rate, 1, 0, "WAV", "PCM_16"))
 
 
-def _voice(bundle: Talker, args):
+def _voice(bundle: Synthesizer, args):
     """The voice that was asked for: a name, or what is heard in recordings; None if none was."""
     from lin_jax.audio import files
 
@@ -208,11 +208,11 @@ def _voice(bundle: Talker, args):
     sources = []
     for name in args.voice:
         sources += files.find(name) if os.path.isdir(name) and name not in bundle.names else [name]
-    return bundle.voice(sources, repair=args.repair_voice)
+    return bundle.clone_voice(sources, repair=args.repair_voice)
 
 
 def _line(out: str, speech: Speech) -> str:
-    return f"{shown(out)}  {clock(speech.seconds)}  {speech.made_by}"
+    return f"{shown(out)}  {clock(speech.seconds)}  {speech.provenance}"
 
 
 def _pace(seconds: float, took: float) -> str:
@@ -238,19 +238,19 @@ Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
         run=_speak,
     ),
     Command(
-        name="revoice",
+        name="convert_voice",
         summary="say recordings again in another voice",
         teach="""\
 examples:
-  lin revoice me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
-  lin revoice talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
-  lin revoice --json me.wav --out b.wav | jq .real_time_factor
+  lin convert_voice me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
+  lin convert_voice talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
+  lin convert_voice --json me.wav --out b.wav | jq .real_time_factor
 
 Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
 A recording that cannot be used, and a phrase that did not come to an end and was cut, is named on stderr and the rest
 goes on. Exit code: 0 all done, 1 some could not be used or were cut, 2 none could be used.""",
-        add_arguments=_revoice_arguments,
-        run=_revoice,
+        add_arguments=_convert_arguments,
+        run=_convert,
     ),
     Command(
         name="voices",

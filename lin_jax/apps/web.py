@@ -4,10 +4,10 @@
     POST /api/verify    a=… b=…         what `lin verify --json` prints; several a or b are one side
     POST /api/repair    file=…          the recording restored, or with ?json what `lin repair --json` prints; strength=
     POST /api/speak     text=…          synthetic speech as WAV; voice= is a name or recordings, speed= 0.5 to 2
-    POST /api/revoice   file=…          the same of what is said in a recording
+    POST /api/convert_voice   file=…          the same of what is said in a recording
     GET  /              the page, made by `lin_jax.apps.page`
 
-A file comes with what there is to say of it as JSON in the header `Lin-Answer`. What cannot be
+A file comes with what there is to say of it as JSON in the header `Lin-Metadata`. What cannot be
 answered is {"error": "one line"}: 422 for a recording that cannot be used or is missing, 413 for an
 upload that is too large, 404 for what is not served. FastAPI, uvicorn and Gradio are the extra
 `serve`, imported where they are used.
@@ -28,9 +28,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import lin_jax
-from lin_jax.apps import classify, repair, speakers
-from lin_jax.apps.terminal import Command, clock
-from lin_jax.bundles import Repaired, Speech
+from lin_jax.apps import classify, repair
+from lin_jax.apps import verify as verification
+from lin_jax.apps.common import Command, clock
+from lin_jax.bundles import RepairResult, Speech
 from lin_jax.errors import AudioError, ConfigError, LinError, TextError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
@@ -45,11 +46,11 @@ LARGEST_MEGABYTES = (
     200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
 )
 # Speech is in memory until all of it is said: what is said in some minutes is enough.
-LONGEST_TEXT, LONGEST_SECONDS = (
+MAX_TEXT, MAX_SECONDS = (
     5000,
     600.0,
 )  # characters, and length of a recording that is said again
-MOST_PROBLEMS = 4  # that are named of one answer: they must fit into a header
+MAX_PROBLEMS = 4  # that are named of one answer: they must fit into a header
 FIELDS = {  # of a form that are no recordings: what each is, and one that will do
     "text": ("text", "Good morning."),
     "strength": ("number", "0.5"),
@@ -74,7 +75,7 @@ class Model:
             case "repair":
                 return ("repair",)
             case "synthesis":
-                commands = {"text": "speak", "speech": "revoice"}
+                commands = {"text": "speak", "speech": "convert_voice"}
                 return tuple(
                     job for source, job in commands.items() if source in self.bundle.sources
                 )
@@ -168,7 +169,7 @@ def create_api(models: Sequence[Model]):
             names = _save([*a, *b], folder)
             paths, shown = list(names), list(names.values())
             verdict = compare(model.bundle, paths[: len(a)], paths[len(a) :], names)
-            return {"a": shown[: len(a)], "b": shown[len(a) :]} | speakers.plain(verdict)
+            return {"a": shown[: len(a)], "b": shown[len(a) :]} | verification.plain(verdict)
 
     def add_repairer(model):
         @api.post("/repair")
@@ -200,18 +201,20 @@ def create_api(models: Sequence[Model]):
                         folder, "speech.wav", *speak(model, text, [*names, *learnt], speed)
                     )
 
-        if "revoice" in model.jobs:
+        if "convert_voice" in model.jobs:
 
-            @api.post("/revoice")
+            @api.post("/convert_voice")
             def say_again(
                 file: UploadFile, folder: Folder, voice: Voices = (), speed: Number = 1.0
             ):
                 uploads, learnt = _told_apart(model, voice)
                 names = _save([file, *uploads], folder)
                 path, *heard = names
-                out = f"{pathlib.Path(names[path]).stem}_revoiced.wav"
+                out = f"{pathlib.Path(names[path]).stem}_converted.wav"
                 with named(names):
-                    return spoken(folder, out, *revoice(model, path, [*heard, *learnt], speed))
+                    return spoken(
+                        folder, out, *convert_voice(model, path, [*heard, *learnt], speed)
+                    )
 
     def spoken(folder, name, speech, problems):
         path = os.path.join(folder, "speech.wav")
@@ -220,7 +223,7 @@ def create_api(models: Sequence[Model]):
         said = {
             "out": name,
             "seconds": round(speech.seconds, 3),
-            "made_by": speech.made_by,
+            "provenance": speech.provenance,
             "problems": problems,
         }
         return recording(path, name, said)
@@ -231,7 +234,7 @@ def create_api(models: Sequence[Model]):
             path,
             filename=name,
             media_type=f"audio/{kind}",
-            headers={"Lin-Answer": json.dumps(said)},
+            headers={"Lin-Metadata": json.dumps(said)},
         )
 
     kinds = {"verification": add_verifier, "repair": add_repairer, "synthesis": add_talker}
@@ -249,10 +252,10 @@ def compare(bundle, a: Sequence[str], b: Sequence[str], names: Mapping[str, str]
     """The `Verdict` on two sides of paths, which calls each by its name; AudioError likewise."""
     with named(names):
         verdict = bundle.verify(list(a), list(b))
-    return dataclasses.replace(verdict, why=_renamed(verdict.why, names))
+    return dataclasses.replace(verdict, reason=_renamed(verdict.reason, names))
 
 
-def restore(model: Model, path: str, stem: str, strength: float = 1.0) -> Repaired:
+def restore(model: Model, path: str, stem: str, strength: float = 1.0) -> RepairResult:
     """Repair a recording of any length; it stays WAV or FLAC as it is, and what is neither becomes WAV.
 
     Args:
@@ -277,35 +280,35 @@ def speak(
     """Say a text.
 
     Args:
-        model: a `Talker`.
-        text: at most `LONGEST_TEXT` characters.
+        model: a `Synthesizer`.
+        text: at most `MAX_TEXT` characters.
         voices: names of learnt voices, or paths of recordings of who should speak, averaged; of
             none it is the first learnt one.
         speed: 0.5 to 2.
 
     Returns:
-        The speech, and what went wrong within it, a line each; errors as for `Talker.speak`.
+        The speech, and what went wrong within it, a line each; errors as for `Synthesizer.speak`.
     """
-    if len(text) > LONGEST_TEXT:
+    if len(text) > MAX_TEXT:
         raise TextError(
-            f"{len(text):,} characters are too long, {LONGEST_TEXT:,} are taken; use the command line"
+            f"{len(text):,} characters are too long, {MAX_TEXT:,} are taken; use the command line"
         )
     return _said(model, voices, lambda voice: model.bundle.speak(text, voice, speed))
 
 
-def revoice(
+def convert_voice(
     model: Model, path: str, voices: Sequence[str] = (), speed: float = 1.0
 ) -> tuple[Speech, list[str]]:
-    """Say again what is said in a recording of at most `LONGEST_SECONDS`; all else as for `speak`."""
+    """Say again what is said in a recording of at most `MAX_SECONDS`; all else as for `speak`."""
     from lin_jax.audio import files
 
     seconds = files.duration(path)
-    if seconds > LONGEST_SECONDS:
-        most = clock(LONGEST_SECONDS)
+    if seconds > MAX_SECONDS:
+        most = clock(MAX_SECONDS)
         raise AudioError(
             f"{path}: {clock(seconds)} are too long, {most} are taken; use the command line"
         )
-    return _said(model, voices, lambda voice: model.bundle.revoice(path, voice, speed=speed))
+    return _said(model, voices, lambda voice: model.bundle.convert_voice(path, voice, speed=speed))
 
 
 def _said(model, voices, make: Callable[[object], Speech]) -> tuple[Speech, list[str]]:
@@ -316,8 +319,8 @@ def _said(model, voices, make: Callable[[object], Speech]) -> tuple[Speech, list
     problems = [
         str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)
     ]
-    if len(problems) > MOST_PROBLEMS:
-        problems[MOST_PROBLEMS - 1 :] = [f"and {len(problems) - MOST_PROBLEMS + 1} more"]
+    if len(problems) > MAX_PROBLEMS:
+        problems[MAX_PROBLEMS - 1 :] = [f"and {len(problems) - MAX_PROBLEMS + 1} more"]
     return speech, problems
 
 
@@ -433,14 +436,14 @@ examples:
   curl -F file=@noisy.wav -o clean.wav localhost:7860/api/repair         -F strength=0.5: half of it
   curl -F file=@noisy.wav 'localhost:7860/api/repair?json'               what is wrong with it, and no file
   curl -F text='Good morning.' -F voice=@anna.wav -o hello.wav localhost:7860/api/speak
-  curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/revoice
+  curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert_voice
 
 A job has a tab and an address if its bundle is there. What cannot be answered has a status of 4xx and
 {{"error": "one line"}}, which curl --fail-with-body tells from a file; an upload may have {LARGEST_MEGABYTES} MB.
-Repaired recordings stay WAV or FLAC, all others become WAV, as speech is; the header Lin-Answer says more, in JSON.
+Repaired recordings stay WAV or FLAC, all others become WAV, as speech is; the header Lin-Metadata says more, in JSON.
 Speech: voice is a name or recordings, averaged if several. Copy only voices you may copy: the file says in its
-metadata that it is synthetic. A text may have {LONGEST_TEXT} characters; to be said again, a recording may last
-{LONGEST_SECONDS / 60:.0f} minutes.
+metadata that it is synthetic. A text may have {MAX_TEXT} characters; to be said again, a recording may last
+{MAX_SECONDS / 60:.0f} minutes.
 Nothing leaves the machine, and no recording is kept: the API deletes it with the answer, the page within minutes.
 With --host 0.0.0.0 other machines can reach it; there is no password.
 It needs the extra: pip install 'lin_jax[serve]'""",

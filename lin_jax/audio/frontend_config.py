@@ -92,7 +92,7 @@ class FrontendConfig:
         return (self.n_mels if self.feature == "log_mel" else self.n_mfcc) * (1 + self.deltas)
 
     @property
-    def sound(self) -> tuple:
+    def waveform_settings(self) -> tuple:
         """What of a recording is heard, before features are made of it: front ends that share it share waveforms."""
         return self.sample_rate, self.trim_db, self.level, self.level_db
 

@@ -3,30 +3,30 @@
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
 from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, load_vocoder, save, shipped
-from lin_jax.bundles.repairer import Caution, Repaired, Repairer
-from lin_jax.bundles.talker import Piece, Speech, Talker, TalkerVoice
-from lin_jax.bundles.verifier import Verdict, Verifier, Voice
+from lin_jax.bundles.repairer import AdaptiveMix, Repairer, RepairResult
+from lin_jax.bundles.synthesizer import Speech, SpeechSegment, Synthesizer, VoiceProfile
+from lin_jax.bundles.verifier import SpeakerEmbedding, Verdict, Verifier
 from lin_jax.bundles.vocoder import Vocoder
 
 __all__ = [
     "BATCHES",
     "NETWORKS",
     "PRETRAINED",
+    "AdaptiveMix",
     "Bundle",
-    "Caution",
     "Classifier",
-    "Piece",
     "Prediction",
-    "Repaired",
+    "RepairResult",
     "Repairer",
     "Segment",
+    "SpeakerEmbedding",
     "Speech",
-    "Talker",
-    "TalkerVoice",
+    "SpeechSegment",
+    "Synthesizer",
     "Verdict",
     "Verifier",
     "Vocoder",
-    "Voice",
+    "VoiceProfile",
     "card",
     "load",
     "load_vocoder",

@@ -39,7 +39,7 @@ class Bundle:
         tuple[str, ...]
     ] = ()  # those of them that are kept as roughly as the network's parameters
     optional_arrays: ClassVar[tuple[str, ...]] = ()  # likewise, but None where a bundle has none
-    beside = None  # another bundle of the kind, where two answer together
+    fused = None  # another bundle of the kind, where two answer together
 
     def settings(self) -> dict:
         """What bundle.json says of this kind beyond what it says of all."""

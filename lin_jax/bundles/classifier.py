@@ -60,12 +60,12 @@ class Classifier(Bundle):
             `variables`, `mean` and `std` have a leading member axis.
         temperature: what logits are divided by, so that a probability is how often it is right (Guo
             et al., 2017).
-        views: the fields of `lin_jax.tasks.classification.Views` that are not its defaults.
+        tta: the fields of `lin_jax.tasks.classification.TestTimeAugmentation` that are not its defaults.
         window_seconds: length of the windows in which a recording is heard.
         unsure_below: probability below which the likeliest class is not told, but "unsure".
         no_speech: the class of recordings in which nobody speaks, silence among them; None where
             silence is an error.
-        beside: another classifier of the same labels, which hears recordings by features of its
+        fused: another classifier of the same labels, which hears recordings by features of its
             own; its probabilities and those of this one are averaged.
     """
 
@@ -74,17 +74,17 @@ class Classifier(Bundle):
     labels: tuple[str, ...]
     members: int = 1
     temperature: float = 1.0
-    views: dict = dataclasses.field(default_factory=dict)
+    tta: dict = dataclasses.field(default_factory=dict)
     window_seconds: float = 3.0
     unsure_below: float = 0.0
     no_speech: str | None = None
-    beside: "Classifier | None" = None
+    fused: "Classifier | None" = None
 
     task: ClassVar[str] = "classification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
 
     def __post_init__(self):
-        if self.beside and _heard_as(self) != _heard_as(self.beside):
+        if self.fused and _heard_as(self) != _heard_as(self.fused):
             raise BundleError(
                 f"{self.name}: hears other windows, or has other labels, than the one beside it"
             )
@@ -95,7 +95,7 @@ class Classifier(Bundle):
             "labels": list(self.labels),
             "members": self.members,
             "calibration": {"temperature": self.temperature, "unsure_below": self.unsure_below},
-            "views": self.views,
+            "tta": self.tta,
             "window_seconds": self.window_seconds,
             "no_speech": self.no_speech,
         }
@@ -108,7 +108,7 @@ class Classifier(Bundle):
             labels=tuple(settings["labels"]),
             members=settings["members"],
             temperature=settings["calibration"]["temperature"],
-            views=settings["views"],
+            tta=settings["tta"],
             window_seconds=settings["window_seconds"],
             unsure_below=settings["calibration"].get("unsure_below", 0.0),
             no_speech=settings.get("no_speech"),
@@ -212,7 +212,7 @@ class Classifier(Bundle):
             with self.weights_fit():
                 members = [self._forward(member, *batch) for member in self._members]
             rows[start : start + len(chunk)] = np.mean(members, axis=0)[: len(chunk)]
-        return (rows + self.beside._probabilities(windows)) / 2 if self.beside else rows
+        return (rows + self.fused._probabilities(windows)) / 2 if self.fused else rows
 
     def _named(self, row: np.ndarray) -> tuple[str, dict[str, float]]:
         label = self.labels[int(row.argmax())] if row.max() >= self.unsure_below else "unsure"
@@ -239,9 +239,13 @@ class Classifier(Bundle):
     def _forward(self):
         import jax
 
-        from lin_jax.tasks.classification import Classification, ClassificationConfig, Views
+        from lin_jax.tasks.classification import (
+            Classification,
+            ClassificationConfig,
+            TestTimeAugmentation,
+        )
 
-        config = ClassificationConfig(views=Views(**self.views))
+        config = ClassificationConfig(tta=TestTimeAugmentation(**self.tta))
 
         @jax.jit
         def forward(member, waveform, length):  # [B, N], [B] -> [B, C]
@@ -256,4 +260,4 @@ class Classifier(Bundle):
 
 def _heard_as(bundle: Classifier) -> tuple:
     """What classifiers must have in common to be asked about the same windows."""
-    return bundle.labels, bundle.window_seconds, bundle.frontend.sound
+    return bundle.labels, bundle.window_seconds, bundle.frontend.waveform_settings

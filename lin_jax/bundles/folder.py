@@ -3,7 +3,7 @@
 bundle.json          what it is: task, network, front end and its fingerprint, and what its kind adds
 weights.safetensors  variables, normalisation and what other arrays its kind has, under flat names
 README.md            the model card
-beside/              another bundle of the kind, where two answer together
+fused/               another bundle of the kind, where two answer together
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ import numpy as np
 from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.classifier import Classifier
 from lin_jax.bundles.repairer import Repairer
-from lin_jax.bundles.talker import Talker
+from lin_jax.bundles.synthesizer import Synthesizer
 from lin_jax.bundles.verifier import Verifier
 from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import BundleError, ConfigError
 
-FORMAT = 1
+FORMAT = 2
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
-KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Talker, Vocoder)}
+KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Synthesizer, Vocoder)}
 # The networks a bundle may name and where each lives; a name read from a file is never imported as
 # it stands.
 NETWORKS = {
@@ -37,7 +37,7 @@ NETWORKS = {
     "FunctionalEncoder": "lin_jax.models.speaker_encoder",
     "SpectralAutoencoder": "lin_jax.models.autoencoder",
     "MelAutoencoder": "lin_jax.models.autoencoder",
-    "Synthesizer": "lin_jax.models.synthesizer",
+    "Tacotron": "lin_jax.models.tacotron",
     "SpectrumDecoder": "lin_jax.models.vocoder",
 }
 
@@ -89,8 +89,8 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         (part / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
         (part / "weights.safetensors").write_bytes(weights)
         (part / "README.md").write_text(card)
-        if bundle.beside:
-            save(part / "beside", bundle.beside, card, dtype=dtype)
+        if bundle.fused:
+            save(part / "fused", bundle.fused, card, dtype=dtype)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
@@ -148,10 +148,10 @@ def load(name_or_path) -> Bundle:
             for name, leaf in flat.items()
             if name.startswith("variables/")
         }
-        beside = {"beside": load(folder / "beside")} if (folder / "beside").exists() else {}
+        fused = {"fused": load(folder / "fused")} if (folder / "fused").exists() else {}
         return kind.from_settings(
             described,
-            **beside,
+            **fused,
             name=described["name"],
             model=_build(described["model"]),
             frontend=frontend,

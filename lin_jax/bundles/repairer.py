@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lin_jax.audio import files
+from lin_jax.audio.chunking import Crossfader, Overlap, Queue, zero_padded
 from lin_jax.audio.diagnosis import Diagnosis, Meter
-from lin_jax.audio.overlap import Joiner, Overlap, Queue, lengthened
 from lin_jax.bundles.base import BATCHES, Bundle, padded
 from lin_jax.errors import AudioError, ConfigError
 
@@ -36,7 +36,7 @@ FRAME_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class Repaired:
+class RepairResult:
     """A recording that was repaired and written.
 
     Attributes:
@@ -61,12 +61,12 @@ class Repaired:
 
 
 @dataclasses.dataclass(frozen=True)
-class Caution:
-    """How much of a change is made: all of a large one, and less of a slight one; see `audio.caution.cautious`."""
+class AdaptiveMix:
+    """How much of a change is made: all of a large one, and less of a slight one; see `audio.adaptive_mix.adaptive_mix`."""
 
     slight_db: float
     large_db: float
-    least: float
+    min_gain: float
 
 
 @dataclasses.dataclass(eq=False)
@@ -79,21 +79,24 @@ class Repairer(Bundle):
     loud as they were.
 
     Attributes:
-        caution: how much of its changes is made; None makes all of every change.
+        adaptive_mix: how much of its changes is made; None makes all of every change.
     """
 
-    caution: Caution | None = None
+    adaptive_mix: AdaptiveMix | None = None
 
     task: ClassVar[str] = "repair"
 
     def settings(self) -> dict:
         """See `Bundle`."""
-        return {"caution": self.caution and dataclasses.asdict(self.caution)}
+        return {"adaptive_mix": self.adaptive_mix and dataclasses.asdict(self.adaptive_mix)}
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Repairer":
         """See `Bundle`."""
-        return cls(**common, caution=settings["caution"] and Caution(**settings["caution"]))
+        return cls(
+            **common,
+            adaptive_mix=settings["adaptive_mix"] and AdaptiveMix(**settings["adaptive_mix"]),
+        )
 
     def repair(self, samples, sample_rate: int, strength: float = 1.0) -> np.ndarray:
         """Repair a waveform.
@@ -114,7 +117,7 @@ class Repairer(Bundle):
                 raise job.error
         return job.out.reshape(samples.shape)
 
-    def repair_file(self, source, out, strength: float = 1.0) -> Repaired:
+    def repair_file(self, source, out, strength: float = 1.0) -> RepairResult:
         """Repair an audio file of any length in constant memory.
 
         Args:
@@ -136,7 +139,7 @@ class Repairer(Bundle):
         pairs: Iterable[tuple],
         strength: float = 1.0,
         progress: Callable[[float], None] = lambda seconds: None,
-    ) -> Iterator[Repaired | AudioError]:
+    ) -> Iterator[RepairResult | AudioError]:
         """Repair many files; windows of several of them go through the network together.
 
         Args:
@@ -217,9 +220,9 @@ class Repairer(Bundle):
     @property
     def context(self) -> int:
         """Samples at the network's rate that the end of a window spoils."""
-        from lin_jax.audio import caution
+        from lin_jax.audio import adaptive_mix
 
-        seconds = self.model.context_seconds + (caution.SECONDS if self.caution else 0.0)
+        seconds = self.model.context_seconds + (adaptive_mix.SECONDS if self.adaptive_mix else 0.0)
         return round(seconds * self.frontend.sample_rate)
 
     @property
@@ -240,14 +243,14 @@ class Repairer(Bundle):
     def _forward(self):
         import jax
 
-        from lin_jax.audio.caution import cautious
+        from lin_jax.audio.adaptive_mix import adaptive_mix
 
         @jax.jit
         def forward(variables, waveform, length):  # [B, W], [B] -> [B, W], [B, W]
             repaired = self.model.apply(variables, waveform, length, train=False)
-            if self.caution:
-                settings, change = dataclasses.asdict(self.caution), repaired - waveform
-                repaired = waveform + cautious(
+            if self.adaptive_mix:
+                settings, change = dataclasses.asdict(self.adaptive_mix), repaired - waveform
+                repaired = waveform + adaptive_mix(
                     waveform, change, length, self.frontend.sample_rate, **settings
                 )
             return repaired, _top_gain(waveform, repaired, self.frontend.sample_rate)
@@ -378,7 +381,7 @@ class _Job:
             round(FADE_SECONDS * network_rate),
             round(GRID_SECONDS * network_rate),
         )
-        self._joiner = Joiner(overlap)
+        self._joiner = Crossfader(overlap)
         for window in overlap.cut(self._at_network_rate(network_rate)):  # [W, C]
             for channel in window.T:
                 yield np.ascontiguousarray(channel)
@@ -400,7 +403,7 @@ class _Job:
         n = len(self._native) if last else min(len(piece), len(self._native))
         block = self._native.pop(n)
         if block is not None:
-            piece = lengthened(piece, n)[:n]
+            piece = zero_padded(piece, n)[:n]
             change, *upper = np.split(piece, piece.shape[1] // self._heard, axis=1)  # [n, C] each
             if self._upper:
                 low, loss = upper
@@ -451,10 +454,10 @@ class _FileJob(_Job):
         self._written = files.encoding(self._out, info)
         return info, files.writing(self._out, self._written)
 
-    def repaired(self) -> Repaired:
+    def repaired(self) -> RepairResult:
         """The end."""
         info = self._written
-        return Repaired(
+        return RepairResult(
             source=str(self._source),
             out=str(self._out),
             seconds=info.seconds,

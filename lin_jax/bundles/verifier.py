@@ -21,14 +21,14 @@ from lin_jax.errors import AudioError, BundleError, ConfigError
 LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 # Windows heard of one recording, spread evenly over a longer one: more of it says little new about
 # the voice.
-MOST_WINDOWS = 15
-SHORTEST_SECONDS = 0.5  # of sound; of less nothing is said at all
+MAX_WINDOWS = 15
+MIN_SECONDS = 0.5  # of sound; of less nothing is said at all
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
 READ_AHEAD = 32  # recordings that are read while as many others go through the network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Voice:
+class SpeakerEmbedding:
     """What is heard of the speaker of one recording.
 
     Attributes:
@@ -51,15 +51,15 @@ class Verdict:
     """Whether two sides are the same speaker.
 
     Attributes:
-        same: "unsure" where a side is too short or not speech.
+        decision: "unsure" where a side is too short or not speech.
         score: cosine similarity of the two sides, -1 to 1.
         distance: cosine distance, 1 - score.
-        normalised_score: what is decided by, see `scoring.Rule`; the score itself where the bundle
+        normalised_score: what is decided by, see `scoring.ScoringBackend`; the score itself where the bundle
             has neither PLDA nor a cohort of strangers.
         threshold: the normalised score from which on two sides count as the same speaker.
         probability: of the same speaker, if same and different are equally likely beforehand; 0.5
             where unsure.
-        why: what makes it unsure, or what else to know; else "".
+        reason: what makes it unsure, or what else to know; else "".
     """
 
     same: Literal["same", "different", "unsure"]
@@ -68,7 +68,7 @@ class Verdict:
     normalised_score: float
     threshold: float
     probability: float
-    why: str
+    reason: str
 
 
 @dataclasses.dataclass(eq=False)
@@ -94,9 +94,9 @@ class Verifier(Bundle):
         cohort: unit vectors of the strangers that scores are normalised by [S, E]; without them
             scores stay as they are.
         top: strangers that a side is compared with, those nearest to it.
-        beside: another verifier, which hears recordings by features of its own; embeddings are
+        fused: another verifier, which hears recordings by features of its own; embeddings are
             those of both, `joined`.
-        share: of what is beside in a score.
+        fusion_weight: of what is beside in a score.
     """
 
     mean: np.ndarray
@@ -114,8 +114,8 @@ class Verifier(Bundle):
     plda_between: np.ndarray | None = None
     cohort: np.ndarray | None = None
     top: int = 100
-    beside: "Verifier | None" = None
-    share: float = 0.0
+    fused: "Verifier | None" = None
+    fusion_weight: float = 0.0
 
     task: ClassVar[str] = "verification"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
@@ -127,7 +127,7 @@ class Verifier(Bundle):
     )
 
     def __post_init__(self):
-        if self.beside and self.frontend.sound != self.beside.frontend.sound:
+        if self.fused and self.frontend.waveform_settings != self.fused.frontend.waveform_settings:
             raise BundleError(
                 f"{self.name}: hears another sound of a recording than the one beside it"
             )
@@ -139,15 +139,15 @@ class Verifier(Bundle):
             "calibration": calibration,
             "speeds": list(self.speeds),
             "top": self.top,
-            "share": self.share,
+            "fusion_weight": self.fusion_weight,
         }
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Verifier":
         """See `Bundle`."""
         calibration = {name: settings["calibration"][name] for name in CALIBRATION}
-        # Bundles from before there were cohorts, or another one beside, lack what these need.
-        added = {name: settings.get(name, getattr(cls, name)) for name in ("top", "share")}
+        # Bundles from before there were cohorts, or another one fused, lack what these need.
+        added = {name: settings.get(name, getattr(cls, name)) for name in ("top", "fusion_weight")}
         return cls(**common, **calibration, speeds=tuple(settings["speeds"]), **added)
 
     def embed(self, source, sample_rate: int | None = None) -> np.ndarray:
@@ -159,7 +159,7 @@ class Verifier(Bundle):
 
         Returns:
             float32 unit vector [E]; AudioError if the recording cannot be read, is silent or holds
-            less than `SHORTEST_SECONDS` of sound.
+            less than `MIN_SECONDS` of sound.
         """
         return self._all([source], sample_rate)[0].embedding
 
@@ -187,7 +187,10 @@ class Verifier(Bundle):
         return self.compare(voices[: len(a)], voices[len(a) :], threshold)
 
     def compare(
-        self, a: Sequence[Voice], b: Sequence[Voice], threshold: float | None = None
+        self,
+        a: Sequence[SpeakerEmbedding],
+        b: Sequence[SpeakerEmbedding],
+        threshold: float | None = None,
     ) -> Verdict:
         """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
         if not a or not b:
@@ -203,22 +206,22 @@ class Verifier(Bundle):
             )
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
-        normalised = float(self._rule.scores(sides, [(0, 1)])[0])
-        why = self.doubt(a) or self.doubt(b)
-        same = "unsure" if why else "same" if normalised >= threshold else "different"
+        normalised = float(self._backend.scores(sides, [(0, 1)])[0])
+        reason = self.reason_unsure(a) or self.reason_unsure(b)
+        same = "unsure" if reason else "same" if normalised >= threshold else "different"
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
-        if twins and not why:
+        if twins and not reason:
             one, other = twins[0]
             named = (
                 f"{one} is compared with itself"
                 if one == other
                 else f"{one} and {other} are the same recording"
             )
-            why = f"{named}: that tells nothing about the speaker; give another recording"
+            reason = f"{named}: that tells nothing about the speaker; give another recording"
         probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
-        return Verdict(same, score, 1.0 - score, normalised, threshold, probability, why)
+        return Verdict(same, score, 1.0 - score, normalised, threshold, probability, reason)
 
-    def doubt(self, voices: Sequence[Voice]) -> str:
+    def reason_unsure(self, voices: Sequence[SpeakerEmbedding]) -> str:
         """Why nothing sure can be said of a side, or ""."""
         for voice in voices:
             if voice.speech < self.speech_threshold:
@@ -229,9 +232,9 @@ class Verifier(Bundle):
             return f"{names}: {seconds:.1f} s of sound are too short to be sure, {self.min_seconds:g} s are needed"
         return ""
 
-    def voices(
+    def embed_all(
         self, sources: Iterable, sample_rate: int | None = None
-    ) -> Iterator[Voice | AudioError]:
+    ) -> Iterator[SpeakerEmbedding | AudioError]:
         """Hear any number of recordings: they are read ahead in threads and go through the network in batches.
 
         Args:
@@ -239,7 +242,7 @@ class Verifier(Bundle):
             sample_rate: of those that are waveforms, in Hz.
 
         Yields:
-            For each source, in order, its `Voice`, or the AudioError that says why there is none.
+            For each source, in order, its `SpeakerEmbedding`, or the AudioError that says why there is none.
         """
         sources = list(sources)
         groups = [
@@ -260,30 +263,32 @@ class Verifier(Bundle):
         digest = hashlib.sha256(f"{self.frontend.fingerprint()} {self.speeds}".encode())
         for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
             digest.update(np.ascontiguousarray(leaf, np.float32))
-        if self.beside:
-            digest.update(f"{self.beside.fingerprint} {self.share}".encode())
+        if self.fused:
+            digest.update(f"{self.fused.fingerprint} {self.fusion_weight}".encode())
         return digest.hexdigest()[:12]
 
     @property
     def embedding_size(self) -> int:
         """How many numbers an embedding has."""
-        return len(self.speech_weight) + (self.beside.embedding_size if self.beside else 0)
+        return len(self.speech_weight) + (self.fused.embedding_size if self.fused else 0)
 
     @functools.cached_property
-    def _rule(self):
-        from lin_jax.scoring import Plda, Rule
+    def _backend(self):
+        from lin_jax.scoring import Plda, ScoringBackend
 
         plda = (
             None
             if self.plda_mean is None
             else Plda(self.plda_mean, self.plda_axes, self.plda_between)
         )
-        beside = self.beside and self.beside._rule
-        return Rule(plda, self.cohort, self.top, beside, len(self.speech_weight), self.share)
+        fused = self.fused and self.fused._backend
+        return ScoringBackend(
+            plda, self.cohort, self.top, fused, len(self.speech_weight), self.fusion_weight
+        )
 
-    def _all(self, sources, sample_rate=None) -> list[Voice]:
+    def _all(self, sources, sample_rate=None) -> list[SpeakerEmbedding]:
         voices = []
-        for voice in self.voices(sources, sample_rate):
+        for voice in self.embed_all(sources, sample_rate):
             if isinstance(voice, AudioError):
                 raise voice
             voices.append(voice)
@@ -296,9 +301,9 @@ class Verifier(Bundle):
         size = round(longest * rate)
         name = str(source) if is_path(source) else "samples"
         try:
-            if is_path(source) and files.duration(source) > MOST_WINDOWS * longest:
+            if is_path(source) and files.duration(source) > MAX_WINDOWS * longest:
                 # Only the windows are read, so that memory stays constant.
-                starts = np.linspace(0.0, files.duration(source) - longest, MOST_WINDOWS)
+                starts = np.linspace(0.0, files.duration(source) - longest, MAX_WINDOWS)
                 blocks = [
                     files.read(source, rate, start=start, duration=longest)[0] for start in starts
                 ]
@@ -313,20 +318,22 @@ class Verifier(Bundle):
                 samples = files.load(
                     source, self.frontend, sample_rate=self.rate(source, sample_rate)
                 )
-                count = min(MOST_WINDOWS, max(1, -(-len(samples) // size)))
+                count = min(MAX_WINDOWS, max(1, -(-len(samples) // size)))
                 starts = np.linspace(0, max(0, len(samples) - size), count).astype(int)
                 windows = [samples[start : start + size] for start in starts]
                 seconds = len(samples) / rate
-            if seconds < SHORTEST_SECONDS:
+            if seconds < MIN_SECONDS:
                 raise AudioError(
-                    f"{name}: {seconds:.2f} s of sound are too short for a voice, {SHORTEST_SECONDS} s are needed; "
+                    f"{name}: {seconds:.2f} s of sound are too short for a voice, {MIN_SECONDS} s are needed; "
                     "use a longer clip"
                 )
         except AudioError as error:
             return error
         return _Recording(name, windows, seconds)
 
-    def _hear(self, group: "list[_Recording | AudioError]") -> Iterator[Voice | AudioError]:
+    def _hear(
+        self, group: "list[_Recording | AudioError]"
+    ) -> Iterator[SpeakerEmbedding | AudioError]:
         """The voices of recordings, in order; their windows are mixed, so that batches are full."""
         from lin_jax.scoring import first
 
@@ -343,7 +350,7 @@ class Verifier(Bundle):
             embedding = (total / np.linalg.norm(total)).astype(np.float32)
             own = first(embedding, len(self.speech_weight))
             speech = _logistic(self.speech_weight @ own + self.speech_bias)
-            yield Voice(one.name, embedding, one.seconds, speech, digest.hexdigest())
+            yield SpeakerEmbedding(one.name, embedding, one.seconds, speech, digest.hexdigest())
 
     def _embeddings(self, windows: list[np.ndarray]) -> np.ndarray:
         """Embeddings [B, E] of B waveforms, each at the front end's rate; those of like length go together."""
@@ -360,7 +367,11 @@ class Verifier(Bundle):
                     self._constants, *padded([windows[i] for i in chosen], size)
                 )
             rows[chosen] = embeddings[: len(chosen)]
-        return joined(rows, self.beside._embeddings(windows), self.share) if self.beside else rows
+        return (
+            joined(rows, self.fused._embeddings(windows), self.fusion_weight)
+            if self.fused
+            else rows
+        )
 
     @functools.cached_property
     def _constants(self) -> Any:
@@ -400,7 +411,7 @@ def _logistic(x) -> float:
     return float(1 / (1 + np.exp(-x)))
 
 
-def _mean(voices: Sequence[Voice]) -> np.ndarray:
+def _mean(voices: Sequence[SpeakerEmbedding]) -> np.ndarray:
     """The mean direction of their embeddings: a unit vector [E]."""
     total = np.sum([voice.embedding for voice in voices], axis=0, dtype=np.float64)
     return total / np.linalg.norm(total)

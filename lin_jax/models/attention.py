@@ -34,15 +34,15 @@ class LocationSensitiveAttention(nn.Module):
 
     def setup(self):
         """The parts."""
-        self.of_query = nn.Dense(self.hidden, dtype=self.dtype)
-        self.of_memory = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)
-        self.of_place = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)
+        self.query_layer = nn.Dense(self.hidden, dtype=self.dtype)
+        self.memory_layer = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)
+        self.location_layer = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype)
         self.filter = nn.Conv(self.filters, (self.taps,), use_bias=False, dtype=self.dtype)
         self.score = nn.Dense(1, use_bias=False, dtype=self.dtype)
 
     def start(self, memory):
         """Weights [B, L] before the first step, and what is computed once for memory [B, L, H]."""
-        return jnp.zeros(memory.shape[:2]), self.of_memory(memory)
+        return jnp.zeros(memory.shape[:2]), self.memory_layer(memory)
 
     def __call__(self, query, weights, cumulative, keys, mask):
         """The next weights.
@@ -57,8 +57,8 @@ class LocationSensitiveAttention(nn.Module):
         Returns:
             [B, L] float32, zero on padding, sum one.
         """
-        place = self.of_place(self.filter(jnp.stack([weights, cumulative], axis=-1)))
-        energy = self.score(jnp.tanh(self.of_query(query)[:, None] + keys + place))[..., 0]
+        place = self.location_layer(self.filter(jnp.stack([weights, cumulative], axis=-1)))
+        energy = self.score(jnp.tanh(self.query_layer(query)[:, None] + keys + place))[..., 0]
         return jax.nn.softmax(energy.astype(jnp.float32), axis=-1, where=mask)
 
 

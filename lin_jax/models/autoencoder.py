@@ -44,7 +44,7 @@ class SpectralAutoencoder(nn.Module):
         middle: dilations of its convolutions.
         causal: whether a sample depends on no input more than a frame later; else it is repaired
             both ways in time.
-        views: how often a waveform is repaired, each time with its frames laid elsewhere; the mean
+        shifts: how often a waveform is repaired, each time with its frames laid elsewhere; the mean
             is a little better than one, and costs so much more. The parameters are the same.
     """
 
@@ -60,7 +60,7 @@ class SpectralAutoencoder(nn.Module):
     hidden: int = 256
     middle: Sequence[int] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1)
     causal: bool = False
-    views: int = 1
+    shifts: int = 1
 
     @property
     def context_seconds(self) -> float:
@@ -102,19 +102,19 @@ class SpectralAutoencoder(nn.Module):
         """
         del train
         B, N = waveform.shape
-        if length is None and self.views == 1:
+        if length is None and self.shifts == 1:
             return self._repair(waveform)
         length = jnp.full(B, N) if length is None else length
         waveform = jnp.where(frame_mask(length, N), waveform, 0.0)
-        shifts = [view * self.hop_length // self.views for view in range(self.views)]
+        shifts = [view * self.hop_length // self.shifts for view in range(self.shifts)]
         later = jnp.concatenate(
             [jnp.pad(waveform, ((0, 0), (shift, shifts[-1] - shift))) for shift in shifts]
         )
         repaired = self._repair(later, jnp.concatenate([length + shift for shift in shifts]))
-        repaired = jnp.split(repaired, self.views)
+        repaired = jnp.split(repaired, self.shifts)
         repaired = (
             sum(view[:, shift : shift + N] for view, shift in zip(repaired, shifts, strict=True))
-            / self.views
+            / self.shifts
         )
         return jnp.where(frame_mask(length, N), repaired, 0.0)
 

@@ -14,11 +14,11 @@ from flax import linen as nn
 from lin_jax import losses, metrics
 from lin_jax.audio import augment as augmentation
 from lin_jax.audio import frontend as front_end
-from lin_jax.tasks.hearing import hear
+from lin_jax.tasks.preprocessing import preprocess
 
 
 @dataclasses.dataclass
-class Views:
+class TestTimeAugmentation:
     """In which ways a clip is heard when it is judged; the logits of all their combinations are averaged.
 
     Attributes:
@@ -40,7 +40,7 @@ class ClassificationConfig:
         label_smoothing: share of each target spread over all classes.
         mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
         class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
-        views: see `Views`.
+        tta: see `TestTimeAugmentation`.
         background: label of the clips that may be heard behind others, as
             `AugmentConfig.background_prob` says.
     """
@@ -48,7 +48,7 @@ class ClassificationConfig:
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     class_weights: bool = False
-    views: Views = dataclasses.field(default_factory=Views)
+    tta: TestTimeAugmentation = dataclasses.field(default_factory=TestTimeAugmentation)
     background: str = ""
 
 
@@ -141,21 +141,21 @@ class Classification:
         """Logits and probabilities [B, C] of each clip."""
         features, num_frames = self._features(batch)
         B = features.shape[0]
-        features, num_frames = self._views(features, num_frames)
+        features, num_frames = self._tta(features, num_frames)
         logits = self.model.apply(variables, features, num_frames, train=False)  # [V B, C]
         logits = jnp.mean(logits.reshape(-1, B, len(self.labels)), axis=0)
         return {"logits": logits, "probabilities": jax.nn.softmax(logits)}
 
     def _features(self, batch, key=None):
         """Normalised features [B, T, D] and their frames [B], augmented where a key is given."""
-        return hear(self.frontend, self.mean, self.std, batch, self.augment, key)
+        return preprocess(self.frontend, self.mean, self.std, batch, self.augment, key)
 
-    def _views(self, features, num_frames):
-        """Every clip [B, T, D] under each of V views, [V B, T', D]; T' has room for the slowest."""
-        views = self.config.views
+    def _tta(self, features, num_frames):
+        """Every clip [B, T, D] under each of V tta, [V B, T', D]; T' has room for the slowest."""
+        tta = self.config.tta
         tempos, factors = (
             (1.0,) if not share else (1.0 - share, 1.0, 1.0 + share)
-            for share in (views.tempo, views.frequency)
+            for share in (tta.tempo, tta.frequency)
         )
         pairs = [(tempo, factor) for tempo in tempos for factor in factors]
         if len(pairs) > 1:
@@ -173,7 +173,7 @@ class Classification:
                     features, factor, front_end.mel_centres(self.frontend)
                 )
             features, num_frames = augmentation.change_tempo(features, num_frames, tempo)
-        if views.mean_removal:
+        if tta.mean_removal:
             features = jnp.concatenate([features, augmentation.remove_mean(features, num_frames)])
             num_frames = jnp.tile(num_frames, 2)
         return features, num_frames

@@ -11,17 +11,17 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lin_jax import losses
-from lin_jax.audio import intelligibility, perception
+from lin_jax.audio import pmsqe, stoi
 from lin_jax.audio.degrade import DegradeConfig, NoisePool, RoomPool, degrade
 from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
 
 LOSSES = ("spectral", "mel")
 HEARD = {  # what a listener would say, each with a weight of its own, and the rate in Hz at which it is defined
-    "quality": (perception.perceived_quality, perception.SAMPLE_RATE),
-    "intelligibility": (intelligibility.intelligibility, intelligibility.SAMPLE_RATE),
+    "quality": (pmsqe.pmsqe, pmsqe.SAMPLE_RATE),
+    "stoi": (stoi.stoi, stoi.SAMPLE_RATE),
 }
-MOST_DB = 30.0  # a larger ratio counts as this one: training goes on where it is worse
+MAX_DB = 30.0  # a larger ratio counts as this one: training goes on where it is worse
 
 
 @dataclasses.dataclass
@@ -37,8 +37,8 @@ class RepairConfig:
             rest.
         spectral_weight: weight of the distance of spectra.
         si_sdr_weight: weight of the SI-SDR, in 1 / dB.
-        quality_weight: weight of the quality that is heard (`audio.perception`), at 16 kHz only.
-        intelligibility_weight: weight of how much can be understood (`audio.intelligibility`), at
+        pmsqe_weight: weight of the quality that is heard (`audio.pmsqe`), at 16 kHz only.
+        stoi_weight: weight of how much can be understood (`audio.stoi`), at
             16 kHz only.
     """
 
@@ -48,8 +48,8 @@ class RepairConfig:
     complex_share: float = 0.3
     spectral_weight: float = 10.0
     si_sdr_weight: float = 0.02
-    quality_weight: float = 0.0
-    intelligibility_weight: float = 0.0
+    pmsqe_weight: float = 0.0
+    stoi_weight: float = 0.0
 
     def validate(self):
         """Raises ConfigError unless the values can work."""
@@ -121,7 +121,7 @@ class Repair:
         )
 
     def summarise(self, sums):
-        """Loss, what is `HEARD`, SI-SDR in dB (at most `MOST_DB` a clip), and how much better it is than before."""
+        """Loss, what is `HEARD`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better it is than before."""
         names = ("loss", *HEARD, "si_sdr", "si_sdr_damaged")
         figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
         figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")
@@ -155,7 +155,7 @@ class Repair:
                 power=self.config.power,
                 complex_share=self.config.complex_share,
             )
-            loss -= self.config.si_sdr_weight * losses.si_sdr(repaired, clean, most_db=MOST_DB)
+            loss += self.config.si_sdr_weight * losses.neg_si_sdr(repaired, clean, max_db=MAX_DB)
         sums = {}
         for name, (judge, _) in HEARD.items():
             if share := getattr(self.config, f"{name}_weight"):
@@ -164,8 +164,8 @@ class Repair:
                 sums[name] = jnp.sum(weight * heard)
         return sums | {
             "loss": jnp.sum(weight * loss),
-            "si_sdr": jnp.sum(weight * losses.si_sdr(repaired, clean, most_db=MOST_DB)),
-            "si_sdr_damaged": jnp.sum(weight * losses.si_sdr(damaged, clean, most_db=MOST_DB)),
+            "si_sdr": -jnp.sum(weight * losses.neg_si_sdr(repaired, clean, max_db=MAX_DB)),
+            "si_sdr_damaged": -jnp.sum(weight * losses.neg_si_sdr(damaged, clean, max_db=MAX_DB)),
             "weight": jnp.sum(weight),
         }
 

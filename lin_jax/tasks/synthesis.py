@@ -14,44 +14,52 @@ from flax import linen as nn
 
 from lin_jax import losses, metrics
 from lin_jax.audio import frontend as front_end
-from lin_jax.audio import timbre
+from lin_jax.audio import ltas
 from lin_jax.audio.augment import AugmentConfig, augment_features
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
-HEALTH = ("focus", "diagonality", "skipped", "repeated")
+HEALTH = ("focus", "diagonal_rate", "skipped", "repeated")
 NEAREST = 0.04  # share of the clear voices, one at least, towards whose mean another voice is moved
 
 
-def clarified(voices: np.ndarray, clear: np.ndarray, clarity: float) -> np.ndarray:
+def move_to_anchors(
+    voices: np.ndarray, anchor_voices: np.ndarray, min_anchor_similarity: float
+) -> np.ndarray:
     """Voices moved towards those in which the network is understood.
 
     A network that learnt to read from few speakers, or from a machine, is hardly understood in the
-    voices of others. Nearer to those it is, and what then lacks of a voice's timbre can be given to
-    it; see `Synthesis.timbre`. A voice is moved to what the nearest of them have in common, so that
+    voices of others. Nearer to those it is, and what then lacks of a voice's ltas_correction can be given to
+    it; see `Synthesis.ltas_correction`. A voice is moved to what the nearest of them have in common, so that
     it does not become a single one.
 
     Args:
         voices: embeddings [B, E].
-        clear: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
-        clarity: cosine with one of these, or with the mean of the nearest, from which on a voice
+        anchor_voices: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
+        min_anchor_similarity: cosine with one of these, or with the mean of the nearest, from which on a voice
             stays as it is, and to which with that mean the others are moved.
 
     Returns:
         float32 unit vectors [B, E].
     """
-    voices, clear = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (voices, clear))
-    if len(clear):
-        cosines = voices @ clear.T  # [B, V]
-        nearest = clear[np.argsort(-cosines, axis=1)[:, : max(1, round(NEAREST * len(clear)))]].sum(
-            axis=1
-        )
+    voices, anchors = (
+        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (voices, anchor_voices)
+    )
+    if len(anchors):
+        cosines = voices @ anchors.T  # [B, V]
+        nearest = anchors[
+            np.argsort(-cosines, axis=1)[:, : max(1, round(NEAREST * len(anchors)))]
+        ].sum(axis=1)
         nearest /= np.linalg.norm(nearest, axis=1, keepdims=True)
         cosine = np.sum(voices * nearest, axis=1, keepdims=True)
         aside = voices - cosine * nearest
         aside /= np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-9)
-        far = np.maximum(cosine, cosines.max(axis=1, keepdims=True)) < clarity
-        voices = np.where(far, clarity * nearest + (1 - clarity**2) ** 0.5 * aside, voices)
+        far = np.maximum(cosine, cosines.max(axis=1, keepdims=True)) < min_anchor_similarity
+        voices = np.where(
+            far,
+            min_anchor_similarity * nearest + (1 - min_anchor_similarity**2) ** 0.5 * aside,
+            voices,
+        )
     return voices.astype(np.float32)
 
 
@@ -110,7 +118,7 @@ class Synthesis:
     "schedule".
 
     Attributes:
-        model: a `Synthesizer`.
+        model: a `Tacotron`.
         frontend: how a waveform becomes features: "log_mel" without deltas.
         mean: of each feature over the training frames [M].
         std: its standard deviation [M].
@@ -230,15 +238,15 @@ class Synthesis:
     def predict(self, variables, batch):
         """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L].
 
-        Where the batch holds what `timbre` found of the voices, "spectrum" and "colour" [B, M], it
+        Where the batch holds what `ltas_correction` found of the voices, "ltas" and "ltas_correction" [B, M], it
         is given to them.
         """
         said = self._generate(variables, batch)
         valid = frame_mask(said.num_frames, said.mel.shape[1])
         features = said.mel * self.std + self.mean
-        if "spectrum" in batch:
-            features += jnp.clip(batch["colour"], -timbre.MOST_DB, timbre.MOST_DB)[:, None]
-            features = timbre.match_spectrum(features, said.num_frames, batch["spectrum"])
+        if "ltas" in batch:
+            features += jnp.clip(batch["ltas_correction"], -ltas.MAX_DB, ltas.MAX_DB)[:, None]
+            features = ltas.match_spectrum(features, said.num_frames, batch["ltas"])
         features = jnp.where(valid[..., None], features, 0.0)
         return {
             "features": features,
@@ -247,10 +255,10 @@ class Synthesis:
             "attention": said.attention,
         }
 
-    def timbre(self, variables, batch):
+    def ltas_correction(self, variables, batch):
         """What the voices of some recordings sound like beyond what the network knows of them.
 
-        They are said again in their own voices: by what then lacks in their mean spectra, whatever
+        They are said again in their own voices: by what then lacks in their mean ltas, whatever
         is said lacks.
 
         Args:
@@ -259,15 +267,15 @@ class Synthesis:
                 "voice" [B, …].
 
         Returns:
-            In decibels, "spectrum" [B, M], mean frames of the recordings, and "colour" [B, M], what
+            In decibels, "ltas" [B, M], mean frames of the recordings, and "ltas_correction" [B, M], what
             lacks of them; zero if the network is given texts only.
         """
-        spectrum, _ = timbre.mean_spectrum(batch["source"], batch["num_source_frames"])
+        reference, _ = ltas.long_term_spectrum(batch["source"], batch["num_source_frames"])
         if "speech" not in self.sources:
-            return {"spectrum": spectrum, "colour": jnp.zeros_like(spectrum)}
+            return {"ltas": reference, "ltas_correction": jnp.zeros_like(reference)}
         said = self.predict(variables, batch)
-        own, _ = timbre.mean_spectrum(said["features"], said["num_frames"])
-        return {"spectrum": spectrum, "colour": spectrum - own}
+        own, _ = ltas.long_term_spectrum(said["features"], said["num_frames"])
+        return {"ltas": reference, "ltas_correction": reference - own}
 
     def _inputs(self, batch):
         """What the network is given: source, its length, voice, normalised frames and their number."""
@@ -326,7 +334,7 @@ class Synthesis:
 
     def _health(self, decoded, batch, weight):
         num_steps = -(-decoded.num_frames // self.model.reduction)
-        health = metrics.attention_health(
+        health = metrics.alignment_metrics(
             decoded.attention, num_steps, self._attended(batch, decoded)
         )
         return {name: jnp.sum(weight * value) for name, value in health.items()}

@@ -16,7 +16,7 @@ from lin_jax import losses, metrics
 from lin_jax.audio import augment as augmentation
 from lin_jax.audio import frontend as front_end
 from lin_jax.errors import ConfigError
-from lin_jax.tasks.hearing import hear
+from lin_jax.tasks.preprocessing import preprocess
 
 LOSSES = ("aam", "triplet", "ge2e")
 BINS = 400  # of the cosines from -1 to 1 that are counted while training
@@ -110,7 +110,7 @@ class Verification:
         """Mean training loss, the new model state and the sums of a batch; see `Task.loss`."""
         speed_key, augment_key, dropout_key = jax.random.split(key, 3)
         batch, label = self._change_speed(speed_key, batch)
-        features, num_frames = hear(
+        features, num_frames = preprocess(
             self.frontend, self.mean, self.std, batch, self.augment, augment_key
         )
         embeddings, model_state = self.model.apply(
@@ -174,7 +174,9 @@ class Verification:
         heard = []
         for speed in self.config.speeds:
             played = batch if speed == 1.0 else self._play(_lengthen(batch, 1 / speed), speed)
-            features, num_frames = hear(self.frontend, self.mean, self.std, played, self.augment)
+            features, num_frames = preprocess(
+                self.frontend, self.mean, self.std, played, self.augment
+            )
             heard.append(self.model.apply(encoder, features, num_frames, train=False))  # [B, E]
         return {"embedding": jnp.concatenate(heard, axis=-1) * len(heard) ** -0.5}
 

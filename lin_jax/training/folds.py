@@ -36,14 +36,14 @@ class FoldsConfig:
         num_steps: updates of each member.
         batch_size: B, clips in a batch of a member.
         crop_frames: training clips longer than this are cut at random to it; 0 cuts nothing.
-        side_by_side: members under one `vmap`; 0 is all of them on an accelerator and one on a CPU.
+        vmap_width: members under one `vmap`; 0 is all of them on an accelerator and one on a CPU.
         checkpoint_every: steps between checkpoints.
     """
 
     num_steps: int = 1000
     batch_size: int = 32
     crop_frames: int = 0
-    side_by_side: int = 0
+    vmap_width: int = 0
     checkpoint_every: int = 200
 
 
@@ -73,7 +73,7 @@ class Trained:
     outputs: Mapping[str, np.ndarray]
 
 
-def fit_members(
+def fit_ensemble(
     make_task: Callable[[Any], Task],
     clips: Mapping[str, np.ndarray],
     members: Sequence[Member],
@@ -103,7 +103,7 @@ def fit_members(
     from tqdm import tqdm
 
     on_cpu = jax.default_backend() == "cpu"
-    width = config.side_by_side or (1 if on_cpu else len(members))
+    width = config.vmap_width or (1 if on_cpu else len(members))
     if len(members) % width:
         raise ConfigError(
             f"{len(members)} members cannot train {width} side by side: choose a divisor"

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from recordings import BAD, UNUSUAL, two_hours
+from helpers.recordings import BAD, UNUSUAL, two_hours
 
 import lin_jax
 from lin_jax import bundles

@@ -6,13 +6,11 @@ import pathlib
 import re
 
 import pytest
-import repairers
 import soundfile
-import talkers
 import uvicorn
-import voices
 from fastapi import testclient
-from recordings import tone
+from helpers import repairers, synthesizers, verifiers
+from helpers.recordings import tone
 
 from lin_jax.apps import cli, web
 from lin_jax.audio import files
@@ -53,8 +51,8 @@ def ask(client, event, *values):
 def test_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
-    hummer = talkers.Hummer()
-    served = Listener(), voices.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
+    hummer = synthesizers.Hummer()
+    served = Listener(), verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
     models = [web.Model(bundle, "# The card") for bundle in served]
     monkeypatch.setattr(web, "load", lambda names: models)
     visited = []
@@ -137,7 +135,7 @@ def test_page(tmp_path, monkeypatch, capsys):
         )
         shown, player, _ = say_again(short, "High", long, 1.0)
         assert hummer.asked[-1] == (short, long, 1.0), "a recording goes before a name"
-        assert pathlib.Path(player["value"]).name == "short_revoiced.wav"
+        assert pathlib.Path(player["value"]).name == "short_converted.wav"
         assert "press the button" in say_again(None, "High", None, 1.0)[0]
         visited.append(player["value"])
 

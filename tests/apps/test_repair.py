@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-import repairers
 import soundfile
-from recordings import BAD, UNUSUAL, holds, spoilt, tone
+from helpers import repairers
+from helpers.recordings import BAD, UNUSUAL, holds, spoilt, tone
 
 from lin_jax import bundles
 from lin_jax.apps import cli

@@ -1,4 +1,4 @@
-"""`lin speak`, `lin revoice` and `lin voices`: what is written and said, and what is refused in one line."""
+"""`lin speak`, `lin convert_voice` and `lin voices`: what is written and said, and what is refused in one line."""
 
 import dataclasses
 import io
@@ -9,9 +9,8 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-import talkers
-import voices
-from recordings import BAD, tone
+from helpers import synthesizers, verifiers
+from helpers.recordings import BAD, tone
 
 import lin_jax
 from lin_jax import bundles
@@ -24,8 +23,8 @@ def model(tmp_path_factory):
     """A bundle of two voices that says symbols as tones."""
     folder = tmp_path_factory.mktemp("bundles")
     with pytest.MonkeyPatch.context() as patch:
-        talkers.register(patch)
-        made = talkers.talker(bundles.save(folder / "voices", voices.verifier(), ""))
+        synthesizers.register(patch)
+        made = synthesizers.synthesizer(bundles.save(folder / "voices", verifiers.verifier(), ""))
         bundles.save(folder / "parrot", made, "")
         yield folder / "parrot"
 
@@ -36,7 +35,7 @@ def lin(tmp_path, monkeypatch, capsys, model):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people/deep").mkdir(parents=True)
     for path, speaker in (("low.wav", 0), ("people/high.wav", 1), ("people/deep/more.flac", 1)):
-        files.write(path, voices.voice(speaker), talkers.RATE)
+        files.write(path, verifiers.voice(speaker), synthesizers.RATE)
 
     def run(command, *arguments):
         code = cli.main([command, "--model", str(model), *arguments])
@@ -49,8 +48,8 @@ def lin(tmp_path, monkeypatch, capsys, model):
 def first_symbol(path):
     """The band of the first symbol that is said in a file."""
     samples, _ = files.read(path)
-    n = round(talkers.SYMBOL_SECONDS * talkers.RATE)
-    return talkers.band(samples[n // 4 : n * 3 // 4])
+    n = round(synthesizers.SYMBOL_SECONDS * synthesizers.RATE)
+    return synthesizers.band(samples[n // 4 : n * 3 // 4])
 
 
 def everything(folder):
@@ -64,7 +63,7 @@ def test_speak(lin):
         r"new/a\.wav  0:00:01\.3  made by lin_jax with the bundle parrot in the voice Low", out[0]
     )
     assert re.fullmatch(r"0:00:01\.3 of speech, [\d.e+]+ times as fast as it plays", out[1])
-    assert first_symbol("new/a.wav") == talkers.says("a", 0)
+    assert first_symbol("new/a.wav") == synthesizers.says("a", 0)
     with soundfile.SoundFile("new/a.wav") as file:
         assert (
             file.comment
@@ -76,14 +75,14 @@ def test_json(lin):
     code, out, _ = lin("speak", "Abba. cab.", "--voice", "High", "--json", "--out", "a.flac")
     assert code == 0
     (row,) = map(json.loads, out)
-    assert list(row) == ["out", "seconds", "made_by", "pieces", "real_time_factor"]
-    assert [(piece["text"], piece["stopped"]) for piece in row["pieces"]] == [
+    assert list(row) == ["out", "seconds", "provenance", "segments", "real_time_factor"]
+    assert [(piece["text"], piece["stopped"]) for piece in row["segments"]] == [
         ("Abba.", True),
         ("cab.", True),
     ]
-    assert row["pieces"][1]["start"] == pytest.approx(row["pieces"][0]["end"] + 0.3, abs=2e-3)
-    assert row["seconds"] == pytest.approx(row["pieces"][1]["end"])
-    assert row["made_by"].endswith("the voice High")
+    assert row["segments"][1]["start"] == pytest.approx(row["segments"][0]["end"] + 0.3, abs=2e-3)
+    assert row["seconds"] == pytest.approx(row["segments"][1]["end"])
+    assert row["provenance"].endswith("the voice High")
     assert row["real_time_factor"] > 0
 
 
@@ -94,7 +93,7 @@ def test_json(lin):
 def test_voice(lin, voice, speaker):
     code, out, err = lin("speak", "abc", "--voice", *voice, "--out", "a.wav")
     assert (code, err) == (0, [])
-    assert first_symbol("a.wav") == talkers.says("a", speaker)
+    assert first_symbol("a.wav") == synthesizers.says("a", speaker)
     whose = "the voice High" if voice == ["High"] else "a copied voice"
     assert out[0].endswith(f"in {whose}")
 
@@ -102,11 +101,11 @@ def test_voice(lin, voice, speaker):
 def test_repaired_voice(lin, monkeypatch):
     class Swap:
         def repair(self, samples, rate):
-            return voices.voice(1)
+            return verifiers.voice(1)
 
-    monkeypatch.setattr(bundles.Talker, "_repairer", Swap())
+    monkeypatch.setattr(bundles.Synthesizer, "_repairer", Swap())
     assert lin("speak", "abc", "--voice", "low.wav", "--repair-voice", "--out", "a.wav")[0] == 0
-    assert first_symbol("a.wav") == talkers.says("a", 1)
+    assert first_symbol("a.wav") == synthesizers.says("a", 1)
 
 
 def test_text_file_and_standard_input(lin, tmp_path, monkeypatch):
@@ -118,7 +117,7 @@ def test_text_file_and_standard_input(lin, tmp_path, monkeypatch):
             "speak", "--text-file", source, "--json", "--out", "a.wav", "--speed", "2"
         )
         assert (code, err) == (0, [])
-        assert [piece["text"] for piece in json.loads(out[0])["pieces"]] == ["Abba.", "Cab."]
+        assert [piece["text"] for piece in json.loads(out[0])["segments"]] == ["Abba.", "Cab."]
 
 
 def test_what_goes_wrong_within_a_text_is_named_once(lin):
@@ -131,7 +130,7 @@ def test_what_goes_wrong_within_a_text_is_named_once(lin):
         "т (cyrillic small letter te)",
         "lin: did not come to an end and was cut: 'aq.'",
     ]
-    assert [piece["stopped"] for piece in json.loads(out[0])["pieces"]] == [True, True, False]
+    assert [piece["stopped"] for piece in json.loads(out[0])["segments"]] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,7 @@ def test_bundle_of_another_kind_is_refused(lin, model):
 
 
 def test_revoice_file_and_folder(lin, tmp_path):
-    code, out, err = lin("revoice", "low.wav", "--voice", "people/high.wav", "--out", "b.wav")
+    code, out, err = lin("convert_voice", "low.wav", "--voice", "people/high.wav", "--out", "b.wav")
     assert (code, err) == (0, [])
     assert (
         out[0]
@@ -183,7 +182,7 @@ def test_revoice_file_and_folder(lin, tmp_path):
     assert out[1].startswith("0:00:02.0 of speech, ")
     assert first_symbol("b.wav") == 8
     (tmp_path / "people/notes.wav").write_text("not sound at all")
-    code, out, err = lin("revoice", "people", "--out", "out", "--json")
+    code, out, err = lin("convert_voice", "people", "--out", "out", "--json")
     assert code == 1
     assert err[0].startswith("lin: people/notes.wav: not readable as audio")
     assert sorted(json.loads(line)["file"] for line in out) == [
@@ -212,18 +211,18 @@ def test_revoice_file_and_folder(lin, tmp_path):
 def test_revoice_refused_in_one_line(lin, tmp_path, arguments, message):
     BAD["all zeros"][0](tmp_path / "silent.wav")
     before = everything(tmp_path)
-    code, out, err = lin("revoice", *arguments)
+    code, out, err = lin("convert_voice", *arguments)
     assert (code, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"lin: {message}")
     assert everything(tmp_path) == before
 
 
 def test_revoiced_pauses_stay(lin):
-    silence = np.zeros(talkers.RATE, np.float32)
-    files.write("talk.wav", np.concatenate([tone(), silence, tone(0.5)]), talkers.RATE)
-    code, out, _ = lin("revoice", "talk.wav", "--json", "--out", "b.wav")
+    silence = np.zeros(synthesizers.RATE, np.float32)
+    files.write("talk.wav", np.concatenate([tone(), silence, tone(0.5)]), synthesizers.RATE)
+    code, out, _ = lin("convert_voice", "talk.wav", "--json", "--out", "b.wav")
     assert code == 0
-    first, second = json.loads(out[0])["pieces"]
+    first, second = json.loads(out[0])["segments"]
     assert second["start"] - first["end"] == pytest.approx(1.0, abs=0.15)
 
 
@@ -232,7 +231,7 @@ def test_revoiced_phrase_that_was_cut_is_named(lin, monkeypatch):
     monkeypatch.setattr(
         lin_jax, "load", lambda name: dataclasses.replace(load(name), max_seconds=0.5)
     )
-    code, out, err = lin("revoice", "low.wav", "--out", "b.wav")
+    code, out, err = lin("convert_voice", "low.wav", "--out", "b.wav")
     assert (code, len(out)) == (1, 2)
     assert err == ["lin: did not come to an end and was cut: what is said at 0.0 s"]
 

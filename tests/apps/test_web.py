@@ -10,12 +10,10 @@ import urllib.parse
 
 import numpy as np
 import pytest
-import repairers
 import soundfile
-import talkers
-import voices
 from fastapi import testclient
-from recordings import BAD, tone
+from helpers import repairers, synthesizers, verifiers
+from helpers.recordings import BAD, tone
 
 from lin_jax import bundles
 from lin_jax.apps import cli, web
@@ -38,12 +36,12 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def hummer():
-    return talkers.Hummer()
+    return synthesizers.Hummer()
 
 
 @pytest.fixture(scope="module")
 def client(hummer):
-    served = Listener(), voices.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
+    served = Listener(), verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
     models = [web.Model(bundle, "") for bundle in served]
     with testclient.TestClient(web.create_api(models), raise_server_exceptions=False) as client:
         yield client
@@ -56,7 +54,7 @@ def sound(tmp_path, monkeypatch):
     files.write("loud.wav", tone(), 16000)
     for speaker, letter in enumerate("ab"):
         for seed in range(2):
-            files.write(f"{letter}{seed}.wav", voices.voice(speaker, 1.5, seed), voices.RATE)
+            files.write(f"{letter}{seed}.wav", verifiers.voice(speaker, 1.5, seed), verifiers.RATE)
     return lambda field, name: (field, (f"/their/home/{name}", (tmp_path / name).read_bytes()))
 
 
@@ -81,10 +79,10 @@ def test_compares_sides_of_several_recordings(client, sound):
         ["b0.wav"],
         "different",
     )
-    files.write("twin.wav", files.read("a0.wav")[0], voices.RATE)
+    files.write("twin.wav", files.read("a0.wav")[0], verifiers.RATE)
     twins = client.post("/verify", files=[sound("a", "a0.wav"), sound("b", "twin.wav")]).json()
     assert twins["same"] == "same"
-    assert twins["why"].startswith("a0.wav and twin.wav are the same recording"), (
+    assert twins["reason"].startswith("a0.wav and twin.wav are the same recording"), (
         "without the folder they lie in here"
     )
 
@@ -97,7 +95,7 @@ def test_a_bad_recording_is_one_line(client, sound, tmp_path, name):
         ("/gender", ["file"]),
         ("/verify", ["a", "b"]),
         ("/repair", ["file"]),
-        ("/revoice", ["file"]),
+        ("/convert_voice", ["file"]),
         ("/speak", ["voice"]),
     ):
         if address == "/repair" and name in ("one sample", "all zeros"):
@@ -126,7 +124,7 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
     )
     assert problem("POST", "/emotion", files=side) == (
         404,
-        "/emotion: not found; POST to /api/gender, /api/verify, /api/repair, /api/speak, /api/revoice",
+        "/emotion: not found; POST to /api/gender, /api/verify, /api/repair, /api/speak, /api/convert_voice",
     )
     assert problem("POST", "/speak", data={"speed": "slow"}) == (
         422,
@@ -194,7 +192,7 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
     assert said == {
         "out": "speech.wav",
         "seconds": 2.0,
-        "made_by": "made by hummer",
+        "provenance": "made by hummer",
         "problems": ["skipped a comma"],
     }
     assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
@@ -208,9 +206,11 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
 
 
 def test_says_a_recording_again(client, sound, hummer):
-    answer = client.post("/revoice", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")])
+    answer = client.post(
+        "/convert_voice", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")]
+    )
     name, samples, said, file = received(answer)
-    assert (name, len(samples), said["seconds"]) == ("a0_revoiced.wav", 1.5 * voices.RATE, 1.5)
+    assert (name, len(samples), said["seconds"]) == ("a0_converted.wav", 1.5 * verifiers.RATE, 1.5)
     assert file.comment == "synthetic speech, made by hummer"
     assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["0.upload", "1.upload"]
 
@@ -228,17 +228,19 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
     assert problem("/speak", data={"text": "a" * 5001}).startswith(
         "5,001 characters are too long, 5,000 are taken"
     )
-    monkeypatch.setattr(web, "LONGEST_SECONDS", 1.0)
-    assert problem("/revoice", files=[sound("file", "a0.wav")]).startswith(
+    monkeypatch.setattr(web, "MAX_SECONDS", 1.0)
+    assert problem("/convert_voice", files=[sound("file", "a0.wav")]).startswith(
         "a0.wav: 0:00:01.5 are too long, 0:00:01.0"
     )
 
 
 def test_a_talker_is_asked_only_for_what_it_does():
-    talker = talkers.Hummer()
+    talker = synthesizers.Hummer()
     talker.sources = ("speech",)
     with testclient.TestClient(web.create_api([web.Model(talker, "")])) as client:
-        assert client.post("/speak").json()["error"] == "/speak: not found; POST to /api/revoice"
+        assert (
+            client.post("/speak").json()["error"] == "/speak: not found; POST to /api/convert_voice"
+        )
 
 
 def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monkeypatch):
@@ -253,16 +255,16 @@ def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monke
         answer = client.post("/gender", files={"file": (name, content)})
         assert (answer.status_code, answer.json()["file"]) == (200, shown)
     assert client.post("/gender", files={"file": ("bad.wav", b"bad")}).status_code == 422
-    for address in ("/repair", "/revoice"):
+    for address in ("/repair", "/convert_voice"):
         assert client.post(address, files={"file": ("/", content)}).status_code == 200
     assert client.post("/speak", data={"text": "Yes."}).status_code == 200
     assert not [*(tmp_path / "uploads").iterdir()]
 
 
 def test_own_bundles_are_served_too(tmp_path, monkeypatch):
-    voices.register(monkeypatch)
+    verifiers.register(monkeypatch)
     folders = [
-        bundles.save(tmp_path / name, voices.verifier(threshold=0.1 * i), f"Card {i}")
+        bundles.save(tmp_path / name, verifiers.verifier(threshold=0.1 * i), f"Card {i}")
         for i, name in enumerate("ab")
     ]
     (model,) = web.load(map(str, folders))
@@ -277,7 +279,7 @@ def test_own_bundles_are_served_too(tmp_path, monkeypatch):
 
 
 def test_a_vocoder_is_not_served(tmp_path):
-    folder = bundles.save(tmp_path / "sound", talkers.vocoder(), "")
+    folder = bundles.save(tmp_path / "sound", synthesizers.vocoder(), "")
     with pytest.raises(ConfigError, match="no job of its own"):
         web.load([str(folder)])
 

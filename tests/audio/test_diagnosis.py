@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from recordings import RATE, tone
+from helpers.recordings import RATE, tone
 
 from lin_jax.audio import files
 from lin_jax.audio.diagnosis import Meter

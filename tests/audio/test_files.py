@@ -10,7 +10,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from recordings import BAD, RATE, tone, two_hours
+from helpers.recordings import BAD, RATE, tone, two_hours
 
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig

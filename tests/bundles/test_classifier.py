@@ -78,7 +78,7 @@ def speech(seconds, seed=0, rate=RATE):
 )
 def test_saved_and_loaded_predicts_the_same(tmp_path, members, dtype, tolerance):
     bundle = make(
-        members, temperature=1.7, views={"tempo": 0.06, "frequency": 0.05}, window_seconds=2.5
+        members, temperature=1.7, tta={"tempo": 0.06, "frequency": 0.05}, window_seconds=2.5
     )
     bundles.save(tmp_path / "mood", bundle, "# Mood\n", dtype=dtype)
     again = lin_jax.load(tmp_path / "mood")
@@ -299,7 +299,7 @@ def test_only_registered_networks_with_plain_settings_are_saved(tmp_path, monkey
 def test_two_answer_together(tmp_path):
     """The probabilities of what stands beside count as much, window by window, before and after the disk."""
     other = make(2, temperature=0.5)
-    both, alone = make(beside=other), make()
+    both, alone = make(fused=other), make()
     bundles.save(tmp_path / "mood", both, "# Mood\n")
     expected = [
         (np.array(list(one.probabilities.values())) + list(two.probabilities.values())) / 2
@@ -312,9 +312,9 @@ def test_two_answer_together(tmp_path):
             list(segment.probabilities.values()) for segment in bundle.timeline(speech(7), RATE)
         ]
         np.testing.assert_allclose(heard, expected, atol=1e-6)
-    assert lin_jax.load(tmp_path / "mood/beside").members == 2
-    (tmp_path / "mood/beside/weights.safetensors").write_bytes(b"")
-    with pytest.raises(BundleError, match=r"beside: weights\.safetensors is damaged"):
+    assert lin_jax.load(tmp_path / "mood/fused").members == 2
+    (tmp_path / "mood/fused/weights.safetensors").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"fused: weights\.safetensors is damaged"):
         lin_jax.load(tmp_path / "mood")
     with pytest.raises(BundleError, match="hears other windows, or has other labels"):
-        make(beside=make(window_seconds=2.0))
+        make(fused=make(window_seconds=2.0))

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import repairers
 import soundfile
-from recordings import BAD, RATE, UNUSUAL, holds, tone
+from helpers import repairers
+from helpers.recordings import BAD, RATE, UNUSUAL, holds, tone
 
 import lin_jax
 from lin_jax import bundles
-from lin_jax.audio import caution, files
+from lin_jax.audio import adaptive_mix, files
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.bundles import repairer
 from lin_jax.errors import AudioError, ConfigError
@@ -167,10 +167,14 @@ def test_the_networks_that_are_trained_work_in_chunks(tmp_path, monkeypatch, mod
 def test_caution_makes_less_of_a_slight_change(tmp_path, monkeypatch):
     """All of a change of -6 dB, half of one of -40 dB, and in between by its decibels."""
     repairers.register(monkeypatch)
-    careful, samples = bundles.Caution(-30.0, -10.0, 0.5), noise(1.5)[:, 0]
-    floor_db = 10 * np.log10(1 + 10 ** (caution.FLOOR_DB / 10))  # by which any change is slighter
+    careful, samples = bundles.AdaptiveMix(-30.0, -10.0, 0.5), noise(1.5)[:, 0]
+    floor_db = 10 * np.log10(
+        1 + 10 ** (adaptive_mix.FLOOR_DB / 10)
+    )  # by which any change is slighter
     for change, share in ((0.5, 1.0), (0.1, 0.75 - 0.5 * floor_db / 20), (0.01, 0.5)):
-        made = dataclasses.replace(repairers.repairer(repairers.Gain(1 - change)), caution=careful)
+        made = dataclasses.replace(
+            repairers.repairer(repairers.Gain(1 - change)), adaptive_mix=careful
+        )
         made = lin_jax.load(bundles.save(tmp_path / "mended", made, ""))
         np.testing.assert_allclose(
             made.repair(samples, RATE), samples * (1 - change * share), atol=1e-5
@@ -178,12 +182,12 @@ def test_caution_makes_less_of_a_slight_change(tmp_path, monkeypatch):
 
 
 def test_caution_is_the_same_in_chunks(monkeypatch):
-    monkeypatch.setattr(caution, "SECONDS", 0.3)
+    monkeypatch.setattr(adaptive_mix, "SECONDS", 0.3)
     samples, outs = noise(5.3)[:, 0] * np.repeat([1.0, 0.1, 0.01], [30000, 30000, 24800]), []
     for longest in (2.0, 6.0):
         monkeypatch.setattr(repairer, "LENGTHS", (longest,))
         made = dataclasses.replace(
-            repairers.repairer(repairers.Gate()), caution=bundles.Caution(-20.0, -5.0, 0.2)
+            repairers.repairer(repairers.Gate()), adaptive_mix=bundles.AdaptiveMix(-20.0, -5.0, 0.2)
         )
         outs.append(made.repair(samples, RATE))
     assert db(outs[1] - samples, samples) > -30, "the gate did something"
@@ -360,7 +364,7 @@ def test_every_bad_recording_yields_its_error_and_the_rest_goes_on(tmp_path, ide
         )
     )
     fine = {*UNUSUAL, "good", "one sample", "all zeros"}
-    assert {done.source for done in heard if isinstance(done, bundles.Repaired)} == {
+    assert {done.source for done in heard if isinstance(done, bundles.RepairResult)} == {
         str(tmp_path / f"{name}.wav") for name in fine
     }
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{name}.wav" for name in fine}

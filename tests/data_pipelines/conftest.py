@@ -5,7 +5,7 @@ import http.server
 import threading
 
 import pytest
-from noise_corpus import FRONTEND, make_corpus
+from helpers.noise_corpus import FRONTEND, make_corpus
 
 from data_pipelines import features
 

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from noise_corpus import FRONTEND, make_corpus
+from helpers.noise_corpus import FRONTEND, make_corpus
 
 from data_pipelines import features
-from data_pipelines.corpora import UNKNOWN, at_speeds
+from data_pipelines.corpora import UNKNOWN, speed_perturbed
 from data_pipelines.feature_set import Segments, open_features
 from data_pipelines.loaders import LoaderConfig, make_loader
 from lin_jax.errors import FeatureError
@@ -24,7 +24,7 @@ def folders(corpus, tmp_path_factory):
 
 
 def test_who_is_played_at_another_speed_is_another_speaker_and_the_same_person(tmp_path):
-    clips = at_speeds(make_corpus(tmp_path / "audio", 2), (0.8, 1.25))
+    clips = speed_perturbed(make_corpus(tmp_path / "audio", 2), (0.8, 1.25))
     features.prepare(clips, tmp_path / "set", FRONTEND, progress=False)
     made = open_features(tmp_path / "set")
     assert sorted(made.speakers) == ["s0", "s0@0.8", "s0@1.25", "s1", "s1@0.8", "s1@1.25"]

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 import pytest
-from noise_corpus import FRONTEND, make_corpus, reference, write_clip
-from recordings import BAD, UNUSUAL, two_hours
+from helpers.noise_corpus import FRONTEND, make_corpus, reference, write_clip
+from helpers.recordings import BAD, UNUSUAL, two_hours
 
 from data_pipelines import features, loaders
 from data_pipelines.corpora import Utterance
@@ -190,7 +190,7 @@ from pathlib import Path
 from data_pipelines import features, loaders
 from data_pipelines.corpora import table
 from lin_jax.audio import files
-from noise_corpus import FRONTEND
+from helpers.noise_corpus import FRONTEND
 load = files.load
 files.load = lambda *args, **rest: time.sleep(0.05) or load(*args, **rest)
 features.SHARD = 2

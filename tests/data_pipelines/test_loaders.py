@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from noise_corpus import FRONTEND
+from helpers.noise_corpus import FRONTEND
 
 from data_pipelines import features, loaders
-from data_pipelines.loaders import LoaderConfig, make_loader, make_pair_loader
+from data_pipelines.loaders import LoaderConfig, make_loader, make_synthesis_loader
 from lin_jax.errors import ConfigError, FeatureError
 
 CROP = LoaderConfig(batch_size=4, crop_seconds=0.5, seed=3)
@@ -259,7 +259,7 @@ def pairs(feature_set, train=True, silent=(), **options):
     return (
         symbols,
         voices,
-        make_pair_loader(
+        make_synthesis_loader(
             feature_set, np.arange(2, 20), symbols, voices, config, train=train, **options
         ),
     )
@@ -371,7 +371,7 @@ def test_pairs_go_on_and_are_shared(feature_set):
         merged = np.stack([part["index"] for part in parts], 1).ravel()
         np.testing.assert_array_equal(merged, whole["index"])
     with pytest.raises(ConfigError, match="no clips"):
-        make_pair_loader(feature_set, [], [], np.zeros(0), CROP, train=True)
+        make_synthesis_loader(feature_set, [], [], np.zeros(0), CROP, train=True)
 
 
 def test_crops_are_the_same_every_time(feature_set):
@@ -386,7 +386,7 @@ def test_speakers_take_turns(feature_set):
     if feature_set.store != "waveform":
         pytest.skip("pieces are of waveforms")
     speakers = feature_set.speakers
-    pieces, clips = loaders.take_turns(feature_set, np.arange(len(feature_set)), 4000, 7)
+    pieces, clips = loaders.equal_segments(feature_set, np.arange(len(feature_set)), 4000, 7)
     assert pieces.shape == (7, 4000)
     names = np.unique(speakers).tolist()
     assert [*speakers[clips]][: len(names)] == names
@@ -394,5 +394,5 @@ def test_speakers_take_turns(feature_set):
     joined = np.concatenate([feature_set[int(index)]["waveform"] for index in own])
     first = pieces[speakers[clips] == names[0]]
     np.testing.assert_array_equal(np.concatenate(first), joined[: first.size])
-    nothing, _ = loaders.take_turns(feature_set, np.arange(3), 10**7, 7)
+    nothing, _ = loaders.equal_segments(feature_set, np.arange(3), 10**7, 7)
     assert not len(nothing)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from noise_corpus import write_clip
+from helpers.noise_corpus import write_clip
 
 from data_pipelines import __main__ as command
 from data_pipelines import features

@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 
 import pytest
-from noise_corpus import write_clip
+from helpers.noise_corpus import write_clip
 
 from data_pipelines import __main__ as command
 from data_pipelines import corpora, splits

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from tiny import drawn
+from helpers.tiny import drawn
 
 import lin_jax
 from data_pipelines.corpora import synthetic
@@ -16,21 +16,21 @@ from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import CorpusError
 from lin_jax.models.autoencoder import MelAutoencoder
-from lin_jax.models.synthesizer import Synthesizer
+from lin_jax.models.tacotron import Tacotron
 from lin_jax.tasks.synthesis import Synthesis
 from lin_jax.text import SymbolTable
 
 
-def talker(folder, encoder) -> str:
+def synthesizer(folder, encoder) -> str:
     """A bundle that speaks, or rather hums, as the voices that the demo's own encoder hears tell it."""
     E = 64
     table = SymbolTable.of([demo.SENTENCE])
-    network = Synthesizer(20, len(table), 0, 2, 2, 4, 4, 2, 8, (4,), (4,))
+    network = Tacotron(20, len(table), 0, 2, 2, 4, 4, 2, 8, (4,), (4,))
     frontend = FrontendConfig(n_mels=20)
     task = Synthesis(network, frontend, np.zeros(20), np.ones(20), E)
     params = drawn(task.init)["params"]
     voices = np.ones((1, E), np.float32)
-    made = bundles.Talker(
+    made = bundles.Synthesizer(
         "hum",
         network,
         frontend,
@@ -57,7 +57,7 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
         "mended", network, FrontendConfig(), drawn(network.init, np.zeros((1, 16000)))
     )
     mended = str(bundles.save(tmp_path / "mended", repairer, ""))
-    humming = talker(tmp_path / "talker", encoder=tmp_path / "speakers")
+    humming = synthesizer(tmp_path / "synthesizer", encoder=tmp_path / "speakers")
     page = demo.run(tmp_path, size, mended, humming).read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     bundle = lin_jax.load(tmp_path / "style")
@@ -91,7 +91,7 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
         verdict = verifier.verify(*command.split()[-2:])
         assert f"score {verdict.score:.3f}" in answer
     noise = np.random.default_rng(9).normal(0, 0.1, 32000)
-    assert verifier.verify(clip, noise, sample_rate=16000).same == "unsure"
+    assert verifier.verify(clip, noise, sample_rate=16000).decision == "unsure"
     for name in ("noise", "clipping", "drop-outs"):
         before, after = (
             files.describe(tmp_path / f"{folder}/{name}.wav") for folder in ("damaged", "repaired")

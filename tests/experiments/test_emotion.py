@@ -7,13 +7,13 @@ import pathlib
 
 import numpy as np
 import pytest
-from recordings import speak
+from helpers.recordings import speak
 
 import lin_jax
 from data_pipelines import corpora, features
 from data_pipelines.corpora.ravdess import EMOTIONS
 from experiments import _classification, emotion
-from lin_jax import metrics
+from lin_jax import calibration
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models import residual_classifier
@@ -96,15 +96,15 @@ def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monk
     monkeypatch.setattr(emotion.FUNCTIONALS.optim, "warmup_steps", 1)
     config.functionals = str(functionals)
     emotion.loso(config, clips, tmp_path)
-    folders = [tmp_path / "loso" / name for name in ("", "alone", "beside")]
-    results, alone, beside = (
+    folders = [tmp_path / "loso" / name for name in ("", "alone", "fused")]
+    results, alone, fused = (
         json.loads((folder / "results.json").read_text()) for folder in folders
     )
-    assert (results["seeds"], alone["seeds"], beside["seeds"], beside["clips"]) == (1, 1, 4, 32)
+    assert (results["seeds"], alone["seeds"], fused["seeds"], fused["clips"]) == (1, 1, 4, 32)
     assert results["uar_alone"] == alone["uar"]
     together, *apart = (np.load(folder / "predictions.npz") for folder in folders)
     shares = [
-        metrics.mean_probabilities(stored["logits"], results["temperature"])
+        calibration.mean_probabilities(stored["logits"], results["temperature"])
         for stored in (together, *apart)
     ]
     np.testing.assert_allclose(shares[0], (shares[1] + shares[2]) / 2)
@@ -112,14 +112,14 @@ def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monk
 
     emotion.ship(config, clips, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/emotion")
-    assert (bundle.members, bundle.beside.members, bundle.beside.temperature) == (
+    assert (bundle.members, bundle.fused.members, bundle.fused.temperature) == (
         1,
         4,
         results["temperature"],
     )
     path = features.open_features(clips).rows[0]["path"]
-    rows = [list(one.predict(path).probabilities.values()) for one in (bundle, bundle.beside)]
-    bundle.beside = None
+    rows = [list(one.predict(path).probabilities.values()) for one in (bundle, bundle.fused)]
+    bundle.fused = None
     np.testing.assert_allclose(
         2 * np.array(rows[0]) - rows[1], list(bundle.predict(path).probabilities.values())
     )
@@ -132,7 +132,7 @@ def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monk
     features.prepare(
         corpora.load("ravdess", audio)[1:], fewer, FrontendConfig(n_mels=16), progress=False
     )
-    with pytest.raises(ConfigError, match="other clips than those beside"):
+    with pytest.raises(ConfigError, match="other clips than those fused"):
         emotion.loso(config, fewer, tmp_path)
 
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from recordings import speak
+from helpers.recordings import speak
 
 import lin_jax
 from data_pipelines import corpora, features, splits
@@ -139,7 +139,7 @@ def test_train_evaluate_ship(clips, config, tmp_path, capsys):
         results["temperature"],
         results["unsure_below"],
     )
-    assert (bundle.members, bundle.beside.members, bundle.beside.frontend) == (1, 1, FUNCTIONALS)
+    assert (bundle.members, bundle.fused.members, bundle.fused.frontend) == (1, 1, FUNCTIONALS)
     assert "Beside it stands" in (tmp_path / "ship/gender/README.md").read_text()
     assert (
         f"clean | {results['accuracy']:.1%} |" in (tmp_path / "ship/gender/README.md").read_text()

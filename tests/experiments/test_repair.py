@@ -123,7 +123,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
 
     on = dataclasses.replace(config, init=str(tmp_path / "ship/repair"))
     on.optim = dataclasses.replace(config.optim, learning_rate=1e-9)
-    start = bundle.model.clone(views=1).apply(bundle.variables, samples[None])
+    start = bundle.model.clone(shifts=1).apply(bundle.variables, samples[None])
     for name, middle in (("on", (1,)), ("deeper", (1, 4, 2))):
         on.encoder = dataclasses.replace(config.encoder, middle=middle)
         task, result = Experiment(on, folder / "voices").fit(tmp_path / name)

@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
-from noise_corpus import FRONTEND, make_corpus
+from helpers.noise_corpus import FRONTEND, make_corpus
 
 from data_pipelines import corpora, features
 from experiments import _judgement, synthesis
 from experiments._profiles import Profiles
-from experiments._synthesis import Experiment, JudgeConfig, NetworkConfig, Stages
-from lin_jax import bundles, metrics, recognition
-from lin_jax.bundles.verifier import Voice
+from experiments._synthesis import EvalConfig, Experiment, NetworkConfig, Stages
+from lin_jax import bundles
+from lin_jax.bundles.verifier import SpeakerEmbedding
 from lin_jax.errors import AudioError, ConfigError
+from lin_jax.metrics import transcription
 from lin_jax.text import SymbolTable
 
 
@@ -61,7 +62,7 @@ def test_train(folder, config, tmp_path):
             "train/loss",
             "train/guided",
             "eval/mel",
-            "eval/diagonality",
+            "eval/diagonal_rate",
             "eval/stop_failures",
         } <= names
         assert (tmp_path / "train" / stage / "curves.png").exists()
@@ -96,7 +97,9 @@ def test_recordings_at_other_speeds_are_learnt_from_only(config, tmp_path, monke
         dataclasses.replace(u, text=texts[i // 5 % 4])
         for i, u in enumerate(make_corpus(tmp_path / "audio"))
     ]
-    features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
+    features.prepare(
+        corpora.speed_perturbed(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False
+    )
     config.voices, config.hold_out_texts = "voice", 0.67
     experiment = Experiment(config, tmp_path / "set")
     slow = np.flatnonzero(experiment.speeds == 0.8)
@@ -126,7 +129,9 @@ def test_recordings_without_texts_are_said_again_only(config, tmp_path):
     clips = [
         dataclasses.replace(clip, text=texts[(i + i // 5) % 5]) for i, clip in enumerate(clips)
     ]
-    features.prepare(corpora.at_speeds(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False)
+    features.prepare(
+        corpora.speed_perturbed(clips, (0.8,)), tmp_path / "set", FRONTEND, progress=False
+    )
     config.speech, config.voices, config.hold_out_texts = 0.5, "voice", 0.67
     experiment = Experiment(config, tmp_path / "set")
     silent = experiment.texts == ""
@@ -162,12 +167,12 @@ class Ear:
     def embed(self, path):
         return np.eye(5, dtype=np.float32)[int(path[-6:-4]) % 5]
 
-    def voices(self, sources, sample_rate=None):
+    def embed_all(self, sources, sample_rate=None):
         for source in sources:
             if not isinstance(source, str) and len(source) > 3300:
                 yield AudioError("no voice")
                 continue
-            yield Voice(
+            yield SpeakerEmbedding(
                 "", self.embed(source if isinstance(source, str) else "04.wav"), 1.0, 1.0, ""
             )
 
@@ -201,14 +206,14 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         bundles, "load_vocoder", lambda name, frontend: Sound() if name == "sound" else None
     )
-    monkeypatch.setattr(recognition, "installed", lambda: True)
-    monkeypatch.setattr(recognition, "name", lambda: "stub 1")
+    monkeypatch.setattr(transcription, "installed", lambda: True)
+    monkeypatch.setattr(transcription, "name", lambda: "stub 1")
     monkeypatch.setattr(
-        recognition, "recognise", lambda clips, rate, texts: ["two four"] * len(clips)
+        transcription, "recognise", lambda clips, rate, texts: ["two four"] * len(clips)
     )
     config.voices, config.hold_out_texts, config.stages = "voice", 0.67, Stages((1,), (2,))
-    config.speech, config.vocoder, config.clear = 0.5, "sound", folder.name
-    config.judge = JudgeConfig(
+    config.speech, config.vocoder, config.anchor_voices = 0.5, "sound", folder.name
+    config.judge = EvalConfig(
         clips=3, copies=2, heard_seconds=(0.0, 1.0), lengths=(1, 2), profile=9
     )
     config.judge.batch_size, config.judge.examples = 2, 1
@@ -233,16 +238,16 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         own = [row for row in rows if row["id"] in ids]
         assert found["clips"] == len(own) == min(3, len(indices))
         true = [row["text"].split() for row in own]
-        errors = sum(metrics.edit_distance(words, ["two", "four"]) for words in true)
+        errors = sum(transcription.edit_distance(words, ["two", "four"]) for words in true)
         for system in ("generated", "revoiced", "copied", "griffin_lim", "original"):
             assert found[system]["word_error"] == pytest.approx(errors / sum(map(len, true)))
         assert (found["original"]["similarity"], found["original"]["strangers"]) == pytest.approx(
             (1, 0)
         )
-        assert found["original"]["closest"] == 1
+        assert found["original"]["speaker_top1"] == 1
         heard = [speaker[row["id"]] == "s4" for row in own]
-        assert found["generated"]["closest"] == pytest.approx(np.mean(heard))
-        assert found["copied"]["closest"] == 0
+        assert found["generated"]["speaker_top1"] == pytest.approx(np.mean(heard))
+        assert found["copied"]["speaker_top1"] == 0
         assert found["copied"]["missing"]["similarity"] == len(own)
         assert found["copied"]["duration"] == pytest.approx(1, abs=0.05)
         assert found["griffin_lim"]["quality"] < found["copied"]["quality"]
@@ -258,9 +263,9 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         assert (copied["clips"], copied["speakers"]) == (len(references), len(references) // 2)
         lengths = [sum(experiment.clips.rows[i]["seconds"] for i in own) for own in references]
         assert copied["heard_seconds"] == pytest.approx(np.mean(lengths))
-        assert copied["original"]["closest"] == 1
+        assert copied["original"]["speaker_top1"] == 1
         heard = [experiment.speakers[own[0]] == "s4" for own in references]
-        assert copied["generated"]["closest"] == pytest.approx(np.mean(heard))
+        assert copied["generated"]["speaker_top1"] == pytest.approx(np.mean(heard))
         assert 0 < copied["generated"]["word_error"] <= 2
     assert (
         "synthetic speech"
@@ -269,13 +274,13 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
     assert "seen voices: 3 clips of" in capsys.readouterr().out
     for name in (
         "report.html",
-        "closest.png",
+        "speaker_top1.png",
         "attention.png",
         "long-seen.png",
         "examples/seen-0-generated.png",
     ):
         assert (tmp_path / "evaluate" / name).exists()
-    config.speech, config.vocoder, config.clarity = 0.0, "", 0.7
+    config.speech, config.vocoder, config.min_anchor_similarity = 0.0, "", 0.7
     ship_and_go_on(config, folder, tmp_path, monkeypatch)
     config.hold_out_texts = 0.0
     with pytest.raises(ConfigError, match="raise hold_out_texts"):
@@ -294,8 +299,8 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     assert list(talker.names) == sorted(set(experiment.speakers[experiment.train]))
     np.testing.assert_allclose(talker.voices[0], np.eye(5)[int(talker.names[0][-1])], atol=1e-3)
     assert talker.clear == talker.names
-    assert talker.clarity == 0.7
-    assert np.abs(talker.colours).max() < 60 > talker.spectra.max() > -80
+    assert talker.min_anchor_similarity == 0.7
+    assert np.abs(talker.ltas_corrections).max() < 60 > talker.ltas.max() > -80
     assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (
         experiment.table,
         "voice",
@@ -329,9 +334,9 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
         Experiment(dataclasses.replace(config, init="speaker"), folder)
     with pytest.raises(ConfigError, match="clear here: no corpus is named here; choose from set"):
-        Experiment(dataclasses.replace(config, clear="here"), folder)
+        Experiment(dataclasses.replace(config, anchor_voices="here"), folder)
     with pytest.raises(ConfigError, match="a cosine; choose one from 0 to 1"):
-        Experiment(dataclasses.replace(config, clarity=1.2), folder)
+        Experiment(dataclasses.replace(config, min_anchor_similarity=1.2), folder)
     with pytest.raises(ConfigError, match="says texts only: set speech to 0"):
         Experiment(dataclasses.replace(more, speech=0.5), folder)
     config.voices = "table"
@@ -395,22 +400,23 @@ def test_voices_heard_in_several_clips(folder, config, tmp_path, monkeypatch):
         experiment.heard(tmp_path, task, variables, [np.array(clips)])
         for clips in ([0], [1], [1, 0])
     )
-    for name in ("spectrum", "colour"):
+    for name in ("spectrum", "ltas_correction"):
         np.testing.assert_allclose(both[name], (one[name] + other[name]) / 2, atol=1e-3)
     np.testing.assert_allclose(both["voice"], (one["voice"] + other["voice"]) / 2**0.5, atol=1e-6)
 
 
 def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
-    """A voice that is nearer to a clear one than to its own speaker may be the closest of its kin."""
+    """A voice that is nearer to a clear one than to its own speaker may be the speaker_top1 of its kin."""
     config.voices = "voice"
     experiment = Experiment(config, folder)
-    experiment.clear = np.flatnonzero(experiment.speakers == "s4")
-    corpora = np.where(experiment.speakers == "s4", "clear", "people")
+    experiment.anchor_voices = np.flatnonzero(experiment.speakers == "s4")
+    corpora = np.where(experiment.speakers == "s4", "anchor_voices", "people")
     kept = {name: getattr(experiment.clips, name) for name in ("rows", "frontend")}
     experiment.clips = types.SimpleNamespace(corpora=corpora, **kept)
     ear = Ear()
     ear.voices = lambda sources, rate: (
-        Voice("", ear.embed(one) if isinstance(one, str) else one, 1.0, 1.0, "") for one in sources
+        SpeakerEmbedding("", ear.embed(one) if isinstance(one, str) else one, 1.0, 1.0, "")
+        for one in sources
     )
     monkeypatch.setattr(bundles, "load", lambda name: ear)
     own = np.flatnonzero(experiment.speakers == "s1")[:1]
@@ -418,7 +424,8 @@ def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
     profiles = Profiles(experiment)
     found = profiles.compare({"between": [between]}, ["s1"], own[:, None])["between"]
     assert [
-        found[name].item() for name in ("similarity", "closest", "closest_kin", "strangers")
+        found[name].item()
+        for name in ("similarity", "speaker_top1", "speaker_top1_in_group", "strangers")
     ] == [
         pytest.approx(0.6),
         0,
@@ -426,8 +433,8 @@ def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
         0,
     ]
     alone = profiles.compare({"between": [between]}, ["s4"], own[:, None])["between"]
-    assert alone["closest"] == 1
-    assert np.isnan(alone["closest_kin"])
+    assert alone["speaker_top1"] == 1
+    assert np.isnan(alone["speaker_top1_in_group"])
 
 
 def test_speakers_and_sentences_take_turns(folder, config):

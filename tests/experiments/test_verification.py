@@ -122,12 +122,12 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     verification.train_all(config, both, tmp_path)
     verification.ship(config, both, tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/speaker")
-    for one, judged in ((bundle, results), (bundle.beside, results["functionals"])):
+    for one, judged in ((bundle, results), (bundle.fused, results["functionals"])):
         chosen = {name: getattr(one, name) for name in results["cosine"]}
         assert chosen == {name: judged[name] for name in chosen}
-    assert bundle.share == results["share"] == 0.2
-    assert bundle.beside.plda_mean.shape == (bundle.beside.embedding_size,)
-    assert bundle.beside.cohort.shape == (40, bundle.beside.embedding_size)
+    assert bundle.fusion_weight == results["fusion_weight"] == 0.2
+    assert bundle.fused.plda_mean.shape == (bundle.fused.embedding_size,)
+    assert bundle.fused.cohort.shape == (40, bundle.fused.embedding_size)
     assert (bundle.cohort.shape, bundle.top) == ((2 * 40, 16), 5), "as they are and by telephone"
     np.testing.assert_allclose(np.linalg.norm(bundle.cohort, axis=1), 1, rtol=1e-5)
     assert bundle.plda_axes.shape == (16, 16), "no more axes than there are features"
@@ -164,7 +164,7 @@ def test_functionals_need_waveforms(folder, config, tmp_path):
     features.prepare(utterances, frames, FRONTEND, progress=False)
     with pytest.raises(ConfigError, match="no waveforms to hear functionals in"):
         Experiment(config, frames)
-    config.share = 0.0
+    config.fusion_weight = 0.0
     assert len(Experiment(config, frames).clips) == 2
 
 

@@ -13,9 +13,9 @@ from data_pipelines import features
 from data_pipelines.corpora import Utterance
 from experiments import vocoder
 from experiments._vocoding import Experiment, NetworkConfig
-from lin_jax import audio_metrics
 from lin_jax.audio.frontend import FrontendConfig, extract
 from lin_jax.errors import ConfigError, FeatureError
+from lin_jax.metrics import audio as audio_metrics
 
 RATE = 16000
 FRONTEND = FrontendConfig(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import drawn
+from helpers.tiny import drawn
 
 from lin_jax.errors import ConfigError
 from lin_jax.models.autoencoder import MelAutoencoder, SpectralAutoencoder
@@ -45,7 +45,7 @@ def test_untrained_changes_little():
     "network",
     [
         SpectralAutoencoder(**TINY),
-        SpectralAutoencoder(**TINY, views=2),
+        SpectralAutoencoder(**TINY, shifts=2),
         MelAutoencoder(n_fft=64, hop_length=32, n_mels=8),
     ],
 )
@@ -62,7 +62,7 @@ def test_padding_changes_nothing(network):
 
 
 def test_views_are_averaged():
-    one, two = SpectralAutoencoder(**TINY), SpectralAutoencoder(**TINY, views=2)
+    one, two = SpectralAutoencoder(**TINY), SpectralAutoencoder(**TINY, shifts=2)
     variables = drawn(one.init, X)
     apply = jax.jit(one.apply)
     early, late = apply(variables, X), apply(variables, np.pad(X, ((0, 0), (16, 0))))[:, 16:]
@@ -83,7 +83,7 @@ def reach(network):
 
 
 def test_sees_both_ways_as_far_as_it_says():
-    network = SpectralAutoencoder(**TINY, views=2)
+    network = SpectralAutoencoder(**TINY, shifts=2)
     context = network.context_seconds * 16000
     early, late = reach(network)
     assert 0.7 * context < early <= context

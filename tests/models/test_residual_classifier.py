@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import drawn
+from helpers.tiny import drawn
 
 from lin_jax.models.residual_classifier import DenseResidualClassifier, ResidualClassifier
 

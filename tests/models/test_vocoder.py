@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tiny import drawn
+from helpers.tiny import drawn
 
 from lin_jax.models.vocoder import SpectrumDecoder, SpectrumDiscriminator
 

@@ -13,7 +13,12 @@ from flax import linen as nn
 from lin_jax.audio import augment, frontend
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.losses import cross_entropy
-from lin_jax.tasks.classification import Classification, ClassificationConfig, Views, mixup
+from lin_jax.tasks import classification
+from lin_jax.tasks.classification import (
+    Classification,
+    ClassificationConfig,
+    mixup,
+)
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
@@ -130,7 +135,9 @@ def test_padding_and_filler_change_nothing():
 
 def test_views_are_averaged():
     """The clip slower, as it is, and faster, each at three frequencies, with its mean and without: the mean of all."""
-    config = ClassificationConfig(views=Views(tempo=0.1, frequency=0.05, mean_removal=True))
+    config = ClassificationConfig(
+        tta=classification.TestTimeAugmentation(tempo=0.1, frequency=0.05, mean_removal=True)
+    )
     task, batch = make_task(config=config), make_features(make_waveforms())
     variables = task.init(KEY)
     heard = task.predict(variables, batch)["logits"]

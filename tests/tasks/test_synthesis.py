@@ -9,11 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from lin_jax.audio import timbre
+from lin_jax.audio import ltas
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.synthesizer import Synthesizer
-from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, clarified
+from lin_jax.models.tacotron import Tacotron
+from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig, move_to_anchors
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
@@ -21,7 +21,7 @@ KEY = jax.random.key(0)
 M, T, L = 4, 20, 6
 FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
 MEAN, STD = np.full(M, -40.0, np.float32), np.full(M, 10.0, np.float32)
-NETWORK = Synthesizer(
+NETWORK = Tacotron(
     num_mels=M,
     num_symbols=8,
     num_voices=2,
@@ -50,9 +50,9 @@ def make_batch():
     """Symbols of one spectrum each, some of them longer than others."""
     rng = np.random.default_rng(0)
     symbols = np.array([[2, 3, 4, 5, 6, 1], [6, 4, 2, 1, 0, 0]], np.int32)
-    spectra = rng.normal(size=(8, M))
+    ltas = rng.normal(size=(8, M))
     spoken = [
-        np.repeat(spectra[row[row > 0]], [3, 4, 3, 4, 4, 2][: (row > 0).sum()], axis=0)
+        np.repeat(ltas[row[row > 0]], [3, 4, 3, 4, 4, 2][: (row > 0).sum()], axis=0)
         for row in symbols
     ]
     features = np.zeros((2, T, M), np.float32)
@@ -104,7 +104,7 @@ def test_padding_and_filler_change_nothing():
     spoilt["features"][2], spoilt["symbols"][2], spoilt["voice"][2] = -3.0, 3, 1
     expected, found = (task.summarise(evaluate(variables, one)) for one in (clean, spoilt))
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    assert {"mel", "stop_failures", "length_error", "diagonality", "skipped"} <= set(expected)
+    assert {"mel", "stop_failures", "length_error", "diagonal_rate", "skipped"} <= set(expected)
 
 
 def test_schedules():
@@ -124,17 +124,19 @@ def test_schedules():
 
 
 def test_a_voice_has_its_timbre():
-    """Given the spectrum and colour of a voice, what is said has them; padding stays empty."""
+    """Given the spectrum and ltas_correction of a voice, what is said has them; padding stays empty."""
     task, batch = make_task(), make_batch()
     variables = jax.jit(task.init)(KEY)
     plain, wanted = (
         jax.jit(task.predict)(variables, batch),
         np.tile(MEAN + 6.0, (2, 1)).astype(np.float32),
     )
-    colour = np.array([[1.0, -2.0, 3.0, 99.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
-    said = jax.jit(task.predict)(variables, batch | {"spectrum": wanted, "colour": colour})
-    coloured = plain["features"] + colour.clip(max=20.0)[:, None]
-    expected = timbre.match_spectrum(coloured, plain["num_frames"], wanted)
+    ltas_correction = np.array([[1.0, -2.0, 3.0, 99.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    said = jax.jit(task.predict)(
+        variables, batch | {"ltas": wanted, "ltas_correction": ltas_correction}
+    )
+    coloured = plain["features"] + ltas_correction.clip(max=20.0)[:, None]
+    expected = ltas.match_spectrum(coloured, plain["num_frames"], wanted)
     padding = np.arange(expected.shape[1]) >= said["num_frames"][:, None]
     np.testing.assert_allclose(
         said["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3
@@ -146,11 +148,13 @@ def test_clarified_goes_to_the_nearest_clear_voice():
     """As far as asked, in the plane of both, whatever the lengths; who is near stays, and of none nothing is moved."""
     clear = np.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
     voices = np.array([[0.0, 7.0, 0.0], [0.6, 0.0, 0.8], [-9.0, -3.0, 0.0], [0.0, 2.7, 3.6 / 4]])
-    found = clarified(voices, clear, 0.8)
+    found = move_to_anchors(voices, clear, 0.8)
     near = voices[3] / np.linalg.norm(voices[3])
     np.testing.assert_allclose(found, [[0, 1, 0], [0.8, 0, 0.6], [-0.6, 0.8, 0], near], atol=1e-6)
-    np.testing.assert_allclose(clarified(voices, clear, 0.5)[1], [0.6, 0, 0.8], atol=1e-6)
-    np.testing.assert_allclose(clarified(voices, clear[:0], 0.8)[1], [0.6, 0.0, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(move_to_anchors(voices, clear, 0.5)[1], [0.6, 0, 0.8], atol=1e-6)
+    np.testing.assert_allclose(
+        move_to_anchors(voices, clear[:0], 0.8)[1], [0.6, 0.0, 0.8], rtol=1e-6
+    )
 
 
 def test_clarified_goes_to_what_the_nearest_of_many_have_in_common():
@@ -159,7 +163,7 @@ def test_clarified_goes_to_what_the_nearest_of_many_have_in_common():
     clear = rng.standard_normal((50, 6))
     clear /= np.linalg.norm(clear, axis=1, keepdims=True)
     voices = np.concatenate([rng.standard_normal((3, 6)), clear[7:8] + 0.01])
-    found = clarified(voices, clear, 0.95)
+    found = move_to_anchors(voices, clear, 0.95)
     for voice, moved in zip(voices[:3], found, strict=False):
         two = clear[np.argsort(-(clear @ voice))[:2]].sum(axis=0)
         assert moved @ two / np.linalg.norm(two) == pytest.approx(0.95, abs=1e-5)
@@ -178,16 +182,23 @@ def test_timbre_is_what_lacks_of_a_recording_said_again():
         "num_source_frames": batch["num_frames"],
         "voice": np.ones((2, 3), np.float32),
     }
-    own, found = jax.jit(task.predict)(variables, batch), jax.jit(task.timbre)(variables, batch)
-    spectrum, _ = timbre.mean_spectrum(batch["source"], batch["num_source_frames"])
-    np.testing.assert_allclose(found["spectrum"], spectrum, rtol=1e-5)
-    said, _ = timbre.mean_spectrum(own["features"], own["num_frames"])
-    np.testing.assert_allclose(found["colour"], spectrum - said, atol=1e-3)
-    assert not dataclasses.replace(task, sources=("text",)).timbre(variables, batch)["colour"].any()
+    own, found = (
+        jax.jit(task.predict)(variables, batch),
+        jax.jit(task.ltas_correction)(variables, batch),
+    )
+    spectrum, _ = ltas.long_term_spectrum(batch["source"], batch["num_source_frames"])
+    np.testing.assert_allclose(found["ltas"], spectrum, rtol=1e-5)
+    said, _ = ltas.long_term_spectrum(own["features"], own["num_frames"])
+    np.testing.assert_allclose(found["ltas_correction"], spectrum - said, atol=1e-3)
+    assert (
+        not dataclasses.replace(task, sources=("text",))
+        .ltas_correction(variables, batch)["ltas_correction"]
+        .any()
+    )
 
 
 def test_two_sources_share_the_decoder():
-    """A recording's loudness and colour do not reach the network; its shapes are those of a text's."""
+    """A recording's loudness and ltas_correction do not reach the network; its shapes are those of a text's."""
     task = Synthesis(
         NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG
     )
@@ -198,9 +209,11 @@ def test_two_sources_share_the_decoder():
     del batch["symbols"], batch["num_symbols"]
     one, length = task._source(batch)
     np.testing.assert_array_equal(length, batch["num_frames"])
-    colour = np.array([3.0, -8.0, 0.0, 11.0], np.float32)
+    ltas_correction = np.array([3.0, -8.0, 0.0, 11.0], np.float32)
     valid = (np.arange(T) < length[:, None])[..., None]
-    other, _ = task._source({**batch, "source": np.where(valid, batch["source"] + colour, 5.0)})
+    other, _ = task._source(
+        {**batch, "source": np.where(valid, batch["source"] + ltas_correction, 5.0)}
+    )
     np.testing.assert_allclose(other, one, atol=1e-4)
     assert not one[~np.broadcast_to(valid, one.shape)].any()
     said = jax.eval_shape(task.predict, {"params": shapes}, batch)

@@ -5,11 +5,11 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from tiny import make_batch, make_task
+from helpers.tiny import make_batch, make_task
 
 from lin_jax.errors import CheckpointError, ConfigError, TrainingError
 from lin_jax.training import folds
-from lin_jax.training.folds import FoldsConfig, Member, fit_members
+from lin_jax.training.folds import FoldsConfig, Member, fit_ensemble
 from lin_jax.training.optim import OptimConfig
 
 CLIPS = make_batch(36)
@@ -33,7 +33,7 @@ def members(count=4):
 
 
 def fit(workdir, group=None, config=CONFIG, learning_rate=1e-2):
-    return fit_members(
+    return fit_ensemble(
         lambda mean: dataclasses.replace(make_task(), mean=mean),
         CLIPS,
         members() if group is None else group,
@@ -58,7 +58,7 @@ def together(tmp_path_factory):
 
 @pytest.mark.parametrize("width", [2, 4])
 def test_side_by_side_is_one_after_another(together, width, tmp_path):
-    config = dataclasses.replace(CONFIG, side_by_side=width)
+    config = dataclasses.replace(CONFIG, vmap_width=width)
     assert_same(fit(tmp_path, config=config), together, tolerance=1e-5)
 
 
@@ -117,14 +117,14 @@ def test_crops_are_windows_of_the_clip():
 
 def test_what_cannot_work(tmp_path, together):
     with pytest.raises(ConfigError, match="4 members cannot train 3 side by side"):
-        fit(tmp_path / "a", config=dataclasses.replace(CONFIG, side_by_side=3))
+        fit(tmp_path / "a", config=dataclasses.replace(CONFIG, vmap_width=3))
     with pytest.raises(ConfigError, match="no clips to train on"):
         fit(tmp_path / "b", [Member(np.arange(0), np.arange(3), constants=np.float32(0))])
     with pytest.raises(TrainingError, match=r"loss not finite by step 4 .* lower learning_rate"):
         fit(tmp_path / "c", [dataclasses.replace(members()[0], constants=np.float32(np.nan))])
     fit(tmp_path / "d", members()[:1])
     with pytest.raises(CheckpointError, match="of another model"):
-        fit_members(
+        fit_ensemble(
             lambda mean: dataclasses.replace(make_task(num_units=8), mean=mean),
             CLIPS,
             members()[:1],

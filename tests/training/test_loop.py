@@ -7,7 +7,7 @@ import signal
 import jax
 import numpy as np
 import pytest
-import tiny
+from helpers import tiny
 
 from lin_jax.errors import CheckpointError, ConfigError, TrainingError
 from lin_jax.training import loop, optim, writers

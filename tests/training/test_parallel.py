@@ -6,7 +6,7 @@ import types
 import jax
 import numpy as np
 import pytest
-import tiny
+from helpers import tiny
 
 from lin_jax.errors import ConfigError
 from lin_jax.training import parallel

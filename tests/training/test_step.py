@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import tiny
+from helpers import tiny
 
 from lin_jax.errors import ConfigError
 from lin_jax.training import optim

@@ -1,0 +1,39 @@
+"""The ltas_correction of a voice as far as a mean spectrum tells it: heard in one recording, and given to another.
+
+Shape letters: T frames, M mel bins; `...` any leading batch axes.
+"""
+
+import jax.numpy as jnp
+
+SPEECH_DB = 40.0  # frames whose loudest band is within this of the recording's are speech
+MIN_FRAMES = 60.0  # of so many frames half the difference is taken to be ltas_correction, and half what is said
+MAX_DB = 20.0  # by which a band is changed
+
+
+def long_term_spectrum(log_mel, num_frames):
+    """Mean of the frames in which somebody speaks.
+
+    Args:
+        log_mel: decibels [..., T, M].
+        num_frames: valid frames of each clip [...] int, one at least. Padding changes nothing.
+
+    Returns:
+        Decibels [..., M], and the number of these frames [...].
+    """
+    loudest = jnp.where(
+        jnp.arange(log_mel.shape[-2]) < jnp.asarray(num_frames)[..., None],
+        log_mel.max(-1),
+        -jnp.inf,
+    )
+    speech = loudest > loudest.max(-1, keepdims=True) - SPEECH_DB  # [..., T]
+    return jnp.mean(log_mel, axis=-2, where=speech[..., None]), jnp.sum(speech, axis=-1)
+
+
+def match_spectrum(log_mel, num_frames, spectrum):
+    """Recordings [..., T, M] changed alike in all frames, so that their mean ltas come near to others [..., M].
+
+    The shorter a recording is, the less its own mean tells, and the less it is changed.
+    """
+    own, frames = long_term_spectrum(log_mel, num_frames)
+    share = (frames / (frames + MIN_FRAMES))[..., None]
+    return log_mel + jnp.clip(share * (spectrum - own), -MAX_DB, MAX_DB)[..., None, :]

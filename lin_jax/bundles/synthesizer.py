@@ -1,0 +1,612 @@
+"""A trained synthesizer in use: a text, or a recording, is said in a voice that was learnt or heard.
+
+Shape letters: B pieces, L symbols, N samples, T frames, M mel bins, V voices, E embedding.
+"""
+
+import dataclasses
+import functools
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lin_jax import text as reading
+from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
+from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
+
+# What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
+# much: few shapes are compiled.
+SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 256
+SYMBOLS_A_SECOND = 12.0  # no sentence is longer than what is said in `trained_seconds` at this pace
+MAX_LETTERS = 24  # of a word, which is not cut
+# What does not end by itself is cut after so long.
+SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
+    0.25,
+    1.5,
+    1.0,
+)  # seconds, times the recording's, and seconds besides
+SPEEDS = (0.5, 2.0)
+REFERENCE_SECONDS = 120.0  # of a recording in which a voice is heard
+SENTENCE_PAUSE, PHRASE_PAUSE, FADE = 0.3, 0.1, 0.005  # seconds
+LOUDEST = 0.99  # peak, so that integers hold it
+REPAIRER = "repair"
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeechSegment:
+    """A sentence, or a phrase of a recording, in what is said.
+
+    Attributes:
+        text: what is said; "" of a recording.
+        start: seconds from the beginning.
+        end: the same.
+        stopped: whether it ended by itself; if not it was cut.
+    """
+
+    text: str
+    start: float
+    end: float
+    stopped: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VoiceProfile:
+    """A voice to speak in.
+
+    Attributes:
+        embedding: what the speaker bundle hears in it, made clearer; float32 unit vector [E].
+        ltas: mean level of each mel band while it speaks, in decibels, float32 [M].
+        ltas_correction: what the synthesizer lacks of that, in decibels, float32 [M]; see
+            `Synthesis.ltas_correction`.
+    """
+
+    embedding: np.ndarray
+    ltas: np.ndarray
+    ltas_correction: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Speech:
+    """Synthetic speech.
+
+    Attributes:
+        samples: float32 [N] within ±1.
+        sample_rate: in Hz.
+        segments: what is said when.
+        provenance: what it was made by; it stands in every file that is written.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    segments: tuple[SpeechSegment, ...]
+    provenance: str
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.samples) / self.sample_rate
+
+    def write(self, path):
+        """Write an audio file, whole or not at all, whose metadata say that it is synthetic and by what.
+
+        Args:
+            path: where to; the suffix names the format.
+
+        Raises:
+            AudioError: the format cannot hold it, or cannot say so, or the disk does not take it.
+        """
+        from lin_jax.audio import files
+
+        info = files.encoding(
+            path, files.Info(self.sample_rate, 1, len(self.samples), "WAV", "PCM_16")
+        )
+        with files.writing(path, info, comment=f"synthetic speech, {self.provenance}") as file:
+            file.write(self.samples[:, None])
+
+
+@dataclasses.dataclass(eq=False)
+class Synthesizer(Bundle):
+    """A trained synthesizer with all it takes to use it; its network is a `Tacotron` of voices [B, E].
+
+    Attributes:
+        mean: of each feature over the training frames [M].
+        std: its standard deviation [M].
+        voices: of the speakers it learnt from, as `encoder` hears them, made clearer [V, E].
+        ltas: of the same, the mean frames [V, M].
+        ltas_corrections: of the same, what the network lacks of that [V, M].
+        names: of these speakers (V).
+        sexes: of the same, "female", "male" or "" (V).
+        table: the symbols of its texts.
+        encoder: name or folder of the speaker bundle that heard the voices.
+        encoder_fingerprint: `Verifier.fingerprint` of that bundle; "" if it is not known.
+        max_seconds: after which speech is stopped.
+        source_mfcc: coefficients of a recording that is said again.
+        sources: what it says: "text", "speech" or both.
+        trained_seconds: length of the longest clip it learnt from.
+        vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to
+            Griffin-Lim.
+        anchor_voices: names of the learnt voices in which it is understood: a voice that is heard is moved
+            towards the nearest ones.
+        min_anchor_similarity: how far; see `lin_jax.tasks.synthesis.move_to_anchors`.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    voices: np.ndarray
+    ltas: np.ndarray
+    ltas_corrections: np.ndarray
+    names: tuple[str, ...]
+    sexes: tuple[str, ...]
+    table: reading.SymbolTable
+    encoder: str = "speaker_encoder"
+    encoder_fingerprint: str = ""
+    max_seconds: float = 15.0
+    source_mfcc: int = 20
+    sources: tuple[str, ...] = ("text",)
+    trained_seconds: float = 12.0
+    vocoder: str = ""
+    anchor_voices: tuple[str, ...] = ()
+    min_anchor_similarity: float = 0.8
+
+    task: ClassVar[str] = "synthesis"
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices", "ltas", "ltas_corrections")
+    rounded: ClassVar[tuple[str, ...]] = ("voices", "ltas", "ltas_corrections")
+
+    def settings(self) -> dict:
+        """See `Bundle`."""
+        return {
+            "voices": [
+                {"name": name, "sex": sex} for name, sex in zip(self.names, self.sexes, strict=True)
+            ],
+            "symbols": self.table.to_dict(),
+            "encoder": {"bundle": self.encoder, "fingerprint": self.encoder_fingerprint},
+            "sources": list(self.sources),
+            "source_mfcc": self.source_mfcc,
+            "max_seconds": self.max_seconds,
+            "trained_seconds": self.trained_seconds,
+            "vocoder": self.vocoder,
+            "anchor_voices": list(self.anchor_voices),
+            "min_anchor_similarity": self.min_anchor_similarity,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict, **common) -> "Synthesizer":
+        """See `Bundle`."""
+        return cls(
+            **common,
+            names=tuple(voice["name"] for voice in settings["voices"]),
+            sexes=tuple(voice["sex"] for voice in settings["voices"]),
+            table=reading.SymbolTable.from_dict(settings["symbols"]),
+            encoder=settings["encoder"]["bundle"],
+            encoder_fingerprint=settings["encoder"]["fingerprint"],
+            sources=tuple(settings["sources"]),
+            source_mfcc=settings["source_mfcc"],
+            max_seconds=settings["max_seconds"],
+            trained_seconds=settings["trained_seconds"],
+            vocoder=settings["vocoder"],
+            anchor_voices=tuple(settings["anchor_voices"]),
+            min_anchor_similarity=settings["min_anchor_similarity"],
+        )
+
+    def clone_voice(
+        self, sources, sample_rate: int | None = None, repair: bool = False
+    ) -> VoiceProfile:
+        """A voice to speak in: a learnt one, or that of somebody who is heard.
+
+        Args:
+            sources: name of a learnt voice, path of an audio file, waveform [N] or [N, channels],
+                or a list of these, which are averaged. Of a recording the first `REFERENCE_SECONDS`
+                are heard.
+            sample_rate: of waveforms, in Hz.
+            repair: whether recordings are restored by the repair bundle before.
+
+        Returns:
+            The `VoiceProfile`.
+
+        Raises:
+            AudioError: a recording cannot be read, is silent or too short, or nobody speaks in it.
+            BundleError: the speaker bundle is missing, or another one than that which heard the
+                learnt voices.
+        """
+        sources = sources if isinstance(sources, list | tuple) else [sources]
+        if not sources:
+            raise AudioError(
+                "a voice of no recordings: give one at least, or the name of a learnt voice"
+            )
+        heard = [self._heard(source, sample_rate, repair) for source in sources]
+        total = np.sum([voice.embedding for voice in heard], axis=0, dtype=np.float64)
+        ltas, ltas_correction = np.mean(
+            [(voice.ltas, voice.ltas_correction) for voice in heard], axis=0, dtype=np.float32
+        )
+        return VoiceProfile(
+            (total / np.linalg.norm(total)).astype(np.float32), ltas, ltas_correction
+        )
+
+    def speak(
+        self,
+        text: str,
+        voice=None,
+        speed: float = 1.0,
+        progress: Callable[[float], None] = lambda sentences: None,
+    ) -> Speech:
+        """Say a text of any length, sentence by sentence.
+
+        What cannot be read, and a sentence that did not come to an end and was cut, is named in a
+        warning.
+
+        Args:
+            text: what to say.
+            voice: a `VoiceProfile`, or whatever `Synthesizer.clone_voice` takes other than waveforms; None is
+                the first learnt one.
+            speed: 0.5 to 2; the pitch stays.
+            progress: is told of every sentence that is finished.
+
+        Returns:
+            The `Speech`.
+
+        Raises:
+            TextError: there is nothing in the text that can be said.
+            AudioError, BundleError: as for `voice`.
+            ConfigError: another speed, or a bundle that reads no texts.
+        """
+        self._check("text", speed)
+        voice, name = self._chosen(voice)
+        sentences = self._read(text)
+        jobs = [
+            _Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in sentences
+        ]
+        sounds = self._sounds(jobs, voice, speed, progress)
+        ends = [bool(re.search(r"[.!?…。！？]\W*$", said)) for said, _ in sentences]
+        pauses = [SENTENCE_PAUSE if end else PHRASE_PAUSE for end in ends]
+        gaps = [0.0, *(pause / speed for pause in pauses[:-1]), 0.0]
+        speech = self._joined(sounds, gaps, [said for said, _ in sentences], name)
+        self._warn(f"{piece.text!r}" for piece in speech.segments if not piece.stopped)
+        return speech
+
+    def convert_voice(
+        self,
+        source,
+        voice=None,
+        sample_rate: int | None = None,
+        speed: float = 1.0,
+        progress: Callable[[float], None] = lambda seconds: None,
+    ) -> Speech:
+        """Say again what is said in a recording, in another voice, phrase by phrase; its pauses stay.
+
+        A phrase that did not come to an end and was cut is named in a warning.
+
+        Args:
+            source: path of an audio file, or a waveform [N] or [N, channels].
+            voice: as for `speak`.
+            sample_rate: of a waveform, in Hz; not used for a path.
+            speed: as for `speak`.
+            progress: is told of the seconds of the recording that are finished.
+
+        Returns:
+            The `Speech`; errors as for `speak`, and AudioError if the recording cannot be read or
+            is silent.
+        """
+        from lin_jax.audio import files
+        from lin_jax.audio.segmentation import split_on_silence
+
+        self._check("speech", speed)
+        rate, given = self.frontend.sample_rate, self.rate(source, sample_rate)
+        as_it_is = dataclasses.replace(self.frontend, trim_db=None, level="none")
+        samples = files.load(source, as_it_is, sample_rate=given)
+        voice, name = self._chosen(voice)
+        found = split_on_silence(samples, rate, self.trained_seconds)
+        spans = [(start, end) for start, end in found if end - start >= self.frontend.win_length]
+        if not spans:
+            raise AudioError(
+                f"{source if is_path(source) else 'samples'}: nobody speaks in it; choose another"
+            )
+        jobs, before = [], 0
+        for start, end in spans:
+            phrase = files.load(samples[start:end], self.frontend, sample_rate=rate)
+            done = (len(samples) if end == spans[-1][1] else end) - before
+            jobs.append(_Job(phrase, ALWAYS + SLOWEST_SPEECH * len(phrase) / rate, done / rate))
+            before += done
+        sounds = self._sounds(jobs, voice, speed, progress)
+        edges = [(0, 0), *spans, (len(samples), len(samples))]
+        gaps = [
+            (after[0] - before[1]) / rate / speed for before, after in itertools.pairwise(edges)
+        ]
+        speech = self._joined(sounds, gaps, [""] * len(spans), name)
+        failed = (
+            span for span, piece in zip(spans, speech.segments, strict=True) if not piece.stopped
+        )
+        self._warn(f"what is said at {start / rate:.1f} s" for start, _ in failed)
+        return speech
+
+    @property
+    def longest(self) -> int:
+        """Symbols of a sentence; a longer one is said in parts."""
+        return max(8, round(SYMBOLS_A_SECOND * self.trained_seconds))
+
+    def _check(self, source: str, speed: float):
+        if source not in self.sources:
+            raise ConfigError(
+                f"{self.name}: speaks from {' and '.join(self.sources)} only; choose another bundle"
+            )
+        if not SPEEDS[0] <= speed <= SPEEDS[1]:
+            raise ConfigError(
+                f"speed {speed:g}: speech is stretched by little only; choose one from 0.5 to 2"
+            )
+
+    def _chosen(self, voice) -> tuple[VoiceProfile, str]:
+        """What was given as a voice, and its name if it is a learnt one."""
+        if isinstance(voice, VoiceProfile):
+            return voice, ""
+        voice = self.names[0] if voice is None else voice
+        if not is_path(voice) and not isinstance(voice, list | tuple):
+            raise ConfigError(
+                f"a {type(voice).__name__} as voice: give a name, a path, or what Synthesizer.clone_voice returns"
+            )
+        return self.clone_voice(voice), voice if isinstance(
+            voice, str
+        ) and voice in self.names else ""
+
+    def _heard(self, source, sample_rate, repair: bool) -> VoiceProfile:
+        """The voice of one source."""
+        from lin_jax.audio import files
+        from lin_jax.tasks.synthesis import move_to_anchors
+
+        if isinstance(source, str) and source in self.names:
+            number = self.names.index(source)
+            return VoiceProfile(
+                self.voices[number], self.ltas[number], self.ltas_corrections[number]
+            )
+        if is_path(source):
+            name = str(source)
+            try:
+                samples, rate = files.read(source, duration=REFERENCE_SECONDS)
+            except AudioError as error:
+                if "no such file" not in str(error):
+                    raise
+                known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
+                raise AudioError(
+                    f"{name}: no such file, nor a voice of this bundle ({known}); check it"
+                ) from None
+        else:
+            name, rate = "samples", self.rate(source, sample_rate)
+            samples = source[: round(REFERENCE_SECONDS * rate)]
+        if repair:
+            samples = self._repairer.repair(samples, rate)
+        (voice,) = self._encoder.embed_all([samples], rate)
+        if isinstance(voice, AudioError):
+            raise AudioError(f"{name}: {str(voice).removeprefix('samples: ')}")
+        if voice.speech < self._encoder.speech_threshold:
+            raise AudioError(
+                f"{name}: does not sound like speech; give a recording in which one person speaks"
+            )
+        if voice.embedding.shape != self.voices.shape[1:]:
+            raise BundleError(
+                f"{self.encoder}: hears a voice as {len(voice.embedding)} numbers, not {self.voices.shape[1]}; "
+                "install the speaker bundle that the voices were learnt with"
+            )
+        waveform, rate = (
+            files.load(samples, self.frontend, sample_rate=rate),
+            self.frontend.sample_rate,
+        )
+        waveform = waveform[: round(self.trained_seconds * rate)]
+        batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
+        clear = self.voices[np.isin(self.names, self.anchor_voices)]
+        embedding = move_to_anchors(voice.embedding[None], clear, self.min_anchor_similarity)
+        with self.weights_fit():
+            found = self._timbre(self._constants, *batch, embedding)
+        return VoiceProfile(
+            embedding[0], *(np.asarray(found[name])[0] for name in ("ltas", "ltas_correction"))
+        )
+
+    def _read(self, text: str) -> list[tuple[str, np.ndarray]]:
+        """Sentences of at most `longest` symbols, and these [L]; one that cannot be read is named in a warning."""
+        read, problems, most = [], [], self.longest
+        waiting = [(said, most) for said in reversed(reading.sentences(text, most))]
+        while waiting:
+            said, size = waiting.pop()
+            try:
+                symbols = self.table.encode(said)
+            except TextError as error:
+                problems.append(error)
+                continue
+            if len(symbols) <= most or size < MAX_LETTERS:
+                read.append((said, symbols))
+            else:  # what is written in figures is long when it is spelt, and is not cut within
+                spelt = reading.normalise(said, self.table.language)
+                waiting += [
+                    (part, size // 2) for part in reversed(reading.sentences(spelt, size // 2))
+                ]
+        if not read:
+            raise problems[0]
+        for problem in problems:
+            warnings.warn(str(problem), stacklevel=3)
+        return read
+
+    def _sounds(self, jobs: "list[_Job]", voice, speed, progress) -> list[tuple[np.ndarray, bool]]:
+        """The waveform of each job, and whether it ended by itself."""
+        hop, rate = self.frontend.hop_length, self.frontend.sample_rate
+        sounds = [None] * len(jobs)
+        longest_first = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
+        for start in range(0, len(jobs), BATCHES[-1]):
+            chosen = longest_first[start : start + BATCHES[-1]]
+            sources = [jobs[i].source for i in chosen]
+            B = next(B for B in BATCHES if len(chosen) <= B)
+            # What fills the batch must come to an end, too.
+            sources += [sources[-1]] * (B - len(chosen))
+            unit = SYMBOLS if sources[0].dtype == np.int32 else round(SOURCE_SECONDS * rate)
+            batch = padded(sources, _size(len(sources[0]), unit))
+            with self.weights_fit():
+                voices = (
+                    np.tile(np.float32(one), (B, 1))
+                    for one in (voice.embedding, voice.ltas, voice.ltas_correction)
+                )
+                said = self._say(self._constants, *batch, *voices)
+            for i, frames, count, stopped in zip(chosen, *map(np.asarray, said), strict=False):
+                if not stopped:
+                    count = min(count, round(jobs[i].most_seconds * rate / hop))
+                sounds[i] = self._sound(frames[:count], speed), bool(stopped)
+                progress(jobs[i].progress)
+        return sounds
+
+    def _sound(self, frames: np.ndarray, speed: float) -> np.ndarray:
+        """The waveform [N] of frames [T, M]."""
+        T, stretched = len(frames), int(np.ceil(len(frames) / speed))
+        frames = np.pad(frames, ((0, _size(max(T, stretched), FRAMES) - T), (0, 0)))
+        constants = self._sound_maker and self._sound_maker.constants
+        waveform, length = self._vocode(constants, frames, np.int32(T), np.float32(speed))
+        return np.asarray(waveform)[:length]
+
+    def _joined(self, sounds, gaps: Sequence[float], texts: Sequence[str], voice: str) -> Speech:
+        """Sounds with gaps in seconds before, between and after them, at the level of the front end."""
+        from lin_jax.audio import files
+
+        rate, level = self.frontend.sample_rate, self.frontend.level
+        ramp = np.arange(1, round(FADE * rate) + 1, dtype=np.float32) / round(FADE * rate)
+        parts, pieces, end = [], [], 0
+        for gap, (sound, stopped), text in zip(gaps, sounds, texts, strict=False):
+            faded = np.array(sound)
+            fade = min(len(ramp), len(faded))
+            faded[:fade] *= ramp[:fade]
+            faded[len(faded) - fade :] *= ramp[:fade][::-1]
+            silence = np.zeros(round(gap * rate), np.float32)
+            start = end + len(silence)
+            end = start + len(faded)
+            parts += [silence, faded]
+            pieces.append(SpeechSegment(text, start / rate, end / rate, stopped))
+        samples = np.concatenate([*parts, np.zeros(round(gaps[-1] * rate), np.float32)])
+        if level != "none":
+            samples = files.level(samples, target_db=self.frontend.level_db, kind=level)
+        samples = samples / max(1.0, np.abs(samples).max(initial=0) / LOUDEST)
+        provenance = f"made by lin_jax with the bundle {self.name} in {f'the voice {voice}' if voice else 'a copied voice'}"
+        return Speech(samples.astype(np.float32), rate, tuple(pieces), provenance)
+
+    @staticmethod
+    def _warn(failed):
+        for what in failed:
+            warnings.warn(f"did not come to an end and was cut: {what}", stacklevel=3)
+
+    @functools.cached_property
+    def _encoder(self):
+        from lin_jax.bundles.folder import load
+
+        encoder = load(self.encoder)
+        if encoder.task != "verification":
+            raise BundleError(
+                f"{self.encoder}: a {encoder.task} bundle where a voice is to be heard; use a speaker bundle"
+            )
+        if self.encoder_fingerprint and encoder.fingerprint != self.encoder_fingerprint:
+            raise BundleError(
+                f"{self.encoder}: not the speaker bundle that {self.name} was trained with; use the one with the "
+                f"fingerprint {self.encoder_fingerprint}"
+            )
+        return encoder
+
+    @functools.cached_property
+    def _repairer(self):
+        from lin_jax.bundles.folder import load
+
+        return load(REPAIRER)
+
+    @functools.cached_property
+    def _sound_maker(self):
+        """The vocoder bundle; None if there is none."""
+        from lin_jax.bundles.folder import load_vocoder
+
+        return load_vocoder(self.vocoder, self.frontend)
+
+    @functools.cached_property
+    def _constants(self) -> Any:
+        import jax
+
+        return jax.device_put((self.variables, self.mean, self.std))
+
+    @functools.cached_property
+    def _timbre(self):
+        import jax
+
+        from lin_jax.audio.frontend import extract
+
+        @jax.jit
+        def ltas_correction(constants, source, length, voice):  # [B, N], [B], [B, E]
+            frames, count = extract(self.frontend, source, length)
+            batch = {"source": frames, "num_source_frames": count, "voice": voice}
+            return self._task(constants).ltas_correction(constants[0], batch)
+
+        return ltas_correction
+
+    @functools.cached_property
+    def _say(self):
+        import jax
+        import jax.numpy as jnp
+
+        from lin_jax.audio.frontend import extract
+
+        @jax.jit
+        def say(
+            constants, source, length, voice, ltas, ltas_correction
+        ):  # [B, L] or [B, N], [B], [B, E], [B, M] twice
+            batch = {"symbols": source, "num_symbols": length}
+            if not jnp.issubdtype(source.dtype, jnp.integer):
+                batch = dict(
+                    zip(
+                        ("source", "num_source_frames"),
+                        extract(self.frontend, source, length),
+                        strict=True,
+                    )
+                )
+            batch |= {"voice": voice, "ltas": ltas, "ltas_correction": ltas_correction}
+            said = self._task(constants).predict(constants[0], batch)
+            return said["features"], said["num_frames"], said["stopped"]  # [B, T, M], [B], [B]
+
+        return say
+
+    def _task(self, constants):
+        """Its training task, which is asked so that serving cannot drift from training."""
+        from lin_jax.tasks.synthesis import Synthesis, SynthesisConfig
+
+        _, mean, std = constants
+        config = SynthesisConfig(max_seconds=self.max_seconds, source_mfcc=self.source_mfcc)
+        return Synthesis(
+            self.model, self.frontend, mean, std, self.voices.shape[1], self.sources, config
+        )
+
+    @functools.cached_property
+    def _vocode(self):
+        import jax
+
+        from lin_jax.audio.augment import change_tempo
+        from lin_jax.audio.griffin_lim import mel_to_waveform
+
+        @jax.jit
+        def vocode(constants, frames, num_frames, speed):  # _, [T, M], [], [] -> [N], []
+            frames, num_frames = change_tempo(frames[None], num_frames[None], speed[None])
+            if constants:
+                waveform, length = self._sound_maker.vocode(constants, frames, num_frames)
+            else:
+                waveform, length = mel_to_waveform(self.frontend, frames, num_frames)
+            return waveform[0], length[0]
+
+        return vocode
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is said in one go.
+
+    Attributes:
+        source: symbols [L] int32, or samples [N] at the front end's rate and level.
+        most_seconds: after which it is cut if it does not end.
+        progress: what is told of it when it is finished.
+    """
+
+    source: np.ndarray
+    most_seconds: float
+    progress: float
+
+
+def _size(count: int, unit: int) -> int:
+    """The first of `unit`, twice, four times, … as much that is no less than a count."""
+    return unit * 2 ** max(0, int(np.ceil(np.log2(count / unit))))

@@ -1,0 +1,75 @@
+"""Calibration: scores and logits become probabilities that can be believed.
+
+Shape letters: B clips, C classes, S ensemble members, N trials, E embedding.
+"""
+
+import numpy as np
+
+
+def mean_probabilities(logits, temperature=1.0):
+    """Probabilities [B, C] of an ensemble: the mean over the members [S, B, C] of their tempered softmax."""
+    from scipy import special
+
+    return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1).mean(axis=0)
+
+
+def fit_temperature(logits, labels):
+    """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood (Guo et al., 2017).
+
+    Args:
+        logits: of the members for held-out clips [S, B, C].
+        labels: true classes [B] int.
+
+    Returns:
+        Temperature, from 0.05 to 20.
+    """
+    from scipy import optimize
+
+    def negative_log_likelihood(log_temperature):
+        probabilities = mean_probabilities(logits, np.exp(log_temperature))
+        return -np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean()
+
+    bounds = np.log([0.05, 20.0])
+    return float(
+        np.exp(optimize.minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x)
+    )
+
+
+def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
+    """Logistic regression: σ(slope · input + offset) is the probability of a positive, if half are.
+
+    Of scores it makes a calibration (N. Brümmer and J. du Preez, "Application-independent
+    evaluation of speaker detection", Computer Speech & Language 20, 2006); of embeddings, a
+    detector.
+
+    Args:
+        inputs: scores [N], or vectors [N, E].
+        same: which are positive [N] bool; either kind weighs half, however many there are.
+        weight: of each within its kind [N]; None counts each once.
+        decay: weight of the squared slope, which keeps it finite where the kinds can be told apart
+            without error.
+
+    Returns:
+        (slope, float or [E] float32, and offset).
+    """
+    from scipy import optimize
+
+    inputs, same = np.asarray(inputs, np.float64), np.asarray(same, bool)
+    x = inputs.reshape(len(inputs), -1)
+    sign = np.where(same, 1.0, -1.0)
+    weight = np.ones(len(inputs)) if weight is None else np.asarray(weight, np.float64)
+    total = np.where(same, weight[same].sum(), weight[~same].sum())
+    weight = 0.5 * weight / np.maximum(total, 1e-12)
+
+    def cross_entropy(parameters):  # and its gradient
+        slope, offset = parameters[:-1], parameters[-1]
+        margin = sign * (x @ slope + offset)
+        pull = -weight * sign / (1.0 + np.exp(np.minimum(margin, 500.0)))
+        value = weight @ np.logaddexp(0.0, -margin) + 0.5 * decay * slope @ slope
+        return value, np.append(pull @ x + decay * slope, pull.sum())
+
+    found = optimize.minimize(
+        cross_entropy, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B"
+    ).x
+    slope = float(found[0]) if inputs.ndim == 1 else found[:-1].astype(np.float32)
+    return slope, float(found[-1])

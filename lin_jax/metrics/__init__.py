@@ -1,0 +1,36 @@
+"""Metrics, one file a kind; what needs only arrays is here under one roof."""
+
+from lin_jax.metrics.alignment import alignment_metrics, words_attended
+from lin_jax.metrics.bootstrap import bootstrap_interval, bootstrap_mean, bootstrap_trials
+from lin_jax.metrics.classification import (
+    accuracy,
+    confusion_by_speaker,
+    confusion_matrix,
+    expected_calibration_error,
+    macro_f1,
+    mean_by_speaker,
+    recalls,
+    reliability,
+    uar,
+)
+from lin_jax.metrics.verification import det_curve, equal_error_rate, min_dcf
+
+__all__ = [
+    "accuracy",
+    "alignment_metrics",
+    "bootstrap_interval",
+    "bootstrap_mean",
+    "bootstrap_trials",
+    "confusion_by_speaker",
+    "confusion_matrix",
+    "det_curve",
+    "equal_error_rate",
+    "expected_calibration_error",
+    "macro_f1",
+    "mean_by_speaker",
+    "min_dcf",
+    "recalls",
+    "reliability",
+    "uar",
+    "words_attended",
+]
