@@ -10,7 +10,7 @@ import sys
 FOLDER = pathlib.Path("~/.lin_jax/compiled")
 
 
-def remember():
+def enable():
     """Let this process find what earlier ones compiled, and keep what it compiles.
 
     What was compiled for one processor is not for another. Anyone may set JAX's environment

@@ -62,7 +62,7 @@ class Verdict:
         reason: what makes it unsure, or what else to know; else "".
     """
 
-    same: Literal["same", "different", "unsure"]
+    decision: Literal["same", "different", "unsure"]
     score: float
     distance: float
     normalised_score: float

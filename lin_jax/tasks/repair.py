@@ -17,8 +17,8 @@ from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db
 from lin_jax.errors import ConfigError
 
 LOSSES = ("spectral", "mel")
-HEARD = {  # what a listener would say, each with a weight of its own, and the rate in Hz at which it is defined
-    "quality": (pmsqe.pmsqe, pmsqe.SAMPLE_RATE),
+PERCEPTUAL = {  # what a listener would say, each with a weight of its own, and the rate in Hz at which it is defined
+    "pmsqe": (pmsqe.pmsqe, pmsqe.SAMPLE_RATE),
     "stoi": (stoi.stoi, stoi.SAMPLE_RATE),
 }
 MAX_DB = 30.0  # a larger ratio counts as this one: training goes on where it is worse
@@ -92,7 +92,7 @@ class Repair:
     def init(self, key):
         """Draw the variables of the network."""
         self.config.validate()
-        for name, (_, rate) in HEARD.items():
+        for name, (_, rate) in PERCEPTUAL.items():
             if getattr(self.config, f"{name}_weight") and self.sample_rate != rate:
                 raise ConfigError(f"{name} is defined at {rate} Hz: set {name}_weight to 0")
         return self.model.init(key, jnp.zeros((1, self.sample_rate)), train=False)
@@ -121,8 +121,8 @@ class Repair:
         )
 
     def summarise(self, sums):
-        """Loss, what is `HEARD`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better it is than before."""
-        names = ("loss", *HEARD, "si_sdr", "si_sdr_damaged")
+        """Loss, what is `PERCEPTUAL`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better it is than before."""
+        names = ("loss", *PERCEPTUAL, "si_sdr", "si_sdr_damaged")
         figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
         figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")
         return figures
@@ -157,7 +157,7 @@ class Repair:
             )
             loss += self.config.si_sdr_weight * losses.neg_si_sdr(repaired, clean, max_db=MAX_DB)
         sums = {}
-        for name, (judge, _) in HEARD.items():
+        for name, (judge, _) in PERCEPTUAL.items():
             if share := getattr(self.config, f"{name}_weight"):
                 heard = judge(repaired, clean)
                 loss -= share * heard
