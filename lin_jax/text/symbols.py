@@ -1,0 +1,139 @@
+"""The symbols that a synthesizer reads: any alphabet, as characters or as phonemes.
+
+Shape letter: L symbols.
+"""
+
+import dataclasses
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+
+from lin_jax import espeak
+from lin_jax.errors import TextError
+from lin_jax.text import scripts
+from lin_jax.text.normalisation import PAUSES, normalise
+
+PAD, END = 0, 1  # numbers of no symbol and of the end of a text; the symbols themselves follow
+FORMS = ("characters", "phonemes")
+
+
+@dataclasses.dataclass(frozen=True)
+class SymbolTable:
+    """The symbols a synthesizer was trained on, kept with it.
+
+    Attributes:
+        symbols: each one character, or one character of the IPA; symbol i has the number i + 2.
+        language: in which numbers are read and phonemes made, as espeak-ng names it: "en-us", "ru".
+        form: "characters" or "phonemes".
+    """
+
+    symbols: tuple[str, ...]
+    language: str = "en-us"
+    form: str = "characters"
+
+    def __post_init__(self):
+        if self.form not in FORMS:
+            raise TextError(f"unknown form {self.form!r} of symbols: choose {' or '.join(FORMS)}")
+
+    @classmethod
+    def of(
+        cls, texts: Iterable[str], language: str = "en-us", form: str = "characters"
+    ) -> "SymbolTable":
+        """The table of all symbols that occur in some texts."""
+        empty = cls((), language, form)
+        return dataclasses.replace(
+            empty, symbols=tuple(sorted(set().union(*map(empty.spell, texts))))
+        )
+
+    def __len__(self) -> int:
+        """How many numbers there are, those of no symbol and of the end included."""
+        return len(self.symbols) + 2
+
+    def to_dict(self) -> dict:
+        """The table as plain values, ready for JSON."""
+        return dataclasses.asdict(self) | {"symbols": "".join(self.symbols)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "SymbolTable":
+        """The table that `to_dict` came from."""
+        return cls(**values | {"symbols": tuple(values["symbols"])})
+
+    def spell(self, text: str) -> str:
+        """A text in the form of this table, normalised; its symbols need not be in it."""
+        text = normalise(text, self.language)
+        if self.form == "characters":
+            return text
+        pieces = re.split(rf"([{PAUSES}])", text.replace(" - ", ", "))
+        pieces = [
+            piece if piece in PAUSES else espeak.phonemes(piece, self.language) for piece in pieces
+        ]
+        return re.sub(rf"([{PAUSES}])(?=\S)", r"\1 ", "".join(pieces))
+
+    def encode(self, text: str) -> np.ndarray:
+        """Numbers of the symbols of a text.
+
+        A symbol that the table lacks is read without its accents; where that does not help it is
+        skipped, and named in a warning, as are words in a script that the language is not written
+        in.
+
+        Args:
+            text: what to say.
+
+        Returns:
+            int32 [L], the last one `END`.
+
+        Raises:
+            TextError: nothing in the text can be said, or something to read it with is not
+                installed.
+        """
+        number = {symbol: i for i, symbol in enumerate(self.symbols, END + 1)}
+        readable, unreadable = text, {}
+        if self.form == "phonemes":  # espeak-ng would read letters of other scripts by their names
+            readable, unreadable = scripts.partition(text, self.language)
+            readable = "".join(c for c in readable if not _is_pictogram(c))
+        problems = [f"{scripts.name(kind)} letters ({word})" for kind, word in unreadable.items()]
+        ids, unknown, spoken = [], [], False
+        for symbol in self.spell(readable):
+            plain = (
+                [symbol]
+                if symbol in number
+                else [c for c in unicodedata.normalize("NFKD", symbol) if c in number]
+            )
+            if not plain and symbol not in unknown and not symbol.isspace():
+                unknown.append(symbol)
+            ids += [number[c] for c in plain]
+            spoken |= any(map(str.isalnum, plain))
+        unknown += dict.fromkeys(c for c in text if c not in unknown and self._is_dropped(c))
+        if unknown:
+            names = [f"{c} ({unicodedata.name(c, f'U+{ord(c):04X}').lower()})" for c in unknown]
+            problems.append(", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8))
+        problem = ", ".join(problems)
+        if unreadable and not spoken:
+            language = scripts.LANGUAGES[next(iter(unreadable))]
+            raise TextError(
+                f"nothing to say: a voice of {self.language} cannot read {problem}; "
+                f"choose a voice that can: --language {language}"
+            )
+        if problem and not spoken:
+            raise TextError(f"nothing to say: this voice cannot read {problem}")
+        if not spoken:
+            raise TextError("nothing to say: give a text with words in it")
+        if problem:
+            warnings.warn(f"skipped what this voice cannot read: {problem}", stacklevel=2)
+        return np.array([*ids, END], np.int32)
+
+    def _is_dropped(self, c: str) -> bool:
+        """Whether a character of a text is no symbol, nor made into any."""
+        return self.form == "phonemes" and _is_pictogram(c)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The symbols of some numbers, padding and end left out."""
+        return "".join(self.symbols[i - END - 1] for i in ids if i > END)
+
+
+def _is_pictogram(c: str) -> bool:
+    """Whether a character is a picture, such as an emoji, and no sign that is read."""
+    return unicodedata.category(c) == "So" and c not in "©°№™®"

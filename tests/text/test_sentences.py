@@ -1,0 +1,83 @@
+"""Sentences: where they end, and where a dot ends none; the pauses after them."""
+
+import pytest
+
+from lin_jax.errors import TextError
+from lin_jax.text import Sentence, sentences
+
+
+def texts(text, **options):
+    return [sentence.text for sentence in sentences(text, **options)]
+
+
+def test_sentences():
+    text = "Dr. J. Smith came. Did he?  “Yes!” And\nthen…\n\nA new line 3.14 long"
+    assert texts(text) == [
+        "Dr. J. Smith came.",
+        "Did he?",
+        "“Yes!”",
+        "And then…",
+        "A new line 3.14 long",
+    ]
+    assert texts("Привет. Как дела? 你好。再见。") == [
+        "Привет.",
+        "Как дела?",
+        "你好。",
+        "再见。",
+    ]
+    long = texts("one two three, four five six seven eight " * 300, longest=60)
+    assert max(map(len, long)) <= 60
+    assert " ".join(long).split() == ("one two three, four five six seven eight " * 300).split()
+    assert long[0].endswith("eight one two three,")
+    assert list(map(len, texts("x" * 10_000, longest=300))) == [300] * 33 + [100]
+    for nothing in ("", " \n\t", "... — !", "\x00"):
+        with pytest.raises(TextError, match="nothing to say"):
+            sentences(nothing)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Take version 2.3.1 of it.",
+        "See No. 5 and Fig. 2 on p. 7.",
+        "The U.S. and the U.K. agreed.",
+        "The U.S. Army left at 5 p.m. on Jan. 5.",
+        "12 Main St. is here.",
+        "St. Mary lived there.",
+        "Go to www.example.com now.",
+        "Apples, pears etc. are fruit.",
+        "Smith et al. wrote it, cf. Jones.",
+    ],
+)
+def test_a_dot_within_a_sentence(sentence):
+    assert texts(f"{sentence} Then another.") == [sentence, "Then another."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He lives in the U.S. The end.",
+        "He left at 5 p.m. She stayed.",
+        "It was I. We went.",
+        "No. I won't.",
+    ],
+)
+def test_a_dot_that_ends_a_sentence(text):
+    assert len(texts(text)) == 2
+
+
+def test_pauses():
+    assert sentences("One. Two,[pause 1.5] three\n\nfour") == [
+        Sentence("One.", 0.3),
+        Sentence("Two,", 1.5),
+        Sentence("three", 0.7),
+        Sentence("four", 0.1),
+    ]
+    for mark in ("[pause]", "[pause -1]", "[pause 1e9]", "[pause 61]"):
+        with pytest.raises(TextError, match=r"as in \[pause 1\.5\]"):
+            sentences(f"One. {mark} Two.")
+
+
+def test_ssml_is_refused():
+    with pytest.raises(TextError, match="SSML is not read"):
+        sentences("<speak>Hello <break time='1s'/></speak>")

@@ -1,0 +1,94 @@
+"""Symbols of any alphabet; what cannot be read is named."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+from lin_jax import espeak
+from lin_jax.errors import TextError
+from lin_jax.text import END, PAD, SymbolTable
+
+
+def test_table_survives_json():
+    table = SymbolTable.of(["Hello, world.", "Привет!"])
+    assert SymbolTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
+    ids = table.encode("Hello, привет.")
+    assert ids.dtype == np.int32
+    assert ids[-1] == END
+    assert PAD not in ids
+    assert ids.max() < len(table)
+    assert table.decode([*ids, PAD, PAD]) == "hello, привет."
+    with pytest.raises(TextError, match="choose characters or phonemes"):
+        SymbolTable((), form="letters")
+
+
+def test_unknown_symbols_are_named_and_skipped():
+    table = SymbolTable.of(["the quick brown fox jumps over a lazy dog, cafe."])
+    with pytest.warns(
+        UserWarning, match=r"cannot read: 😀 \(grinning face\), ж \(cyrillic small letter zhe\)$"
+    ):
+        assert table.decode(table.encode("fox 😀😀 жdog")) == "fox  dog"
+    assert table.decode(table.encode("Café ﬁne")) == "cafe fine"  # without a warning
+    with pytest.raises(TextError, match=r"nothing to say: this voice cannot read п \("):
+        table.encode("Привет")
+    with pytest.raises(TextError, match=r"cannot read .* and 2 more$"):
+        table.encode("абвгдежзий"[:10])
+    for nothing in ("", "   ", "...", "\x00\n"):
+        with pytest.raises(TextError, match="nothing to say: give"):
+            table.encode(nothing)
+
+
+def test_any_text_gives_numbers_or_a_clear_error():
+    rng = np.random.default_rng(0)
+    table = SymbolTable.of(["abc ,."])
+    for _ in range(50):
+        text = "".join(map(chr, rng.integers(0, 0x3000, 30)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                ids = table.encode(text)
+            except TextError as error:
+                assert len(str(error)) < 600  # noqa: PT017  either outcome is right
+            else:
+                assert ids.max() < len(table)
+
+
+def test_phonemes():
+    pytest.importorskip("espeakng_loader")
+    table = SymbolTable.of(["Hello, world. How are you?"], "en-us", "phonemes")
+    assert table.spell("Hello,  world. ") == "həlˈoʊ, wˈɜːld."
+    assert table.decode(table.encode("Hello, world.")) == "həlˈoʊ, wˈɜːld."
+    assert table.spell("3.50 we") == table.spell("three point five we")
+    assert SymbolTable.of(["Привет"], "ru", "phonemes").spell("Привет, мир!") == "prʲivʲˈet, mʲˈir!"
+    assert "(" not in SymbolTable((), "ru", "phonemes").spell("привет hello")
+    with pytest.raises(TextError, match="does not speak 'nowhere'"):
+        espeak.phonemes("hello", "nowhere")
+
+
+def test_phonemes_need_espeak(monkeypatch):
+    monkeypatch.setattr(espeak.importlib.util, "find_spec", lambda name: None)
+    espeak.library.cache_clear()
+    with pytest.raises(
+        TextError, match=r"espeak-ng is not installed: pip install 'lin_jax\[tts\]'"
+    ):
+        SymbolTable((), "ru", "phonemes").spell("привет")
+
+
+def test_other_scripts_are_refused_by_name():
+    """espeak-ng would name their letters one by one; a language is what reads them."""
+    pytest.importorskip("espeakng_loader")
+    table = SymbolTable.of(
+        ["the quick brown fox jumps over a lazy dog, hello world"], "en-us", "phonemes"
+    )
+    with pytest.raises(TextError, match=r"Cyrillic letters \(Привет\); .*--language ru"):
+        table.encode("Привет, как дела?")
+    with pytest.raises(TextError, match=r"Chinese letters \(你好\); .*--language cmn"):
+        table.encode("你好，世界。")
+    with pytest.raises(TextError, match="grinning face"):
+        table.encode("😀")
+    with pytest.warns(UserWarning, match=r"Cyrillic letters \(Привет\), 😀 \(grinning face\)$"):
+        assert table.decode(table.encode("hello Привет 😀")) == table.spell("hello")
+    russian = SymbolTable.of(["Привет, мир hello"], "ru", "phonemes")
+    assert russian.decode(russian.encode("Привет, hello")) == russian.spell("Привет, hello")
