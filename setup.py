@@ -18,6 +18,7 @@ REQUIRES = [
     "scipy>=1.14",  # DCT and statistics on the host
     "soundfile>=0.14",  # MP3 and Opus decoding in the wheel
     "soxr>=1.0",  # high-quality resampling
+    "av>=14",  # FFmpeg in the wheel: MP3, AAC, WMA, WebM, video
     "grain>=0.2.18",  # grain.checkpoint beside Orbax
     "tensorflow-datasets>=4.9.10",  # ArrayRecord without TensorFlow
     "clu>=0.0.12",  # parameter overview

@@ -13,6 +13,10 @@ class AudioError(LinError):
     """A file or array that is not usable audio."""
 
 
+class AudioWarning(UserWarning):
+    """Something about a recording that its user should know, though it can be used."""
+
+
 class SilenceError(AudioError):
     """Audio in which there is no sound at all."""
 

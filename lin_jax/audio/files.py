@@ -9,17 +9,64 @@ import dataclasses
 import io
 import math
 import os
-import re
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from lin_jax.audio.decoding import Info, describe, free_bytes, opened
 from lin_jax.audio.frontend_config import FrontendConfig
-from lin_jax.errors import AudioError, SilenceError
+from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
+WRITABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
+SUFFIXES = (  # of what looks like audio, video with sound included; what is inside is told by content
+    *WRITABLE,
+    *(
+        ".m4a",
+        ".m4b",
+        ".mp4",
+        ".mov",
+        ".3gp",
+        ".3g2",
+        ".aac",
+        ".amr",
+        ".awb",
+        ".caf",
+        ".wma",
+        ".asf",
+    ),
+    *(
+        ".webm",
+        ".weba",
+        ".mka",
+        ".mkv",
+        ".mp1",
+        ".mp2",
+        ".mpga",
+        ".ac3",
+        ".eac3",
+        ".dts",
+        ".ogx",
+        ".ogv",
+    ),
+    *(
+        ".spx",
+        ".w64",
+        ".rf64",
+        ".bwf",
+        ".wave",
+        ".aifc",
+        ".snd",
+        ".wv",
+        ".tta",
+        ".ape",
+        ".ra",
+        ".rm",
+        ".avi",
+    ),
+)
 
 FORMATS = {
     ".oga": "OGG",
@@ -27,26 +74,14 @@ FORMATS = {
     ".aif": "AIFF",
 }  # where the suffix is not the format's name
 INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # bits of a sample
+# Encodings of samples one by one, or that every rate and length can be written in.
+REWRITABLE = (*INTEGERS, "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_LAYER_III")
+OPPOSITE = 0.1  # share of the channels' power below which their mean is no picture of them
 LOSSY = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS")
 
 LOUDEST = 2.0**31  # a 32-bit integer that was never scaled to ±1; squares of much more overflow
+MAX_BLOCK = 1 << 20  # samples that are read at once where nobody knows how many there are
 SILENCE = 1e-5  # peak below which a clip holds no sound: -100 dB, under the noise of 16-bit samples
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """What an audio file is: rate in Hz, channels, samples of each, and soundfile's names of container and encoding."""
-
-    sample_rate: int
-    channels: int
-    num_samples: int
-    format: str
-    subtype: str
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return self.num_samples / self.sample_rate
 
 
 def find(folder) -> list[Path]:
@@ -126,33 +161,27 @@ def read(
         float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz. AudioError if the
         file is missing, truncated, empty, not audio, or holds samples that are not finite.
     """
-    with _open(path) as file:
-        source_rate = file.samplerate
-        first = min(round(start * source_rate), file.frames)
-        wanted = (
-            file.frames - first
-            if duration is None
-            else min(round(duration * source_rate), file.frames - first)
-        )
-        if wanted <= 0:
-            raise AudioError(
-                f"{path}: no samples at {start:g} s; the file is {file.frames / source_rate:g} s long"
-            )
-        try:
-            if first:
-                file.seek(first)
-            # libsndfile reads integers faster than it converts them, and NumPy converts them to the
-            # same floats.
-            dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            samples = file.read(wanted, dtype=dtype, always_2d=not mono)
-        except RuntimeError:  # soundfile's LibsndfileError
-            raise _damaged(path) from None
-    if len(samples) < wanted:
-        raise _truncated(path, (first + len(samples)) / source_rate, (first + wanted) / source_rate)
-    samples = _as_float32(samples)
+    with opened(path) as source:
+        rate = source.sample_rate
+        first = round(start * rate)
+        wanted = math.inf if duration is None else round(duration * rate)
+        known = source.num_samples and max(0, source.num_samples - first)
+        parts, count = [], 0
+        # Integers are read faster than converted, and NumPy converts them to the same floats.
+        dtype = "int16" if source.subtype == "PCM_16" else "float32"
+        size = max(1, min(wanted, known or MAX_BLOCK))
+        for block in source.blocks(size, first, dtype):
+            parts.append(block[: wanted - count] if wanted < math.inf else block)
+            count += len(parts[-1])
+            if count >= wanted:
+                break
+        if not count:
+            length = describe(path).seconds
+            raise AudioError(f"{path}: no samples at {start:g} s; the file is {length:g} s long")
+    samples = _as_float32(parts[0] if len(parts) == 1 else np.concatenate(parts))
     _check_values(samples, path)
-    samples = _mono(samples) if mono else samples
-    return resample(samples, source_rate, sample_rate or source_rate), sample_rate or source_rate
+    samples = _mono(samples, path) if mono else samples
+    return resample(samples, rate, sample_rate or rate), sample_rate or rate
 
 
 def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarray]:
@@ -170,17 +199,22 @@ def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarr
     import soxr
 
     size = max(1, round(block_seconds * sample_rate))
-    source = describe(path)
-    resampler = soxr.ResampleStream(source.sample_rate, sample_rate, 1, dtype="float32")
-    pending, done = [], 0
-    for samples in blocks(path, block_seconds=block_seconds):
-        done += len(samples)
-        pending.append(resampler.resample_chunk(_mono(samples), last=done >= source.num_samples))
-        if sum(map(len, pending)) >= size:
-            joined = np.concatenate(pending)
-            whole = len(joined) // size * size
-            yield from joined[:whole].reshape(-1, size)
-            pending = [joined[whole:]]
+    resampler, pending = None, []
+    with opened(path) as source:
+        whole = source.blocks(max(1, round(block_seconds * source.sample_rate)))
+        for block, last in _marking_last(whole):
+            _check_values(block, path)
+            resampler = resampler or soxr.ResampleStream(
+                source.sample_rate, sample_rate, 1, dtype="float32"
+            )
+            pending.append(resampler.resample_chunk(_mono(block, path), last=last))
+            if sum(map(len, pending)) >= size:
+                joined = np.concatenate(pending)
+                whole_blocks = len(joined) // size * size
+                yield from joined[:whole_blocks].reshape(-1, size)
+                pending = [joined[whole_blocks:]]
+    if resampler is None:
+        raise AudioError(f"{path}: no samples; record it again or leave it out")
     rest = np.concatenate(pending)
     if len(rest):
         yield rest
@@ -206,32 +240,14 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
             _check_values(block, "samples")
             yield block.reshape(len(block), -1)
         return
-    with _open(source) as file:
-        size = max(1, round(block_seconds * file.samplerate))
-        # soundfile seeks after every read where it can, and in MP3 each seek is heard: some samples
-        # are lost.
-        file.seekable = lambda: False
-        done = 0
-        while done < file.frames:
-            try:
-                samples = file.read(min(size, file.frames - done), dtype="float32", always_2d=True)
-            except RuntimeError:
-                raise _damaged(source) from None
-            if not len(samples):
-                raise _truncated(source, done / file.samplerate, file.frames / file.samplerate)
-            _check_values(samples, source)
-            done += len(samples)
-            yield samples
-
-
-def describe(path) -> Info:
-    """The `Info` of an audio file, from its header; AudioError as for `read`."""
-    with _open(path) as file:
-        return Info(file.samplerate, file.channels, file.frames, file.format, file.subtype)
+    with opened(source) as file:
+        for block in file.blocks(max(1, round(block_seconds * file.sample_rate))):
+            _check_values(block, source)
+            yield block
 
 
 def duration(path) -> float:
-    """Length of an audio file in seconds, from its header; AudioError as for `read`."""
+    """Length of an audio file in seconds; AudioError as for `read`."""
     return describe(path).seconds
 
 
@@ -239,7 +255,7 @@ def write(path, samples, sample_rate: int):
     """Writes an audio file whole or not at all.
 
     Args:
-        path: where to, with a suffix in `SUFFIXES` that names the format; an existing file is
+        path: where to, with a suffix in `WRITABLE` that names the format; an existing file is
             replaced at the end.
         samples: float [N] or [N, channels], full scale ±1; what goes beyond is clipped by integer
             formats.
@@ -277,12 +293,12 @@ def encoding(path, like: Info) -> Info:
         like: what the recording was.
 
     Returns:
-        What it will be; AudioError if the suffix is not in `SUFFIXES`.
+        What it will be; AudioError if the suffix is not in `WRITABLE`.
     """
     import soundfile
 
     kind, suffix = _format(path), Path(path).suffix.lower()
-    if suffix not in SUFFIXES or kind not in soundfile.available_formats():
+    if suffix not in WRITABLE or kind not in soundfile.available_formats():
         raise AudioError(f"{path}: no audio format is called {suffix or 'so'}; use .wav or .flac")
     if kind == "WAV" and like.format in ("WAVEX", "RF64"):  # WAV too
         kind = like.format
@@ -293,6 +309,13 @@ def encoding(path, like: Info) -> Info:
     )
     if suffix == ".opus":
         wanted = ["OPUS"]
+    elif like.subtype not in REWRITABLE:
+        wanted = [soundfile.default_subtype(kind)]
+        if like.subtype not in LOSSY:
+            warnings.warn(
+                AudioWarning(f"{path}: written as {wanted[0]}, since {like.subtype} cannot be"),
+                stacklevel=2,
+            )
     elif kind == like.format or like.subtype not in LOSSY:
         wanted = [like.subtype, fine, soundfile.default_subtype(kind)]
     else:
@@ -321,11 +344,16 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
         try:
             file = soundfile.SoundFile(os.fsencode(part), "w", *layout, format=info.format)
         except (RuntimeError, ValueError):
+            if _is_full(part):
+                raise _unwritten(path, "the disk is full") from None
             raise AudioError(
                 f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} at "
                 f"{info.sample_rate} Hz; use .wav"
             ) from None
         with file:
+            for name, value in info.tags:
+                with contextlib.suppress(RuntimeError):  # a container without such tags
+                    setattr(file, name, value)
             try:
                 if comment:
                     file.comment, file.software = comment, "lin_jax"
@@ -367,7 +395,8 @@ class Writer:
         try:
             self._file.write(samples)
         except RuntimeError:  # libsndfile does not say why
-            raise _unwritten(self._path, "the disk does not take it") from None
+            reason = "the disk is full" if _is_full(self._path) else "the disk does not take it"
+            raise _unwritten(self._path, reason) from None
 
 
 @contextlib.contextmanager
@@ -386,6 +415,13 @@ def _replacing(path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _is_full(path) -> bool:
+    try:
+        return free_bytes(path) < 1 << 16
+    except OSError:
+        return False
 
 
 def _unwritten(path, reason):
@@ -464,43 +500,15 @@ def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
         raise SilenceError(f"{name}: silent throughout; record it again or leave it out")
 
 
-def _open(path):
-    """The file opened by soundfile, or AudioError if it cannot be, or is seen from its header to be cut short."""
-    import soundfile
-
-    if not os.path.isfile(path):
-        raise AudioError(f"{path}: no such file; check the path")
-    if not os.path.getsize(path):
-        raise AudioError(f"{path}: empty file; copy or record it again")
-    try:
-        file = soundfile.SoundFile(os.fsencode(path))  # a name may be in any encoding
-    except RuntimeError:
-        raise AudioError(
-            f"{path}: not readable as audio; copy it again, or convert it to WAV or FLAC"
-        ) from None
-    # libsndfile mends the size of a truncated WAV in silence and only logs it; programs that write
-    # to a pipe put a huge size there, which is no fault.
-    sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    if sizes and int(sizes[2]) < int(sizes[1]) < 0x7FFF0000:
-        bytes_per_second = int(sizes[2]) * file.samplerate / max(file.frames, 1)
-        file.close()
-        raise _truncated(
-            path, file.frames / file.samplerate, int(sizes[1]) / max(bytes_per_second, 1)
-        )
-    if not file.frames:
-        file.close()
-        raise AudioError(f"{path}: no samples; record it again or leave it out")
-    return file
-
-
-def _truncated(path, seconds, declared_seconds):
-    return AudioError(
-        f"{path}: truncated at {seconds:.2f} of {declared_seconds:.2f} s; copy it again"
-    )
-
-
-def _damaged(path):
-    return AudioError(f"{path}: damaged or truncated, cannot be decoded to its end; copy it again")
+def _marking_last(blocks):
+    """Each block, and whether none follows."""
+    before = None
+    for block in blocks:
+        if before is not None:
+            yield before, False
+        before = block
+    if before is not None:
+        yield before, True
 
 
 def _check_values(samples, name):
@@ -515,9 +523,20 @@ def _peak(samples: np.ndarray) -> float:
     return max(samples.max(initial=0), -samples.min(initial=0))
 
 
-def _mono(samples: np.ndarray) -> np.ndarray:
-    """The mean of the channels: [N] or [N, channels] to [N]."""
-    return samples if samples.ndim == 1 else samples.mean(axis=1)
+def _mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
+    """The mean of the channels, [N] or [N, channels] to [N]; of opposite ones, the first loud one alone."""
+    if samples.ndim == 1 or samples.shape[1] == 1:
+        return samples.reshape(len(samples))
+    mean, power = samples.mean(axis=1), np.mean(np.square(samples), axis=0)
+    if np.mean(np.square(mean)) >= OPPOSITE * np.mean(power) or power.max() < SILENCE**2:
+        return mean
+    if np.count_nonzero(power > OPPOSITE * power.max()) < 2:  # one channel of many has sound
+        return mean
+    warnings.warn(
+        AudioWarning(f"{name}: its channels are opposite, and cancel out; one of them is used"),
+        stacklevel=3,
+    )
+    return samples[:, (power > power.max() / 2).argmax()]
 
 
 def _as_float32(samples) -> np.ndarray:
