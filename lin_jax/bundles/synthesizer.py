@@ -6,16 +6,15 @@ Shape letters: B pieces, L symbols, N samples, T frames, M mel bins, V voices, E
 import dataclasses
 import functools
 import itertools
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from lin_jax import text as reading
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
+from lin_jax.text import Sentence, SymbolTable, normalise, sentences
 
 # What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
 # much: few shapes are compiled.
@@ -30,7 +29,7 @@ SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
 )  # seconds, times the recording's, and seconds besides
 SPEEDS = (0.5, 2.0)
 REFERENCE_SECONDS = 120.0  # of a recording in which a voice is heard
-SENTENCE_PAUSE, PHRASE_PAUSE, FADE = 0.3, 0.1, 0.005  # seconds
+FADE = 0.005  # seconds
 LOUDEST = 0.99  # peak, so that integers hold it
 REPAIRER = "repair"
 
@@ -140,7 +139,7 @@ class Synthesizer(Bundle):
     ltas_corrections: np.ndarray
     names: tuple[str, ...]
     sexes: tuple[str, ...]
-    table: reading.SymbolTable
+    table: SymbolTable
     encoder: str = "speaker_encoder"
     encoder_fingerprint: str = ""
     max_seconds: float = 15.0
@@ -179,7 +178,7 @@ class Synthesizer(Bundle):
             **common,
             names=tuple(voice["name"] for voice in settings["voices"]),
             sexes=tuple(voice["sex"] for voice in settings["voices"]),
-            table=reading.SymbolTable.from_dict(settings["symbols"]),
+            table=SymbolTable.from_dict(settings["symbols"]),
             encoder=settings["encoder"]["bundle"],
             encoder_fingerprint=settings["encoder"]["fingerprint"],
             sources=tuple(settings["sources"]),
@@ -254,15 +253,13 @@ class Synthesizer(Bundle):
         """
         self._check("text", speed)
         voice, name = self._chosen(voice)
-        sentences = self._read(text)
+        readable = self._read(text)
         jobs = [
-            _Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in sentences
+            _Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in readable
         ]
         sounds = self._sounds(jobs, voice, speed, progress)
-        ends = [bool(re.search(r"[.!?…。！？]\W*$", said)) for said, _ in sentences]
-        pauses = [SENTENCE_PAUSE if end else PHRASE_PAUSE for end in ends]
-        gaps = [0.0, *(pause / speed for pause in pauses[:-1]), 0.0]
-        speech = self._joined(sounds, gaps, [said for said, _ in sentences], name)
+        gaps = [0.0, *(sentence.pause / speed for sentence, _ in readable[:-1]), 0.0]
+        speech = self._joined(sounds, gaps, [sentence.text for sentence, _ in readable], name)
         self._warn(f"{piece.text!r}" for piece in speech.segments if not piece.stopped)
         return speech
 
@@ -401,29 +398,28 @@ class Synthesizer(Bundle):
             embedding[0], *(np.asarray(found[name])[0] for name in ("ltas", "ltas_correction"))
         )
 
-    def _read(self, text: str) -> list[tuple[str, np.ndarray]]:
-        """Sentences of at most `longest` symbols, and these [L]; one that cannot be read is named in a warning."""
-        read, problems, most = [], [], self.longest
-        waiting = [(said, most) for said in reversed(reading.sentences(text, most))]
+    def _read(self, text: str) -> list[tuple[Sentence, np.ndarray]]:
+        """Sentences of at most `longest` symbols, and these [L]; an unreadable one is a warning."""
+        readable, problems, most = [], [], self.longest
+        waiting = [(sentence, most) for sentence in reversed(sentences(text, most))]
         while waiting:
-            said, size = waiting.pop()
+            sentence, size = waiting.pop()
             try:
-                symbols = self.table.encode(said)
+                symbols = self.table.encode(sentence.text)
             except TextError as error:
                 problems.append(error)
                 continue
             if len(symbols) <= most or size < MAX_LETTERS:
-                read.append((said, symbols))
+                readable.append((sentence, symbols))
             else:  # what is written in figures is long when it is spelt, and is not cut within
-                spelt = reading.normalise(said, self.table.language)
-                waiting += [
-                    (part, size // 2) for part in reversed(reading.sentences(spelt, size // 2))
-                ]
-        if not read:
+                *parts, last = sentences(normalise(sentence.text, self.table.language), size // 2)
+                last = dataclasses.replace(last, pause=sentence.pause)
+                waiting += [(part, size // 2) for part in reversed([*parts, last])]
+        if not readable:
             raise problems[0]
         for problem in problems:
             warnings.warn(str(problem), stacklevel=3)
-        return read
+        return readable
 
     def _sounds(self, jobs: "list[_Job]", voice, speed, progress) -> list[tuple[np.ndarray, bool]]:
         """The waveform of each job, and whether it ended by itself."""

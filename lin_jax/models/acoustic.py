@@ -1,0 +1,228 @@
+"""Text to mel frames by durations and flow matching, so that no word is skipped or said twice.
+
+Shape letters: B clips, L symbols, V kinds of symbols, T frames, M mel bins, H hidden features of a
+symbol, W features of a frame, E embedding.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lin_jax.models.layers import ResidualConv, frame_mask, normalised
+from lin_jax.models.tacotron import Encoder
+
+TIME_FREQUENCIES = 32
+
+
+class AcousticModel(nn.Module):
+    """A non-autoregressive synthesizer for many voices, whose frames are drawn by a flow.
+
+    An encoder with LSTM layers reads the symbols; each is held for a duration, which is predicted
+    or given (J. Shen et al., "Non-Attentive Tacotron", 2020). The frames so laid out give a first
+    guess, the prior; from noise, a network that knows it moves along straight paths to frames that
+    are as sharp as recorded ones (S. Mehta et al., "Matcha-TTS: a fast TTS architecture with
+    conditional flow matching", ICASSP 2024). The voice is an embedding of a speaker encoder.
+
+    Attributes:
+        num_mels: M.
+        num_symbols: V.
+        hidden: H, even.
+        context: features of the symbols, and of the voice, that the flow is given beside the prior.
+        width: W of the flow.
+        dilations: of its blocks, in frames.
+        expansion: hidden features of a block, as a multiple of W.
+        dropout: of the encoder and of the duration predictor.
+        unroll: steps of the LSTM computed together; more than one pays on a GPU.
+    """
+
+    num_mels: int
+    num_symbols: int
+    hidden: int = 192
+    context: int = 64
+    width: int = 256
+    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4, 1)
+    expansion: int = 2
+    dropout: float = 0.1
+    unroll: int = 1
+
+    def setup(self):
+        """The parts."""
+        self.symbols = nn.Embed(self.num_symbols, self.hidden)
+        self.encoder = Encoder(self.hidden, (1, 1, 1), self.dropout, self.unroll)
+        self.voice = nn.Dense(self.hidden)
+        self.duration_layers = [nn.Conv(self.hidden, (3,)) for _ in range(2)]
+        self.duration_dropout = nn.Dropout(self.dropout)
+        self.log_duration = nn.Dense(1, kernel_init=nn.initializers.zeros)
+        self.spread = nn.Dense(self.width)
+        self.prior_layers = [ResidualConv((3,), dilation) for dilation in (1, 2)]
+        self.prior = nn.Dense(self.num_mels)
+        self.flow = Flow(self.num_mels, self.context, self.width, self.dilations, self.expansion)
+
+    def encode(self, symbols, num_symbols, voice, *, train=False):
+        """Features of the symbols in a voice.
+
+        Args:
+            symbols: [B, L] int, or how likely each kind is [B, L, V] float.
+            num_symbols: real ones [B] int.
+            voice: embeddings of any length [B, E].
+            train: whether dropout is on (needs the "dropout" rng).
+
+        Returns:
+            [B, L, H], zero on padding, and the voice [B, H].
+        """
+        if jnp.issubdtype(symbols.dtype, jnp.integer):
+            x = self.symbols(symbols)
+        else:
+            x = symbols @ self.symbols.embedding
+        x, mask = self.encoder(x, num_symbols, train=train)
+        norm = jnp.sqrt(jnp.maximum(jnp.mean(voice**2, axis=-1, keepdims=True), 1e-12))
+        voice = jnp.tanh(self.voice(voice / norm))
+        return jnp.where(mask[..., None], x + voice[:, None], 0.0), voice
+
+    def log_durations(self, encoded, num_symbols, *, train=False):
+        """Logarithms of the frames of each symbol [B, L], of what `encode` gives [B, L, H]."""
+        mask = frame_mask(num_symbols, encoded.shape[1])[..., None]
+        x = jax.lax.stop_gradient(encoded)
+        for layer in self.duration_layers:
+            x = normalised(nn.silu(layer(jnp.where(mask, x, 0.0))))
+            x = self.duration_dropout(x, deterministic=not train)
+        return jnp.where(mask, self.log_duration(x), 0.0)[..., 0]
+
+    def lay_out(self, encoded, durations, num_frames: int):
+        """The prior of the frames.
+
+        Args:
+            encoded: what `encode` gives [B, L, H].
+            durations: frames of each symbol [B, L] int, zero on padding.
+            num_frames: T, at least their largest sum.
+
+        Returns:
+            prior [B, T, M] and features [B, T, W], both zero past the last frame, and mask [B, T].
+        """
+        ends = jnp.cumsum(durations, axis=1)  # [B, L]
+        frame = jnp.arange(num_frames)
+        at = jax.vmap(lambda ends: jnp.searchsorted(ends, frame, side="right"))(ends)  # [B, T]
+        at = at.clip(max=encoded.shape[1] - 1)
+        mask = frame < ends[:, -1:]
+        length = jnp.take_along_axis(durations, at, axis=1).clip(1)
+        place = (frame - jnp.take_along_axis(ends, at, axis=1) + length + 0.5) / length
+        held = jnp.take_along_axis(encoded, at[..., None], axis=1)  # [B, T, H]
+        x = jnp.concatenate([held, place[..., None], jnp.log(length)[..., None]], axis=-1)
+        x = self.spread(jnp.where(mask[..., None], x, 0.0))
+        for layer in self.prior_layers:
+            x = layer(x, mask)
+        x = jnp.where(mask[..., None], x, 0.0)
+        return jnp.where(mask[..., None], self.prior(normalised(x)), 0.0), x, mask
+
+    def __call__(self, symbols, num_symbols, voice, durations, noisy, time, keep, *, train=False):
+        """What training compares: durations, prior and velocity.
+
+        Args:
+            symbols: as for `encode`, as are `num_symbols` and `voice`.
+            num_symbols: [B] int.
+            voice: [B, E].
+            durations: frames of each symbol [B, L] int.
+            noisy: frames on their way from noise to speech [B, T, M], normalised.
+            time: how far each clip is on it [B], 0 to 1.
+            keep: whether the flow of a clip is told what is said and by whom [B] bool.
+            train: whether dropout is on.
+
+        Returns:
+            log durations [B, L], prior [B, T, M], velocity [B, T, M].
+        """
+        encoded, voice = self.encode(symbols, num_symbols, voice, train=train)
+        log_durations = self.log_durations(encoded, num_symbols, train=train)
+        prior, x, mask = self.lay_out(encoded, durations, noisy.shape[1])
+        known = keep[:, None, None]
+        # The flow does not move the prior: it is what the frames are in the mean.
+        conditions = jax.lax.stop_gradient(prior) * known, x * known, voice * keep[:, None]
+        return log_durations, prior, self.flow(noisy, time, *conditions, mask)
+
+    def predict_durations(self, symbols, num_symbols, voice, speed=1.0):
+        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols with their voice."""
+        encoded, voice = self.encode(symbols, num_symbols, voice)
+        frames = jnp.exp(self.log_durations(encoded, num_symbols)) / speed
+        mask = frame_mask(num_symbols, encoded.shape[1])
+        # Rounded at their ends, so that errors do not add up; each symbol keeps a frame.
+        frames = jnp.where(mask, frames.clip(1.0), 0.0)
+        ends = jnp.round(jnp.cumsum(frames, axis=1))
+        durations = jnp.diff(ends, prepend=0.0, axis=1)
+        return jnp.where(mask, durations.clip(1.0), 0.0).astype(jnp.int32), encoded, voice
+
+    def generate(
+        self, encoded, voice, durations, noise, *, steps: int = 8, guidance: float = 0.0
+    ):
+        """Frames drawn by the flow.
+
+        Args:
+            encoded: of `encode` [B, L, H].
+            voice: of the same [B, H].
+            durations: frames of each symbol [B, L] int.
+            noise: to begin with [B, T, M]; of a smaller deviation than 1 the frames are plainer.
+            steps: of the path, each of which asks the network once, or with guidance twice.
+            guidance: how far to go beyond what the conditions ask for.
+
+        Returns:
+            Frames [B, T, M], zero past the last one, normalised, and their number [B] int32.
+        """
+        prior, x, mask = self.lay_out(encoded, durations, noise.shape[1])
+
+        def velocity(self, frames, time):
+            time = jnp.full(len(frames), time)
+            known = self.flow(frames, time, prior, x, voice, mask)
+            if not guidance:
+                return known
+            free = self.flow(frames, time, 0 * prior, 0 * x, 0 * voice, mask)
+            return known + guidance * (known - free)
+
+        frames = jnp.where(mask[..., None], noise, 0.0)
+        for step in range(steps):
+            frames = frames + velocity(self, frames, step / steps) / steps
+        return jnp.where(mask[..., None], frames, 0.0), mask.sum(axis=1).astype(jnp.int32)
+
+
+class Flow(nn.Module):
+    """The velocity of frames on their way from noise to speech: convolutions that time and voice steer.
+
+    Blocks as in Z. Liu et al., "A ConvNet for the 2020s", CVPR 2022, scaled and shifted by their
+    conditions as in W. Peebles and S. Xie, "Scalable diffusion models with transformers", ICCV 2023.
+    """
+
+    num_mels: int
+    context: int
+    width: int
+    dilations: tuple[int, ...]
+    expansion: int
+
+    @nn.compact
+    def __call__(self, noisy, time, prior, features, voice, mask):
+        """Velocity [B, T, M].
+
+        Args:
+            noisy: frames [B, T, M].
+            time: [B], 0 is noise and 1 speech.
+            prior: first guess of the frames [B, T, M].
+            features: of what is said [B, T, W].
+            voice: [B, H].
+            mask: real frames [B, T].
+        """
+        W = self.width
+        frequencies = 2.0 ** jnp.linspace(0.0, 10.0, TIME_FREQUENCIES)
+        angles = time[:, None] * frequencies
+        clock = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+        condition = nn.Dense(W)(nn.silu(nn.Dense(W)(clock))) + nn.Dense(W)(voice)
+        steer = nn.Dense(3 * W)(nn.silu(condition))[:, None]  # [B, 1, 3 W]
+        x = jnp.concatenate([noisy, prior, nn.Dense(self.context)(features)], axis=-1)
+        x = nn.Dense(W)(x)
+        for number, dilation in enumerate(self.dilations):
+            offset = self.param(f"steer_{number}", nn.initializers.normal(0.02), (3 * W,))
+            shift, scale, gate = jnp.split(steer + offset, 3, axis=-1)
+            y = jnp.where(mask[..., None], x, 0.0)
+            y = nn.Conv(W, (7,), kernel_dilation=(dilation,), feature_group_count=W)(y)
+            y = normalised(y) * (1 + scale) + shift
+            y = nn.Dense(W)(nn.gelu(nn.Dense(self.expansion * W)(y)))
+            x = x + (1 + gate) * y
+        shift, scale = jnp.split(nn.Dense(2 * W)(nn.silu(condition))[:, None], 2, axis=-1)
+        x = normalised(x) * (1 + scale) + shift
+        velocity = nn.Dense(self.num_mels, kernel_init=nn.initializers.zeros)(x)
+        return jnp.where(mask[..., None], velocity, 0.0)
