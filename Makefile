@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint results clean
 
 $(READY): setup.py
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lin_jax needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -21,6 +21,9 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+results: $(READY)
+	$(BIN)/python -m experiments.results
 
 clean:
 	rm -rf $(VENV) runs
