@@ -41,6 +41,7 @@ JOBS = (
     "speaker",
     "repair",
     "synthesis",
+    "conversion",
 )  # the bundles that are served if they ship
 LARGEST_MEGABYTES = (
     200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
@@ -86,16 +87,16 @@ def load(names: Sequence[str]) -> list[Model]:
     """The models of bundles by name or folder; of several that do the same job the last one counts."""
     from lin_jax import bundles
 
-    models = {}
+    models: list[Model] = []
     for name in names:
         bundle = lin_jax.load(name)
         if bundle.task == bundles.Vocoder.task:
             raise ConfigError(
                 f"{name}: a vocoder, which has no job of its own; serve a synthesis bundle that uses it"
             )
-        job = bundle.name if bundle.task == bundles.Classifier.task else bundle.task
-        models[job] = Model(bundle, bundles.card(name))
-    return list(models.values())
+        model = Model(bundle, bundles.card(name))
+        models = [other for other in models if not set(other.jobs) <= set(model.jobs)] + [model]
+    return models
 
 
 def create_api(models: Sequence[Model]):

@@ -6,6 +6,7 @@ Shape letters: B pieces, L symbols, N samples, T frames, M mel bins, V voices, E
 import dataclasses
 import functools
 import itertools
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -267,7 +268,13 @@ class Synthesizer(Bundle):
         ]
         sounds = self._sounds(jobs, voice, speed, progress)
         gaps = [0.0, *(sentence.pause / speed for sentence, _ in readable[:-1]), 0.0]
-        speech = self._joined(sounds, gaps, [sentence.text for sentence, _ in readable], name)
+        texts = [sentence.text for sentence, _ in readable]
+        named = zip(sounds, texts, strict=True)
+        sounds = [
+            dataclasses.replace(sound, words=self._spelt(sound.words, text))
+            for sound, text in named
+        ]
+        speech = self._joined(sounds, gaps, texts, name)
         self._warn(f"{piece.text!r}" for piece in speech.segments if not piece.stopped)
         return speech
 
@@ -496,6 +503,13 @@ class Synthesizer(Bundle):
         voice = f"the voice {voice}" if voice else "a copied voice"
         provenance = f"made by lin_jax with the bundle {self.name} in {voice}"
         return Speech(samples.astype(np.float32), rate, tuple(pieces), provenance)
+
+    def _spelt(self, words, text: str):
+        """Words of phonemes by their letters, where there are as many of these; else as they are."""
+        letters = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", normalise(text, self.table.language))
+        if len(letters) != len(words):
+            return words
+        return tuple((word, *span) for word, (_, *span) in zip(letters, words, strict=True))
 
     @staticmethod
     def _warn(failed):
