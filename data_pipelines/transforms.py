@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 from grain import transforms as grain_transforms
 
+from lin_jax.audio.chunking import zero_padded
+
 LENGTH_KEY = {"features": "num_frames", "waveform": "length"}
 
 
@@ -24,6 +26,4 @@ class RandomCrop(grain_transforms.RandomMap):
 def fit(element: dict, key: str, size: int, start: int = 0) -> dict:
     """`element[key]` [T', …] from `start`, cut or zero-padded to [size, …], with its valid length beside it."""
     value = element[key][start : start + size]
-    padded = np.zeros((size, *value.shape[1:]), value.dtype)
-    padded[: len(value)] = value
-    return element | {key: padded, LENGTH_KEY[key]: np.int32(len(value))}
+    return element | {key: zero_padded(value, size), LENGTH_KEY[key]: np.int32(len(value))}

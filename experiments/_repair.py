@@ -18,7 +18,7 @@ from data_pipelines import features, loaders, splits
 from data_pipelines.loaders import LoaderConfig
 from experiments import _run
 from lin_jax import bundles, metrics
-from lin_jax.audio import augment, degrade, files
+from lin_jax.audio import degrade, files, mixing
 from lin_jax.audio.degrade import DegradeConfig, NoisePool, RoomPool
 from lin_jax.errors import ConfigError
 from lin_jax.metrics import audio as audio_metrics
@@ -301,12 +301,12 @@ class Experiment:
                     [np.resize(self.noises[int(index)]["waveform"], N) for index in chosen]
                 )
             else:
-                noise = augment.coloured_noise(jax.random.key(number), B, N)
+                noise = mixing.coloured_noise(jax.random.key(number), B, N)
             yield (
                 "noise",
                 f"{snr} dB",
                 everyone,
-                np.asarray(degrade.add_noise(clean, noise, np.full(B, float(snr)))),
+                np.asarray(mixing.mix(clean, noise, np.full(B, float(snr)))),
             )
         for name, damage in degrade.DAMAGES.items():
             for severity in SEVERITIES:

@@ -20,8 +20,9 @@ import numpy as np
 
 from data_pipelines import corpora, features, loaders, splits, trials
 from data_pipelines.corpora import synthetic
+from data_pipelines.corpora.noise import coloured
 from lin_jax import bundles, calibration, metrics
-from lin_jax.audio import files
+from lin_jax.audio import files, mixing
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import exit_code
@@ -317,8 +318,7 @@ def _noises(count, sample_rate) -> Iterator[np.ndarray]:
     """Noises of two seconds, from white to brown, soft and loud."""
     rng = np.random.default_rng(0)
     for _ in range(count):
-        spectrum = np.fft.rfft(rng.normal(size=2 * sample_rate))
-        noise = np.fft.irfft(spectrum / np.arange(1, len(spectrum) + 1) ** rng.uniform(0, 1))
+        noise = coloured(rng, np.arange(2 * sample_rate) / sample_rate)
         yield noise / np.abs(noise).max() * 10 ** rng.uniform(-2, 0)
 
 
@@ -330,12 +330,11 @@ def _damaged(path, folder: pathlib.Path) -> dict[str, np.ndarray]:
     """
     samples, sample_rate = files.read(path)
     samples = files.level(samples, target_db=-6.0)
-    noise = np.resize(list(_noises(8, sample_rate))[-1], len(samples))
-    noise *= np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-NOISE_SNR_DB / 20)
+    *_, noise = _noises(8, sample_rate)
     lost = np.arange(len(samples)) % round(0.3 * sample_rate) < round(0.03 * sample_rate)
     made = {
         "as spoken": samples,
-        "noise": samples + noise,
+        "noise": mixing.add_noise(samples, noise, NOISE_SNR_DB),
         "clipping": np.clip(samples, -0.1, 0.1),
         "drop-outs": np.where(lost, 0.0, samples),
     }

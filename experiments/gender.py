@@ -26,7 +26,7 @@ from data_pipelines.corpora import NO_SPEECH, SEXES, UNKNOWN
 from experiments import _run
 from experiments._classification import Config, Experiment
 from lin_jax import calibration, metrics
-from lin_jax.audio import files
+from lin_jax.audio import files, mixing
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import FeatureError
 from lin_jax.reporting import plots
@@ -128,21 +128,13 @@ def _children(experiment):
 
 def _conditions():
     """Under which conditions a clip is judged: a function of its samples, their rate, and noise of the same length."""
-    from scipy import signal
 
     def in_noise(snr):
-        def mix(samples, rate, noise):
-            gain = np.sqrt(np.mean(samples**2) / max(np.mean(noise**2), 1e-12) / 10 ** (snr / 10))
-            return samples + gain * noise, rate
-
-        return mix
-
-    def telephone(samples, rate, noise):
-        band = signal.butter(4, (300, 3400), "bandpass", fs=8000, output="sos")
-        return signal.sosfilt(band, files.resample(samples, rate, 8000)), 8000
+        return lambda samples, rate, noise: (mixing.add_noise(samples, noise, snr), rate)
 
     clean = {"clean": lambda samples, rate, noise: (samples, rate)}
-    return clean | {f"noise {snr} dB": in_noise(snr) for snr in SNRS} | {"telephone": telephone}
+    telephone = {"telephone": lambda samples, rate, noise: mixing.telephone(samples, rate)}
+    return clean | {f"noise {snr} dB": in_noise(snr) for snr in SNRS} | telephone
 
 
 def _hear(experiment, bundle, indices):
@@ -166,7 +158,7 @@ def _hear(experiment, bundle, indices):
         noise, _ = files.read(noises[rng.integers(len(noises))], rate)
         for condition, change in _conditions().items():
             if condition == "clean" or speakers[:position].count(speakers[position]) < PER_SPEAKER:
-                changed = change(samples, rate, np.resize(noise, len(samples)))
+                changed = change(samples, rate, noise)
                 yield condition, index, list(bundle.predict(*changed).probabilities.values())
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lin_jax.audio.frontend import stft
 from lin_jax.errors import ConfigError
+from lin_jax.vectors import unit_norm
 
 
 def cross_entropy(logits, targets, *, label_smoothing=0.0, class_weights=None):
@@ -125,8 +126,8 @@ def ge2e(embeddings, labels, scale, offset, *, weight=None):
     others = same * (1.0 - jnp.eye(len(labels)))
     # One column a clip, holding the centroid of its speaker; of those that repeat a speaker only
     # the first is a class.
-    logits = scale * cosine_similarities(embeddings, _unit(same @ embeddings)) + offset
-    own = scale * jnp.sum(embeddings * _unit(others @ embeddings), axis=-1) + offset  # [B]
+    logits = scale * cosine_similarities(embeddings, unit_norm(same @ embeddings)) + offset
+    own = scale * jnp.sum(embeddings * unit_norm(others @ embeddings), axis=-1) + offset  # [B]
     first = (jnp.argmax(same, axis=1) == jnp.arange(len(labels))) & (there > 0)
     classes = jnp.where(first[None, :] & (same == 0), logits, -jnp.inf)
     counted = (others.sum(axis=1) > 0) & (there > 0)
@@ -151,7 +152,7 @@ def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
     Returns:
         Loss of each example [B], and the cosines it comes from, without the margin [B, C].
     """
-    cosines = cosine_similarities(embeddings, _unit(centres))
+    cosines = cosine_similarities(embeddings, unit_norm(centres))
     own = jnp.take_along_axis(cosines, labels[:, None], axis=1)  # [B, 1]
     sine = jnp.sqrt(jnp.maximum(1.0 - own**2, 1e-12))
     moved = own * np.cos(margin) - sine * np.sin(margin)
@@ -279,6 +280,3 @@ def guided_attention(attention, num_steps, length, *, sigma=0.2):
     away = jnp.where((time < 1.0)[:, :, None], away, 0.0)
     return jnp.sum(attention * away, axis=(1, 2)) / jnp.maximum(num_steps, 1)
 
-
-def _unit(x):
-    return x / jnp.sqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from lin_jax import metrics
+from lin_jax.vectors import unit_vectors
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ class ScoringBackend:
         if not self.fused:
             return scores
         return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused.scores(
-            _unit(embeddings[:, self.size :]), numbers
+            unit_vectors(embeddings[:, self.size :]), numbers
         )
 
 
@@ -118,11 +119,7 @@ def joined(a, b, weight: float) -> np.ndarray:
 
 def first(embeddings, size: int | None) -> np.ndarray:
     """The first part, of that length, of what `joined` made: unit vectors [..., size]; all of it when None."""
-    return embeddings if size is None else _unit(embeddings[..., :size])
-
-
-def _unit(x) -> np.ndarray:
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+    return embeddings if size is None else unit_vectors(embeddings[..., :size])
 
 
 def as_norm(scores, pairs, against, *, top=100):

@@ -11,15 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lin_jax.audio import mixing
 from lin_jax.audio.frontend import istft, stft
 from lin_jax.errors import ConfigError
-
-# Noise power falls as 1 / frequency ** slope: 0 is white, 1 pink, 2 brown; room and street noise
-# lie between.
-NOISE_SLOPES = (0.0, 2.0)
-NOISE_LOWEST = (
-    1 / 160
-)  # of the Nyquist frequency, 50 Hz at 16 kHz: below, brown noise would be all power and no sound
 
 # A room answers for up to this long; its first reflection comes after a few milliseconds; a band
 # ends softly.
@@ -28,7 +22,6 @@ ROOM_DELAY = 0.003
 ROOM_RATIO_DB = (-3.0, 12.0)  # direct sound to reverberation: from across the room to close by
 BAND_LOW_HZ = (50.0, 400.0)  # of telephones, cheap microphones and loudspeakers
 BAND_HIGH_HZ = (2800.0, 7500.0)
-BABBLERS = 4  # other voices that speak at once
 
 # Pitch is shifted in frames of 1024 samples, long enough at 16 kHz to tell the harmonics of a deep
 # voice apart.
@@ -159,7 +152,7 @@ def augment_waveform(
         waveform [B, N] and length [B]. Samples at or past the length are not heard.
     """
     config.validate()
-    keys = iter(jax.random.split(key, 16))
+    keys = iter(jax.random.split(key, 32))
 
     def draw(low, high):
         return jax.random.uniform(next(keys), length.shape, minval=low, maxval=high)
@@ -191,7 +184,9 @@ def augment_waveform(
         noisy = add_noise(next(keys), waveform, draw(*config.noise_snr_db), length)
         waveform = sometimes(config.noise_prob, noisy)
     if config.band_prob:
-        narrow = limit_band(waveform, draw(*BAND_LOW_HZ), draw(*BAND_HIGH_HZ), length, sample_rate)
+        narrow = mixing.limit_band(
+            waveform, draw(*BAND_LOW_HZ), draw(*BAND_HIGH_HZ), sample_rate, length
+        )
         waveform = sometimes(config.band_prob, narrow)
     if config.gain_db:
         waveform = apply_gain(waveform, draw(-config.gain_db, config.gain_db))
@@ -210,24 +205,7 @@ def add_noise(key, x, snr_db, length):
     Returns:
         [B, N].
     """
-    return mix(x, coloured_noise(key, *x.shape), snr_db, length)
-
-
-def coloured_noise(key, B: int, N: int):
-    """Steady noise [B, N] of colours drawn between white and brown, of any loudness."""
-    slope_key, noise_key = jax.random.split(key)
-    slope = jax.random.uniform(slope_key, (B, 1), minval=NOISE_SLOPES[0], maxval=NOISE_SLOPES[1])
-    # Each sample sums thousands of bins, so uniform parts sound as Gaussian, and 16 bits of
-    # randomness are plenty: drawing bits is what costs time here.
-    bits = jax.random.bits(noise_key, (B, N // 2 + 1))
-    real, imaginary = jnp.moveaxis(jax.lax.bitcast_convert_type(bits, jnp.int16), -1, 0).astype(
-        jnp.float32
-    )
-    frequency = np.linspace(0, 1, N // 2 + 1)  # of Nyquist
-    colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, NOISE_LOWEST))) * (
-        frequency >= NOISE_LOWEST
-    )
-    return jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
+    return mixing.mix(x, mixing.coloured_noise(key, *x.shape), snr_db, length)
 
 
 def add_babble(key, x, snr_db, length):
@@ -242,18 +220,7 @@ def add_babble(key, x, snr_db, length):
     Returns:
         [B, N].
     """
-    return mix(x, babble(key, x, length), snr_db, length)
-
-
-def babble(key, x, length):
-    """The voices [B, N] of up to four other examples of the batch together, different ones for each example."""
-    B = x.shape[0]
-    others = min(BABBLERS, B - 1)
-    steps = jax.random.permutation(key, jnp.arange(1, B))[
-        :others
-    ]  # every clip to another one: never to itself
-    heard = jnp.where(_valid(x, length), x, 0.0)
-    return sum(heard[(jnp.arange(B) + step) % B] for step in steps) if others else jnp.zeros_like(x)
+    return mixing.mix(x, mixing.babble(key, x, length), snr_db, length)
 
 
 def add_background(key, x, snr_db, length, is_background):
@@ -275,14 +242,7 @@ def add_background(key, x, snr_db, length, is_background):
     start = jax.random.randint(start_key, (B, 1), 0, N)
     position = (start + jnp.arange(N)) % jnp.maximum(length[chosen], 1)[:, None]
     background = jnp.where(is_background.any(), x[chosen[:, None], position], 0.0)
-    return mix(x, background, snr_db, length)
-
-
-def mix(x, noise, snr_db, length):
-    """Sum [B, N] of valid samples and noise at a ratio of powers over them, `snr_db` [B] in dB."""
-    x, noise = (jnp.where(_valid(x, length), samples, 0.0) for samples in (x, noise))
-    signal_power, noise_power = jnp.vecdot(x, x), jnp.maximum(jnp.vecdot(noise, noise), 1e-20)
-    return x + noise * jnp.sqrt(signal_power / noise_power * 10 ** (-snr_db / 10))[:, None]
+    return mixing.mix(x, background, snr_db, length)
 
 
 def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool = True):
@@ -312,59 +272,9 @@ def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool =
     tail = jnp.where(t < ROOM_DELAY, 0.0, tail)
     ratio = jax.random.uniform(ratio_key, (B, 1), minval=ROOM_RATIO_DB[0], maxval=ROOM_RATIO_DB[1])
     tail *= 10 ** (-ratio / 20) / jnp.linalg.norm(tail, axis=-1, keepdims=True)
-    x = jnp.where(_valid(x, length), x, 0.0)
-    y = jnp.where(_valid(x, length), convolve(x, tail.at[:, 0].add(1.0)), 0.0)
-    return _level_as(y, x) if keep_level else y
-
-
-def convolve(x, response):
-    """Waveforms [B, N] through filters of their own [B, M], cut at their ends."""
-    size = fast_length(x.shape[1] + response.shape[1])
-    return jnp.fft.irfft(jnp.fft.rfft(x, n=size) * jnp.fft.rfft(response, n=size), n=size)[
-        :, : x.shape[1]
-    ]
-
-
-def limit_band(x, low, high, length, sample_rate: int, *, keep_level: bool = True):
-    """Speech through a narrow channel, such as a telephone from 300 to 3,400 Hz.
-
-    Args:
-        x: waveforms [B, N].
-        low: lower edge of the band in Hz, [B].
-        high: its upper edge in Hz, [B].
-        length: valid samples, [B] int.
-        sample_rate: in Hz.
-        keep_level: keep the power over the valid samples; else what passes the channel is as loud
-            as it was.
-
-    Returns:
-        [B, N].
-    """
-    N = x.shape[-1]
-    size = fast_length(N)
-    frequency = np.linspace(0, sample_rate / 2, size // 2 + 1)
-    # Edges as steep as those of an 8th-order Butterworth filter, without its delay.
-    ratios = (low[:, None] / np.maximum(frequency, 1.0), frequency / high[:, None])
-    gain = jnp.prod(
-        jnp.stack([1 / jnp.sqrt(1 + jnp.minimum(ratio, 1e2) ** 16) for ratio in ratios]), axis=0
-    )
-    x = jnp.where(_valid(x, length), x, 0.0)
-    y = jnp.where(
-        _valid(x, length), jnp.fft.irfft(jnp.fft.rfft(x, n=size) * gain, n=size)[:, :N], 0.0
-    )
-    return _level_as(y, x) if keep_level else y
-
-
-def _level_as(y, x):
-    """Waveforms y [B, N] at the power of x."""
-    return y * jnp.sqrt(jnp.vecdot(x, x) / jnp.maximum(jnp.vecdot(y, y), 1e-20))[:, None]
-
-
-def fast_length(N: int) -> int:
-    """The next even size of which an FFT is quick."""
-    from scipy import fft
-
-    return 2 * fft.next_fast_len(-(-N // 2), real=True)
+    x = jnp.where(mixing.valid_mask(x, length), x, 0.0)
+    y = jnp.where(mixing.valid_mask(x, length), mixing.convolve(x, tail.at[:, 0].add(1.0)), 0.0)
+    return mixing.match_power(y, x) if keep_level else y
 
 
 def change_speed(x, length, rate):
@@ -384,7 +294,7 @@ def change_speed(x, length, rate):
         waveforms [B, N], cut at N where slowed past it, and their lengths [B].
     """
     N = x.shape[-1]
-    doubled = _double_rate(jnp.where(_valid(x, length), x, 0.0))  # [B, 2N]
+    doubled = _double_rate(jnp.where(mixing.valid_mask(x, length), x, 0.0))  # [B, 2N]
     grid = 2 * jnp.arange(N)
     drift = grid * (
         rate[:, None] - 1
@@ -402,7 +312,7 @@ def change_speed(x, length, rate):
     a, b, c, d = (neighbour(offset) for offset in (-1, 0, 1, 2))
     y = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
     length = jnp.clip(jnp.ceil(length / rate), 0, N).astype(jnp.int32)
-    return jnp.where(_valid(x, length), y, 0.0), length
+    return jnp.where(mixing.valid_mask(x, length), y, 0.0), length
 
 
 def _double_rate(x):
@@ -434,7 +344,7 @@ def shift_pitch(x, length, semitones):
     # Seen from the middle of the frame, not its start, the bins around a tone are in phase and stay
     # so when moved.
     from_middle = (-1.0) ** bins
-    x = jnp.where(_valid(x, length), x, 0.0)
+    x = jnp.where(mixing.valid_mask(x, length), x, 0.0)
     spectrum = stft(x, PITCH_FFT, PITCH_HOP, PITCH_FFT) * from_middle  # [B, T, F]
     ratio = 2.0 ** (semitones / 12)[:, None, None]
     source = bins / ratio  # [B, 1, F], where each bin comes from, between bins
@@ -456,7 +366,7 @@ def shift_pitch(x, length, semitones):
     frames = jnp.moveaxis(moved, 1, 0)
     _, turned = jax.lax.scan(turn_on, (frames[0], jnp.zeros(frames.shape[1:])), frames)
     shifted = istft(jnp.moveaxis(turned, 0, 1) * from_middle, PITCH_HOP, PITCH_FFT, x.shape[-1])
-    return jnp.where(_valid(x, length), shifted, 0.0)
+    return jnp.where(mixing.valid_mask(x, length), shifted, 0.0)
 
 
 def _angle(z):
@@ -478,7 +388,7 @@ def shift_time(x, length, samples):
     """Clips moved later by `samples` [B], or earlier if negative; what leaves is lost and what enters is silence."""
     N = x.shape[-1]
     source = jnp.arange(N) - samples[:, None]
-    inside = (source >= 0) & (source < length[:, None]) & _valid(x, length)
+    inside = (source >= 0) & (source < length[:, None]) & mixing.valid_mask(x, length)
     return jnp.where(inside, jnp.take_along_axis(x, jnp.clip(source, 0, N - 1), axis=-1), 0.0)
 
 
@@ -604,8 +514,3 @@ def _masks(key, count: int, width, size, N: int):
         position < (starts + widths)[:, None]
     )  # [B, N, count]
     return inside.any(axis=-1)
-
-
-def _valid(x, length):
-    """Which samples of x [B, N] lie before `length` [B]: bool [B, N]."""
-    return jnp.arange(x.shape[-1]) < length[:, None]

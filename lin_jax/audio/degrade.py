@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lin_jax.audio import augment
+from lin_jax.audio import augment, mixing
+from lin_jax.audio.chunking import zero_padded
 from lin_jax.errors import ConfigError
 
 # What severity 0 and 1 mean.
@@ -136,7 +137,7 @@ class RoomPool:
             for one, start in zip(recordings, direct, strict=True)
         ]
         M = max(map(len, rows))
-        return cls(np.stack([np.pad(row, (0, M - len(row))) for row in rows]))
+        return cls(np.stack([zero_padded(row, M) for row in rows]))
 
 
 def degrade(
@@ -178,12 +179,12 @@ def degrade(
         in_room = reverberate(next(keys), x, draw(*config.severity), sample_rate)
         if rooms is not None:
             in_room = jnp.where(
-                (draw(0.0, 1.0) < 0.5)[:, None], hear_in(next(keys), x, rooms), in_room
+                (draw(0.0, 1.0) < 0.5)[:, None], apply_room(next(keys), x, rooms), in_room
             )
         x = sometimes(config.room_prob, in_room)
     if config.noise_prob:
         noise = draw_noise(next(keys), clean, pool, config, sample_rate)
-        x = sometimes(config.noise_prob, add_noise(x, noise, draw(*config.snr_db)))
+        x = sometimes(config.noise_prob, mixing.mix(x, noise, draw(*config.snr_db)))
     if config.drift_prob:
         x = sometimes(config.drift_prob, drift(next(keys), x, draw(*config.severity), sample_rate))
     if config.clip_prob:
@@ -202,26 +203,22 @@ def degrade(
     return x, clean
 
 
-def add_noise(x, noise, snr_db):
-    """Speech [B, N] in noise [B, N] at a signal-to-noise ratio [B] in dB over all samples."""
-    return augment.mix(x, noise, snr_db, _whole(x))
-
-
 def reverberate(key, x, severity, sample_rate: int):
     """Speech [B, N] in a generated room that answers the longer the larger the severity [B]."""
     seconds = _between(ROOM_SECONDS, severity)
-    return augment.reverberate(key, x, _whole(x), seconds, sample_rate, keep_level=False)
+    length = jnp.full(x.shape[:1], x.shape[1])
+    return augment.reverberate(key, x, length, seconds, sample_rate, keep_level=False)
 
 
-def hear_in(key, x, rooms: RoomPool):
+def apply_room(key, x, rooms: RoomPool):
     """Speech [B, N], each clip in one of the recorded rooms."""
     chosen = jax.random.randint(key, (len(x),), 0, len(rooms.response))
-    return augment.convolve(x, jnp.asarray(rooms.response)[chosen])
+    return mixing.convolve(x, jnp.asarray(rooms.response)[chosen])
 
 
 def clip(x, severity):
     """Speech [B, N] cut off at a full scale that falls geometrically with the severity [B], as `CLIP_RMS` says."""
-    ceiling = CLIP_RMS[0] * (CLIP_RMS[1] / CLIP_RMS[0]) ** severity[:, None] * _rms(x)
+    ceiling = CLIP_RMS[0] * (CLIP_RMS[1] / CLIP_RMS[0]) ** severity[:, None] * mixing.rms(x)
     return jnp.clip(x, -ceiling, ceiling)
 
 
@@ -245,7 +242,7 @@ def drop_out(key, x, severity, sample_rate: int):
 def limit_band(x, low_severity, high_severity, sample_rate: int):
     """Speech [B, N] without what lies below a low and above a high frequency, each of its own severity [B]."""
     low, high = _between(BAND_LOW_HZ, low_severity), _between(BAND_HIGH_HZ, high_severity)
-    return augment.limit_band(x, low, high, _whole(x), sample_rate, keep_level=False)
+    return mixing.limit_band(x, low, high, sample_rate, keep_level=False)
 
 
 def quantise(x, severity):
@@ -295,14 +292,16 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
     )
     make = {
         "recorded": lambda key: recorded_noise(key, pool, B, N),
-        "coloured": lambda key: shape_noise(key, augment.coloured_noise(key, B, N)),
-        "babble": lambda key: augment.babble(key, clean, _whole(clean)),
+        "coloured": lambda key: shape_noise(key, mixing.coloured_noise(key, B, N)),
+        "babble": lambda key: mixing.babble(key, clean),
         "hum": lambda key: hum(key, B, N, sample_rate),
         "clicks": lambda key: clicks(key, B, N, sample_rate),
         "tones": lambda key: tones(key, B, N, sample_rate),
     }
     there = [i for i in range(len(KINDS)) if odds[i]]
-    sounds = jnp.stack([_levelled(make[KINDS[i]](keys[KINDS[i]])) for i in there])  # [kinds, B, N]
+    sounds = jnp.stack(
+        [mixing.normalise_rms(make[KINDS[i]](keys[KINDS[i]])) for i in there]
+    )  # [kinds, B, N]
     other_key, prob_key, gain_key = jax.random.split(keys["second"], 3)
     first, second = (
         sounds[jax.random.categorical(key, np.log(odds[there]), shape=(B,)), jnp.arange(B)]
@@ -311,7 +310,7 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
     second = jnp.roll(second, 1, axis=0)  # of another clip: two noises of a kind are different ones
     gain = 10 ** (jax.random.uniform(gain_key, (B,), minval=-10.0, maxval=5.0) / 20)
     gain *= jax.random.uniform(prob_key, (B,)) < config.second_prob
-    return _levelled(swell(keys["swell"], first + gain[:, None] * second, sample_rate))
+    return mixing.normalise_rms(swell(keys["swell"], first + gain[:, None] * second, sample_rate))
 
 
 def recorded_noise(key, pool: NoisePool, B: int, N: int):
@@ -341,7 +340,7 @@ def recorded_noise(key, pool: NoisePool, B: int, N: int):
 def shape_noise(key, noise):
     """Noise [B, N] through a filter whose gain goes up and down with the logarithm of the frequency, at random."""
     B, N = noise.shape
-    size = augment.fast_length(N)
+    size = mixing.fast_length(N)
     place = np.clip(np.log2(np.linspace(1e-3, 1, size // 2 + 1)) + 7, 0, 7) / 7 * (NOISE_BANDS - 1)
     weights = np.maximum(0, 1 - np.abs(place - np.arange(NOISE_BANDS)[:, None])).astype(
         np.float32
@@ -383,12 +382,12 @@ def clicks(key, B: int, N: int, sample_rate: int):
     struck = struck.at[:, N // 3].add(1.0)  # never none at all
     seconds = 10 ** jax.random.uniform(decay_key, (B, 1), minval=-4.0, maxval=-1.5)
     R = round(0.1 * sample_rate)
-    size = augment.fast_length(N + R)
+    size = mixing.fast_length(N + R)
     decay = jnp.exp(-np.arange(R) / sample_rate / seconds)
     strength = jnp.fft.irfft(jnp.fft.rfft(struck, n=size) * jnp.fft.rfft(decay, n=size), n=size)[
         :, :N
     ]
-    return strength * augment.coloured_noise(noise_key, B, N)
+    return strength * mixing.coloured_noise(noise_key, B, N)
 
 
 def tones(key, B: int, N: int, sample_rate: int):
@@ -451,15 +450,3 @@ def swell(key, noise, sample_rate: int):
 def _between(ends, severity):
     """The value at a severity [B] between those at 0 and 1."""
     return ends[0] + (ends[1] - ends[0]) * severity
-
-
-def _rms(x):
-    return jnp.sqrt(jnp.mean(x**2, axis=-1, keepdims=True))
-
-
-def _levelled(x):
-    return x / jnp.maximum(_rms(x), 1e-9)
-
-
-def _whole(x):
-    return jnp.full(x.shape[:1], x.shape[1])

@@ -15,6 +15,7 @@ import numpy as np
 
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError
+from lin_jax.vectors import mean_direction, unit_vectors
 
 # A recording is heard in windows of at most the last of these lengths in seconds, and each window
 # is padded to one of them: so many shapes are compiled and no more.
@@ -347,7 +348,7 @@ class Verifier(Bundle):
             for window in one.windows:
                 digest.update(window)
                 total += len(window) * next(embeddings)
-            embedding = (total / np.linalg.norm(total)).astype(np.float32)
+            embedding = unit_vectors(total).astype(np.float32)
             own = first(embedding, len(self.speech_weight))
             speech = _logistic(self.speech_weight @ own + self.speech_bias)
             yield SpeakerEmbedding(one.name, embedding, one.seconds, speech, digest.hexdigest())
@@ -413,5 +414,4 @@ def _logistic(x) -> float:
 
 def _mean(voices: Sequence[SpeakerEmbedding]) -> np.ndarray:
     """The mean direction of their embeddings: a unit vector [E]."""
-    total = np.sum([voice.embedding for voice in voices], axis=0, dtype=np.float64)
-    return total / np.linalg.norm(total)
+    return mean_direction([voice.embedding for voice in voices])

@@ -9,11 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lin_jax.models.layers import BatchNorm, StatisticsPooling, conv, frame_mask, residual_stages
-
-
-def unit_norm(x):
-    """Scales x [..., E] to length one; the gradient stays finite at zero."""
-    return x / jnp.sqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))
+from lin_jax.vectors import unit_norm
 
 
 class SpeakerEncoder(nn.Module):

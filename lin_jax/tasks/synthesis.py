@@ -18,6 +18,7 @@ from lin_jax.audio import ltas
 from lin_jax.audio.augment import AugmentConfig, augment_features
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
+from lin_jax.vectors import unit_vectors
 
 HEALTH = ("focus", "diagonal_rate", "skipped", "repeated")
 NEAREST = 0.04  # share of the clear voices, one at least, towards whose mean another voice is moved
@@ -42,18 +43,15 @@ def move_to_anchors(
     Returns:
         float32 unit vectors [B, E].
     """
-    voices, anchors = (
-        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (voices, anchor_voices)
-    )
+    voices, anchors = unit_vectors(voices), unit_vectors(anchor_voices)
     if len(anchors):
         cosines = voices @ anchors.T  # [B, V]
         nearest = anchors[
             np.argsort(-cosines, axis=1)[:, : max(1, round(NEAREST * len(anchors)))]
         ].sum(axis=1)
-        nearest /= np.linalg.norm(nearest, axis=1, keepdims=True)
+        nearest = unit_vectors(nearest)
         cosine = np.sum(voices * nearest, axis=1, keepdims=True)
-        aside = voices - cosine * nearest
-        aside /= np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-9)
+        aside = unit_vectors(voices - cosine * nearest, min_norm=1e-9)
         far = np.maximum(cosine, cosines.max(axis=1, keepdims=True)) < min_anchor_similarity
         voices = np.where(
             far,

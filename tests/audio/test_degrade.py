@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lin_jax.audio import degrade
+from lin_jax.audio import degrade, mixing
 from lin_jax.audio.degrade import KINDS, DegradeConfig, NoisePool
 from lin_jax.errors import ConfigError
 
@@ -79,7 +79,7 @@ def test_noise_of_each_kind(speech, pool, kind):
     np.testing.assert_allclose(db(noise), 0, atol=0.01)
     assert len({row.tobytes() for row in noise}) == B
     snr = jnp.array([-5.0, 0.0, 10.0, 20.0])
-    added = degrade.add_noise(speech, noise, snr) - speech
+    added = mixing.mix(speech, noise, snr) - speech
     np.testing.assert_allclose(db(speech) - db(added), snr, atol=0.05)
 
 
@@ -214,7 +214,7 @@ def test_recorded_rooms(speech):
         np.apply_along_axis(np.convolve, 1, speech, h)[:, :N]
         for h in (responses[0][30:] / -0.5, responses[1] / 2)
     ]
-    heard = np.asarray(jax.jit(degrade.hear_in)(KEY, speech, rooms))
+    heard = np.asarray(jax.jit(degrade.apply_room)(KEY, speech, rooms))
     near = [np.abs(heard - one).max(axis=1) < 1e-4 * np.abs(speech).max() for one in expected]
     assert np.logical_xor(*near).all()
 

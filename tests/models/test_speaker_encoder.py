@@ -10,8 +10,8 @@ from lin_jax.models.speaker_encoder import (
     FunctionalEncoder,
     SmallSpeakerEncoder,
     SpeakerEncoder,
-    unit_norm,
 )
+from lin_jax.vectors import unit_norm
 
 TINY = SpeakerEncoder(widths=(4, 8), blocks=(1, 1), hidden=16, embedding=6)
 NETWORKS = pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from lin_jax import losses, metrics
 from lin_jax.audio import frontend
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.speaker_encoder import unit_norm
 from lin_jax.tasks.verification import Verification, VerificationConfig, _lengthen
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
+from lin_jax.vectors import unit_norm
 
 KEY = jax.random.key(0)
 FRONTEND = frontend.FrontendConfig(n_mels=8, n_mfcc=8, n_fft=256, win_length=256, hop_length=128)
