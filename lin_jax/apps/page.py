@@ -180,7 +180,7 @@ def _speak_tab(model, folder):
                             max_length=web.MAX_TEXT,
                         )
                         modes.append((gr.Button("Speak", variant="primary"), speak, text))
-                if "convert_voice" in model.jobs:
+                if "convert" in model.jobs:
                     with gr.Tab("A recording"):
                         said = _recorder("What to say again")
                         modes.append(
@@ -191,8 +191,8 @@ def _speak_tab(model, folder):
             speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
             gr.HTML(_RIGHTS)
         made = _made("Synthetic speech", hint)
-    for button, speak_or_revoice, what in modes:
-        _make([button.click], speak_or_revoice, [what, name, reference, speed], made)
+    for button, speak_or_convert, what in modes:
+        _make([button.click], speak_or_convert, [what, name, reference, speed], made)
 
 
 def _listening_tab(labels, hint, answer):

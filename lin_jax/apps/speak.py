@@ -1,4 +1,4 @@
-"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin convert_voice` and `lin voices`."""
+"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin convert` and `lin voices`."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,6 @@ from lin_jax.apps.common import (
     load_bundle,
     progress,
     shown,
-    warned,
 )
 from lin_jax.bundles import Speech, Synthesizer
 from lin_jax.errors import AudioError, ConfigError, TextError
@@ -86,7 +85,7 @@ def _speak(args) -> int:
     output_paths.make_folders([args.out], args.out)
     bundle = load_bundle(args.model, Synthesizer.task)
     _check_format(args.out, bundle)
-    with warned(), progress(len(sentences(text, bundle.longest)), "sentence") as bar:
+    with progress(len(sentences(text, bundle.longest)), "sentence") as bar:
         voice = _voice(bundle, args)
         started = time.perf_counter()
         speech = bundle.speak(text, voice, args.speed, progress=bar.update)
@@ -112,7 +111,7 @@ def _convert(args) -> int:
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
             total += files.duration(source)
-    with warned(), progress(round(total), "s") as bar:
+    with progress(round(total), "s") as bar:
         voice = _voice(bundle, args)
         for source, out in pairs:
             started = time.perf_counter()
@@ -238,13 +237,13 @@ Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
         run=_speak,
     ),
     Command(
-        name="convert_voice",
+        name="convert",
         summary="say recordings again in another voice",
         teach="""\
 examples:
-  lin convert_voice me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
-  lin convert_voice talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
-  lin convert_voice --json me.wav --out b.wav | jq .real_time_factor
+  lin convert me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
+  lin convert talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
+  lin convert --json me.wav --out b.wav | jq .real_time_factor
 
 Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
 A recording that cannot be used, and a phrase that did not come to an end and was cut, is named on stderr and the rest
