@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lin_jax.models.layers import ResidualConv, frame_mask, normalised
+from lin_jax.models.layers import DepthwiseConv, ResidualConv, frame_mask, normalised
 from lin_jax.models.tacotron import Encoder
 
 TIME_FREQUENCIES = 32
@@ -177,34 +177,6 @@ class AcousticModel(nn.Module):
         return jnp.where(mask[..., None], frames, 0.0), mask.sum(axis=1).astype(jnp.int32)
 
 
-class DepthwiseConv(nn.Module):
-    """A convolution over time of each feature by itself, as a sum of shifted products.
-
-    XLA fuses these, where on a CPU it runs grouped convolutions one by one.
-
-    Attributes:
-        dilation: frames from one tap to the next.
-        taps: odd.
-    """
-
-    dilation: int = 1
-    taps: int = 7
-
-    @nn.compact
-    def __call__(self, x):
-        """Maps x [B, T, W] to the same shape."""
-        T, reach = x.shape[1], self.taps // 2 * self.dilation
-        kernel = self.param(
-            "kernel", nn.initializers.normal(self.taps**-0.5), (self.taps, x.shape[-1])
-        )
-        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        x = jnp.pad(x, ((0, 0), (reach, reach), (0, 0)))
-        taps = (
-            x[:, k * self.dilation : k * self.dilation + T] * kernel[k] for k in range(self.taps)
-        )
-        return sum(taps) + bias
-
-
 class Flow(nn.Module):
     """The velocity of frames on their way from noise to speech: convolutions that time and voice steer.
 
@@ -242,7 +214,7 @@ class Flow(nn.Module):
             offset = self.param(f"steer_{number}", nn.initializers.normal(0.02), (3 * W,))
             shift, scale, gate = jnp.split(steer + offset, 3, axis=-1)
             y = jnp.where(mask[..., None], x, 0.0)
-            y = DepthwiseConv(dilation)(y)
+            y = DepthwiseConv(dilation=dilation)(y)
             y = normalised(y) * (1 + scale) + shift
             y = nn.Dense(W)(nn.gelu(nn.Dense(self.expansion * W)(y)))
             x = x + (1 + gate) * y
