@@ -10,28 +10,31 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 # What each part may import, besides itself and lin_jax.errors.
-SIGNAL = {"lin_jax.audio"}
-LEARNING = SIGNAL | {"lin_jax.models", "lin_jax.losses", "lin_jax.metrics", "lin_jax.audio_metrics"}
+SIGNAL = {"lin_jax.audio", "lin_jax.vectors"}
+LEARNING = SIGNAL | {"lin_jax.models", "lin_jax.losses", "lin_jax.metrics"}
 ARROWS = {
     "lin_jax.errors": set(),
-    "lin_jax.audio": set(),
-    "lin_jax.compiled": set(),
+    "lin_jax.vectors": set(),
+    "lin_jax.audio": {"lin_jax.vectors"},
+    "lin_jax.compilation_cache": set(),
     "lin_jax.espeak": set(),
     "lin_jax.text": {"lin_jax.espeak"},
+    "lin_jax.alignment": set(),
+    "lin_jax.calibration": set(),
     "lin_jax.losses": SIGNAL,
-    "lin_jax.metrics": set(),
-    "lin_jax.audio_metrics": SIGNAL,
-    "lin_jax.recognition": SIGNAL | {"lin_jax.text"},
+    "lin_jax.metrics": SIGNAL | {"lin_jax.text"},
+    "lin_jax.reporting": SIGNAL | {"lin_jax.metrics"},
     "lin_jax.models": SIGNAL,
-    "lin_jax.tasks": LEARNING,
+    "lin_jax.tasks": LEARNING | {"lin_jax.alignment"},
     "lin_jax.training": LEARNING | {"lin_jax.tasks"},
-    "lin_jax.scoring": {"lin_jax.metrics"},
+    "lin_jax.scoring": {"lin_jax.metrics", "lin_jax.vectors"},
     "lin_jax.bundles": LEARNING | {"lin_jax.tasks", "lin_jax.text", "lin_jax.scoring"},
     "lin_jax": {"lin_jax.bundles"},
     "lin_jax.apps": LEARNING
-    | {"lin_jax.compiled", "lin_jax.tasks", "lin_jax.text", "lin_jax.bundles", "lin_jax"},
+    | {"lin_jax.compilation_cache", "lin_jax.reporting", "lin_jax.tasks", "lin_jax.text"}
+    | {"lin_jax.bundles", "lin_jax"},
 }
-ARROWS["data_pipelines"] = SIGNAL | {"lin_jax.compiled", "lin_jax.espeak", "lin_jax.text"}
+ARROWS["data_pipelines"] = SIGNAL | {"lin_jax.compilation_cache", "lin_jax.espeak", "lin_jax.text"}
 ARROWS["experiments"] = {*ARROWS}
 
 
