@@ -2,7 +2,7 @@
 
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
-from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, load_vocoder, save, shipped
+from lin_jax.bundles.folder import PRETRAINED, card, load, load_vocoder, save, shipped
 from lin_jax.bundles.repairer import AdaptiveMix, Repairer, RepairResult
 from lin_jax.bundles.synthesizer import Speech, SpeechSegment, Synthesizer, VoiceProfile
 from lin_jax.bundles.verifier import SpeakerEmbedding, Verdict, Verifier
@@ -10,7 +10,6 @@ from lin_jax.bundles.vocoder import Vocoder
 
 __all__ = [
     "BATCHES",
-    "NETWORKS",
     "PRETRAINED",
     "AdaptiveMix",
     "Bundle",
