@@ -42,7 +42,7 @@ def find(name: str) -> type:
         _import_files(f"\nclass {name}(")
     if name not in NETWORKS:
         _import_files("\n@register\n")
-        raise ConfigError(f"unknown network {name!r}: choose one of {', '.join(sorted(NETWORKS))}")
+        raise ConfigError(f"network {name} is unknown: choose one of {', '.join(sorted(NETWORKS))}")
     return NETWORKS[name]
 
 

@@ -20,7 +20,7 @@ print(find("MelAutoencoder").__module__, "lin_jax.models.vocos" in sys.modules)
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"unknown network 'Nobody': .*Tacotron, Vocos"):
+    with pytest.raises(ConfigError, match=r"network Nobody is unknown: .*Tacotron, Vocos"):
         registry.find("Nobody")
 
 
