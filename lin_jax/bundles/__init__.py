@@ -2,7 +2,15 @@
 
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
-from lin_jax.bundles.folder import PRETRAINED, card, load, load_vocoder, save, shipped
+from lin_jax.bundles.folder import (
+    PRETRAINED,
+    describe,
+    load,
+    load_vocoder,
+    read_card,
+    save,
+    shipped,
+)
 from lin_jax.bundles.repairer import AdaptiveMix, Repairer, RepairResult
 from lin_jax.bundles.synthesizer import Speech, SpeechSegment, Synthesizer, VoiceProfile
 from lin_jax.bundles.verifier import SpeakerEmbedding, Verdict, Verifier
@@ -26,9 +34,10 @@ __all__ = [
     "Verifier",
     "Vocoder",
     "VoiceProfile",
-    "card",
+    "describe",
     "load",
     "load_vocoder",
+    "read_card",
     "save",
     "shipped",
 ]
