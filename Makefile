@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint results docs clean
 
 $(READY): setup.py
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lin_jax needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -25,5 +25,9 @@ lint: $(READY)
 results: $(READY)
 	$(BIN)/python -m experiments.results
 
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -m pdoc -d google -o site lin_jax data_pipelines
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

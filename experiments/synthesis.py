@@ -61,8 +61,7 @@ def evaluate(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """A bundle, described by what evaluate found in the same workdir."""
-    card = Path(__file__).with_name("synthesis_card.md").read_text()
-    Experiment(config, features).ship(workdir, card)
+    Experiment(config, features).ship(workdir)
 
 
 if __name__ == "__main__":
