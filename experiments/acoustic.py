@@ -74,7 +74,7 @@ class Config:
         sentences: of each held-out speaker, and of all learnt ones, that are said in an evaluation.
     """
 
-    init: str = "synthesis"
+    init: str = "conversion"
     encoder: str = "speaker_encoder"
     vocoder: str = "vocoder"
     language: str = "en-us"
@@ -148,8 +148,10 @@ class Experiment:
             )
             settings = dataclasses.replace(
                 config,
-                train=dataclasses.replace(config.train, num_steps=config.align_steps, eval_every=0),
-                optim=OptimConfig(learning_rate=2e-3, warmup_steps=50, clip_norm=1.0),
+                train=dataclasses.replace(config.train, num_steps=config.align_steps),
+                optim=OptimConfig(
+                    learning_rate=2e-3, warmup_steps=config.align_steps // 14, clip_norm=1.0
+                ),
             )
             fitted = _run.fit(settings, task, train, None, workdir / "aligner")
             predict = jax.jit(task.predict)
@@ -231,6 +233,8 @@ class Experiment:
             known = self.start.variables["params"].get(old, {})
             if jax.tree.map(np.shape, known) == jax.tree.map(np.shape, params[name]):
                 params[name] = known
+            else:
+                print(f"note: {name} is begun anew: {config.init} has none of this size")
         result = _run.fit(
             config,
             task,
@@ -268,6 +272,9 @@ class Experiment:
             sources=("text",),
             trained_seconds=config.max_seconds,
             vocoder=config.vocoder,
+            steps=config.task.steps,
+            temperature=config.task.temperature,
+            guidance=config.task.guidance,
         )
 
     def evaluate(self, workdir: pathlib.Path, out: pathlib.Path) -> dict:

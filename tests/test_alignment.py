@@ -78,4 +78,4 @@ def test_aligner_finds_where_symbols_are_said():
         np.abs(np.cumsum(alignment.durations(np.asarray(log))) - np.cumsum(duration)).max()
         for log, duration in zip(logs, true, strict=True)
     ]
-    assert np.mean(errors) < 0.5
+    assert max(errors) <= 1

@@ -24,7 +24,22 @@ from lin_jax.text.normalisation import PAUSES
 
 @dataclasses.dataclass(eq=False)
 class FlowSynthesizer(Synthesizer):
-    """A trained synthesizer whose network is an `AcousticModel`; it says texts."""
+    """A trained synthesizer whose network is an `AcousticModel`; it says texts.
+
+    Attributes:
+        steps: of the flow.
+        temperature: deviation of the noise that it begins with.
+        guidance: how far it goes beyond what text and voice ask for.
+    """
+
+    steps: int = 8
+    temperature: float = 0.7
+    guidance: float = 0.5
+
+    def settings(self) -> dict:
+        """See `Bundle`."""
+        flow = {name: getattr(self, name) for name in ("steps", "temperature", "guidance")}
+        return super().settings() | {"flow": flow}
 
     def _learnt_profile(self, number):
         return VoiceProfile(self.voices[number])
@@ -88,23 +103,19 @@ class FlowSynthesizer(Synthesizer):
         """The compiled drawing of so many frames, T."""
         import jax
 
-        from lin_jax.tasks.acoustic import AcousticConfig
-
-        config = AcousticConfig()
-
         @jax.jit
         def draw(constants, encoded, voice, durations):
             variables, mean, std = constants
             shape = (len(durations), num_frames, self.frontend.num_features)
-            noise = config.temperature * jax.random.normal(jax.random.key(0), shape)
+            noise = self.temperature * jax.random.normal(jax.random.key(0), shape)
             frames, count = self.model.apply(
                 variables,
                 encoded,
                 voice,
                 durations,
                 noise,
-                steps=config.steps,
-                guidance=config.guidance,
+                steps=self.steps,
+                guidance=self.guidance,
                 method="generate",
             )
             return frames * std + mean, count

@@ -186,6 +186,7 @@ class Synthesizer(Bundle):
         cls = FlowSynthesizer if isinstance(common["model"], AcousticModel) else Synthesizer
         return cls(
             **common,
+            **settings.get("flow", {}),
             names=tuple(voice["name"] for voice in settings["voices"]),
             sexes=tuple(voice["sex"] for voice in settings["voices"]),
             table=SymbolTable.from_dict(settings["symbols"]),

@@ -38,11 +38,11 @@ def synthesizer(folder, encoder) -> str:
         task.mean,
         task.std,
         voices,
-        np.zeros((1, 20), np.float32),
-        np.zeros((1, 20), np.float32),
         ("one",),
         ("",),
         table,
+        np.zeros((1, 20), np.float32),
+        np.zeros((1, 20), np.float32),
         max_seconds=2.0,
         encoder=str(encoder),
     )

@@ -127,7 +127,7 @@ def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monk
     np.testing.assert_allclose(
         2 * np.array(rows[0]) - rows[1], list(bundle.predict(path).probabilities.values())
     )
-    assert "4 small dense networks" in (tmp_path / "ship/emotion/README.md").read_text()
+    assert "4 networks that differ" in (tmp_path / "ship/emotion/fused/README.md").read_text()
 
     with pytest.raises(ConfigError, match="functionals cannot be augmented"):
         emotion.train(config, functionals, tmp_path)

@@ -278,9 +278,11 @@ def test_evaluate(folder, config, tmp_path, monkeypatch, capsys):
         "speaker_top1.png",
         "attention.png",
         "long-seen.png",
-        "examples/seen-0-generated.png",
     ):
         assert (tmp_path / "evaluate" / name).exists()
+    drawn = {path.stem for path in (tmp_path / "evaluate/examples").glob("*-generated.png")}
+    spoken = {path.stem for path in (tmp_path / "evaluate/examples").glob("*-generated.flac")}
+    assert drawn == spoken
     config.speech, config.vocoder, config.min_anchor_similarity = 0.0, "", 0.7
     ship_and_go_on(config, folder, tmp_path, monkeypatch)
     config.hold_out_texts = 0.0
@@ -299,7 +301,7 @@ def ship_and_go_on(config, folder, tmp_path, monkeypatch):
     talker = bundles.folder.load(path)
     assert list(talker.names) == sorted(set(experiment.speakers[experiment.train]))
     np.testing.assert_allclose(talker.voices[0], np.eye(5)[int(talker.names[0][-1])], atol=1e-3)
-    assert talker.clear == talker.names
+    assert talker.anchor_voices == talker.names
     assert talker.min_anchor_similarity == 0.7
     assert np.abs(talker.ltas_corrections).max() < 60 > talker.ltas.max() > -80
     assert (talker.table, talker.encoder, talker.encoder_fingerprint) == (
