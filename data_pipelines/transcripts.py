@@ -1,5 +1,6 @@
 """Transcripts: the texts of clips as symbols, and those that cannot be what is said in their recording."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +16,9 @@ SPREAD = (
 
 
 def table_of(rows: Sequence[dict], language: str) -> SymbolTable:
-    """The phonemes of all texts of a feature set."""
-    return SymbolTable.of((row["text"] for row in rows), language, "phonemes")
+    """The phonemes of all texts of a feature set, with the marks by which pauses are written."""
+    table = SymbolTable.of((row["text"] for row in rows), language, "phonemes")
+    return dataclasses.replace(table, symbols=tuple(sorted({*table.symbols, *" ,."})))
 
 
 def read(
