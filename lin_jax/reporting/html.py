@@ -11,9 +11,12 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # matplotlib comes with lin_jax[train]; pages without plots do without it
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Section:
     parts: Sequence[str] = ()
 
 
-def picture(figure: Figure, caption: str = "") -> str:
+def picture(figure: "Figure", caption: str = "") -> str:
     """Return a figure as an inline PNG with a caption."""
     png = io.BytesIO()
     figure.savefig(png, dpi=160, format="png")
