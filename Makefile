@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint results clean
 
 # Each target installs the extra that it needs: demo or dev.
 $(VENV)/.%: setup.py
@@ -22,6 +22,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+results: $(VENV)/.demo
+	$(BIN)/python -m experiments.results
 
 clean:
 	rm -rf $(VENV) runs

@@ -95,7 +95,7 @@ red / yellow / green / blue / purple / grey / huge / tiny / heavy / quiet / loud
 / wise / foolish / brave / lazy / famous / curious / usual / warm / cold / cool / dry / wet / clean / dirty
 / dangerous / safe / simple / perfect / broken / empty / full / dark / bright / golden / wooden / northern
 / southern / rare / pure / fair / weird / poor / small / large / wide / narrow / long / short / square / round
-/ hollow / giant / unusual / average / adaptive_mix / royal
+/ hollow / giant / unusual / average / cautious / royal
 """,
     "how": """
 slowly / quickly / quietly / carefully / happily / together / alone / twice / again / for an hour

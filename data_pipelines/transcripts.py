@@ -14,6 +14,11 @@ SPREAD = (
 )  # least and most deviation of a pace, as a share of it, that speakers are granted
 
 
+def table_of(rows: Sequence[dict], language: str) -> SymbolTable:
+    """The phonemes of all texts of a feature set."""
+    return SymbolTable.of((row["text"] for row in rows), language, "phonemes")
+
+
 def read(
     rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0
 ) -> tuple[list[np.ndarray], dict[int, str]]:

@@ -564,20 +564,22 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
     rate, config = experiment.clips.frontend.sample_rate, experiment.config.judge
     found = {name: results[name] for name in sides}
     (workdir / "examples").mkdir(exist_ok=True)
-    plots = {}
+    drawn_figures = {}
     for name, title in FIGURES.items():
         bars = {
             one: {system: own[system][name] for system in waves if name in own[system]}
             for one, own in found.items()
         }
         if any(bars.values()):
-            plots[name] = plots.plot_groups(bars, workdir / f"{name}.png", title=title)
+            drawn_figures[name] = plots.plot_groups(bars, workdir / f"{name}.png", title=title)
     by_length = {}
     for (one, own), length in itertools.product(found.items(), config.lengths):
         if health := own["attention"].get(str(length)):
             by_length.setdefault(f"{length}×", {})[one] = health["diagonal"]
     title = "texts read from end to end, by their length"
-    plots["attention"] = plots.plot_groups(by_length, workdir / "attention.png", title=title)
+    drawn_figures["attention"] = plots.plot_groups(
+        by_length, workdir / "attention.png", title=title
+    )
 
     cards, sounds, pictures, first = [], {}, {}, 0
     for side, clips in sides.items():
@@ -608,7 +610,8 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
     ]
     with contextlib.closing(writers.create(workdir, results["step"])) as writer:
         writer.write_images(
-            results["step"], pictures | {name: plots.pixels(plot) for name, plot in plots.items()}
+            results["step"],
+            pictures | {name: plots.pixels(plot) for name, plot in drawn_figures.items()},
         )
         writer.write_audios(results["step"], sounds, sample_rate=rate)
 
@@ -664,7 +667,9 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
     )
     intervals = "Means, with 95 % intervals over the speakers; voices seen or unseen in training."
     compared = [
-        html.picture(plots[name], title) for name, title in FIGURES.items() if name in plots
+        html.picture(drawn_figures[name], title)
+        for name, title in FIGURES.items()
+        if name in drawn_figures
     ]
     sections = [
         html.Section("All figures", intervals, [table(found, waves)]),
@@ -674,7 +679,7 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
         html.Section(
             "Attention",
             reading,
-            [html.table(lost, health), html.picture(plots["attention"]), *drawn],
+            [html.table(lost, health), html.picture(drawn_figures["attention"]), *drawn],
         ),
         html.Section("Examples", "", [html.cards(cards)]),
         html.Section("Compared", "", compared),

@@ -268,7 +268,7 @@ class Experiment:
             task.mean,
             task.std,
             voices=heard["voice"],
-            ltas=heard["spectrum"],
+            ltas=heard["ltas"],
             ltas_corrections=heard["ltas_correction"],
             names=tuple(names.tolist()),
             sexes=tuple("" if sexes[name] == UNKNOWN else sexes[name] for name in names),

@@ -53,7 +53,8 @@ RELATIVE = """,
 relative to the {cohort} training speakers, as they are or by telephone, that are nearest to either side (AS-norm)"""
 FUSED = """
 Beside the network stand functionals, statistics of a clip's pitch, loudness, timbre and rhythm, on the axes in which
-those of the training clips, also in noise, rooms and narrow bands, differ most. They have {fusion_weight:.0%} of a score."""
+those of the training clips, also in noise, rooms and narrow bands, differ most. They have
+{fusion_weight:.0%} of a score."""
 
 
 @dataclasses.dataclass
@@ -296,7 +297,7 @@ class Experiment:
             workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16"
         )
 
-    def _bundle(self, name: str, ear: "_Ear", calibration: Mapping) -> bundles.Verifier:
+    def _bundle(self, name: str, ear: "_Ear", results: Mapping) -> bundles.Verifier:
         """An ear as a bundle, calibrated by what `evaluate` found, which has also learnt what is no voice."""
         noise = features.open_features(self.config.noise, self.clips.frontend)
         speech = np.random.default_rng(self.config.seed).permutation(len(self.clips))[:MAX_SPEECH]
@@ -323,12 +324,11 @@ class Experiment:
             task.std,
             speech_weight=weight,
             speech_bias=bias,
-            **{part: calibration[part] for part in ("threshold", "slope", "offset")},
+            **{part: results[part] for part in ("threshold", "slope", "offset")},
             speeds=tuple(task.config.speeds),
             cohort=rule.cohort,
             top=rule.top,
-            fused=ear.fused
-            and self._bundle(f"{name} fused", ear.fused, calibration["functionals"]),
+            fused=ear.fused and self._bundle(f"{name} fused", ear.fused, results["functionals"]),
             fusion_weight=rule.fusion_weight,
             **plda or {},
         )

@@ -22,7 +22,7 @@ from lin_jax.audio.griffin_lim import magnitude_to_waveform, mel_to_waveform
 from lin_jax.errors import ConfigError
 from lin_jax.metrics import audio as audio_metrics
 from lin_jax.models.vocoder import SpectrumDecoder, SpectrumDiscriminator
-from lin_jax.reporting import html
+from lin_jax.reporting import html, plots
 from lin_jax.tasks.vocoding import Vocoding, VocodingConfig
 from lin_jax.training import loop
 from lin_jax.training.loop import TrainConfig
@@ -246,7 +246,7 @@ class Experiment:
         """Bars as pictures, examples as recordings, and a page with all of them."""
         rate = self.clips.frontend.sample_rate
         (workdir / "examples").mkdir(exist_ok=True)
-        plots = []
+        pictures = []
         names = [name for name in FIGURES if name in results["systems"]["vocoder"]]
         for name in names:
             title = FIGURES[name]
@@ -254,7 +254,7 @@ class Experiment:
                 corpus: {system: own[system][name] for system in own}
                 for corpus, own in results["corpora"].items()
             }
-            plots.append(
+            pictures.append(
                 html.picture(plots.plot_groups(bars, workdir / f"{name}.png", title=title), title)
             )
         cards = []
@@ -288,7 +288,7 @@ class Experiment:
                 results["protocol"],
                 [html.table(["system", *map(FIGURES.get, names)], rows)],
             ),
-            html.Section("By corpus", "", plots),
+            html.Section("By corpus", "", pictures),
             html.Section("Examples", "", [html.cards(cards)]),
         ]
         html.write_html(

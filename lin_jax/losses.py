@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lin_jax.audio.frontend import stft
+from lin_jax.audio.frontend import mel_filter_bank, stft
 from lin_jax.errors import ConfigError
 from lin_jax.vectors import unit_norm
 
@@ -280,3 +280,91 @@ def guided_attention(attention, num_steps, length, *, sigma=0.2):
     away = jnp.where((time < 1.0)[:, :, None], away, 0.0)
     return jnp.sum(attention * away, axis=(1, 2)) / jnp.maximum(num_steps, 1)
 
+
+def hinge_discriminator(recorded, generated):
+    """Hinge loss of discriminators: recordings should score above 1, what was generated below -1.
+
+    J. H. Lim and J. C. Ye, "Geometric GAN", arXiv:1705.02894, 2017.
+
+    Args:
+        recorded: scores of recordings, one array [B, ...] for each discriminator.
+        generated: scores of what was generated, likewise.
+
+    Returns:
+        Loss [B], the mean over the discriminators.
+    """
+    losses = [
+        _example_mean(jax.nn.relu(1.0 - real)) + _example_mean(jax.nn.relu(1.0 + made))
+        for real, made in zip(recorded, generated, strict=True)
+    ]
+    return sum(losses) / len(losses)
+
+
+def hinge_generator(generated):
+    """Hinge loss of a generator: what it made should score above 1.
+
+    Args:
+        generated: scores of what was generated, one array [B, ...] for each discriminator.
+
+    Returns:
+        Loss [B], the mean over the discriminators.
+    """
+    return sum(_example_mean(jax.nn.relu(1.0 - scores)) for scores in generated) / len(generated)
+
+
+def feature_matching(recorded, generated):
+    """Distance of discriminators' activations on what was generated from those on recordings.
+
+    A. B. L. Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", ICML
+    2016.
+
+    Args:
+        recorded: activations on recordings, a list of arrays [B, ...] for each discriminator.
+        generated: activations on what was generated, likewise.
+
+    Returns:
+        Loss [B], relative to the activations on recordings and averaged over layers.
+    """
+    losses = []
+    for real, made in zip(jax.tree.leaves(recorded), jax.tree.leaves(generated), strict=True):
+        real, made = real.astype(jnp.float32), made.astype(jnp.float32)
+        losses.append(_example_mean(jnp.abs(made - real)) / (jnp.mean(jnp.abs(real)) + 1e-3))
+    return sum(losses) / len(losses)
+
+
+MEL_RESOLUTIONS = ((2048, 160), (1024, 80), (512, 60), (256, 30), (128, 15))  # FFT size, bands
+MEL_FLOOR = 3e-4  # added to the mean magnitude of a band before its logarithm
+
+
+def multi_resolution_mel(estimate, target, sample_rate: int):
+    """Distance of log-mel spectra at several resolutions.
+
+    R. Kumar et al., "High-fidelity audio compression with improved RVQGAN", NeurIPS 2023.
+
+    Args:
+        estimate: waveforms [B, N].
+        target: waveforms [B, N].
+        sample_rate: in Hz.
+
+    Returns:
+        Mean absolute distance of natural logarithms [B], averaged over `MEL_RESOLUTIONS`.
+    """
+
+    def log_mel(x, n_fft, bands):
+        spectrum = stft(x, n_fft, n_fft // 4, n_fft)
+        magnitude = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9)
+        bank = mel_filter_bank(sample_rate, n_fft, bands, 0.0, None)
+        # Means over the band and over the window: the same level at every resolution.
+        bank = bank / np.maximum(bank.sum(axis=1, keepdims=True), 1e-9) * (384 / n_fft)
+        return jnp.log(magnitude @ bank.T + MEL_FLOOR)
+
+    losses = [
+        _example_mean(jnp.abs(log_mel(estimate, *resolution) - log_mel(target, *resolution)))
+        for resolution in MEL_RESOLUTIONS
+    ]
+    return sum(losses) / len(losses)
+
+
+def _example_mean(x):
+    """Mean of each example: [B, ...] to [B], float32."""
+    return jnp.mean(x.astype(jnp.float32).reshape(x.shape[0], -1), axis=1)

@@ -10,6 +10,7 @@ import sys
 import lin_jax
 from lin_jax import compilation_cache
 from lin_jax.apps import classify, repair, speak, verify, web
+from lin_jax.apps.common import warned
 from lin_jax.errors import exit_code
 
 COMMANDS = (
@@ -25,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run `lin` with these arguments (those of the process by default) and return the exit code."""
     args = _parser().parse_args(argv)
     compilation_cache.enable()
-    return exit_code(lambda: args.run(args), prefix="lin")
+    with warned():
+        return exit_code(lambda: args.run(args), prefix="lin")
 
 
 def _parser() -> argparse.ArgumentParser:

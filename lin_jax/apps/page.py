@@ -72,16 +72,18 @@ def mount(app, models: Sequence[web.Model], folder: str):
 def build(models: Sequence[web.Model], folder: str) -> gr.Blocks:
     """The page's parts and what they do: a tab for each model; recordings are made in the folder."""
     tabs = {
-        "verification": ("Same speaker?", _verify_tab),
+        "verify": ("Same speaker?", _verify_tab),
         "repair": ("Repair", lambda model: _repair_tab(model, folder)),
-        "synthesis": ("Speak", lambda model: _speak_tab(model, folder)),
+        "speak": ("Speak", lambda model: _speak_tab(model, folder)),
+        "convert": ("Convert", lambda model: _speak_tab(model, folder)),
     }
     with gr.Blocks(title="lin_jax", delete_cache=(60, KEPT_SECONDS)) as blocks:
         gr.HTML(_HEADER)
         with gr.Tabs():
             for model in models:
                 bundle = model.bundle
-                title, fill = tabs.get(bundle.task, (bundle.name.capitalize(), _classifier_tab))
+                own = (bundle.name.capitalize(), _classifier_tab)
+                title, fill = tabs.get(model.jobs[0], own)
                 with gr.Tab(title):
                     fill(model)
                     with gr.Accordion("About this model", open=False):
@@ -180,7 +182,7 @@ def _speak_tab(model, folder):
                             max_length=web.MAX_TEXT,
                         )
                         modes.append((gr.Button("Speak", variant="primary"), speak, text))
-                if "convert_voice" in model.jobs:
+                if "convert" in model.jobs:
                     with gr.Tab("A recording"):
                         said = _recorder("What to say again")
                         modes.append(
@@ -191,8 +193,8 @@ def _speak_tab(model, folder):
             speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
             gr.HTML(_RIGHTS)
         made = _made("Synthetic speech", hint)
-    for button, speak_or_revoice, what in modes:
-        _make([button.click], speak_or_revoice, [what, name, reference, speed], made)
+    for button, speak_or_convert, what in modes:
+        _make([button.click], speak_or_convert, [what, name, reference, speed], made)
 
 
 def _listening_tab(labels, hint, answer):

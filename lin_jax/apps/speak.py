@@ -1,14 +1,13 @@
-"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin convert_voice` and `lin voices`."""
+"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin convert` and `lin voices`."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
 import sys
 import time
 
-from lin_jax.apps import output_paths
+from lin_jax.apps import output_paths, timestamps
 from lin_jax.apps.common import (
     Command,
     clock,
@@ -17,18 +16,17 @@ from lin_jax.apps.common import (
     load_bundle,
     progress,
     shown,
-    warned,
 )
 from lin_jax.bundles import Speech, Synthesizer
 from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.text import sentences
 
 
-def _common_arguments(parser):
+def _common_arguments(parser, model="synthesis"):
     parser.add_argument(
         "--model",
         metavar="BUNDLE",
-        default="synthesis",
+        default=model,
         help="a bundle folder of your own instead of the one that ships",
     )
     parser.add_argument(
@@ -36,7 +34,7 @@ def _common_arguments(parser):
     )
 
 
-def _voice_arguments(parser):
+def _voice_arguments(parser, model="synthesis"):
     parser.add_argument(
         "--voice",
         nargs="+",
@@ -51,13 +49,16 @@ def _voice_arguments(parser):
     parser.add_argument(
         "--speed", type=float, default=1.0, metavar="0.5..2", help="the pitch stays (default: 1)"
     )
-    _common_arguments(parser)
+    _common_arguments(parser, model)
 
 
 def _speak_arguments(parser):
     parser.add_argument("text", nargs="*", metavar="TEXT", help="what to say")
     parser.add_argument(
         "--text-file", metavar="FILE", help="say what stands in a file; - is standard input"
+    )
+    parser.add_argument(
+        "--timestamps", metavar="FILE", help="write when each word is said, as .srt, .vtt or .json"
     )
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="where to; the suffix names the format"
@@ -75,7 +76,7 @@ def _convert_arguments(parser):
         metavar="FILE|DIR",
         help="where to; a folder takes any number of them",
     )
-    _voice_arguments(parser)
+    _voice_arguments(parser, "conversion")
 
 
 def _speak(args) -> int:
@@ -84,14 +85,20 @@ def _speak(args) -> int:
     if os.path.isdir(args.out):
         raise ConfigError(f"{args.out}: a folder; name the file that is to be written")
     output_paths.make_folders([args.out], args.out)
+    if args.timestamps:
+        timestamps.check(args.timestamps)
+        output_paths.make_folders([args.timestamps], args.timestamps)
     bundle = load_bundle(args.model, Synthesizer.task)
     _check_format(args.out, bundle)
-    with warned(), progress(len(sentences(text, bundle.longest)), "sentence") as bar:
+    with progress(len(sentences(text, bundle.longest)), "sentence") as bar:
         voice = _voice(bundle, args)
         started = time.perf_counter()
         speech = bundle.speak(text, voice, args.speed, progress=bar.update)
         took = time.perf_counter() - started
     speech.write(args.out)
+    if args.timestamps:
+        path = pathlib.Path(args.timestamps)
+        path.write_text(timestamps.render(speech, path.suffix.lower()), encoding="utf-8")
     if args.json:
         print(json.dumps(answer(args.out, speech, took)))
     else:
@@ -112,7 +119,7 @@ def _convert(args) -> int:
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
             total += files.duration(source)
-    with warned(), progress(round(total), "s") as bar:
+    with progress(round(total), "s") as bar:
         voice = _voice(bundle, args)
         for source, out in pairs:
             started = time.perf_counter()
@@ -151,18 +158,19 @@ def _voices(args) -> int:
 
 def answer(out: str, speech: Speech, took: float) -> dict:
     """What `--json` says of speech that was written: where, how, what is said when, and how long it took."""
-    pieces = [
-        {
-            name: round(value, 3) if isinstance(value, float) else value
-            for name, value in dataclasses.asdict(piece).items()
-        }
-        for piece in speech.segments
-    ]
+    segments = []
+    for segment in speech.segments:
+        row = {"text": segment.text, "start": segment.start, "end": segment.end}
+        row = {name: round(x, 3) if isinstance(x, float) else x for name, x in row.items()}
+        row["stopped"] = segment.stopped
+        if segment.words:
+            row["words"] = [[w, round(a, 3), round(b, 3)] for w, a, b in segment.words]
+        segments.append(row)
     return {
         "out": out,
         "seconds": round(speech.seconds, 3),
         "provenance": speech.provenance,
-        "segments": pieces,
+        "segments": segments,
         "real_time_factor": round(took / max(speech.seconds, 1e-3), 4),
     }
 
@@ -228,6 +236,7 @@ examples:
   lin speak "Good morning." --out hello.wav                       the first voice that `lin voices` lists
   lin speak "Good morning." --voice anna.wav --out hello.wav      in the voice of a recording; several are averaged
   lin speak --text-file book.txt --voice anna/ --out book.flac    a text of any length, sentence by sentence
+  lin speak "Good morning." --timestamps words.srt --out hello.wav    when each word is said; .vtt and .json as well
   echo "Good morning." | lin speak --text-file - --speed 0.8 --out hello.ogg
   lin speak "Good morning." --voice old_tape.mp3 --repair-voice --out hello.wav
 
@@ -238,17 +247,28 @@ Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
         run=_speak,
     ),
     Command(
-        name="convert_voice",
+        name="convert",
         summary="say recordings again in another voice",
         teach="""\
 examples:
-  lin convert_voice me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
-  lin convert_voice talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
-  lin convert_voice --json me.wav --out b.wav | jq .real_time_factor
+  lin convert me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
+  lin convert talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
+  lin convert --json me.wav --out b.wav | jq .real_time_factor
 
 Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
 A recording that cannot be used, and a phrase that did not come to an end and was cut, is named on stderr and the rest
 goes on. Exit code: 0 all done, 1 some could not be used or were cut, 2 none could be used.""",
+        add_arguments=_convert_arguments,
+        run=_convert,
+    ),
+    Command(
+        name="revoice",
+        summary="the former name of `lin convert`, for a release",
+        teach="""\
+examples:
+  lin revoice me.wav --voice anna.wav --out anna_says_it.wav      as lin convert does
+
+Exit code: as of lin convert.""",
         add_arguments=_convert_arguments,
         run=_convert,
     ),

@@ -4,7 +4,7 @@
     POST /api/verify    a=… b=…         what `lin verify --json` prints; several a or b are one side
     POST /api/repair    file=…          the recording restored, or with ?json what `lin repair --json` prints; strength=
     POST /api/speak     text=…          synthetic speech as WAV; voice= is a name or recordings, speed= 0.5 to 2
-    POST /api/convert_voice   file=…          the same of what is said in a recording
+    POST /api/convert   file=…          the same of what is said in a recording
     GET  /              the page, made by `lin_jax.apps.page`
 
 A file comes with what there is to say of it as JSON in the header `Lin-Metadata`. What cannot be
@@ -41,6 +41,7 @@ JOBS = (
     "speaker",
     "repair",
     "synthesis",
+    "conversion",
 )  # the bundles that are served if they ship
 LARGEST_MEGABYTES = (
     200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
@@ -75,7 +76,7 @@ class Model:
             case "repair":
                 return ("repair",)
             case "synthesis":
-                commands = {"text": "speak", "speech": "convert_voice"}
+                commands = {"text": "speak", "speech": "convert"}
                 return tuple(
                     job for source, job in commands.items() if source in self.bundle.sources
                 )
@@ -86,16 +87,16 @@ def load(names: Sequence[str]) -> list[Model]:
     """The models of bundles by name or folder; of several that do the same job the last one counts."""
     from lin_jax import bundles
 
-    models = {}
+    models: list[Model] = []
     for name in names:
         bundle = lin_jax.load(name)
         if bundle.task == bundles.Vocoder.task:
             raise ConfigError(
                 f"{name}: a vocoder, which has no job of its own; serve a synthesis bundle that uses it"
             )
-        job = bundle.name if bundle.task == bundles.Classifier.task else bundle.task
-        models[job] = Model(bundle, bundles.card(name))
-    return list(models.values())
+        model = Model(bundle, bundles.card(name))
+        models = [other for other in models if not set(other.jobs) <= set(model.jobs)] + [model]
+    return models
 
 
 def create_api(models: Sequence[Model]):
@@ -201,9 +202,9 @@ def create_api(models: Sequence[Model]):
                         folder, "speech.wav", *speak(model, text, [*names, *learnt], speed)
                     )
 
-        if "convert_voice" in model.jobs:
+        if "convert" in model.jobs:
 
-            @api.post("/convert_voice")
+            @api.post("/convert")
             def say_again(
                 file: UploadFile, folder: Folder, voice: Voices = (), speed: Number = 1.0
             ):
@@ -436,7 +437,7 @@ examples:
   curl -F file=@noisy.wav -o clean.wav localhost:7860/api/repair         -F strength=0.5: half of it
   curl -F file=@noisy.wav 'localhost:7860/api/repair?json'               what is wrong with it, and no file
   curl -F text='Good morning.' -F voice=@anna.wav -o hello.wav localhost:7860/api/speak
-  curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert_voice
+  curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert
 
 A job has a tab and an address if its bundle is there. What cannot be answered has a status of 4xx and
 {{"error": "one line"}}, which curl --fail-with-body tells from a file; an upload may have {LARGEST_MEGABYTES} MB.

@@ -1,4 +1,4 @@
-"""The ltas_correction of a voice as far as a mean spectrum tells it: heard in one recording, and given to another.
+"""The long-term average spectrum of a voice: measured in one recording, given to another.
 
 Shape letters: T frames, M mel bins; `...` any leading batch axes.
 """
@@ -6,7 +6,9 @@ Shape letters: T frames, M mel bins; `...` any leading batch axes.
 import jax.numpy as jnp
 
 SPEECH_DB = 40.0  # frames whose loudest band is within this of the recording's are speech
-MIN_FRAMES = 60.0  # of so many frames half the difference is taken to be ltas_correction, and half what is said
+MIN_FRAMES = (
+    60.0  # of so many frames half the difference is taken to be the voice's, half what is said
+)
 MAX_DB = 20.0  # by which a band is changed
 
 

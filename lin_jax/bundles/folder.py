@@ -39,6 +39,7 @@ NETWORKS = {
     "MelAutoencoder": "lin_jax.models.autoencoder",
     "Tacotron": "lin_jax.models.tacotron",
     "SpectrumDecoder": "lin_jax.models.vocoder",
+    "Vocos": "lin_jax.models.vocos",
 }
 
 

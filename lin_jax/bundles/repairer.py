@@ -62,7 +62,7 @@ class RepairResult:
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveMix:
-    """How much of a change is made: all of a large one, and less of a slight one; see `audio.adaptive_mix.adaptive_mix`."""
+    """How much of a change is made: all of a large one, less of a slight one; see `audio.adaptive_mix`."""
 
     slight_db: float
     large_db: float

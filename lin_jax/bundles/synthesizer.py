@@ -6,6 +6,7 @@ Shape letters: B pieces, L symbols, N samples, T frames, M mel bins, V voices, E
 import dataclasses
 import functools
 import itertools
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -43,12 +44,15 @@ class SpeechSegment:
         start: seconds from the beginning.
         end: the same.
         stopped: whether it ended by itself; if not it was cut.
+        words: of a text each word as it is read, with the seconds at which it begins and ends;
+            none where the network does not tell.
     """
 
     text: str
     start: float
     end: float
     stopped: bool
+    words: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,14 +61,15 @@ class VoiceProfile:
 
     Attributes:
         embedding: what the speaker bundle hears in it, made clearer; float32 unit vector [E].
-        ltas: mean level of each mel band while it speaks, in decibels, float32 [M].
-        ltas_correction: what the synthesizer lacks of that, in decibels, float32 [M]; see
+        ltas: mean level of each mel band while it speaks, in decibels, float32 [M]; None where the
+            network needs none.
+        ltas_correction: what the synthesizer lacks of that, likewise; see
             `Synthesis.ltas_correction`.
     """
 
     embedding: np.ndarray
-    ltas: np.ndarray
-    ltas_correction: np.ndarray
+    ltas: np.ndarray | None = None
+    ltas_correction: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,11 +140,11 @@ class Synthesizer(Bundle):
     mean: np.ndarray
     std: np.ndarray
     voices: np.ndarray
-    ltas: np.ndarray
-    ltas_corrections: np.ndarray
     names: tuple[str, ...]
     sexes: tuple[str, ...]
     table: SymbolTable
+    ltas: np.ndarray | None = None
+    ltas_corrections: np.ndarray | None = None
     encoder: str = "speaker_encoder"
     encoder_fingerprint: str = ""
     max_seconds: float = 15.0
@@ -151,7 +156,8 @@ class Synthesizer(Bundle):
     min_anchor_similarity: float = 0.8
 
     task: ClassVar[str] = "synthesis"
-    arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices", "ltas", "ltas_corrections")
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices")
+    optional_arrays: ClassVar[tuple[str, ...]] = ("ltas", "ltas_corrections")
     rounded: ClassVar[tuple[str, ...]] = ("voices", "ltas", "ltas_corrections")
 
     def settings(self) -> dict:
@@ -173,7 +179,11 @@ class Synthesizer(Bundle):
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Synthesizer":
-        """See `Bundle`."""
+        """See `Bundle`; a network that speaks by durations has a kind of its own."""
+        from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
+        from lin_jax.models.acoustic import AcousticModel
+
+        cls = FlowSynthesizer if isinstance(common["model"], AcousticModel) else Synthesizer
         return cls(
             **common,
             names=tuple(voice["name"] for voice in settings["voices"]),
@@ -215,14 +225,13 @@ class Synthesizer(Bundle):
             raise AudioError(
                 "a voice of no recordings: give one at least, or the name of a learnt voice"
             )
-        heard = [self._heard(source, sample_rate, repair) for source in sources]
-        total = np.sum([voice.embedding for voice in heard], axis=0, dtype=np.float64)
-        ltas, ltas_correction = np.mean(
-            [(voice.ltas, voice.ltas_correction) for voice in heard], axis=0, dtype=np.float32
-        )
-        return VoiceProfile(
-            (total / np.linalg.norm(total)).astype(np.float32), ltas, ltas_correction
-        )
+        profiles = [self._profile(source, sample_rate, repair) for source in sources]
+        total = np.sum([profile.embedding for profile in profiles], axis=0, dtype=np.float64)
+        embedding = (total / np.linalg.norm(total)).astype(np.float32)
+        if any(profile.ltas is None for profile in profiles):
+            return VoiceProfile(embedding)
+        spectra = [(profile.ltas, profile.ltas_correction) for profile in profiles]
+        return VoiceProfile(embedding, *np.mean(spectra, axis=0, dtype=np.float32))
 
     def speak(
         self,
@@ -259,7 +268,13 @@ class Synthesizer(Bundle):
         ]
         sounds = self._sounds(jobs, voice, speed, progress)
         gaps = [0.0, *(sentence.pause / speed for sentence, _ in readable[:-1]), 0.0]
-        speech = self._joined(sounds, gaps, [sentence.text for sentence, _ in readable], name)
+        texts = [sentence.text for sentence, _ in readable]
+        named = zip(sounds, texts, strict=True)
+        sounds = [
+            dataclasses.replace(sound, words=self._spelt(sound.words, text))
+            for sound, text in named
+        ]
+        speech = self._joined(sounds, gaps, texts, name)
         self._warn(f"{piece.text!r}" for piece in speech.segments if not piece.stopped)
         return speech
 
@@ -346,16 +361,12 @@ class Synthesizer(Bundle):
             voice, str
         ) and voice in self.names else ""
 
-    def _heard(self, source, sample_rate, repair: bool) -> VoiceProfile:
+    def _profile(self, source, sample_rate, repair: bool) -> VoiceProfile:
         """The voice of one source."""
         from lin_jax.audio import files
-        from lin_jax.tasks.synthesis import move_to_anchors
 
         if isinstance(source, str) and source in self.names:
-            number = self.names.index(source)
-            return VoiceProfile(
-                self.voices[number], self.ltas[number], self.ltas_corrections[number]
-            )
+            return self._learnt_profile(self.names.index(source))
         if is_path(source):
             name = str(source)
             try:
@@ -381,21 +392,30 @@ class Synthesizer(Bundle):
             )
         if voice.embedding.shape != self.voices.shape[1:]:
             raise BundleError(
-                f"{self.encoder}: hears a voice as {len(voice.embedding)} numbers, not {self.voices.shape[1]}; "
-                "install the speaker bundle that the voices were learnt with"
+                f"{self.encoder}: embeds a voice as {len(voice.embedding)} numbers, not "
+                f"{self.voices.shape[1]}; install the speaker bundle that the voices were learnt with"
             )
-        waveform, rate = (
-            files.load(samples, self.frontend, sample_rate=rate),
-            self.frontend.sample_rate,
-        )
-        waveform = waveform[: round(self.trained_seconds * rate)]
-        batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
-        clear = self.voices[np.isin(self.names, self.anchor_voices)]
-        embedding = move_to_anchors(voice.embedding[None], clear, self.min_anchor_similarity)
+        return self._cloned_profile(voice.embedding, samples, rate)
+
+    def _learnt_profile(self, number: int) -> VoiceProfile:
+        """The voice of a speaker it learnt from."""
+        return VoiceProfile(self.voices[number], self.ltas[number], self.ltas_corrections[number])
+
+    def _cloned_profile(self, embedding, samples, rate: int) -> VoiceProfile:
+        """The voice of a recording, by its embedding [E] and samples."""
+        from lin_jax.audio import files
+        from lin_jax.tasks.synthesis import move_to_anchors
+
+        waveform = files.load(samples, self.frontend, sample_rate=rate)
+        waveform = waveform[: round(self.trained_seconds * self.frontend.sample_rate)]
+        unit = round(SOURCE_SECONDS * self.frontend.sample_rate)
+        batch = padded([waveform], _size(len(waveform), unit))
+        anchors = self.voices[np.isin(self.names, self.anchor_voices)]
+        embedding = move_to_anchors(embedding[None], anchors, self.min_anchor_similarity)
         with self.weights_fit():
-            found = self._timbre(self._constants, *batch, embedding)
+            spectra = self._timbre(self._constants, *batch, embedding)
         return VoiceProfile(
-            embedding[0], *(np.asarray(found[name])[0] for name in ("ltas", "ltas_correction"))
+            embedding[0], *(np.asarray(spectra[name])[0] for name in ("ltas", "ltas_correction"))
         )
 
     def _read(self, text: str) -> list[tuple[Sentence, np.ndarray]]:
@@ -421,8 +441,8 @@ class Synthesizer(Bundle):
             warnings.warn(str(problem), stacklevel=3)
         return readable
 
-    def _sounds(self, jobs: "list[_Job]", voice, speed, progress) -> list[tuple[np.ndarray, bool]]:
-        """The waveform of each job, and whether it ended by itself."""
+    def _sounds(self, jobs: "list[_Job]", voice, speed, progress) -> "list[_Sound]":
+        """What each job sounds like."""
         hop, rate = self.frontend.hop_length, self.frontend.sample_rate
         sounds = [None] * len(jobs)
         longest_first = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
@@ -443,7 +463,7 @@ class Synthesizer(Bundle):
             for i, frames, count, stopped in zip(chosen, *map(np.asarray, said), strict=False):
                 if not stopped:
                     count = min(count, round(jobs[i].most_seconds * rate / hop))
-                sounds[i] = self._sound(frames[:count], speed), bool(stopped)
+                sounds[i] = _Sound(self._sound(frames[:count], speed), bool(stopped))
                 progress(jobs[i].progress)
         return sounds
 
@@ -462,8 +482,8 @@ class Synthesizer(Bundle):
         rate, level = self.frontend.sample_rate, self.frontend.level
         ramp = np.arange(1, round(FADE * rate) + 1, dtype=np.float32) / round(FADE * rate)
         parts, pieces, end = [], [], 0
-        for gap, (sound, stopped), text in zip(gaps, sounds, texts, strict=False):
-            faded = np.array(sound)
+        for gap, sound, text in zip(gaps, sounds, texts, strict=False):
+            faded = np.array(sound.samples)
             fade = min(len(ramp), len(faded))
             faded[:fade] *= ramp[:fade]
             faded[len(faded) - fade :] *= ramp[:fade][::-1]
@@ -471,13 +491,25 @@ class Synthesizer(Bundle):
             start = end + len(silence)
             end = start + len(faded)
             parts += [silence, faded]
-            pieces.append(SpeechSegment(text, start / rate, end / rate, stopped))
+            words = tuple(
+                (word, start / rate + begins, start / rate + ends)
+                for word, begins, ends in sound.words
+            )
+            pieces.append(SpeechSegment(text, start / rate, end / rate, sound.stopped, words))
         samples = np.concatenate([*parts, np.zeros(round(gaps[-1] * rate), np.float32)])
         if level != "none":
             samples = files.level(samples, target_db=self.frontend.level_db, kind=level)
         samples = samples / max(1.0, np.abs(samples).max(initial=0) / LOUDEST)
-        provenance = f"made by lin_jax with the bundle {self.name} in {f'the voice {voice}' if voice else 'a copied voice'}"
+        voice = f"the voice {voice}" if voice else "a copied voice"
+        provenance = f"made by lin_jax with the bundle {self.name} in {voice}"
         return Speech(samples.astype(np.float32), rate, tuple(pieces), provenance)
+
+    def _spelt(self, words, text: str):
+        """Words of phonemes by their letters, where there are as many of these; else as they are."""
+        letters = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", normalise(text, self.table.language))
+        if len(letters) != len(words):
+            return words
+        return tuple((word, *span) for word, (_, *span) in zip(letters, words, strict=True))
 
     @staticmethod
     def _warn(failed):
@@ -586,6 +618,15 @@ class Synthesizer(Bundle):
             return waveform[0], length[0]
 
         return vocode
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sound:
+    """The waveform [N] of a job, whether it ended by itself, and when its words are said in it."""
+
+    samples: np.ndarray
+    stopped: bool = True
+    words: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

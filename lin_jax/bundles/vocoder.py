@@ -14,17 +14,19 @@ from lin_jax.bundles.base import Bundle
 
 @dataclasses.dataclass(eq=False)
 class Vocoder(Bundle):
-    """A trained vocoder with all it takes to use it; its network is a `SpectrumDecoder`.
+    """A trained vocoder with all it takes to use it.
+
+    Its network is a `Vocos`, or a `SpectrumDecoder`, which leaves the phases to Griffin-Lim.
 
     Attributes:
         mean: of each feature over the training frames [M].
         std: its standard deviation [M].
-        iterations: of Griffin-Lim.
+        iterations: of Griffin-Lim; None where the network makes the phases.
     """
 
     mean: np.ndarray
     std: np.ndarray
-    iterations: int = 32
+    iterations: int | None = None
 
     task: ClassVar[str] = "vocoding"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
@@ -59,10 +61,13 @@ class Vocoder(Bundle):
             waveform [B, N] with N = (T - 1) * hop_length, zero at and past length [B] int32.
         """
         from lin_jax.tasks.vocoding import Vocoding, VocodingConfig
+        from lin_jax.tasks.waveform_vocoding import WaveformVocoding
 
         variables, mean, std = constants
-        task = Vocoding(
-            self.model, self.frontend, mean, std, config=VocodingConfig(iterations=self.iterations)
-        )
+        if self.iterations is None:
+            task = WaveformVocoding(self.model, self.frontend, mean, std)
+        else:
+            config = VocodingConfig(iterations=self.iterations)
+            task = Vocoding(self.model, self.frontend, mean, std, config=config)
         said = task.predict(variables, {"features": features, "num_frames": num_frames})
         return said["waveform"], said["length"]

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lin_jax.models.layers import ResidualConv, frame_mask, normalised
+from lin_jax.models.layers import DepthwiseConv, ResidualConv, frame_mask, normalised
 from lin_jax.models.tacotron import Encoder
 
 TIME_FREQUENCIES = 32
@@ -26,6 +26,7 @@ class AcousticModel(nn.Module):
     Attributes:
         num_mels: M.
         num_symbols: V.
+        symbol_features: of a symbol before it is read in context.
         hidden: H, even.
         context: features of the symbols, and of the voice, that the flow is given beside the prior.
         width: W of the flow.
@@ -37,24 +38,25 @@ class AcousticModel(nn.Module):
 
     num_mels: int
     num_symbols: int
+    symbol_features: int = 128
     hidden: int = 192
     context: int = 64
-    width: int = 256
-    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4, 1)
+    width: int = 224
+    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)
     expansion: int = 2
     dropout: float = 0.1
     unroll: int = 1
 
     def setup(self):
         """The parts."""
-        self.symbols = nn.Embed(self.num_symbols, self.hidden)
+        self.symbols = nn.Embed(self.num_symbols, self.symbol_features)
         self.encoder = Encoder(self.hidden, (1, 1, 1), self.dropout, self.unroll)
         self.voice = nn.Dense(self.hidden)
         self.duration_layers = [nn.Conv(self.hidden, (3,)) for _ in range(2)]
         self.duration_dropout = nn.Dropout(self.dropout)
         self.log_duration = nn.Dense(1, kernel_init=nn.initializers.zeros)
         self.spread = nn.Dense(self.width)
-        self.prior_layers = [ResidualConv((3,), dilation) for dilation in (1, 2)]
+        self.prior_layer = ResidualConv((3,))
         self.prior = nn.Dense(self.num_mels)
         self.flow = Flow(self.num_mels, self.context, self.width, self.dilations, self.expansion)
 
@@ -70,10 +72,8 @@ class AcousticModel(nn.Module):
         Returns:
             [B, L, H], zero on padding, and the voice [B, H].
         """
-        if jnp.issubdtype(symbols.dtype, jnp.integer):
-            x = self.symbols(symbols)
-        else:
-            x = symbols @ self.symbols.embedding
+        hard = jnp.issubdtype(symbols.dtype, jnp.integer)
+        x = self.symbols(symbols) if hard else symbols @ self.symbols.embedding
         x, mask = self.encoder(x, num_symbols, train=train)
         norm = jnp.sqrt(jnp.maximum(jnp.mean(voice**2, axis=-1, keepdims=True), 1e-12))
         voice = jnp.tanh(self.voice(voice / norm))
@@ -109,9 +109,7 @@ class AcousticModel(nn.Module):
         held = jnp.take_along_axis(encoded, at[..., None], axis=1)  # [B, T, H]
         x = jnp.concatenate([held, place[..., None], jnp.log(length)[..., None]], axis=-1)
         x = self.spread(jnp.where(mask[..., None], x, 0.0))
-        for layer in self.prior_layers:
-            x = layer(x, mask)
-        x = jnp.where(mask[..., None], x, 0.0)
+        x = jnp.where(mask[..., None], self.prior_layer(x, mask), 0.0)
         return jnp.where(mask[..., None], self.prior(normalised(x)), 0.0), x, mask
 
     def __call__(self, symbols, num_symbols, voice, durations, noisy, time, keep, *, train=False):
@@ -149,9 +147,7 @@ class AcousticModel(nn.Module):
         durations = jnp.diff(ends, prepend=0.0, axis=1)
         return jnp.where(mask, durations.clip(1.0), 0.0).astype(jnp.int32), encoded, voice
 
-    def generate(
-        self, encoded, voice, durations, noise, *, steps: int = 8, guidance: float = 0.0
-    ):
+    def generate(self, encoded, voice, durations, noise, *, steps: int = 8, guidance: float = 0.0):
         """Frames drawn by the flow.
 
         Args:
@@ -218,7 +214,7 @@ class Flow(nn.Module):
             offset = self.param(f"steer_{number}", nn.initializers.normal(0.02), (3 * W,))
             shift, scale, gate = jnp.split(steer + offset, 3, axis=-1)
             y = jnp.where(mask[..., None], x, 0.0)
-            y = nn.Conv(W, (7,), kernel_dilation=(dilation,), feature_group_count=W)(y)
+            y = DepthwiseConv(dilation=dilation)(y)
             y = normalised(y) * (1 + scale) + shift
             y = nn.Dense(W)(nn.gelu(nn.Dense(self.expansion * W)(y)))
             x = x + (1 + gate) * y

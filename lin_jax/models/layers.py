@@ -167,3 +167,28 @@ class ResidualConv(nn.Module):
         return x + nn.silu(
             nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y)
         )
+
+
+class DepthwiseConv(nn.Module):
+    """A convolution over time of each feature alone, as a sum of shifted frames.
+
+    XLA's grouped convolutions are many times slower, on CPU above all.
+
+    Attributes:
+        size: taps of the kernel, odd.
+        dilation: frames from one tap to the next.
+    """
+
+    size: int = 7
+    dilation: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        """Maps x [B, T, W] to the same shape; zeros surround the frames."""
+        T, W = x.shape[1:]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(0, 1), (self.size, W))
+        bias = self.param("bias", nn.initializers.zeros, (W,))
+        reach = self.size // 2 * self.dilation
+        x = jnp.pad(x, ((0, 0), (reach, reach), (0, 0)))
+        taps = (x[:, k * self.dilation : k * self.dilation + T] for k in range(self.size))
+        return bias + sum(kernel[k] * tap for k, tap in enumerate(taps))

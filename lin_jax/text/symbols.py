@@ -129,6 +129,11 @@ class SymbolTable:
         """Whether a character of a text is no symbol, nor made into any."""
         return self.form == "phonemes" and _is_pictogram(c)
 
+    def encode_symbols(self, symbols: str) -> np.ndarray:
+        """Numbers of symbols as they stand, those that the table lacks left out: int32 [L]."""
+        number = {symbol: i for i, symbol in enumerate(self.symbols, END + 1)}
+        return np.array([number[symbol] for symbol in symbols if symbol in number], np.int32)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The symbols of some numbers, padding and end left out."""
         return "".join(self.symbols[i - END - 1] for i in ids if i > END)

@@ -1,4 +1,4 @@
-"""`lin speak`, `lin convert_voice` and `lin voices`: what is written and said, and what is refused in one line."""
+"""`lin speak`, `lin convert` and `lin voices`: what is written and said, and what is refused in one line."""
 
 import dataclasses
 import io
@@ -173,7 +173,7 @@ def test_bundle_of_another_kind_is_refused(lin, model):
 
 
 def test_revoice_file_and_folder(lin, tmp_path):
-    code, out, err = lin("convert_voice", "low.wav", "--voice", "people/high.wav", "--out", "b.wav")
+    code, out, err = lin("convert", "low.wav", "--voice", "people/high.wav", "--out", "b.wav")
     assert (code, err) == (0, [])
     assert (
         out[0]
@@ -182,7 +182,7 @@ def test_revoice_file_and_folder(lin, tmp_path):
     assert out[1].startswith("0:00:02.0 of speech, ")
     assert first_symbol("b.wav") == 8
     (tmp_path / "people/notes.wav").write_text("not sound at all")
-    code, out, err = lin("convert_voice", "people", "--out", "out", "--json")
+    code, out, err = lin("convert", "people", "--out", "out", "--json")
     assert code == 1
     assert err[0].startswith("lin: people/notes.wav: not readable as audio")
     assert sorted(json.loads(line)["file"] for line in out) == [
@@ -211,7 +211,7 @@ def test_revoice_file_and_folder(lin, tmp_path):
 def test_revoice_refused_in_one_line(lin, tmp_path, arguments, message):
     BAD["all zeros"][0](tmp_path / "silent.wav")
     before = everything(tmp_path)
-    code, out, err = lin("convert_voice", *arguments)
+    code, out, err = lin("convert", *arguments)
     assert (code, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"lin: {message}")
     assert everything(tmp_path) == before
@@ -220,7 +220,7 @@ def test_revoice_refused_in_one_line(lin, tmp_path, arguments, message):
 def test_revoiced_pauses_stay(lin):
     silence = np.zeros(synthesizers.RATE, np.float32)
     files.write("talk.wav", np.concatenate([tone(), silence, tone(0.5)]), synthesizers.RATE)
-    code, out, _ = lin("convert_voice", "talk.wav", "--json", "--out", "b.wav")
+    code, out, _ = lin("convert", "talk.wav", "--json", "--out", "b.wav")
     assert code == 0
     first, second = json.loads(out[0])["segments"]
     assert second["start"] - first["end"] == pytest.approx(1.0, abs=0.15)
@@ -231,7 +231,7 @@ def test_revoiced_phrase_that_was_cut_is_named(lin, monkeypatch):
     monkeypatch.setattr(
         lin_jax, "load", lambda name: dataclasses.replace(load(name), max_seconds=0.5)
     )
-    code, out, err = lin("convert_voice", "low.wav", "--out", "b.wav")
+    code, out, err = lin("convert", "low.wav", "--out", "b.wav")
     assert (code, len(out)) == (1, 2)
     assert err == ["lin: did not come to an end and was cut: what is said at 0.0 s"]
 

@@ -59,7 +59,7 @@ def test_verify_answers_in_words_and_in_json(lin):
     row = json.loads(out[0])
     figures = ["score", "distance", "normalised_score", "threshold", "probability"]
     assert list(row) == ["a", "b", "decision", *figures, "reason"]
-    assert (row["a"], row["b"], row["same"], row["threshold"]) == (
+    assert (row["a"], row["b"], row["decision"], row["threshold"]) == (
         ["a0.wav"],
         ["b0.wav"],
         "different",
@@ -117,7 +117,7 @@ def test_what_cannot_be_known_is_unsure(lin, other, message):
         assert (code, len(out), err) == (0, 1, [])
         assert out[0].startswith(message)
     row = json.loads(lin("verify", "--json", "a0.wav", other)[1][0])
-    assert (row["same"], row["probability"]) == ("unsure", 0.5)
+    assert (row["decision"], row["probability"]) == ("unsure", 0.5)
 
 
 def test_file_compared_with_itself_is_said_so(lin):
@@ -184,7 +184,7 @@ def test_embed_goes_on_after_every_bad_recording(lin, tmp_path):
     ],
 )
 def test_unwritable_out_is_said_before_the_work(lin, monkeypatch, out, message):
-    monkeypatch.setattr(bundles.Verifier, "voices", None)
+    monkeypatch.setattr(bundles.Verifier, "embed_all", None)
     code, printed, err = lin("embed", "a0.wav", "--out", out)
     assert (code, printed, len(err)) == (2, [], 1)
     assert err[0].startswith(f"lin: {out}: cannot be written ({message}")

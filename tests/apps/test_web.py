@@ -74,14 +74,14 @@ def test_answers_as_the_command_line_does(client, sound):
 def test_compares_sides_of_several_recordings(client, sound):
     names = [("a", "a0.wav"), ("a", "a1.wav"), ("b", "b0.wav")]
     answer = client.post("/verify", files=[sound(*name) for name in names]).json()
-    assert (answer["a"], answer["b"], answer["same"]) == (
+    assert (answer["a"], answer["b"], answer["decision"]) == (
         ["a0.wav", "a1.wav"],
         ["b0.wav"],
         "different",
     )
     files.write("twin.wav", files.read("a0.wav")[0], verifiers.RATE)
     twins = client.post("/verify", files=[sound("a", "a0.wav"), sound("b", "twin.wav")]).json()
-    assert twins["same"] == "same"
+    assert twins["decision"] == "same"
     assert twins["reason"].startswith("a0.wav and twin.wav are the same recording"), (
         "without the folder they lie in here"
     )
@@ -95,7 +95,7 @@ def test_a_bad_recording_is_one_line(client, sound, tmp_path, name):
         ("/gender", ["file"]),
         ("/verify", ["a", "b"]),
         ("/repair", ["file"]),
-        ("/convert_voice", ["file"]),
+        ("/convert", ["file"]),
         ("/speak", ["voice"]),
     ):
         if address == "/repair" and name in ("one sample", "all zeros"):
@@ -124,7 +124,7 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
     )
     assert problem("POST", "/emotion", files=side) == (
         404,
-        "/emotion: not found; POST to /api/gender, /api/verify, /api/repair, /api/speak, /api/convert_voice",
+        "/emotion: not found; POST to /api/gender, /api/verify, /api/repair, /api/speak, /api/convert",
     )
     assert problem("POST", "/speak", data={"speed": "slow"}) == (
         422,
@@ -147,7 +147,7 @@ def received(answer):
     return (
         urllib.parse.unquote(name),
         file.read(dtype="float32"),
-        json.loads(answer.headers["lin-answer"]),
+        json.loads(answer.headers["lin-metadata"]),
         file,
     )
 
@@ -206,9 +206,7 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
 
 
 def test_says_a_recording_again(client, sound, hummer):
-    answer = client.post(
-        "/convert_voice", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")]
-    )
+    answer = client.post("/convert", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")])
     name, samples, said, file = received(answer)
     assert (name, len(samples), said["seconds"]) == ("a0_converted.wav", 1.5 * verifiers.RATE, 1.5)
     assert file.comment == "synthetic speech, made by hummer"
@@ -229,7 +227,7 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
         "5,001 characters are too long, 5,000 are taken"
     )
     monkeypatch.setattr(web, "MAX_SECONDS", 1.0)
-    assert problem("/convert_voice", files=[sound("file", "a0.wav")]).startswith(
+    assert problem("/convert", files=[sound("file", "a0.wav")]).startswith(
         "a0.wav: 0:00:01.5 are too long, 0:00:01.0"
     )
 
@@ -238,9 +236,7 @@ def test_a_talker_is_asked_only_for_what_it_does():
     talker = synthesizers.Hummer()
     talker.sources = ("speech",)
     with testclient.TestClient(web.create_api([web.Model(talker, "")])) as client:
-        assert (
-            client.post("/speak").json()["error"] == "/speak: not found; POST to /api/convert_voice"
-        )
+        assert client.post("/speak").json()["error"] == "/speak: not found; POST to /api/convert"
 
 
 def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monkeypatch):
@@ -255,7 +251,7 @@ def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monke
         answer = client.post("/gender", files={"file": (name, content)})
         assert (answer.status_code, answer.json()["file"]) == (200, shown)
     assert client.post("/gender", files={"file": ("bad.wav", b"bad")}).status_code == 422
-    for address in ("/repair", "/convert_voice"):
+    for address in ("/repair", "/convert"):
         assert client.post(address, files={"file": ("/", content)}).status_code == 200
     assert client.post("/speak", data={"text": "Yes."}).status_code == 200
     assert not [*(tmp_path / "uploads").iterdir()]

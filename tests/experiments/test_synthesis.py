@@ -400,21 +400,21 @@ def test_voices_heard_in_several_clips(folder, config, tmp_path, monkeypatch):
         experiment.heard(tmp_path, task, variables, [np.array(clips)])
         for clips in ([0], [1], [1, 0])
     )
-    for name in ("spectrum", "ltas_correction"):
+    for name in ("ltas", "ltas_correction"):
         np.testing.assert_allclose(both[name], (one[name] + other[name]) / 2, atol=1e-3)
     np.testing.assert_allclose(both["voice"], (one["voice"] + other["voice"]) / 2**0.5, atol=1e-6)
 
 
 def test_kin_are_those_who_are_as_clear(folder, config, monkeypatch):
-    """A voice that is nearer to a clear one than to its own speaker may be the speaker_top1 of its kin."""
+    """A voice that is nearer to a clear one than to its own speaker may be the nearest of its group."""
     config.voices = "voice"
     experiment = Experiment(config, folder)
     experiment.anchor_voices = np.flatnonzero(experiment.speakers == "s4")
-    corpora = np.where(experiment.speakers == "s4", "anchor_voices", "people")
+    corpora = np.where(experiment.speakers == "s4", "clear", "people")
     kept = {name: getattr(experiment.clips, name) for name in ("rows", "frontend")}
     experiment.clips = types.SimpleNamespace(corpora=corpora, **kept)
     ear = Ear()
-    ear.voices = lambda sources, rate: (
+    ear.embed_all = lambda sources, rate: (
         SpeakerEmbedding("", ear.embed(one) if isinstance(one, str) else one, 1.0, 1.0, "")
         for one in sources
     )

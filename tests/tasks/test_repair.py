@@ -104,7 +104,7 @@ def test_predict_ignores_what_is_past_the_end(batch, variables):
     assert jnp.shape(one) == (B, N)
 
 
-@pytest.mark.parametrize(("name", "best"), [("quality", 4.5), ("stoi", 1.0)])
+@pytest.mark.parametrize(("name", "best"), [("pmsqe", 4.5), ("stoi", 1.0)])
 def test_what_is_heard_is_learnt_at_its_own_rate(batch, name, best):
     batch = {**batch, "waveform": np.tile(batch["waveform"], 3), "length": 3 * batch["length"]}
     task = dataclasses.replace(make_task(), sample_rate=16000)

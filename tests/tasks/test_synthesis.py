@@ -124,7 +124,7 @@ def test_schedules():
 
 
 def test_a_voice_has_its_timbre():
-    """Given the spectrum and ltas_correction of a voice, what is said has them; padding stays empty."""
+    """Given the spectrum of a voice, and what lacks of it, what is said has them; padding stays empty."""
     task, batch = make_task(), make_batch()
     variables = jax.jit(task.init)(KEY)
     plain, wanted = (
@@ -198,7 +198,7 @@ def test_timbre_is_what_lacks_of_a_recording_said_again():
 
 
 def test_two_sources_share_the_decoder():
-    """A recording's loudness and ltas_correction do not reach the network; its shapes are those of a text's."""
+    """A recording's loudness and spectrum do not reach the network; its shapes are those of a text's."""
     task = Synthesis(
         NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG
     )

@@ -1,0 +1,260 @@
+"""Long recordings of known texts, cut where their readers pause, by the durations of their symbols.
+
+Shape letters: L symbols, T frames.
+"""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import grain
+import numpy as np
+
+from data_pipelines.feature_set import FeatureSet
+from data_pipelines.loaders import GRAIN, LoaderConfig, bucket_lengths
+from lin_jax.text import END, SymbolTable
+from lin_jax.text.normalisation import PAUSES
+
+MAX_HOLD = 32  # frames of a symbol that is no pause; more is a slip of the alignment
+LEAD, TAIL = 4, 8  # frames of silence that a piece keeps at its ends, at most
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Piece:
+    """A stretch of a recording between two pauses.
+
+    Attributes:
+        clip: which recording.
+        start: its first frame there.
+        symbols: what is said, int [L].
+        durations: frames of each symbol, int [L].
+    """
+
+    clip: int
+    start: int
+    symbols: np.ndarray
+    durations: np.ndarray
+
+    @property
+    def num_frames(self) -> int:
+        """Its length T."""
+        return int(self.durations.sum())
+
+
+def with_silence(table: SymbolTable, symbols: np.ndarray) -> np.ndarray:
+    """Symbols of a text as they are aligned: with a space for the silence before the first word."""
+    return np.concatenate([table.encode_symbols(" "), symbols]).astype(np.int32)
+
+
+def cut(
+    table: SymbolTable,
+    clip: int,
+    symbols: np.ndarray,
+    durations: np.ndarray,
+    *,
+    punctuated: bool,
+    min_frames: int,
+    max_frames: int,
+    pause_frames: int,
+) -> tuple[list[Piece], collections.Counter]:
+    """Cut one recording.
+
+    Args:
+        table: of the symbols.
+        clip: number of the recording.
+        symbols: `with_silence` [L].
+        durations: of each [L].
+        punctuated: whether the text has its punctuation; else a pause becomes a comma.
+        min_frames: of what is said in a piece.
+        max_frames: likewise.
+        pause_frames: from which on a pause may be cut at.
+
+    Returns:
+        The pieces, and how many were left out, by reason.
+    """
+    space, comma, dot = (int(table.encode_symbols(c)[0]) for c in " ,.")
+    silent = {int(number) for c in f" {PAUSES}" for number in table.encode_symbols(c)} | {END}
+    ends = np.cumsum(durations)
+    starts = ends - durations
+    pauses = _runs(np.isin(symbols, list(silent)))
+    last = len(symbols) - 1
+    cuts = [
+        (first, final)
+        for first, final in pauses
+        if first == 0 or final == last or ends[final] - starts[first] >= pause_frames
+    ]
+    pieces, dropped, here = [], collections.Counter(), 0
+    while here < len(cuts) - 1:
+        there = here + 1
+        while (
+            there + 1 < len(cuts)
+            and ends[cuts[there + 1][0] - 1] - starts[cuts[here][1] + 1] <= max_frames
+        ):
+            there += 1
+        (before, first), (final, after) = cuts[here], cuts[there]
+        first, final, here = first + 1, final - 1, there
+        said = int(ends[final] - starts[first])
+        lead = min(LEAD, int(starts[first] - starts[before]))
+        tail = min(TAIL, int(ends[after] - ends[final]))
+        spoken = ~np.isin(symbols[first : final + 1], list(silent))
+        if said > max_frames:
+            dropped["longer than max_seconds without a pause"] += 1
+        elif said < min_frames:
+            dropped["shorter than min_seconds"] += 1
+        elif lead < 1 or tail < 2:
+            dropped["no silence at its ends"] += 1
+        elif (durations[first : final + 1][spoken] > MAX_HOLD).any():
+            dropped["a symbol held for too long: text and recording differ"] += 1
+        else:
+            inner = _inner(
+                symbols,
+                durations,
+                first,
+                final,
+                silent,
+                None if punctuated else comma,
+                space,
+                pause_frames,
+            )
+            marks = [int(s) for s in symbols[final + 1 : after + 1] if s not in (space, END)]
+            ending = (marks or [dot if after == last else comma])[0]
+            pieces.append(
+                Piece(
+                    clip,
+                    int(starts[first]) - lead,
+                    np.array([space, *inner[0], ending, END], np.int32),
+                    np.array([lead, *inner[1], tail - 1, 1], np.int32),
+                )
+            )
+    return pieces, dropped
+
+
+def _inner(symbols, durations, first, final, silent, comma, space, pause_frames):
+    """Symbols and durations of what is said, where long silent runs without a mark get a comma."""
+    out_symbols: list[int] = []
+    out_durations: list[int] = []
+    at = first
+    while at <= final:
+        stop = at
+        if int(symbols[at]) in silent:
+            while int(symbols[stop + 1]) in silent:
+                stop += 1
+            length = int(durations[at : stop + 1].sum())
+            if comma is not None and length >= pause_frames:
+                out_symbols += [comma, space]
+                out_durations += [length - 1, 1]
+                at = stop + 1
+                continue
+        out_symbols += symbols[at : stop + 1].tolist()
+        out_durations += durations[at : stop + 1].tolist()
+        at = stop + 1
+    return out_symbols, out_durations
+
+
+def _runs(mask: Sequence[bool]) -> list[tuple[int, int]]:
+    """First and last index of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def make_loader(
+    feature_set: FeatureSet,
+    pieces: Sequence[Piece],
+    voices: np.ndarray,
+    references: Sequence[np.ndarray],
+    config: LoaderConfig,
+    *,
+    train: bool,
+) -> grain.DatasetIterator:
+    """Iterate over batches of pieces of nearly equal length, with a voice for each.
+
+    Args:
+        feature_set: of the "features" store, of which they are pieces.
+        pieces: at least one.
+        voices: embedding of every clip of the set [clips, E] float32.
+        references: for every clip of the set the clips in which its voice is heard; up to three of
+            them are averaged, drawn anew in training.
+        config: batch size, buckets, seed and threads; crops and speakers do not count.
+        train: endless and shuffled, or once through.
+
+    Returns:
+        An iterator over "features" [B, T, M], "num_frames" [B], "symbols" [B, L], "num_symbols"
+        [B], "durations" [B, L], "voice" [B, E] and "weight" [B].
+    """
+    batches = _Batches(feature_set, pieces, voices, references, config, train)
+    options = grain.ReadOptions(
+        num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads
+    )
+    return iter(grain.MapDataset.source(batches).to_iter_dataset(options))
+
+
+class _Batches:
+    """Batches by the seed and their number alone, so that the position in the data is a number."""
+
+    def __init__(self, feature_set, pieces, voices, references, config, train):
+        self._set, self._pieces, self._voices = feature_set, list(pieces), voices
+        self._references, self._config, self._train = references, config, train
+        frames = np.array([piece.num_frames for piece in pieces])
+        sizes = bucket_lengths(frames, config.buckets, GRAIN)
+        bucket = np.searchsorted(sizes, frames)
+        counts = np.array([len(piece.symbols) for piece in pieces])
+        self._buckets = [
+            (
+                np.flatnonzero(bucket == b),
+                int(sizes[b]),
+                -(-counts[bucket == b].max() // GRAIN) * GRAIN,
+            )
+            for b in np.unique(bucket)
+        ]
+        self._plan = functools.lru_cache(maxsize=2)(self._shuffle_epoch)
+
+    def __len__(self) -> int:
+        return len(self._plan(0)) * (10**9 if self._train else 1)
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        epoch, place = divmod(number, len(self._plan(0)))
+        chosen, weight, T, L = self._plan(epoch)[place]
+        rng, B = np.random.default_rng((self._config.seed, number)), len(chosen)
+        batch = {
+            "features": np.zeros((B, T, self._set.frontend.num_features), np.float32),
+            "num_frames": np.zeros(B, np.int32),
+            "symbols": np.zeros((B, L), np.int32),
+            "num_symbols": np.zeros(B, np.int32),
+            "durations": np.zeros((B, L), np.int32),
+            "voice": np.zeros((B, self._voices.shape[1]), np.float32),
+            "weight": weight,
+        }
+        for b, index in enumerate(chosen):
+            piece = self._pieces[index]
+            count, symbols = piece.num_frames, len(piece.symbols)
+            frames = self._set[piece.clip]["features"][piece.start : piece.start + count]
+            batch["features"][b, :count], batch["num_frames"][b] = frames, count
+            batch["symbols"][b, :symbols], batch["num_symbols"][b] = piece.symbols, symbols
+            batch["durations"][b, :symbols] = piece.durations
+            batch["voice"][b] = self._voice(self._references[piece.clip], rng)
+        return batch
+
+    def _voice(self, clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The mean direction [E] of some clips; in training of one more than of others."""
+        if not self._train:
+            mean = self._voices[clips].mean(axis=0)
+        else:
+            share = rng.uniform(size=3) ** 3
+            mean = share @ self._voices[rng.choice(clips, 3)]
+        return mean / max(np.linalg.norm(mean), 1e-9)
+
+    def _shuffle_epoch(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray, int, int]]:
+        """Pieces, weights, frames and symbols of each batch of an epoch."""
+        rng, plan, B = (
+            np.random.default_rng((self._config.seed, epoch)),
+            [],
+            self._config.batch_size,
+        )
+        for members, T, L in self._buckets:
+            order = rng.permutation(members) if self._train else members
+            for start in range(0, len(order), B):
+                chosen = order[start : start + B]
+                weight = (np.arange(B) < len(chosen)).astype(np.float32)
+                plan.append((np.resize(chosen, B), weight, T, L))
+        return [plan[i] for i in rng.permutation(len(plan))] if self._train else plan

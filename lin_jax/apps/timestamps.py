@@ -1,0 +1,48 @@
+"""When each word is said, as subtitles or JSON: what `lin speak --timestamps` writes."""
+
+import json
+import pathlib
+
+from lin_jax.bundles import Speech
+from lin_jax.errors import ConfigError
+
+SUFFIXES = (".srt", ".vtt", ".json")
+
+
+def check(path: str):
+    """Raises ConfigError unless a format goes by the suffix of a path."""
+    if pathlib.Path(path).suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{path}: times of words are written as {', '.join(SUFFIXES)}")
+
+
+def render(speech: Speech, suffix: str) -> str:
+    """The words of speech with their times.
+
+    Args:
+        speech: whose segments have words.
+        suffix: ".srt", ".vtt" or ".json".
+
+    Raises:
+        ConfigError: the network that spoke does not tell when it says a word.
+    """
+    words = [word for segment in speech.segments for word in segment.words]
+    if not words:
+        raise ConfigError(
+            "this bundle does not tell when it says a word; use one that has durations"
+        )
+    if suffix == ".json":
+        rows = [{"word": w, "start": round(a, 3), "end": round(b, 3)} for w, a, b in words]
+        return json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+    comma, head = (",", "") if suffix == ".srt" else (".", "WEBVTT\n\n")
+    cues = (
+        f"{number}\n{_clock(start, comma)} --> {_clock(end, comma)}\n{word}\n"
+        for number, (word, start, end) in enumerate(words, 1)
+    )
+    return head + "\n".join(cues)
+
+
+def _clock(seconds: float, comma: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    whole, part = divmod(milliseconds, 1000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{whole:02d}{comma}{part:03d}"

@@ -1,0 +1,117 @@
+"""A synthesizer in use whose network speaks by durations: every symbol is said once, when it is known.
+
+Shape letters: B sentences, L symbols, T frames, M mel bins, E embedding.
+"""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+
+from lin_jax.bundles.base import BATCHES, padded
+from lin_jax.bundles.synthesizer import (
+    FRAMES,
+    SYMBOLS,
+    Synthesizer,
+    VoiceProfile,
+    _size,
+    _Sound,
+)
+from lin_jax.text import END
+from lin_jax.text.normalisation import PAUSES
+
+
+@dataclasses.dataclass(eq=False)
+class FlowSynthesizer(Synthesizer):
+    """A trained synthesizer whose network is an `AcousticModel`; it says texts."""
+
+    def _learnt_profile(self, number):
+        return VoiceProfile(self.voices[number])
+
+    def _cloned_profile(self, embedding, samples, rate):
+        return VoiceProfile(embedding)
+
+    def _sounds(self, jobs, voice, speed, progress):
+        """What each job sounds like; the longest are said first, so that batches are even."""
+        seconds_a_frame = self.frontend.hop_length / self.frontend.sample_rate
+        space = self.table.encode_symbols(" ")  # for the silence before the first word
+        sounds = [None] * len(jobs)
+        order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
+        for group in _groups(order, BATCHES[-1]):
+            sources = [np.concatenate([space, jobs[i].source]) for i in group]
+            symbols, counts = padded(sources, _size(max(map(len, sources)), SYMBOLS))
+            B = len(symbols)
+            counts = np.where(np.arange(B) < len(group), counts, 1).astype(np.int32)
+            voices = np.tile(np.float32(voice.embedding), (B, 1))
+            with self.weights_fit():
+                durations, encoded, voices = self._durations(
+                    self._constants, symbols, counts, voices, np.float32(speed)
+                )
+                durations = np.asarray(durations)
+                T = _size(int(durations.sum(axis=1).max()), FRAMES)
+                frames, num_frames = self._draw(T)(self._constants, encoded, voices, durations)
+            for b, i in enumerate(group):
+                made = np.asarray(frames[b, : int(num_frames[b])])
+                words = self._words(sources[b], durations[b], seconds_a_frame)
+                sounds[i] = _Sound(self._sound(made, 1.0), True, words)
+                progress(jobs[i].progress)
+        return sounds
+
+    def _words(self, symbols, durations, seconds_a_frame: float):
+        """Each word as it is spelt, with the seconds at which it begins and ends."""
+        silent = {int(number) for number in self.table.encode_symbols(f" {PAUSES}")} | {END}
+        ends = np.cumsum(durations[: len(symbols)]) * seconds_a_frame
+        starts = ends - durations[: len(symbols)] * seconds_a_frame
+        words = []
+        spoken = ((int(symbol) not in silent, place) for place, symbol in enumerate(symbols))
+        for is_word, run in itertools.groupby(spoken, key=lambda item: item[0]):
+            places = [place for _, place in run]
+            if is_word:
+                word = self.table.decode(symbols[places])
+                words.append((word, float(starts[places[0]]), float(ends[places[-1]])))
+        return tuple(words)
+
+    @functools.cached_property
+    def _durations(self):
+        import jax
+
+        @jax.jit
+        def predict(constants, symbols, num_symbols, voice, speed):
+            method = "predict_durations"
+            return self.model.apply(constants[0], symbols, num_symbols, voice, speed, method=method)
+
+        return predict
+
+    @functools.cache  # noqa: B019  a bundle lives as long as its compiled programs
+    def _draw(self, num_frames: int):
+        """The compiled drawing of so many frames, T."""
+        import jax
+
+        from lin_jax.tasks.acoustic import AcousticConfig
+
+        config = AcousticConfig()
+
+        @jax.jit
+        def draw(constants, encoded, voice, durations):
+            variables, mean, std = constants
+            shape = (len(durations), num_frames, self.frontend.num_features)
+            noise = config.temperature * jax.random.normal(jax.random.key(0), shape)
+            frames, count = self.model.apply(
+                variables,
+                encoded,
+                voice,
+                durations,
+                noise,
+                steps=config.steps,
+                guidance=config.guidance,
+                method="generate",
+            )
+            return frames * std + mean, count
+
+        return draw
+
+
+def _groups(items: list, size: int):
+    """Consecutive groups of at most `size` items."""
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,171 @@
+"""Speech from text by durations and flow matching: the network of `models.acoustic`, its loss and metrics.
+
+Shape letters: B clips, T frames, M mel bins, L symbols, E embedding.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lin_jax.audio.frontend_config import FrontendConfig
+from lin_jax.errors import ConfigError
+from lin_jax.models.acoustic import AcousticModel
+from lin_jax.models.layers import frame_mask
+
+SIGMA = 1e-4  # deviation that is left of the noise at the end of the path
+
+
+@dataclasses.dataclass
+class AcousticConfig:
+    """How an acoustic model is trained, and how it speaks.
+
+    Attributes:
+        prior_weight: of the squared distance of the prior, beside that of the velocity.
+        duration_weight: of the squared distance of the logarithms of durations.
+        unconditional: share of the clips whose flow is not told what is said, for guidance.
+        voice_noise: deviation of what is added to voices in training, as a share of their length.
+        steps: of the flow, when it speaks.
+        temperature: deviation of the noise that it begins with.
+        guidance: how far it goes beyond what text and voice ask for.
+    """
+
+    prior_weight: float = 1.0
+    duration_weight: float = 0.3
+    unconditional: float = 0.1
+    voice_noise: float = 0.1
+    steps: int = 8
+    temperature: float = 0.7
+    guidance: float = 0.5
+
+    def validate(self):
+        """Raises ConfigError unless the values can work."""
+        if self.steps < 1 or not 0 <= self.unconditional < 1 or self.temperature < 0:
+            raise ConfigError(
+                f"steps {self.steps}, unconditional {self.unconditional}, temperature "
+                f"{self.temperature}: give a step or more, a share below 1, and no negative noise"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AcousticSynthesis:
+    """Speaking as a task.
+
+    A batch has "symbols" [B, L] int and "num_symbols" [B], "voice" [B, E], and to learn from
+    "durations" [B, L] int, "features" [B, T, M] in decibels, "num_frames" [B] and "weight" [B].
+
+    Attributes:
+        model: an `AcousticModel`.
+        frontend: of the frames.
+        mean: of each band over the training frames [M].
+        std: its standard deviation [M].
+        config: see `AcousticConfig`.
+    """
+
+    model: AcousticModel
+    frontend: FrontendConfig
+    mean: jax.Array
+    std: jax.Array
+    voice_size: int
+    config: AcousticConfig = dataclasses.field(default_factory=AcousticConfig)
+
+    monitor: ClassVar[str] = "loss"
+    monitor_mode: ClassVar[str] = "min"
+
+    def init(self, key):
+        """Draw the network's variables."""
+        self.config.validate()
+        L, T, M = 8, 16, self.frontend.num_features
+        return self.model.init(
+            key,
+            jnp.zeros((1, L), int),
+            jnp.full(1, L),
+            jnp.zeros((1, self.voice_size)),
+            jnp.full((1, L), T // L),
+            jnp.zeros((1, T, M)),
+            jnp.zeros(1),
+            jnp.ones(1),
+        )
+
+    def loss(self, params, model_state, batch, key):
+        """Mean loss, the model state and the sums of a batch; see `Task.loss`."""
+        sums = self._sums({"params": params}, batch, key, train=True)
+        return sums["loss"] / jnp.maximum(sums["weight"], 1.0), (model_state, sums)
+
+    def evaluate(self, variables, batch):
+        """Sums of an evaluation batch, always by the same noise."""
+        return self._sums(variables, batch, jax.random.key(0), train=False)
+
+    def summarise(self, sums):
+        """The loss and its parts, of merged sums."""
+        names = ("loss", "velocity", "prior", "duration")
+        return {name: float(sums[name] / sums["weight"]) for name in names}
+
+    def predict(self, variables, batch):
+        """Frames [B, T, M] in decibels by given durations, their number, and that each clip ends."""
+        config, B = self.config, len(batch["symbols"])
+        bound = self.model.bind(variables)
+        encoded, voice = bound.encode(batch["symbols"], batch["num_symbols"], batch["voice"])
+        noise = config.temperature * jax.random.normal(
+            jax.random.key(0), (B, batch["max_frames"], self.frontend.num_features)
+        )
+        frames, num_frames = bound.generate(
+            encoded, voice, batch["durations"], noise, steps=config.steps, guidance=config.guidance
+        )
+        valid = frame_mask(num_frames, frames.shape[1])[..., None]
+        features = jnp.where(valid, frames * self.std + self.mean, 0.0)
+        return {"features": features, "num_frames": num_frames}
+
+    def _sums(self, variables, batch, key, *, train: bool):
+        config = self.config
+        time_key, noise_key, keep_key, voice_key, dropout_key = jax.random.split(key, 5)
+        mask = frame_mask(batch["num_frames"], batch["features"].shape[1])[..., None]
+        frames = jnp.where(mask, (batch["features"] - self.mean) / self.std, 0.0)  # [B, T, M]
+        B = len(frames)
+        # Spread evenly over the path, so that a batch sees all of it.
+        time = (jnp.arange(B) + jax.random.uniform(time_key)) / B
+        time = jax.random.permutation(time_key, time)
+        noise = jax.random.normal(noise_key, frames.shape)
+        along = time[:, None, None]
+        noisy = (1 - (1 - SIGMA) * along) * noise + along * frames
+        keep, voice = jnp.ones(B), batch["voice"]
+        if train:
+            keep = jax.random.bernoulli(keep_key, 1 - config.unconditional, (B,)).astype(
+                jnp.float32
+            )
+            size = jnp.sqrt(jnp.mean(voice**2, axis=-1, keepdims=True))
+            voice = voice + config.voice_noise * size * jax.random.normal(voice_key, voice.shape)
+        log_durations, prior, velocity = self.model.apply(
+            variables,
+            batch["symbols"],
+            batch["num_symbols"],
+            voice,
+            batch["durations"],
+            noisy,
+            time,
+            keep,
+            train=train,
+            rngs={"dropout": dropout_key},
+        )
+
+        def mean(error, mask):  # over what is real of each clip
+            axes = tuple(range(1, error.ndim))
+            count = jnp.maximum(jnp.sum(mask * jnp.ones_like(error), axis=axes), 1.0)
+            return jnp.sum(jnp.where(mask, error, 0.0), axis=axes) / count
+
+        real = frame_mask(batch["num_symbols"], batch["symbols"].shape[1])
+        target = jnp.log(batch["durations"].clip(1))
+        parts = {
+            "velocity": mean((velocity - (frames - (1 - SIGMA) * noise)) ** 2, mask),
+            "prior": mean((prior - frames) ** 2, mask),
+            "duration": mean((log_durations - target) ** 2, real),
+        }
+        loss = (
+            parts["velocity"]
+            + config.prior_weight * parts["prior"]
+            + config.duration_weight * parts["duration"]
+        )
+        weight = batch["weight"]
+        sums = {name: jnp.sum(weight * value) for name, value in parts.items()}
+        return sums | {"loss": jnp.sum(weight * loss), "weight": jnp.sum(weight)}

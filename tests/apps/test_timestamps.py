@@ -1,0 +1,37 @@
+"""Times of words: each format says the same, in order."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lin_jax.apps import timestamps
+from lin_jax.bundles import Speech, SpeechSegment
+from lin_jax.errors import ConfigError
+
+WORDS = (("good", 0.0, 0.25), ("morning", 0.25, 0.8)), (("again", 3661.5, 3662.0),)
+SPEECH = Speech(
+    np.zeros(8, np.float32),
+    8,
+    tuple(SpeechSegment("", words[0][1], words[-1][2], True, words) for words in WORDS),
+    "made",
+)
+
+
+def test_formats():
+    rows = json.loads(timestamps.render(SPEECH, ".json"))
+    assert rows[1] == {"word": "morning", "start": 0.25, "end": 0.8}
+    assert timestamps.render(SPEECH, ".srt").split("\n\n")[2] == (
+        "3\n01:01:01,500 --> 01:01:02,000\nagain\n"
+    )
+    assert timestamps.render(SPEECH, ".vtt").startswith(
+        "WEBVTT\n\n1\n00:00:00.000 --> 00:00:00.250\n"
+    )
+
+
+def test_what_has_no_times():
+    with pytest.raises(ConfigError, match=r"written as \.srt, \.vtt, \.json"):
+        timestamps.check("words.txt")
+    timestamps.check("WORDS.SRT")
+    with pytest.raises(ConfigError, match="does not tell when"):
+        timestamps.render(Speech(np.zeros(8), 8, (SpeechSegment("", 0, 1, True),), ""), ".srt")

@@ -1,0 +1,60 @@
+"""Pieces: recordings are cut where their readers pause, and what is kept is whole."""
+
+import numpy as np
+import pytest
+
+from data_pipelines import pieces
+from lin_jax.text import END, SymbolTable
+
+TABLE = SymbolTable.of(["ab cd, ef. gh"])
+LIMITS = {"min_frames": 4, "max_frames": 20, "pause_frames": 5}
+
+
+def clip(text, durations):
+    symbols = np.concatenate([TABLE.encode_symbols(" " + text), [END]]).astype(np.int32)
+    assert len(symbols) == len(durations)
+    return symbols, np.array(durations)
+
+
+def spelt(piece):
+    return "".join(TABLE.decode(piece.symbols))
+
+
+def test_cuts_at_pauses():
+    """A space that lasts is a pause: a comma where the text has none; frames add up."""
+    symbols, durations = clip("ab cd ef", [6, 5, 5, 2, 4, 4, 9, 3, 3, 7])
+    found, dropped = pieces.cut(TABLE, 3, symbols, durations, punctuated=False, **LIMITS)
+    assert [spelt(piece) for piece in found] == [" ab cd,", " ef."]
+    assert not dropped
+    first, second = found
+    assert (first.clip, first.start) == (3, 2)
+    assert first.durations[0] == pieces.LEAD
+    assert first.num_frames == 4 + 20 + 8
+    assert second.start + second.durations[0] == 6 + 20 + 9
+    assert second.start + second.num_frames == durations.sum()
+
+
+def test_a_text_with_marks_keeps_them():
+    symbols, durations = clip("ab, cd.", [3, 5, 5, 8, 1, 4, 4, 3, 3])
+    found, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **LIMITS)
+    assert [spelt(piece) for piece in found] == [" ab, cd."]
+    limits = LIMITS | {"max_frames": 12}
+    found, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **limits)
+    assert [spelt(piece) for piece in found] == [" ab,", " cd."]
+
+
+@pytest.mark.parametrize(
+    ("durations", "reason"),
+    [
+        ([3, 40, 5, 6], "a symbol held for too long"),
+        ([3, 15, 15, 6], "longer than max_seconds"),
+        ([3, 1, 1, 6], "shorter than min_seconds"),
+        ([3, 5, 5, 1], "no silence at its ends"),
+    ],
+)
+def test_what_is_left_out_is_counted(durations, reason):
+    symbols, durations = clip("ab", durations)
+    limits = LIMITS | ({"max_frames": 99} if max(durations) > 30 else {})
+    found, dropped = pieces.cut(TABLE, 0, symbols, durations, punctuated=False, **limits)
+    assert not found
+    assert [name.startswith(reason) for name in dropped] == [True]
