@@ -193,7 +193,12 @@ def run(args: argparse.Namespace) -> int:
         corpora.load(args.corpus, args.audio_dir, **audio_options), args.speeds
     )
     report = features.prepare(
-        utterances, args.out, frontend, store=args.store, workers=args.workers
+        utterances,
+        args.out,
+        frontend,
+        store=args.store,
+        licence=args.licence or corpora.licence(args.corpus),
+        workers=args.workers,
     )
     skipped = {path for path, _ in report.skipped}
     speakers = len(
@@ -251,6 +256,13 @@ def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
         default=(),
         metavar="FACTOR",
         help="play each recording at these besides, pitch and all, as those of further speakers (such as 0.87 1.15)",
+    )
+    parser.add_argument(
+        "--licence",
+        default="",
+        metavar="NAME",
+        help='terms of the recordings, such as "CC BY 4.0", for the cards of what is trained on them '
+        "(default: those of the corpus' release)",
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="threads (default: one for each core)"

@@ -134,6 +134,34 @@ class FeatureSet:
             )
         return self if len(known) == len(self) else Subset(self, known)
 
+    def describe(self, indices: Sequence[int] | None = None) -> list[dict]:
+        """What some clips are, for the card of what is trained on them.
+
+        Args:
+            indices: of the clips; all of them when None.
+
+        Returns:
+            Per corpus and licence a dict of name, licence (None if unknown), speakers, clips and
+            hours, as `lin_jax.bundles.card` has them. A clip played at other speeds counts once, but
+            for its hours.
+        """
+        groups: dict[tuple, list[int]] = {}
+        for index in range(len(self)) if indices is None else indices:
+            row = self.rows[index]
+            stated = row["labels"].get("licence", UNKNOWN)
+            licence = row.get("licence") if stated in ("", UNKNOWN) else stated
+            groups.setdefault((str(self.corpora[index]), licence), []).append(int(index))
+        return [
+            {
+                "name": name,
+                "licence": licence,
+                "speakers": len(set(self.people[group])),
+                "clips": len({self.rows[index]["path"] for index in group}),
+                "hours": round(sum(self.rows[index]["seconds"] for index in group) / 3600, 2),
+            }
+            for (name, licence), group in sorted(groups.items(), key=str)
+        ]
+
     def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays unseen."""
         chosen = slice(None) if indices is None else np.asarray(indices)

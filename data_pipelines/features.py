@@ -61,6 +61,7 @@ def prepare(
     frontend: FrontendConfig,
     *,
     store: str = "features",
+    licence: str = "",
     workers: int | None = None,
     progress: bool = True,
 ) -> Report:
@@ -76,6 +77,7 @@ def prepare(
         frontend: the front end.
         store: "features", or "waveform" to keep what the front end hears, so that training can
             augment it: 16 bits a sample relative to the clip's peak, which rounds at -98 dB of it.
+        licence: of the corpus, kept with each clip; "" where it is unknown.
         workers: threads; as many as there are cores when None.
         progress: show a progress bar on a terminal.
 
@@ -136,7 +138,7 @@ def prepare(
             while group := list(itertools.islice(results, SHARD)):
                 finished.append(shards.write(partial, group, sources))
         entries = shards.read_current(finished, sources)
-        report = _write_set(partial / "set", entries, utterances, head, started)
+        report = _write_set(partial / "set", entries, utterances, head, licence, started)
         _put_in_place(partial, out)
     except OSError as error:
         raise FeatureError(
@@ -243,7 +245,12 @@ def _digest(value) -> str:
 
 
 def _write_set(
-    folder: Path, entries: dict, utterances: list[Utterance], head: dict, started: float
+    folder: Path,
+    entries: dict,
+    utterances: list[Utterance],
+    head: dict,
+    licence: str,
+    started: float,
 ) -> Report:
     """Write the set from the finished shards, whose `entries` say where each utterance's arrays are."""
     from data_pipelines import records
@@ -261,6 +268,8 @@ def _write_set(
             "frames": entry["frames"],
             "seconds": round(entry["samples"] / rate, 4),
         }
+        if licence:
+            facts["licence"] = licence
         rows.append(vars(utterance) | {"path": str(utterance.path)} | facts)
     if not rows:
         reason = f"the first: {skipped[0][1]}" if skipped else "there were none"

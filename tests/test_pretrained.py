@@ -2,25 +2,33 @@
 
 import numpy as np
 import pytest
+import safetensors
 
 import lin_jax
 from lin_jax import bundles
+from lin_jax.bundles import card
 
+CARDS = sorted(bundles.PRETRAINED.rglob("README.md"))
 SHIPPED = sorted(path.parent for path in bundles.PRETRAINED.glob("*/bundle.json"))
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_is_small_and_described(folder):
     assert sum(path.stat().st_size for path in folder.rglob("*")) <= 8e6
-    card = (folder / "README.md").read_text()
-    for part in (
-        "**Trained on**",
-        "**Licence.**",
-        "**How good it is.**",
-        "**What it is not.**",
-        "python -m experiments.",
-    ):
-        assert part in card
+    provenance = bundles.describe(folder)["provenance"]
+    assert provenance["command"].startswith("python -m experiments.")
+    assert provenance["corpora"]
+    assert provenance["metrics"]
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: str(path.parent.name))
+def test_card_is_what_bundle_json_says(path):
+    described = bundles.describe(path.parent)
+    assert path.read_text(encoding="utf-8") == card.render(described)
+    with safetensors.safe_open(path.with_name("weights.safetensors"), "numpy") as weights:
+        names = [name for name in weights.keys() if name.startswith("variables/params/")]  # noqa: SIM118
+        sizes = [np.prod(weights.get_slice(name).get_shape(), dtype=int) for name in names]
+    assert described["parameters"] == sum(sizes)
 
 
 def test_emotion_does_not_hear_how_loud_a_recording_is():

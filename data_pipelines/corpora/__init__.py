@@ -61,6 +61,11 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
     return unique(importlib.import_module(CORPORA[name]).load(Path(audio_dir), **options))
 
 
+def licence(name: str) -> str:
+    """The licence of a corpus as `lin_jax.bundles.card` names it, "" where its files could be anybody's."""
+    return getattr(importlib.import_module(CORPORA[name]), "LICENCE", "")
+
+
 def speed_perturbed(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:
     """Utterances as they are and, for each of the speeds, played at it as those of a further speaker, NAME@SPEED.
 

@@ -17,6 +17,7 @@ from data_pipelines.corpora import SEXES, UNKNOWN, Utterance, find_root, read_li
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+LICENCE = "CC BY 4.0"
 SPEAKERS = "SPEAKERS.TXT"
 MEND = "take it from the release, where it lies beside the subsets"
 NAME = re.compile(r"(\d+)-(\d+)-\d+")

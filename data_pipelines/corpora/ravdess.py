@@ -12,6 +12,7 @@ from data_pipelines.corpora import Utterance
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+LICENCE = "CC BY-NC-SA 4.0"
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
 CHANNELS = ("speech", "song")

@@ -26,6 +26,7 @@ from data_pipelines.corpora import Utterance, table
 from lin_jax import espeak
 from lin_jax.errors import CorpusError
 
+LICENCE = "generated"
 FEMALE = (
     "f1",
     "f2",

@@ -1,7 +1,8 @@
 """A corpus of one's own: a CSV or TSV table with one row a recording.
 
 Columns: `path` (relative to the corpus folder, or absolute), `speaker`, and optionally `text`;
-every further column, `label` or any other name, is a label.
+every further column, `label` or any other name, is a label. A column `licence` states the terms of
+each recording, as `lin_jax.bundles.card` names them, for the cards of what is trained on it.
 """
 
 import csv

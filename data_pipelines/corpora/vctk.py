@@ -14,6 +14,7 @@ from data_pipelines.corpora import SEXES, UNKNOWN, Utterance, find_root, read_li
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+LICENCE = "CC BY 4.0"
 FOLDERS = ("wav48_silence_trimmed", "wav48")
 NAME = re.compile(r"(([ps]\d+)_\d+)(_mic1|_mic2)?")
 SPEAKER = re.compile(r"(\S+)\s+(\S+)\s+([FM])(?:\s+(\S+).*)?")

@@ -94,7 +94,7 @@ def load(names: Sequence[str]) -> list[Model]:
             raise ConfigError(
                 f"{name}: a vocoder, which has no job of its own; serve a synthesis bundle that uses it"
             )
-        model = Model(bundle, bundles.card(name))
+        model = Model(bundle, bundles.read_card(name))
         models = [other for other in models if not set(other.jobs) <= set(model.jobs)] + [model]
     return models
 

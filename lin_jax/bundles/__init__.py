@@ -2,7 +2,16 @@
 
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
-from lin_jax.bundles.folder import NETWORKS, PRETRAINED, card, load, load_vocoder, save, shipped
+from lin_jax.bundles.folder import (
+    NETWORKS,
+    PRETRAINED,
+    describe,
+    load,
+    load_vocoder,
+    read_card,
+    save,
+    shipped,
+)
 from lin_jax.bundles.repairer import AdaptiveMix, Repairer, RepairResult
 from lin_jax.bundles.synthesizer import Speech, SpeechSegment, Synthesizer, VoiceProfile
 from lin_jax.bundles.verifier import SpeakerEmbedding, Verdict, Verifier
@@ -27,9 +36,10 @@ __all__ = [
     "Verifier",
     "Vocoder",
     "VoiceProfile",
-    "card",
+    "describe",
     "load",
     "load_vocoder",
+    "read_card",
     "save",
     "shipped",
 ]

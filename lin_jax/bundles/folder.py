@@ -13,10 +13,12 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Mapping
 
 import numpy as np
 
 from lin_jax.bundles.base import Bundle
+from lin_jax.bundles.card import render
 from lin_jax.bundles.classifier import Classifier
 from lin_jax.bundles.repairer import Repairer
 from lin_jax.bundles.synthesizer import Synthesizer
@@ -43,14 +45,22 @@ NETWORKS = {
 }
 
 
-def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathlib.Path:
+def save(
+    folder,
+    bundle: Bundle,
+    card: str = "",
+    *,
+    provenance: Mapping | None = None,
+    dtype: str = "float32",
+) -> pathlib.Path:
     """Write a bundle as a folder, replacing one of that name only once all of it is on the disk.
 
     Args:
         folder: where to.
         bundle: what to save.
-        card: the model card in Markdown: what it is for, what it was trained on, how it was
-            measured, its licence.
+        card: the model card in Markdown, where it is not to be made of the provenance.
+        provenance: what it was trained on and how it was evaluated, as `lin_jax.bundles.card` lists
+            it: kept in bundle.json, from which the card is then rendered.
         dtype: of the network's parameters, and of the bundle's `rounded`, on the disk: "float32" or
             "float16" (half the size); in memory float32.
 
@@ -80,8 +90,14 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         "frontend": bundle.frontend.to_dict(),
         "fingerprint": bundle.frontend.fingerprint(),
         **bundle.settings(),
+        "parameters": sum(
+            leaf.size for name, leaf in flat.items() if name.startswith("variables/params/")
+        ),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
+    if provenance is not None:
+        described["provenance"] = dict(provenance)
+        card = render(described)
     folder = pathlib.Path(folder)
     part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
     try:
@@ -89,9 +105,9 @@ def save(folder, bundle: Bundle, card: str, *, dtype: str = "float32") -> pathli
         part.mkdir(parents=True)
         (part / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
         (part / "weights.safetensors").write_bytes(weights)
-        (part / "README.md").write_text(card)
+        (part / "README.md").write_text(card, encoding="utf-8")
         if bundle.fused:
-            save(part / "fused", bundle.fused, card, dtype=dtype)
+            save(part / "fused", bundle.fused, card, provenance=provenance, dtype=dtype)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
@@ -187,7 +203,16 @@ def shipped() -> dict[str, pathlib.Path]:
     return {path.parent.name: path.parent for path in sorted(PRETRAINED.glob("*/bundle.json"))}
 
 
-def card(name_or_path) -> str:
+def describe(name_or_path) -> dict:
+    """The content of a bundle's bundle.json; BundleError if it is missing or cannot be read."""
+    path = _find(name_or_path) / "bundle.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise BundleError(f"{path}: cannot be read; copy the folder again") from None
+
+
+def read_card(name_or_path) -> str:
     """The model card of a bundle as Markdown; BundleError if the bundle or its card is missing."""
     path = _find(name_or_path) / "README.md"
     try:
