@@ -253,14 +253,18 @@ class Segments(FeatureSet):
         whole: the feature set.
         indices: clips to cut; one that is shorter than a piece gives none.
         seconds: length of a piece.
-        most: pieces a clip gives at most, the first ones; all when None.
+        max_per_clip: pieces a clip gives at most, the first ones; all when None.
 
     Raises:
         FeatureError: no clip is that long.
     """
 
     def __init__(
-        self, whole: FeatureSet, indices: Sequence[int], seconds: float, most: int | None = None
+        self,
+        whole: FeatureSet,
+        indices: Sequence[int],
+        seconds: float,
+        max_per_clip: int | None = None,
     ):
         samples = round(seconds * whole.frontend.sample_rate)
         self._whole, self._size = (
@@ -270,7 +274,7 @@ class Segments(FeatureSet):
         self._places, rows = [], []
         for index in indices:
             row = whole.rows[index]
-            for piece in range(min(row["length"] // self._size, most or row["length"])):
+            for piece in range(min(row["length"] // self._size, max_per_clip or row["length"])):
                 self._places.append((int(index), piece * self._size))
                 name = f"{row['id']}@{piece * seconds:g}-{(piece + 1) * seconds:g}"
                 rows.append(row | {"id": name, "length": self._size, "seconds": seconds})
@@ -351,11 +355,11 @@ def read_json(path: Path):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def check_frontend(folder: Path, found: FrontendConfig, asked: FrontendConfig) -> None:
+def check_frontend(folder: Path, stored: FrontendConfig, asked: FrontendConfig) -> None:
     """Refuse features of another front end, naming the fields that differ."""
-    if found.fingerprint() == asked.fingerprint():
+    if stored.fingerprint() == asked.fingerprint():
         return
-    here, there = found.to_dict(), asked.to_dict()
+    here, there = stored.to_dict(), asked.to_dict()
     fields = ", ".join(
         f"{key} {here[key]} (asked: {there[key]})" for key in here if here[key] != there[key]
     )

@@ -40,9 +40,8 @@ READ_AHEAD = (
     2**27
 )  # bytes of recordings read before their features are asked for: they bridge imports and compilation
 MAX_AHEAD = 512  # recordings, however small
-LONGEST = (
-    600  # seconds: a recording beyond it is no utterance, and as one array would not fit in memory
-)
+# A recording beyond this is no utterance, and as one array would not fit in memory.
+MAX_SECONDS = 600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +74,7 @@ def prepare(
         utterances: what to extract, with distinct ids.
         out: folder of the feature set, laid out as `data_pipelines.feature_set` says.
         frontend: the front end.
-        store: "features", or "waveform" to keep what the front end hears, so that training can
+        store: "features", or "waveform" to keep the waveforms that the front end takes, so that training can
             augment it: 16 bits a sample relative to the clip's peak, which rounds at -98 dB of it.
         licence: of the corpus, kept with each clip; "" where it is unknown.
         workers: threads; as many as there are cores when None.
@@ -118,22 +117,22 @@ def prepare(
             READ_AHEAD // (2 * workers),
         )  # every thread has work, however large
         with ThreadPoolExecutor(workers) as pool:
-            hearing = (
+            loading = (
                 (
-                    functools.partial(_hear, frontend, utterance),
+                    functools.partial(_load_waveform, frontend, utterance),
                     min(max(sources[utterance.id][1], lightest), heaviest),
                 )
                 for utterance in waiting
             )
-            heard = _in_order(pool, hearing, READ_AHEAD)
-            heard = itertools.chain(
-                list(itertools.islice(heard, 1)), heard
+            loaded = _in_order(pool, loading, READ_AHEAD)
+            loaded = itertools.chain(
+                list(itertools.islice(loaded, 1)), loaded
             )  # asked for one, it reads ahead
             # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one
             # could break them.
             features_for = compiled(frontend)
             importlib.import_module("data_pipelines.records")
-            work = ((_extraction(store, features_for, result), 1) for result in heard)
+            work = ((_extraction(store, features_for, result), 1) for result in loaded)
             results = _bar(_in_order(pool, work, SHARD), len(utterances), len(entries), progress)
             while group := list(itertools.islice(results, SHARD)):
                 finished.append(shards.write(partial, group, sources))
@@ -175,13 +174,13 @@ def compiled(frontend: FrontendConfig) -> Callable[[int], Callable[[np.ndarray],
     return lambda N: padded_to(unit << max(0, -(-N // unit) - 1).bit_length())
 
 
-def _hear(frontend: FrontendConfig, utterance: Utterance) -> dict:
-    """What the front end hears of one utterance, or the reason why it is nothing."""
+def _load_waveform(frontend: FrontendConfig, utterance: Utterance) -> dict:
+    """The waveform of one utterance as the front end takes it, or the reason why there is none."""
     try:
         seconds = files.duration(utterance.path)
-        if seconds > LONGEST:
+        if seconds > MAX_SECONDS:
             raise AudioError(
-                f"{utterance.path}: {seconds:.0f} s long, more than {LONGEST}: cut it into utterances"
+                f"{utterance.path}: {seconds:.0f} s long, more than {MAX_SECONDS}: cut it into utterances"
             )
         waveform = files.load(utterance.path, frontend, speed=utterance.speed)
         waveform = waveform.copy()  # trimmed, it is a view that would keep the whole
@@ -190,11 +189,11 @@ def _hear(frontend: FrontendConfig, utterance: Utterance) -> dict:
         return {"id": utterance.id, "reason": str(error)}
 
 
-def _extraction(store: str, features_for: Callable, heard: dict) -> Callable[[], dict]:
-    """What a thread is to do with what was heard; nothing is left to compile or to import."""
-    if "reason" in heard:
-        return lambda: heard
-    return functools.partial(_extract, store, features_for(len(heard["waveform"])), **heard)
+def _extraction(store: str, features_for: Callable, loaded: dict) -> Callable[[], dict]:
+    """What a thread is to do with a waveform; nothing is left to compile or to import."""
+    if "reason" in loaded:
+        return lambda: loaded
+    return functools.partial(_extract, store, features_for(len(loaded["waveform"])), **loaded)
 
 
 def _extract(store: str, features_of: Callable, id: str, waveform: np.ndarray) -> dict:
@@ -209,15 +208,15 @@ def _extract(store: str, features_of: Callable, id: str, waveform: np.ndarray) -
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], most: int
+    pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], max_weight: int
 ) -> Iterator:
-    """Results of tasks in their order; what it holds, done and to do, never weighs more than `most` together."""
+    """Results of tasks in their order; what it holds, done and to do, never weighs more than `max_weight` together."""
     pending, held = collections.deque(), 0
     try:
         for task, weight in tasks:
             pending.append((pool.submit(task), weight))
             held += weight
-            while held >= most:
+            while held >= max_weight:
                 future, weight = pending.popleft()
                 held -= weight
                 yield future.result()

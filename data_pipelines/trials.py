@@ -65,8 +65,10 @@ def per_speaker(
     rng, chosen = np.random.default_rng(seed), []
     for speaker in np.unique(everything.speakers):
         for same in (True, False):
-            own = np.flatnonzero((everything.speakers[:, 0] == speaker) & (everything.same == same))
-            chosen.append(rng.permutation(own)[:n])
+            of_speaker = np.flatnonzero(
+                (everything.speakers[:, 0] == speaker) & (everything.same == same)
+            )
+            chosen.append(rng.permutation(of_speaker)[:n])
     return _make(clips, everything.pairs[np.sort(np.concatenate(chosen))], train_speakers)
 
 

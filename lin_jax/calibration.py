@@ -68,8 +68,8 @@ def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
         value = weight @ np.logaddexp(0.0, -margin) + 0.5 * decay * slope @ slope
         return value, np.append(pull @ x + decay * slope, pull.sum())
 
-    found = optimize.minimize(
+    parameters = optimize.minimize(
         cross_entropy, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B"
     ).x
-    slope = float(found[0]) if inputs.ndim == 1 else found[:-1].astype(np.float32)
-    return slope, float(found[-1])
+    slope = float(parameters[0]) if inputs.ndim == 1 else parameters[:-1].astype(np.float32)
+    return slope, float(parameters[-1])

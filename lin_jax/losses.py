@@ -127,11 +127,15 @@ def ge2e(embeddings, labels, scale, offset, *, weight=None):
     # One column a clip, holding the centroid of its speaker; of those that repeat a speaker only
     # the first is a class.
     logits = scale * cosine_similarities(embeddings, unit_norm(same @ embeddings)) + offset
-    own = scale * jnp.sum(embeddings * unit_norm(others @ embeddings), axis=-1) + offset  # [B]
+    own_logit = (
+        scale * jnp.sum(embeddings * unit_norm(others @ embeddings), axis=-1) + offset
+    )  # [B]
     first = (jnp.argmax(same, axis=1) == jnp.arange(len(labels))) & (there > 0)
     classes = jnp.where(first[None, :] & (same == 0), logits, -jnp.inf)
     counted = (others.sum(axis=1) > 0) & (there > 0)
-    loss = jax.nn.logsumexp(jnp.concatenate([own[:, None], classes], axis=1), axis=1) - own
+    loss = (
+        jax.nn.logsumexp(jnp.concatenate([own_logit[:, None], classes], axis=1), axis=1) - own_logit
+    )
     return jnp.where(counted, loss, 0.0), counted
 
 
@@ -153,10 +157,10 @@ def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
         Loss of each example [B], and the cosines it comes from, without the margin [B, C].
     """
     cosines = cosine_similarities(embeddings, unit_norm(centres))
-    own = jnp.take_along_axis(cosines, labels[:, None], axis=1)  # [B, 1]
-    sine = jnp.sqrt(jnp.maximum(1.0 - own**2, 1e-12))
-    moved = own * np.cos(margin) - sine * np.sin(margin)
-    moved = jnp.where(own > -np.cos(margin), moved, own - margin * np.sin(margin))
+    target = jnp.take_along_axis(cosines, labels[:, None], axis=1)  # [B, 1]
+    sine = jnp.sqrt(jnp.maximum(1.0 - target**2, 1e-12))
+    moved = target * np.cos(margin) - sine * np.sin(margin)
+    moved = jnp.where(target > -np.cos(margin), moved, target - margin * np.sin(margin))
     is_own = jnp.arange(len(centres)) == labels[:, None]
     return cross_entropy(scale * jnp.where(is_own, moved, cosines), labels), cosines
 

@@ -98,11 +98,11 @@ class ScoringBackend:
         """
         used, numbers = np.unique(pairs, return_inverse=True)
         embeddings = np.asarray(embeddings)[used]
-        own, rule = first(embeddings, self.size), self.plda.scores if self.plda else np.inner
+        vectors, rule = first(embeddings, self.size), self.plda.scores if self.plda else np.inner
         numbers = numbers.reshape(-1, 2)
-        scores = rule(own, own)[numbers[:, 0], numbers[:, 1]]
+        scores = rule(vectors, vectors)[numbers[:, 0], numbers[:, 1]]
         if self.cohort is not None:
-            scores = as_norm(scores, numbers, rule(own, self.cohort), top=self.top)
+            scores = as_norm(scores, numbers, rule(vectors, self.cohort), top=self.top)
         if not self.fused:
             return scores
         return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused.scores(

@@ -82,10 +82,13 @@ def speed_perturbed(utterances: Iterable[Utterance], speeds: Iterable[float]) ->
         )
     return utterances + [
         dataclasses.replace(
-            one, id=f"{one.id}@{speed:g}", speaker=f"{one.speaker}@{speed:g}", speed=speed
+            utterance,
+            id=f"{utterance.id}@{speed:g}",
+            speaker=f"{utterance.speaker}@{speed:g}",
+            speed=speed,
         )
         for speed in speeds
-        for one in utterances
+        for utterance in utterances
     ]
 
 
@@ -114,17 +117,17 @@ def find_root(audio_dir: Path, *marks: str) -> Path:
 
     if is_root(audio_dir):
         return audio_dir
-    found = [folder for folder in sorted(audio_dir.iterdir()) if is_root(folder)]
-    if not found:
+    roots = [folder for folder in sorted(audio_dir.iterdir()) if is_root(folder)]
+    if not roots:
         raise CorpusError(
             f"{audio_dir}: no {' or '.join(marks)} in it, nor in a folder in it: "
             "name the folder that holds it, or read the recordings as `folder`, by speaker alone"
         )
-    if len(found) > 1:
+    if len(roots) > 1:
         raise CorpusError(
-            f"{audio_dir}: holds both {found[0].name} and {found[1].name}: name one of them"
+            f"{audio_dir}: holds both {roots[0].name} and {roots[1].name}: name one of them"
         )
-    return found[0]
+    return roots[0]
 
 
 def read_lines(path: Path, mend: str) -> Iterator[tuple[str, str]]:

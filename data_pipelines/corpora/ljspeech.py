@@ -31,10 +31,10 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     root = find_root(audio_dir, "metadata.csv")
     texts = {}
     for where, line in read_lines(root / "metadata.csv", "take it from the release"):
-        name, *said = line.split("|")
-        if not said:
+        name, *versions = line.split("|")
+        if not versions:
             raise CorpusError(f"{where}: not NAME|TEXT|TEXT: take metadata.csv from the release")
-        texts[name] = said[-1].strip() or said[0].strip()
+        texts[name] = versions[-1].strip() or versions[0].strip()
     for path in files.find(root / "wavs"):
         if path.stem not in texts:
             raise CorpusError(

@@ -89,7 +89,7 @@ def draw(rng: np.random.Generator, sex: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-OPENING = (  # what is said first, in English
+OPENING = (  # the first texts in English
     "The kettle is on and the bread is still warm.",
     "We left the garden gate open all night.",
     "Seven boats came back before the storm.",
@@ -138,8 +138,8 @@ def generate(
     seed: int = 0,
     *,
     styles: Sequence[str] = tuple(STYLES),
-    drawn: bool = False,
-    chorus: int = 0,
+    random_voices: bool = False,
+    voices_per_sentence: int = 0,
     language: str = "en",
     texts: Sequence[str] = (),
 ) -> None:
@@ -148,15 +148,15 @@ def generate(
     Args:
         out_dir: folder to make it in.
         speakers: voices, female and male in turn; at most those of the language, unless they are
-            drawn.
+            random.
         clips: clips for each voice in each style.
-        seed: of the spread of rate, pitch and loudness, and of the voices that are drawn.
+        seed: of the spread of rate, pitch and loudness, and of random voices.
         styles: names of the `STYLES` that each voice speaks in.
-        drawn: whether the voices are drawn, each another one, and not those that espeak-ng has.
-        chorus: voices that say the same sentences, while the next ones go on with others; 0 has all
+        random_voices: whether the voices are drawn at random, and not those that espeak-ng has.
+        voices_per_sentence: voices that say the same sentences, while the next ones go on with others; 0 has all
             say the same.
         language: "en" or "ru".
-        texts: what is said first, before sentences that are made.
+        texts: spoken first, before sentences that are made.
 
     Raises:
         CorpusError: espeak-ng is not installed or fails, or the folder holds a corpus made with
@@ -166,10 +166,10 @@ def generate(
         raise CorpusError(f"unknown language {language!r}: choose {' or '.join(ACCENTS)}")
     if unknown := set(styles) - set(STYLES) or not styles:
         raise CorpusError(f"unknown styles {unknown}: choose from {', '.join(STYLES)}")
-    most = 9999 if drawn else len(voices(language))
-    if not 1 <= speakers <= most or clips < 1 or chorus < 0:
+    max_speakers = 9999 if random_voices else len(voices(language))
+    if not 1 <= speakers <= max_speakers or clips < 1 or voices_per_sentence < 0:
         raise CorpusError(
-            f"{speakers} speakers with {clips} clips: choose 1 to {most} speakers, or drawn ones, and 1 or more clips"
+            f"{speakers} speakers with {clips} clips: choose 1 to {max_speakers} speakers, or random voices, and 1 or more clips"
         )
     out_dir, digest = Path(out_dir), hashlib.sha256("\n".join(texts).encode()).hexdigest()
     made = {
@@ -177,9 +177,9 @@ def generate(
         "clips": clips,
         "seed": seed,
         "styles": list(styles),
-        "chorus": chorus,
+        "voices_per_sentence": voices_per_sentence,
     }
-    made |= {"drawn": True} if drawn else {}
+    made |= {"random_voices": True} if random_voices else {}
     made |= {"language": language, "texts": digest if texts else ""}
     note = out_dir / "synthetic.json"
     if (out_dir / "table.csv").exists():
@@ -190,17 +190,21 @@ def generate(
         return
     if not espeak.installed():
         raise CorpusError("espeak-ng is not installed: pip install 'lin_jax[tts]'")
-    groups = -(-speakers // chorus) if chorus else 1
+    groups = -(-speakers // voices_per_sentence) if voices_per_sentence else 1
     opening = texts or (OPENING if language == "en" else ())
-    said = list(
+    spoken = list(
         itertools.islice(itertools.chain(opening, sentences.make(language)), groups * clips)
     )
-    rows, own = [], f"{ACCENTS[language][0]}+drawn"
-    names = [(own, "female"), (own, "male")] * speakers if drawn else voices(language)
+    rows, base_voice = [], f"{ACCENTS[language][0]}+drawn"
+    names = (
+        [(base_voice, "female"), (base_voice, "male")] * speakers
+        if random_voices
+        else voices(language)
+    )
     for number, (voice, sex) in enumerate(names[:speakers]):
-        first = (number // chorus if chorus else 0) * clips
-        rows.append(_rows(number, voice, sex, styles, said[first : first + clips], seed))
-        if drawn:
+        first = (number // voices_per_sentence if voices_per_sentence else 0) * clips
+        rows.append(_rows(number, voice, sex, styles, spoken[first : first + clips], seed))
+        if random_voices:
             rows[-1][0]["variant"] = draw(np.random.default_rng([seed, number]), sex)
     try:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -221,13 +225,13 @@ def generate(
 
 
 def _rows(
-    number: int, voice: str, sex: str, styles: Sequence[str], said: list[str], seed: int
+    number: int, voice: str, sex: str, styles: Sequence[str], texts: list[str], seed: int
 ) -> list[dict]:
     """What one speaker says, and how."""
     speaker = f"{number:02d}_{voice.replace('+', '_')}"
     rows = []
     for (kind, (style, mean)), (clip, text) in itertools.product(
-        enumerate(STYLES.items()), enumerate(said)
+        enumerate(STYLES.items()), enumerate(texts)
     ):
         if style not in styles:
             continue

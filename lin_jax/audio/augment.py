@@ -40,7 +40,7 @@ class AugmentConfig:
         babble_snr_db: range of ratios of its own voice to the others, in dB.
         background_prob: probability that an example gets one of the batch's backgrounds behind it.
         background_snr_db: range of ratios of the example to its background, in dB.
-        room_prob: probability that an example is heard in a room.
+        room_prob: probability that an example is put in a room.
         room_seconds: range of reverberation times, until the room is 60 dB quieter.
         band_prob: probability that an example is limited to a band such as a telephone's.
         speed: range of playback speeds, which change tempo and pitch together.
@@ -149,7 +149,7 @@ def augment_waveform(
         is_background: which examples may be put behind others, [B] bool; none when None.
 
     Returns:
-        waveform [B, N] and length [B]. Samples at or past the length are not heard.
+        waveform [B, N] and length [B]. Samples at or past the length do not matter.
     """
     config.validate()
     keys = iter(jax.random.split(key, 32))
@@ -246,7 +246,7 @@ def add_background(key, x, snr_db, length, is_background):
 
 
 def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool = True):
-    """Speech heard in a room: the direct sound, and reflections as noise that decays exponentially.
+    """Speech in a room: the direct sound, and reflections as noise that decays exponentially.
 
     The statistical model of J.-D. Polack, as in M. Kleiner et al., "Auralization", J. AES 41(11),
     1993. What reverberates past the end of the valid samples is cut.

@@ -1,7 +1,7 @@
 """Damage done to clean speech, keyed and on device: pairs to learn repair from, without a damaged copy on any disk.
 
 Shape letters: B batch, N samples, P recordings of noise or of rooms, M samples of the longest of
-them. A severity is a number [B] from 0, hardly heard, to 1, the worst that is met in practice. What
+them. A severity is a number [B] from 0, hardly audible, to 1, the worst that is met in practice. What
 is left of the speech keeps its place in time and its level, so that the clean waveform is what a
 repair should give.
 """
@@ -50,7 +50,7 @@ class DegradeConfig:
         snr_db: range of its signal-to-noise ratios, in dB.
         kinds: odds of each of `KINDS` of noise; "recorded" needs recordings.
         second_prob: probability that a second noise is mixed into the first.
-        room_prob: probability that a clip is heard in a room.
+        room_prob: probability that a clip is put in a room.
         clip_prob: probability that it is clipped.
         drop_prob: probability that it has drop-outs.
         band_prob: probability that it is limited to a band.
@@ -113,8 +113,8 @@ class NoisePool:
     def of(cls, recordings) -> "NoisePool":
         """The pool of a list of waveforms [N_i]."""
         M = max(map(len, recordings))
-        rows = [np.resize(np.asarray(one, np.float32), M) for one in recordings]
-        return cls(np.stack(rows), np.array([len(one) for one in recordings], np.int32))
+        rows = [np.resize(np.asarray(recording, np.float32), M) for recording in recordings]
+        return cls(np.stack(rows), np.array(list(map(len, recordings)), np.int32))
 
 
 @jax.tree_util.register_dataclass
@@ -131,10 +131,10 @@ class RoomPool:
     @classmethod
     def of(cls, recordings) -> "RoomPool":
         """The pool of a list of responses [N_i], whose loudest sample is the direct sound; none may be silent."""
-        direct = [int(np.argmax(np.abs(one))) for one in recordings]
+        direct = [int(np.argmax(np.abs(recording))) for recording in recordings]
         rows = [
-            np.float32(one[start:] / one[start])
-            for one, start in zip(recordings, direct, strict=True)
+            np.float32(recording[start:] / recording[start])
+            for recording, start in zip(recordings, direct, strict=True)
         ]
         M = max(map(len, rows))
         return cls(np.stack([zero_padded(row, M) for row in rows]))
@@ -427,9 +427,9 @@ def tones(key, B: int, N: int, sample_rate: int):
     shift = draw(0.0, 1.0, TONE_PARTIALS)
     total = 1e-6 * sounds  # a tone that is too high for the sample rate is not divided by 0
     for i in k:
-        heard = gain[:, i : i + 1] * (ratio[:, i : i + 1] * pitch < 0.48 * sample_rate)
+        audible = gain[:, i : i + 1] * (ratio[:, i : i + 1] * pitch < 0.48 * sample_rate)
         total += (
-            heard
+            audible
             * sounds
             * jnp.sin(2 * np.pi * jnp.mod(ratio[:, i : i + 1] * cycles + shift[:, i : i + 1], 1.0))
         )

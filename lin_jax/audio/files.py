@@ -21,7 +21,7 @@ from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
 WRITABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
-SUFFIXES = (  # of what looks like audio, video with sound included; what is inside is told by content
+SUFFIXES = (  # of what looks like audio, video with sound included; content decides what is inside
     *WRITABLE,
     *(
         ".m4a",
@@ -96,22 +96,22 @@ def find(folder) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioError(f"{folder}: no such folder; check the path")
-    found = [
+    paths = [
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     ]
-    if not found:
+    if not paths:
         raise AudioError(
             f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another folder"
         )
-    return sorted(found)
+    return sorted(paths)
 
 
 def load(
     source, config: FrontendConfig, *, sample_rate: int | None = None, speed: float = 1.0
 ) -> np.ndarray:
-    """The waveform that the front end hears: mono, at its rate, checked, trimmed and levelled as `config` says.
+    """The waveform that the front end takes: mono, at its rate, checked, trimmed and levelled.
 
     Args:
         source: path of an audio file, or samples [N] or [N, channels], floats in ±1 or 16- or

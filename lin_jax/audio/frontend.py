@@ -18,7 +18,7 @@ DELTA_WIDTH = 9  # frames, librosa's default
 def extract(config: FrontendConfig, waveform, length=None):
     """Features of waveforms, the only place where they are made.
 
-    Padding changes nothing: samples at or past `length` are not heard, and frames at or past
+    Padding changes nothing: samples at or past `length` do not count, and frames at or past
     `num_frames` are zero.
 
     Args:
@@ -198,8 +198,8 @@ def power_to_db(power, top_db: float | None = None, valid=None):
     db = 10 * jnp.log10(jnp.maximum(power, 1e-10))
     if top_db is None:
         return db
-    heard = db if valid is None else jnp.where(valid[..., None], db, -jnp.inf)
-    return jnp.maximum(db, heard.max(axis=(-2, -1), keepdims=True) - top_db)
+    candidates = db if valid is None else jnp.where(valid[..., None], db, -jnp.inf)
+    return jnp.maximum(db, candidates.max(axis=(-2, -1), keepdims=True) - top_db)
 
 
 def mfcc(log_mel, n_mfcc: int):

@@ -93,7 +93,7 @@ class FrontendConfig:
 
     @property
     def waveform_settings(self) -> tuple:
-        """What of a recording is heard, before features are made of it: front ends that share it share waveforms."""
+        """How a recording becomes a waveform, before its features: front ends that share it share waveforms."""
         return self.sample_rate, self.trim_db, self.level, self.level_db
 
     def num_frames(self, num_samples):

@@ -78,7 +78,7 @@ def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_
         x, jnp.concatenate([jnp.broadcast_to(c[..., None], x.shape) for x, c in groups], axis=-1)
     )
     ends = np.cumsum([x.shape[-1] for x, _ in groups])
-    found = [
+    functionals = [
         *(part.reshape(*part.shape[:-2], -1) for part in jnp.split(taken, ends[:-1], axis=-1)),
         contours(shown, valid, CONTOUR),
         contours(pitch, voiced, MELODY),
@@ -87,7 +87,7 @@ def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_
         *(part.sum(axis=-1)[..., None] / frames for part in (active, voiced)),
         starts / frames,
     ]
-    return jnp.concatenate(found, axis=-1)
+    return jnp.concatenate(functionals, axis=-1)
 
 
 def descriptors(power, valid, sample_rate: int):
@@ -190,8 +190,8 @@ def statistics(x, chosen):
         jnp.take_along_axis(ordered, jnp.minimum(low + d, n - 1), axis=-2) for d in (0, 1)
     )
     percentiles = below + (place - low) * (above - below)
-    found = [middle, deviation, mean((apart / deviation) ** 3), mean(apart * time), percentiles]
-    return jnp.where(number > 0, jnp.concatenate(found, axis=-2), 0.0)
+    values = [middle, deviation, mean((apart / deviation) ** 3), mean(apart * time), percentiles]
+    return jnp.where(number > 0, jnp.concatenate(values, axis=-2), 0.0)
 
 
 def contours(x, chosen, terms: int):
@@ -199,7 +199,7 @@ def contours(x, chosen, terms: int):
 
     Args:
         x: [..., T, K].
-        chosen: the frames that are heard [..., T] bool.
+        chosen: the frames that count [..., T] bool.
         terms: cosines.
 
     Returns:
@@ -213,8 +213,8 @@ def contours(x, chosen, terms: int):
     cosines = jnp.cos(
         jnp.pi * jnp.arange(1, terms + 1)[:, None] * phase[..., None, :]
     )  # [..., terms, T]
-    found = jnp.matmul(cosines, x, precision="highest") / n
-    return found.reshape(*found.shape[:-2], -1)
+    weights = jnp.matmul(cosines, x, precision="highest") / n
+    return weights.reshape(*weights.shape[:-2], -1)
 
 
 def modulations(x, valid, frame_rate: float):

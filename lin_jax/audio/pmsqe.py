@@ -43,8 +43,8 @@ def pmsqe(estimate, target):
     near, true = (jnp.matmul(x, bank.T) * POWER_SCALE for x in (near, true))  # [B, T, K]
 
     # A constant colouring is hardly heard, nor is a gain that drifts slowly.
-    heard = (energy > 1e4)[..., None]
-    average = [jnp.sum(x * heard, axis=1, keepdims=True) / jnp.maximum(heard.sum(axis=1, keepdims=True), 1)
+    active = (energy > 1e4)[..., None]
+    average = [jnp.sum(x * active, axis=1, keepdims=True) / jnp.maximum(active.sum(axis=1, keepdims=True), 1)
                for x in (near, true)]  # fmt: skip
     true = true * jnp.clip((average[0] + 1e3) / (average[1] + 1e3), 1e-2, 1e2)
     audible = [jnp.sum(jnp.where(x > threshold, x, 0.0), axis=-1) + 5e3 for x in (near, true)]

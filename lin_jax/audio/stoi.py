@@ -22,7 +22,7 @@ N_FFT, FRAME, HOP = 1024, 410, 205  # frames of 25.6 ms, every 12.8
 BANDS, LOWEST_HZ = 15, 150.0  # a third of an octave each, and the middle of the first
 TOP_HZ = 5000  # up to which frames are loud or soft
 SEGMENT = 30  # frames of which envelopes are compared, 384 ms
-HEARD_DB = 40.0  # frames of clean speech that are softer than the loudest by more do not count
+AUDIBLE_DB = 40.0  # frames of clean speech that are softer than the loudest by more do not count
 CLIP = 1 + 10 ** (15 / 20)  # an envelope counts as no larger than the clean one by this factor
 
 
@@ -39,16 +39,16 @@ def stoi(estimate, target):
 
     Returns:
         About 0 to 1, the higher the better [B]; levels do not count. 0 where less than 0.4 s of the
-        clean one is heard.
+        clean one is audible.
     """
     (near, _), (true, power) = (_envelopes(x) for x in (estimate, target))  # [B, T, K], [B, T]
-    heard = power > 10 ** (-HEARD_DB / 10) * jnp.max(power, axis=-1, keepdims=True)
+    audible = power > 10 ** (-AUDIBLE_DB / 10) * jnp.max(power, axis=-1, keepdims=True)
     first = jnp.argsort(
-        ~heard, axis=-1, stable=True
-    )  # frames that are heard, in their order, and then the others
+        ~audible, axis=-1, stable=True
+    )  # audible frames, in their order, and then the others
     near, true = (jnp.take_along_axis(x, first[..., None], axis=1) for x in (near, true))
     frames = np.arange(true.shape[1] - SEGMENT + 1)[:, None] + np.arange(SEGMENT)  # [S, L]
-    counted = frames[:, -1] < jnp.sum(heard, axis=-1, keepdims=True)  # [B, S]
+    counted = frames[:, -1] < jnp.sum(audible, axis=-1, keepdims=True)  # [B, S]
     near, true = near[:, frames], true[:, frames]  # [B, S, L, K]
     near = near * jnp.sqrt(
         jnp.sum(true**2, axis=2, keepdims=True) / (jnp.sum(near**2, axis=2, keepdims=True) + 1e-12)

@@ -19,8 +19,8 @@ def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
         tolerance: positions that may be passed over at once, or gone back by.
 
     Returns:
-        dict of [B] float32: "focus", the mean over the steps of the largest weight; "diagonal_rate",
-        the share of the weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019,
+        dict of [B] float32: "focus_rate", the mean over the steps of the largest weight;
+        "diagonal_rate", the share of the weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019,
         section 4.3); "skipped", positions passed over beyond the tolerance or not reached by the
         end; "repeated", positions gone back by, at the farthest.
     """
@@ -36,7 +36,7 @@ def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
     ahead, back = path - before, jnp.where(steps, before - path, 0)
     unread = length - 1 - furthest[:, -1]
     return {
-        "focus": jnp.sum(jnp.where(steps, attention.max(axis=-1), 0.0), axis=1) / count,
+        "focus_rate": jnp.sum(jnp.where(steps, attention.max(axis=-1), 0.0), axis=1) / count,
         "diagonal_rate": jnp.sum(jnp.where(near, attention, 0.0), axis=(1, 2)) / count,
         "skipped": (
             jnp.sum(jnp.where(ahead > tolerance, ahead - 1, 0), axis=1)

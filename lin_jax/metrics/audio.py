@@ -1,7 +1,7 @@
 """Figures of a waveform against the one it should be: how well a recording was repaired, or a voice copied.
 
 Every function takes the reference first, then the estimate: mono waveforms [N] of one rate, sample
-by sample in step except where they are said to be aligned. They run on the host, a clip at a time.
+by sample in step except where aligned ones are asked for. They run on the host, a clip at a time.
 Shapes: N samples, T frames, M mel bands, F frequency bins.
 """
 
@@ -194,7 +194,7 @@ def contours(samples, sample_rate: int, *, n_mels: int = 80) -> Contours:
 
 @dataclasses.dataclass(frozen=True)
 class Likeness:
-    """How near a recording comes to another one in which the same is said.
+    """How near a recording comes to another one of the same text.
 
     Attributes:
         pitch_rmse: root mean square difference of the natural logarithms of the pitch where both
@@ -214,15 +214,15 @@ def align(reference: Contours, estimate: Contours) -> Likeness:
     mels = _decibels([reference.mels, estimate.mels])
     _, path = librosa.sequence.dtw(mels[0].T, mels[1].T)
     rows, columns = path.T
-    true, found = reference.pitch[rows], estimate.pitch[columns]
-    voiced = (true > 0) & (found > 0)
-    difference = np.log(found[voiced] / true[voiced])
+    true, estimated = reference.pitch[rows], estimate.pitch[columns]
+    voiced = (true > 0) & (estimated > 0)
+    difference = np.log(estimated[voiced] / true[voiced])
     return Likeness(
         pitch_rmse=float(np.sqrt(np.square(difference).mean())) if voiced.any() else float("nan"),
-        voicing_error=float(np.mean((true > 0) != (found > 0))),
+        voicing_error=float(np.mean((true > 0) != (estimated > 0))),
         quality=_quality(
             (mels[0][rows], mels[1][columns]),
-            (true, found),
+            (true, estimated),
             (reference.loudness[rows], estimate.loudness[columns]),
         ),
     )
@@ -256,7 +256,7 @@ def compare(
 
     Returns:
         For each name [B] float64, NaN where the measure is not defined, as PESQ is not where it
-        hears no speech.
+        finds no speech.
     """
     measures = {name: measure for name, measure in measures.items() if installed(measure)}
     figures = {name: np.full(len(references), np.nan) for name in measures}

@@ -58,10 +58,10 @@ def mean_by_speaker(values, speakers):
     Returns:
         The speakers [S] in sorted order, and their means [S, E] float64.
     """
-    names, own = np.unique(speakers, return_inverse=True)
+    names, speaker_index = np.unique(speakers, return_inverse=True)
     sums = np.zeros((len(names), np.shape(values)[1]))
-    np.add.at(sums, own, values)
-    return names, sums / np.bincount(own, minlength=len(names))[:, None]
+    np.add.at(sums, speaker_index, values)
+    return names, sums / np.bincount(speaker_index, minlength=len(names))[:, None]
 
 
 def accuracy(matrix):

@@ -1,4 +1,4 @@
-"""The words that an offline recogniser hears: how well speech is understood, with nobody listening.
+"""Word error rates by an offline recogniser: how well speech is understood, with nobody listening.
 
 Shape letter: N samples.
 """
@@ -25,7 +25,7 @@ NOISE = 1e-4  # amplitude of a hiss below it: no model knows digital silence
 def recognise(
     clips: Sequence[np.ndarray], sample_rate: int, texts: Iterable[Sequence[str]] = ()
 ) -> list[str]:
-    """What pocketsphinx hears, by its acoustic model of American English.
+    """Transcriptions by pocketsphinx, with its acoustic model of American English.
 
     D. Huggins-Daines et al., "PocketSphinx: a free, real-time continuous speech recognition system
     for hand-held devices", ICASSP 2006. It needs the `eval` extra.
@@ -51,7 +51,7 @@ def recognise(
     with tempfile.TemporaryDirectory() as folder:
         model = _language_model(texts, os.path.join(folder, "texts.arpa"))
         with concurrent.futures.ProcessPoolExecutor(workers, context, _start, model) as pool:
-            return list(pool.map(_hear, recordings))
+            return list(pool.map(_transcribe, recordings))
 
 
 def installed() -> bool:
@@ -103,13 +103,13 @@ def _start(*options):
     _decoder = Decoder(samprate=RATE, loglevel="FATAL", **dict(options))
 
 
-def _hear(recording: bytes) -> str:
+def _transcribe(recording: bytes) -> str:
     _decoder.reinit_feat()  # it would go on with the mean spectrum of the clips before
     _decoder.start_utt()
     _decoder.process_raw(recording, full_utt=True)
     _decoder.end_utt()
-    found = _decoder.hyp()
-    return found.hypstr if found else ""
+    hypothesis = _decoder.hyp()
+    return hypothesis.hypstr if hypothesis else ""
 
 
 def edit_distance(reference, hypothesis):
@@ -120,6 +120,6 @@ def edit_distance(reference, hypothesis):
     row = list(range(len(hypothesis) + 1))
     for i, wanted in enumerate(reference, 1):
         above, row = row, [i]
-        for j, found in enumerate(hypothesis, 1):
-            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (wanted != found)))
+        for j, word in enumerate(hypothesis, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (wanted != word)))
     return row[-1]

@@ -122,7 +122,7 @@ class AcousticModel(nn.Module):
             durations: frames of each symbol [B, L] int.
             noisy: frames on their way from noise to speech [B, T, M], normalised.
             time: how far each clip is on it [B], 0 to 1.
-            keep: whether the flow of a clip is told what is said and by whom [B] bool.
+            keep: whether the flow of a clip is given its text and voice [B] bool.
             train: whether dropout is on.
 
         Returns:
@@ -198,7 +198,7 @@ class Flow(nn.Module):
             noisy: frames [B, T, M].
             time: [B], 0 is noise and 1 speech.
             prior: first guess of the frames [B, T, M].
-            features: of what is said [B, T, W].
+            features: of the text, frame by frame [B, T, W].
             voice: [B, H].
             mask: real frames [B, T].
         """

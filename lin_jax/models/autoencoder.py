@@ -14,7 +14,7 @@ from lin_jax.audio.frontend import istft, mel_filter_bank, mel_spectrogram, powe
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import ResidualConv, frame_mask, normalised
 
-SILENCE = 1e-8  # power below all that is heard: the gradient of a square root stays finite
+SILENCE = 1e-8  # power below all that is audible: the gradient of a square root stays finite
 
 
 class SpectralAutoencoder(nn.Module):
@@ -93,7 +93,7 @@ class SpectralAutoencoder(nn.Module):
 
         Args:
             waveform: float [B, N].
-            length: int [B], valid samples of each, past which nothing is heard and the output is
+            length: int [B], valid samples of each, past which nothing counts and the output is
                 zero; None means all.
             train: nothing here depends on it.
 
@@ -190,7 +190,7 @@ class SpectralAutoencoder(nn.Module):
 class MelAutoencoder(nn.Module):
     """An autoencoder of single log-mel frames, for comparison: dense layers down to a bottleneck and up again.
 
-    It hears no frame but one, so what it repairs is the colour of the sound. Its log-mel frames
+    It takes a single frame at a time, so what it repairs is the spectral shape. Its log-mel frames
     become a waveform as a gain of each mel band on the spectrum of the input, whose phases stay.
 
     Attributes:
@@ -221,8 +221,8 @@ class MelAutoencoder(nn.Module):
             waveform = jnp.where(frame_mask(length, N), waveform, 0.0)
         spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
         bank = mel_filter_bank(self.sample_rate, self.n_fft, self.n_mels, 0.0, None)
-        heard = power_to_db(mel_spectrogram(spectrum, bank)) / 20  # [B, T, M]
-        x = heard
+        log_mel = power_to_db(mel_spectrogram(spectrum, bank)) / 20  # [B, T, M]
+        x = log_mel
         for width in self.widths:
             x = nn.relu(nn.Dense(width)(x))
         for width in (*self.widths[-2::-1], self.n_mels):
@@ -230,7 +230,7 @@ class MelAutoencoder(nn.Module):
         spread = bank / jnp.maximum(
             bank.sum(axis=0), 1e-8
         )  # [M, F], how much of a bin's gain is each band's
-        gain = 10 ** jnp.minimum((x - heard) @ spread, 1.0)
+        gain = 10 ** jnp.minimum((x - log_mel) @ spread, 1.0)
         repaired = istft(spectrum * gain, self.hop_length, self.n_fft, N)
         return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
 

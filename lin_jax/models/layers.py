@@ -156,7 +156,7 @@ class ResidualConv(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask=None):
-        """Maps x [B, T, ..., W] to the same shape; frames outside of mask [B, T] are not heard."""
+        """Maps x [B, T, ..., W] to the same shape; frames outside of mask [B, T] do not count."""
         span = self.dilation * (self.taps[0] - 1)
         after = 0 if self.causal else span // 2
         padding = ((span - after, after), *((size // 2, size // 2) for size in self.taps[1:]))

@@ -212,13 +212,13 @@ class Tacotron(nn.Module):
     def __call__(
         self, source, source_length, voice, frames, num_frames, *, train, prenet_dropout=0.0
     ):
-        """Speaks with each frame told what came before it in a recording (teacher forcing).
+        """Decodes with each step given the recorded frames before it (teacher forcing).
 
         Args:
             source: text [B, L] int or recording [B, L, D] float.
             source_length: real positions [B] int.
             voice: [B, E] float or [B] int.
-            frames: what should be said [B, T, M], normalised; frames past `num_frames` do not
+            frames: the target [B, T, M], normalised; frames past `num_frames` do not
                 matter.
             num_frames: [B] int.
             train: whether dropout is on (needs the "dropout" rng).

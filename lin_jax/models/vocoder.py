@@ -35,7 +35,7 @@ class SpectrumDecoder(nn.Module):
             mel: normalised frames [B, T, M].
             smooth: logarithms of the magnitudes that spread the power of each band evenly [B, T,
                 F].
-            mask: real frames [B, T]; others are not heard.
+            mask: real frames [B, T]; others do not count.
 
         Returns:
             [B, T, F].

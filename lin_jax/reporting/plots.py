@@ -279,18 +279,18 @@ def plot_scores(
 
 
 def plot_projection(
-    embeddings: np.ndarray, names: Sequence[str], path=None, *, most: int = 12
+    embeddings: np.ndarray, names: Sequence[str], path=None, *, max_speakers: int = 12
 ) -> Figure:
     """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal components).
 
     Args:
         embeddings: [B, E].
-        names: who speaks each [B]; the first `most` in sorted order are drawn.
+        names: who speaks each [B]; the first `max_speakers` in sorted order are drawn.
         path: where to save the PNG as well, if given.
-        most: speakers to draw; more could not be told apart by colour.
+        max_speakers: speakers to draw; more could not be told apart by colour.
     """
     names = np.asarray(names)
-    drawn, means = (of_all[:most] for of_all in metrics.mean_by_speaker(embeddings, names))
+    drawn, means = (of_all[:max_speakers] for of_all in metrics.mean_by_speaker(embeddings, names))
     axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:2]  # [2, E]
     points = (embeddings - means.mean(axis=0)) @ axes.T  # [B, 2]
     colours = matplotlib.colormaps["tab20"].colors

@@ -24,7 +24,7 @@ class AcousticConfig:
     Attributes:
         prior_weight: of the squared distance of the prior, beside that of the velocity.
         duration_weight: of the squared distance of the logarithms of durations.
-        unconditional: share of the clips whose flow is not told what is said, for guidance.
+        unconditional: share of the clips whose flow is not given the text, for guidance.
         voice_noise: deviation of what is added to voices in training, as a share of their length.
         steps: of the flow, when it speaks.
         temperature: deviation of the noise that it begins with.

@@ -17,7 +17,7 @@ from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db
 from lin_jax.errors import ConfigError
 
 LOSSES = ("spectral", "mel")
-PERCEPTUAL = {  # what a listener would say, each with a weight of its own, and the rate in Hz at which it is defined
+PERCEPTUAL = {  # stand-ins for listeners, each with a weight of its own, and the rate in Hz at which it is defined
     "pmsqe": (pmsqe.pmsqe, pmsqe.SAMPLE_RATE),
     "stoi": (stoi.stoi, stoi.SAMPLE_RATE),
 }
@@ -37,7 +37,7 @@ class RepairConfig:
             rest.
         spectral_weight: weight of the distance of spectra.
         si_sdr_weight: weight of the SI-SDR, in 1 / dB.
-        pmsqe_weight: weight of the quality that is heard (`audio.pmsqe`), at 16 kHz only.
+        pmsqe_weight: weight of the perceived quality (`audio.pmsqe`), at 16 kHz only.
         stoi_weight: weight of how much can be understood (`audio.stoi`), at
             16 kHz only.
     """
@@ -157,11 +157,11 @@ class Repair:
             )
             loss += self.config.si_sdr_weight * losses.neg_si_sdr(repaired, clean, max_db=MAX_DB)
         sums = {}
-        for name, (judge, _) in PERCEPTUAL.items():
-            if share := getattr(self.config, f"{name}_weight"):
-                heard = judge(repaired, clean)
-                loss -= share * heard
-                sums[name] = jnp.sum(weight * heard)
+        for name, (metric, _) in PERCEPTUAL.items():
+            if metric_weight := getattr(self.config, f"{name}_weight"):
+                quality = metric(repaired, clean)
+                loss -= metric_weight * quality
+                sums[name] = jnp.sum(weight * quality)
         return sums | {
             "loss": jnp.sum(weight * loss),
             "si_sdr": -jnp.sum(weight * losses.neg_si_sdr(repaired, clean, max_db=MAX_DB)),

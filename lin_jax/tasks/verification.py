@@ -35,7 +35,7 @@ class VerificationConfig:
         mining: of its triplets, "hard" or "semi-hard".
         speeds: the clips of a speaker in a batch are played at one of these, drawn anew each time;
             a voice at another speed is another speaker (Yamamoto et al., Interspeech 2019). In use
-            every clip is heard at each of them, so that a score is the mean over the speeds.
+            every clip is embedded at each of them, so that a score is the mean over the speeds.
     """
 
     loss: str = "aam"
@@ -171,14 +171,16 @@ class Verification:
     def predict(self, variables, batch):
         """The "embedding" [B, speeds × E] of each clip, a unit vector."""
         encoder = {**variables, "params": variables["params"]["encoder"]}
-        heard = []
+        embeddings = []
         for speed in self.config.speeds:
             played = batch if speed == 1.0 else self._play(_lengthen(batch, 1 / speed), speed)
             features, num_frames = preprocess(
                 self.frontend, self.mean, self.std, played, self.augment
             )
-            heard.append(self.model.apply(encoder, features, num_frames, train=False))  # [B, E]
-        return {"embedding": jnp.concatenate(heard, axis=-1) * len(heard) ** -0.5}
+            embeddings.append(
+                self.model.apply(encoder, features, num_frames, train=False)
+            )  # [B, E]
+        return {"embedding": jnp.concatenate(embeddings, axis=-1) * len(embeddings) ** -0.5}
 
     @property
     def embedding_size(self) -> int:

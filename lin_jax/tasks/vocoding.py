@@ -18,7 +18,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
 UPDATES = 4  # by which the power of a band is spread over its bins; the network does the rest
-FLOOR = 3e-3  # added to magnitudes before their logarithm: below, nothing is heard
+FLOOR = 3e-3  # added to magnitudes before their logarithm: below, nothing is audible
 
 
 @dataclasses.dataclass
@@ -70,7 +70,7 @@ class Vocoding:
         self.config.validate()
         if self.frontend.feature != "log_mel" or self.frontend.deltas:
             raise ConfigError(
-                "a vocoder hears log_mel features without deltas only: change the front end"
+                "a vocoder takes log_mel features without deltas only: change the front end"
             )
         mel, smooth = (
             jnp.zeros((1, 8, self.frontend.num_features)),
@@ -154,8 +154,12 @@ class Vocoding:
         estimate = self._estimate(params, features, num_frames, smooth)
         real, weight = frame_mask(num_frames, features.shape[1])[..., None], batch["weight"]
         sums = {
-            name: jnp.sum(weight * jnp.mean(jnp.abs(one - target), axis=(1, 2), where=real))
-            for name, one in {"distance": estimate, "smooth_distance": smooth}.items()
+            name: jnp.sum(
+                weight * jnp.mean(jnp.abs(log_magnitude - target), axis=(1, 2), where=real)
+            )
+            for name, log_magnitude in {"distance": estimate, "smooth_distance": smooth}.items()
         }
-        estimate, target = (jnp.where(real, one, jnp.log(FLOOR)) for one in (estimate, target))
+        estimate, target = (
+            jnp.where(real, log_magnitude, jnp.log(FLOOR)) for log_magnitude in (estimate, target)
+        )
         return estimate, target, sums | {"weight": jnp.sum(weight)}

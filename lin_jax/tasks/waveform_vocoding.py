@@ -88,7 +88,7 @@ class WaveformVocoding:
         self.config.validate()
         if self.frontend.feature != "log_mel" or self.frontend.deltas:
             raise ConfigError(
-                "a vocoder hears log_mel features without deltas only: change the front end"
+                "a vocoder takes log_mel features without deltas only: change the front end"
             )
         if self.frontend.hop_length % self.model.rate or self.model.n_fft < 2 * self.hop_length:
             raise ConfigError(

@@ -255,8 +255,8 @@ def _take(clips, rows, crop_frames=0, key=None):
     batch["weight"] = jnp.ones(rows.shape[0])
     T = batch["features"].shape[1]
     if 0 < crop_frames < T:
-        most = jnp.maximum(batch["num_frames"] - crop_frames, 0)
-        start = jax.random.randint(key, most.shape, 0, most + 1)
+        max_start = jnp.maximum(batch["num_frames"] - crop_frames, 0)
+        start = jax.random.randint(key, max_start.shape, 0, max_start + 1)
         cut = jax.vmap(lambda x, i: jax.lax.dynamic_slice_in_dim(x, i, crop_frames))
         batch["features"] = cut(batch["features"], start)
         batch["num_frames"] = jnp.minimum(batch["num_frames"], crop_frames)

@@ -211,7 +211,7 @@ def test_attention_health():
     attention = np.eye(L)[paths]
     attention[4] = 0.5 * attention[4] + 0.5 / L
     health = metrics.alignment_metrics(attention, np.full(5, S), np.full(5, L))
-    np.testing.assert_allclose(health["focus"], [1, 1, 1, 1, 0.5 + 0.5 / L], rtol=1e-6)
+    np.testing.assert_allclose(health["focus_rate"], [1, 1, 1, 1, 0.5 + 0.5 / L], rtol=1e-6)
     np.testing.assert_allclose(health["skipped"], [0, 8, L - 1 - 14, L - 1 - 11, 0])
     np.testing.assert_allclose(health["repeated"], [0, 0, 9, 0, 0])
     assert health["diagonal_rate"][0] == pytest.approx(

@@ -41,6 +41,6 @@ def test_a_clip_is_heard_whatever_came_before():
     found = []
     for before in ((), (loud,)):
         for recording in (*before, clip):
-            words = transcription._hear(recording)
+            words = transcription._transcribe(recording)
         found.append((words, transcription._decoder.get_cmn(False)))
     assert found[0] == found[1]

@@ -157,7 +157,9 @@ def test_plots_of_trials(tmp_path):
     ]
     names = np.repeat(["c", "a", "b"], 20)
     embeddings = np.repeat(np.eye(3, 8), 20, axis=0) + 0.01 * rng.normal(size=(60, 8))
-    (axis,) = plots.plot_projection(embeddings, names, tmp_path / "projection.png", most=2).axes
+    (axis,) = plots.plot_projection(
+        embeddings, names, tmp_path / "projection.png", max_speakers=2
+    ).axes
     assert [text.get_text() for text in axis.get_legend().texts] == ["a", "b"]
     means = np.stack([points.get_offsets().mean(axis=0) for points in axis.collections])
     assert np.linalg.norm(means[0] - means[1]) == pytest.approx(2**0.5, abs=0.02)
