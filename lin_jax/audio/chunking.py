@@ -70,7 +70,8 @@ class Crossfader:
         """Join from the first window on."""
         self._overlap, self._starts = overlap, overlap.starts
         self._ramp = (np.arange(overlap.fade, dtype=np.float32) + 0.5) / max(overlap.fade, 1)
-        self._next, self._held = 0, None
+        self._next = 0
+        self._held = np.zeros(0, np.float32)  # the end of the last window, to fade out
 
     def push(self, window: np.ndarray) -> np.ndarray:
         """Take a window [W, ...] and return the piece [n, ...] of the signal that is settled by it."""
@@ -103,7 +104,7 @@ class Queue:
 
     def __init__(self):
         """Start empty."""
-        self._blocks = collections.deque()
+        self._blocks: collections.deque[np.ndarray] = collections.deque()
 
     def __len__(self) -> int:
         """Count the samples."""

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 import re
 import shutil
 import stat
@@ -345,7 +346,7 @@ def local(path) -> str:
 def _copied(path: str) -> str:
     """What comes out of a pipe, which can be read once, as a file that is there until the process ends."""
     descriptor, copy = tempfile.mkstemp(prefix="lin_jax-")
-    atexit.register(lambda: os.path.exists(copy) and os.unlink(copy))
+    atexit.register(pathlib.Path(copy).unlink, missing_ok=True)
     with (
         contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as pipe,
         os.fdopen(descriptor, "wb") as file,

@@ -7,6 +7,8 @@ repair should give.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -114,7 +116,7 @@ class NoisePool:
         """The pool of a list of waveforms [N_i]."""
         M = max(map(len, recordings))
         rows = [np.resize(np.asarray(recording, np.float32), M) for recording in recordings]
-        return cls(np.stack(rows), np.array(list(map(len, recordings)), np.int32))
+        return cls(np.stack(rows), np.array([*map(len, recordings)], np.int32))
 
 
 @jax.tree_util.register_dataclass
@@ -133,7 +135,7 @@ class RoomPool:
         """The pool of a list of responses [N_i], whose loudest sample is the direct sound; none may be silent."""
         direct = [int(np.argmax(np.abs(recording))) for recording in recordings]
         rows = [
-            np.float32(recording[start:] / recording[start])
+            np.asarray(recording[start:] / recording[start], np.float32)
             for recording, start in zip(recordings, direct, strict=True)
         ]
         M = max(map(len, rows))
@@ -290,14 +292,15 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
     keys = dict(
         zip(("kind", "second", "swell", *KINDS), jax.random.split(key, 3 + len(KINDS)), strict=True)
     )
-    make = {
-        "recorded": lambda key: recorded_noise(key, pool, B, N),
+    make: dict[str, Callable] = {
         "coloured": lambda key: shape_noise(key, mixing.coloured_noise(key, B, N)),
         "babble": lambda key: mixing.babble(key, clean),
         "hum": lambda key: hum(key, B, N, sample_rate),
         "clicks": lambda key: clicks(key, B, N, sample_rate),
         "tones": lambda key: tones(key, B, N, sample_rate),
     }
+    if pool is not None:
+        make["recorded"] = functools.partial(recorded_noise, pool=pool, B=B, N=N)
     there = [i for i in range(len(KINDS)) if odds[i]]
     sounds = jnp.stack(
         [mixing.normalise_rms(make[KINDS[i]](keys[KINDS[i]])) for i in there]

@@ -169,7 +169,7 @@ def read(
         parts, count = [], 0
         # Integers are read faster than converted, and NumPy converts them to the same floats.
         dtype = "int16" if source.subtype == "PCM_16" else "float32"
-        size = max(1, min(wanted, known or MAX_BLOCK))
+        size = max(1, int(min(wanted, known or MAX_BLOCK)))
         for block in source.blocks(size, first, dtype):
             parts.append(block[: wanted - count] if wanted < math.inf else block)
             count += len(parts[-1])
@@ -234,6 +234,8 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
         for `read`, at the block where the fault is met.
     """
     if not isinstance(source, str | os.PathLike):
+        if sample_rate is None:
+            raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
         samples, size = _as_float32(source), max(1, round(block_seconds * sample_rate))
         for start in range(0, len(samples), size):
             block = samples[start : start + size]
@@ -386,7 +388,8 @@ class Writer:
         if bits := INTEGERS.get(self._file.subtype):
             # libsndfile would scale by one less than it divides by when it reads.
             top = 2.0 ** (bits - 1)
-            samples = np.rint(samples.astype(np.float64 if bits > 16 else np.float32) * top)
+            dtype = np.dtype(np.float64 if bits > 16 else np.float32)
+            samples = np.rint(samples.astype(dtype) * top)
             self.cut += int(np.count_nonzero(np.abs(samples) > top))
             samples = np.clip(samples, -top, top - 1)
             samples = (

@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def recognise(
     if not installed():
         raise ConfigError("pocketsphinx is not installed: pip install 'lin_jax[eval]'")
     recordings = [_recording(samples, sample_rate) for samples in clips]
-    workers = max(1, min(os.cpu_count(), len(recordings)))
+    workers = max(1, min(os.cpu_count() or 1, len(recordings)))
     context = multiprocessing.get_context(
         "spawn"
     )  # it keeps Python's lock, and a fork would take JAX's threads away
@@ -92,7 +93,7 @@ def _language_model(texts, path) -> tuple[tuple[str, str], ...]:
     return (("lm", path),)
 
 
-_decoder = None
+_decoder: Any = None
 
 
 def _start(*options):

@@ -3,6 +3,9 @@
 Shape letters: B batch, L source positions, H hidden features, K filter taps.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -126,7 +129,7 @@ def forward_filter(taps: int) -> np.ndarray:
     return kernel
 
 
-KINDS = {
+KINDS: dict[str, Callable[..., Any]] = {
     "dynamic_convolution": DynamicConvolutionAttention,
     "location_sensitive": LocationSensitiveAttention,
 }

@@ -141,9 +141,9 @@ def plot_bars(
     with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x", "axes.spines.left": False}):
         figure = Figure(figsize=(6.4, 0.7 + 0.3 * max(3, len(values))), layout="constrained")
         axis = figure.add_subplot(xlim=(0, 1))
-        places = np.arange(len(values))
+        places = range(len(values))
         axis.barh(places, list(values.values()), height=0.66, color=COLOURS[0])
-        for place, share in zip(places, values.values(), strict=True):
+        for place, share in enumerate(values.values()):
             inside = share > 0.9
             axis.text(
                 share + (-0.01 if inside else 0.01),
@@ -265,7 +265,7 @@ def plot_scores(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axis = figure.add_subplot(xlabel="score", ylabel="density", yticks=[])
-        bins = np.histogram_bin_edges(scores, 80)
+        bins = np.histogram_bin_edges(scores, 80).tolist()
         for name, chosen, colour in (
             ("different speakers", ~same, COLOURS[1]),
             ("same speaker", same, COLOURS[0]),
@@ -289,16 +289,19 @@ def plot_projection(
         path: where to save the PNG as well, if given.
         max_speakers: speakers to draw; more could not be told apart by colour.
     """
-    names = np.asarray(names)
-    drawn, means = (of_all[:max_speakers] for of_all in metrics.mean_by_speaker(embeddings, names))
+    speakers = np.asarray(names)
+    drawn, means = (
+        of_all[:max_speakers] for of_all in metrics.mean_by_speaker(embeddings, speakers)
+    )
     axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:2]  # [2, E]
     points = (embeddings - means.mean(axis=0)) @ axes.T  # [B, 2]
-    colours = matplotlib.colormaps["tab20"].colors
+    colours = matplotlib.colormaps["tab20"](range(20))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.2, 4.6), layout="constrained")
         axis = figure.add_subplot(xticks=[], yticks=[])
         for colour, name in zip(itertools.cycle(colours), drawn, strict=False):
-            axis.scatter(*points[names == name].T, s=16, color=colour, alpha=0.8, label=name)
+            x, y = points[speakers == name].T
+            axis.scatter(x, y, s=16, color=colour, alpha=0.8, label=name)
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return _saved(figure, path)
 

@@ -157,7 +157,7 @@ class Synthesis:
             "text": {"symbols": jnp.zeros((1, 8), jnp.int32), "num_symbols": jnp.full(1, 8)},
             "speech": {"source": jnp.zeros((1, 8, M)), "num_source_frames": jnp.full(1, 8)},
         }
-        parameters = {}
+        parameters: dict[str, Any] = {}
         for kind in self.sources:  # what both kinds share is drawn alike
             parameters |= self.model.init(key, *self._inputs(batch | kinds[kind]), train=False)[
                 "params"

@@ -77,8 +77,8 @@ class Vocoding:
             jnp.zeros((1, 8, self.frontend.n_fft // 2 + 1)),
         )
         params = {"vocoder": self.model.init(key, mel, smooth, jnp.ones((1, 8), bool))["params"]}
-        if self.discriminator:
-            params["discriminator"] = self.discriminator.init(jax.random.fold_in(key, 1), smooth)[
+        if (discriminator := self.discriminator) is not None:
+            params["discriminator"] = discriminator.init(jax.random.fold_in(key, 1), smooth)[
                 "params"
             ]
         return {"params": params}
@@ -88,14 +88,14 @@ class Vocoding:
         del key
         estimate, target, sums = self._compared(params, batch)
         total = sums["distance"]
-        if self.discriminator:
+        if (discriminator := self.discriminator) is not None:
             weight = self.config.adversarial_weight
 
             def mean(scores):  # [B, T', F'] -> []
                 return jnp.sum(batch["weight"] * jnp.mean(scores, axis=(1, 2)))
 
             def judge(params, spectrum):
-                return self.discriminator.apply({"params": params["discriminator"]}, spectrum)
+                return discriminator.apply({"params": params["discriminator"]}, spectrum)
 
             # X. Mao et al., "Least squares generative adversarial networks", ICCV 2017. Each side
             # has its own gradient: what is made does not teach the judge to be lenient, nor the

@@ -90,10 +90,10 @@ def _cut(text: str, max_length: int) -> list[Sentence]:
 def _continues(before: str, after: str) -> bool:
     """Whether the dot at the end of `before` is an abbreviation's, and its sentence goes on."""
     word = re.search(r"(\S*?)\.[\"'”’»)\]]*$", before)
-    following = after.split(maxsplit=1)
-    if not word or not following:
+    if not word or not after.strip():
         return False
-    short, following = word[1].lstrip("\"'“‘«([").lower(), following[0].lstrip("\"'“‘«([")
+    short, following = (part.lstrip("\"'“‘«([") for part in (word[1], after.split(maxsplit=1)[0]))
+    short = short.lower()
     if re.fullmatch(r"\d+", short) and before.strip() == word[0].strip():
         return True  # the number of an item in a list
     if short in BEFORE_NUMBERS:

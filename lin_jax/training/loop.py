@@ -327,7 +327,7 @@ def _stopped_early(progress, config):
 @contextlib.contextmanager
 def _catch_signals():
     """Collect Ctrl-C and SIGTERM instead of dying of them; the second one has its usual effect."""
-    received = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # Python delivers signals to the main thread only
         return

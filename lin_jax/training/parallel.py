@@ -10,7 +10,8 @@ several hosts, call `jax.distributed.initialize()` first.
 
 import collections
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -122,9 +123,9 @@ class DeviceFeed:
         ahead: batches kept ready.
     """
 
-    def __init__(self, loader: Iterator, mesh: Mesh, ahead: int = 2):
+    def __init__(self, loader: Any, mesh: Mesh, ahead: int = 2):
         self._loader, self._mesh, self._ahead = loader, mesh, ahead
-        self._queue = collections.deque()
+        self._queue: collections.deque = collections.deque()
         self.position = loader.get_state()
 
     def __next__(self):

@@ -177,7 +177,8 @@ class TerminalWriter(Writer):
     def __init__(self, num_steps, stream=None):
         self._num_steps, self._stream = num_steps, stream or sys.stderr
         self._live = self._stream.isatty()
-        self._start = None  # (step, time) of the first report: steps before it were made by an earlier process
+        # Step and time of the first report: steps before it were made by an earlier process.
+        self._start: tuple[int, float] | None = None
 
     def write_scalars(self, step, scalars):
         if self._start is None:
@@ -199,6 +200,8 @@ class TerminalWriter(Writer):
             self._print("", stays=False)
 
     def _time_left(self, step):
+        if self._start is None:
+            return []
         first, start = self._start
         if step <= first or step >= self._num_steps:
             return []
