@@ -21,6 +21,10 @@ class SilenceError(AudioError):
     """Audio in which there is no sound at all."""
 
 
+class ShapeError(LinError, ValueError):
+    """An array of a shape or type that a function cannot take."""
+
+
 class CorpusError(LinError):
     """A corpus folder, table or split that is not as described."""
 

@@ -1,7 +1,10 @@
 """The package as a whole: what importing it costs, and what using it takes."""
 
+import importlib
 import subprocess
 import sys
+
+import pytest
 
 
 def test_import_is_light():
@@ -47,3 +50,12 @@ sys.exit(cli.main(["emotion", "clip.wav"]))
     )
     assert done.returncode == 0, done.stderr
     assert "clip.wav" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["audio", "losses", "metrics", "models"])
+def test_a_facade_gives_all_it_names(name):
+    module = importlib.import_module(f"lin_jax.{name}")
+    assert sorted(set(module.__all__)) == sorted(module.__all__)
+    assert all(callable(getattr(module, each)) for each in module.__all__)
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = module.nothing_of_the_kind

@@ -14,6 +14,7 @@ import numpy as np
 from lin_jax.audio import mixing
 from lin_jax.audio.frontend import istft, stft
 from lin_jax.errors import ConfigError
+from lin_jax.shapes import check_floats, check_shapes
 
 # A room answers for up to this long; its first reflection comes after a few milliseconds; a band
 # ends softly.
@@ -150,7 +151,14 @@ def augment_waveform(
 
     Returns:
         waveform [B, N] and length [B]. Samples at or past the length do not matter.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_floats(waveform=waveform)
+    check_shapes(
+        waveform=(waveform, "B N"), length=(length, "B"), is_background=(is_background, "B")
+    )
     config.validate()
     keys = iter(jax.random.split(key, 32))
 
@@ -412,7 +420,11 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
 
     Returns:
         features [B, T, D] and num_frames [B]; frames at or past `num_frames` do not matter.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(features=(features, "B T D"), num_frames=(num_frames, "B"), centres=(centres, "D"))
     config.validate()
     warp_key, tempo_key, mean_key, level_key, mask_key = jax.random.split(key, 5)
     B = features.shape[0]

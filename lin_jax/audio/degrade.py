@@ -18,6 +18,7 @@ import numpy as np
 from lin_jax.audio import augment, mixing
 from lin_jax.audio.chunking import zero_padded
 from lin_jax.errors import ConfigError
+from lin_jax.shapes import check_floats, check_shapes
 
 # What severity 0 and 1 mean.
 SNR_DB = (25.0, -5.0)
@@ -162,7 +163,12 @@ def degrade(
 
     Returns:
         damaged waveforms [B, N], and the clean ones at the level they now have [B, N].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_floats(clean=clean)
+    check_shapes(clean=(clean, "B N"))
     config.validate()
     B = len(clean)
     keys = iter(jax.random.split(key, 32))

@@ -1,4 +1,4 @@
-"""What is wrong with a recording: noise, clipping, a narrow band, an offset; measured block by block, in constant memory.
+"""What is wrong with a recording: noise, clipping, a narrow band, an offset, measured by blocks.
 
 Shape letters: N samples, C channels, F frequency bins.
 """

@@ -5,6 +5,8 @@ Shape letters: T frames, M mel bins; `...` any leading batch axes.
 
 import jax.numpy as jnp
 
+from lin_jax.shapes import check_shapes
+
 SPEECH_DB = 40.0  # frames whose loudest band is within this of the recording's are speech
 MIN_FRAMES = 60.0  # of so many, half the difference counts as the voice's, half as the text's
 MAX_DB = 20.0  # by which a band is changed
@@ -41,7 +43,13 @@ def match_spectrum(log_mel, num_frames, spectrum):
 
     Returns:
         Decibels [..., T, M].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(
+        log_mel=(log_mel, "... T M"), num_frames=(num_frames, "..."), spectrum=(spectrum, "... M")
+    )
     measured, frames = long_term_spectrum(log_mel, num_frames)
     share = (frames / (frames + MIN_FRAMES))[..., None]
     return log_mel + jnp.clip(share * (spectrum - measured), -MAX_DB, MAX_DB)[..., None, :]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lin_jax.audio.frontend import stft
+from lin_jax.shapes import check_shapes
 
 SAMPLE_RATE = 16000
 N_FFT, HOP = 512, 256
@@ -36,7 +37,11 @@ def pmsqe(estimate, target):
     Returns:
         4.5 for no audible difference, about 0 for bad speech, below for worse [B]; levels do not
         count.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
     bank, threshold, exponent, width = _bands()
     near, true = (_powers(x) for x in (estimate, target))  # [B, T, F]
     energy = true.sum(axis=-1) / N_FFT**2 * 16 / 3  # of frames, for the Hann window

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lin_jax.audio.frontend import stft
+from lin_jax.shapes import check_shapes
 
 SAMPLE_RATE = 16000
 N_FFT, FRAME, HOP = 1024, 410, 205  # frames of 25.6 ms, every 12.8
@@ -40,7 +41,11 @@ def stoi(estimate, target):
     Returns:
         About 0 to 1, the higher the better [B]; levels do not count. 0 where less than 0.4 s of the
         clean one is audible.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
     (near, _), (true, power) = (_envelopes(x) for x in (estimate, target))  # [B, T, K], [B, T]
     audible = power > 10 ** (-AUDIBLE_DB / 10) * jnp.max(power, axis=-1, keepdims=True)
     first = jnp.argsort(

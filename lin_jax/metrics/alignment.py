@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lin_jax.shapes import check_shapes
+
 
 def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
     """How well attention reads its source from one end to the other; pure, for use inside a jitted step.
@@ -23,7 +25,11 @@ def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
         "diagonal_rate", the share of the weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019,
         section 4.3); "skipped", positions passed over beyond the tolerance or not reached by the
         end; "repeated", positions gone back by, at the farthest.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(attention=(attention, "B S L"), num_steps=(num_steps, "B"), length=(length, "B"))
     S, L = attention.shape[1:]
     steps = jnp.arange(S) < num_steps[:, None]  # [B, S]
     count = jnp.maximum(num_steps, 1)
