@@ -109,3 +109,10 @@ def test_parts_that_are_joined_are_scored_each_by_its_rule():
     np.testing.assert_allclose(rule.scores(both, pairs), expected)
     scaled = np.concatenate([0.5 * both[:, :4], 2.0 * both[:, 4:]], axis=1)
     np.testing.assert_allclose(rule.scores(scaled, pairs), expected)
+
+
+def test_as_norm_by_hand():
+    """Two clips against three strangers, of whom the nearest two count."""
+    (score,) = scoring.as_norm([0.8], [[0, 1]], [[0.6, 0.0, -1.0], [0.96, 0.6, -0.8]], top=2)
+    left, right = (0.8 - 0.3) / 0.3, (0.8 - 0.78) / 0.18
+    assert score == pytest.approx((left + right) / 2)

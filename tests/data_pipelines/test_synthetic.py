@@ -49,7 +49,7 @@ def test_left_alone_when_there_and_refused_when_other(folder):
 
 
 def test_arguments_and_installation_are_checked(tmp_path, monkeypatch):
-    with pytest.raises(CorpusError, match="choose 1 to 72 speakers, or drawn ones"):
+    with pytest.raises(CorpusError, match="choose 1 to 72 speakers, or random voices"):
         synthetic.generate(tmp_path, speakers=73)
     with pytest.raises(CorpusError, match="choose from calm"):
         synthetic.generate(tmp_path, styles=["bored"])
