@@ -1,4 +1,6 @@
-"""From utterances to a feature set: extracted on all cores, resumed where it was stopped, what was skipped reported.
+"""From utterances to a feature set.
+
+Extracted on all cores, resumed where it was stopped, what was skipped reported.
 
 N samples, T frames, D features. While it runs, `<out>.partial` holds shards of finished utterances,
 each written whole or not at all; `<out>` itself appears in one rename when everything is in it.
@@ -36,9 +38,8 @@ __all__ = ["Report", "open_features", "prepare"]
 
 STORES = ("features", "waveform")
 SHARD = 64  # utterances: the most that a kill can lose
-READ_AHEAD = (
-    2**27
-)  # bytes of recordings read before their features are asked for: they bridge imports and compilation
+# Bytes of recordings read before their features are asked for: they bridge imports and compilation.
+READ_AHEAD = 2**27
 MAX_AHEAD = 512  # recordings, however small
 # A recording beyond this is no utterance, and as one array would not fit in memory.
 MAX_SECONDS = 600
@@ -46,7 +47,9 @@ MAX_SECONDS = 600
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `prepare` did: clips written, [path, reason] of each one skipped, seconds of audio, seconds it took."""
+    """What `prepare` did: clips written, [path, reason] of each one skipped, seconds of audio,
+    seconds it took.
+    """
 
     written: int
     skipped: list[list[str]]
@@ -74,7 +77,8 @@ def prepare(
         utterances: what to extract, with distinct ids.
         out: folder of the feature set, laid out as `data_pipelines.feature_set` says.
         frontend: the front end.
-        store: "features", or "waveform" to keep the waveforms that the front end takes, so that training can
+        store: "features", or "waveform" to keep the waveforms that the front end takes, so that
+            training can
             augment it: 16 bits a sample relative to the clip's peak, which rounds at -98 dB of it.
         licence: of the corpus, kept with each clip; "" where it is unknown.
         workers: threads; as many as there are cores when None.
@@ -141,7 +145,8 @@ def prepare(
         _put_in_place(partial, out)
     except OSError as error:
         raise FeatureError(
-            f"cannot write {out} ({error.strerror or error}): free space or permissions, then run again: "
+            f"cannot write {out} ({error.strerror or error}): free space or permissions, then run "
+            "again: "
             "what is finished is kept"
         ) from error
     return report
@@ -180,7 +185,8 @@ def _load_waveform(frontend: FrontendConfig, utterance: Utterance) -> dict:
         seconds = files.duration(utterance.path)
         if seconds > MAX_SECONDS:
             raise AudioError(
-                f"{utterance.path}: {seconds:.0f} s long, more than {MAX_SECONDS}: cut it into utterances"
+                f"{utterance.path}: {seconds:.0f} s long, more than {MAX_SECONDS}: cut it into "
+                "utterances"
             )
         waveform = files.load(utterance.path, frontend, speed=utterance.speed)
         waveform = waveform.copy()  # trimmed, it is a view that would keep the whole
@@ -210,7 +216,10 @@ def _extract(store: str, features_of: Callable, id: str, waveform: np.ndarray) -
 def _in_order(
     pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], max_weight: int
 ) -> Iterator:
-    """Results of tasks in their order; what it holds, done and to do, never weighs more than `max_weight` together."""
+    """Results of tasks in their order.
+
+    What it holds, done and to do, never weighs more than `max_weight` together.
+    """
     pending, held = collections.deque(), 0
     try:
         for task, weight in tasks:
@@ -251,7 +260,9 @@ def _write_set(
     licence: str,
     started: float,
 ) -> Report:
-    """Write the set from the finished shards, whose `entries` say where each utterance's arrays are."""
+    """Write the set from the finished shards, whose `entries` say where each utterance's arrays
+    are.
+    """
     from data_pipelines import records
 
     rate, store = head["frontend"]["sample_rate"], head["store"]

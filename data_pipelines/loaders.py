@@ -17,7 +17,8 @@ from data_pipelines import transforms
 from data_pipelines.feature_set import FeatureSet
 from lin_jax.errors import ConfigError
 
-GRAIN = 16  # frames: bucket lengths are its multiples, so that nearly equal feature sets share compiled shapes
+# Frames: bucket lengths are its multiples, so that nearly equal sets share compiled shapes.
+GRAIN = 16
 MAX_LENGTHS = 512  # from which those of the buckets are chosen
 
 
@@ -88,7 +89,8 @@ def make_loader(
         raise ConfigError("a loader of no clips: check the split")
     if config.batch_size < 1 or config.batch_size % process_count:
         raise ConfigError(
-            f"batch_size {config.batch_size} is not a multiple of {process_count} processes: change it"
+            f"batch_size {config.batch_size} is not a multiple of {process_count} processes: "
+            "change it"
         )
     if not config.crop_seconds > 0 or config.buckets < 1:
         raise ConfigError(
@@ -110,7 +112,8 @@ def make_loader(
         steps = len(dataset) // config.batch_size
         if not steps:
             raise ConfigError(
-                f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower batch_size"
+                f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower "
+                "batch_size"
             )
         dataset = dataset.random_map(crop)[: steps * config.batch_size]
         dataset = dataset[process_index::process_count].batch(local, drop_remainder=True)
@@ -181,7 +184,8 @@ def make_synthesis_loader(
         )
     if config.batch_size < 1 or config.batch_size % process_count or config.buckets < 1:
         raise ConfigError(
-            f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, and a multiple of "
+            f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, "
+            "and a multiple of "
             f"{process_count} processes"
         )
     batches = _SynthesisBatches(
@@ -209,7 +213,10 @@ def make_synthesis_loader(
 def crops(
     feature_set: FeatureSet, indices: Sequence[int], config: LoaderConfig, batches: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of training crops of some clips, the same every time, to watch a training by; see `make_loader`."""
+    """Batches of training crops of some clips, the same every time, to watch a training by.
+
+    See `make_loader`.
+    """
     size = min(config.batch_size, len(indices))
     settings = dataclasses.replace(config, seed=0, batch_size=size, clips_per_speaker=0)
     stream = make_loader(feature_set, indices, None, settings, train=True)
@@ -220,7 +227,8 @@ def crops(
 def equal_segments(
     feature_set: FeatureSet, indices: Sequence[int], size: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Segments of speech of equal length to evaluate on, each joined from several clips of a speaker.
+    """Segments of speech of equal length to evaluate on, each joined from several clips of a
+    speaker.
 
     Args:
         feature_set: of the "waveform" store.
@@ -393,7 +401,8 @@ class _SpeakerBatches:
         S, single = len(self._members), sum(len(members) == 1 for members in self._members)
         if K < 2 or rest:
             raise ConfigError(
-                f"clips_per_speaker {K}: choose at least 2, of which batch_size {config.batch_size} is a multiple"
+                f"clips_per_speaker {K}: choose at least 2, of which batch_size "
+                f"{config.batch_size} is a multiple"
             )
         if S < 2:
             raise ConfigError(
@@ -401,12 +410,14 @@ class _SpeakerBatches:
             )
         if not 2 <= P <= S:
             raise ConfigError(
-                f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} speakers: "
+                f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} "
+                "speakers: "
                 f"choose batch_size from {2 * K} to {S * K}"
             )
         if single:
             _note(
-                f"{single} of {S} speakers have a single clip: what is the same in two crops of it may be the room"
+                f"{single} of {S} speakers have a single clip: what is the same in two crops of it "
+                "may be the room"
             )
         self._clips, self._seed, self._P, self._K = clips, config.seed, P, K
         self._epochs = 10**9 if epochs is None else epochs
@@ -444,7 +455,10 @@ class _Batches:
 def _bucket_batches(
     lengths: np.ndarray, sizes: np.ndarray, B: int
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """Batches of clips by length: positions [B], weights [B] and the length that all are padded to."""
+    """Batches of clips by length.
+
+    Positions [B], weights [B] and the length that all are padded to.
+    """
     plan = []
     bucket = np.searchsorted(sizes, lengths)
     for number, size in enumerate(sizes):

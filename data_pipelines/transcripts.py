@@ -1,4 +1,6 @@
-"""Transcripts: the texts of clips as symbols, and those that cannot be what is said in their recording."""
+"""Transcripts: the texts of clips as symbols, and those that cannot be what is said in their
+recording.
+"""
 
 from collections.abc import Sequence
 
@@ -28,8 +30,8 @@ def read(
     Args:
         rows: of the feature set, each with "text", "seconds" and "speaker".
         table: the symbols.
-        max_deviations: deviations from the median pace, by the median absolute deviation, that a clip may
-            have.
+        max_deviations: deviations from the median pace, by the median absolute deviation, that a
+            clip may have.
 
     Returns:
         Symbols of each clip, int32 [L], none where there is no text, and the clips that are no use
@@ -58,7 +60,8 @@ def read(
         ):
             count = len(symbols[good[place]])
             problems[int(good[place])] = (
-                f"{count} symbols in {seconds[place]:.1f} s, where about {usual * seconds[place]:.0f} are usual: "
+                f"{count} symbols in {seconds[place]:.1f} s, where about "
+                f"{usual * seconds[place]:.0f} are usual: "
                 "check the text"
             )
     return symbols, dict(sorted(problems.items()))

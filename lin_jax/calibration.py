@@ -7,14 +7,18 @@ import numpy as np
 
 
 def mean_probabilities(logits, temperature=1.0):
-    """Probabilities [B, C] of an ensemble: the mean over the members [S, B, C] of their tempered softmax."""
+    """Probabilities [B, C] of an ensemble.
+
+    The mean over the members [S, B, C] of their tempered softmax.
+    """
     from scipy import special
 
     return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1).mean(axis=0)
 
 
 def fit_temperature(logits, labels):
-    """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood (Guo et al., 2017).
+    """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood
+    (Guo et al., 2017).
 
     Args:
         logits: of the members for held-out clips [S, B, C].

@@ -1,4 +1,6 @@
-"""Losses: pure functions, one value per example; whoever averages them decides what an example weighs.
+"""Losses: pure functions, one value per example.
+
+Whoever averages them decides what an example weighs.
 
 Shapes: B batch, C classes, E embedding, N samples, T frames, F frequency bins, M mel bins, S
 decoder steps, L source positions.
@@ -83,7 +85,9 @@ def balanced_class_weights(counts: ArrayLike) -> np.ndarray:
 
 
 def cosine_similarities(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Cosine of the angle between each of the unit vectors x [..., A, E] and y [..., B, E]: [..., A, B]."""
+    """Cosine of the angle between each of the unit vectors x [..., A, E] and y [..., B, E]: [...,
+    A, B].
+    """
     return jnp.matmul(x, jnp.swapaxes(y, -1, -2), precision="highest")
 
 
@@ -149,7 +153,9 @@ def ge2e(
     *,
     weight: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Generalised end-to-end loss, softmax form: each clip should be nearest to its own speaker's centroid.
+    """Generalised end-to-end loss, softmax form.
+
+    Each clip should be nearest to its own speaker's centroid.
 
     L. Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018, equations 5
     to 9; a clip is left out of the centroid of its own speaker that it is compared with.
@@ -232,7 +238,8 @@ def compressed_spectrum(
     power: float = 0.3,
     complex_share: float = 0.3,
 ) -> jax.Array:
-    """Distance of spectra compressed as loudness is, of magnitudes and of complex values, at several resolutions.
+    """Distance of spectra compressed as loudness is, of magnitudes and of complex values, at
+    several resolutions.
 
     A. Ephrat et al., "Looking to listen at the cocktail party", ACM TOG 37(4), 2018, with the
     complex term of S. Braun and I. Tashev, "A consolidated view of loss functions for supervised
@@ -267,7 +274,10 @@ def compressed_spectrum(
 
 
 def _compress(spectrum, power):
-    """A complex spectrum with its magnitudes raised to a power, and these magnitudes; smooth at zero."""
+    """A complex spectrum with its magnitudes raised to a power, and these magnitudes.
+
+    Smooth at zero.
+    """
     energy = spectrum.real**2 + spectrum.imag**2 + 1e-10
     compressed = jnp.exp(power / 2 * jnp.log(energy))  # on CPU several times as fast as a power
     return spectrum * (compressed * jax.lax.rsqrt(energy)), compressed

@@ -46,5 +46,6 @@ def check_floats(**arrays: Any) -> None:
     for name, array in arrays.items():
         if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
             raise ShapeError(
-                f"{name} is {jnp.result_type(array)}: give floats; of 16-bit samples, divided by 32768"
+                f"{name} is {jnp.result_type(array)}: give floats; of 16-bit samples, divided by "
+                "32768"
             )

@@ -18,7 +18,9 @@ def test_import_is_light():
 
 
 def test_preparation_reads_before_heavy_imports():
-    """The command that prepares features starts without JAX and TFDS, which are imported while recordings are read."""
+    """The command that prepares features starts without JAX and TFDS, which are imported while
+    recordings are read.
+    """
     code = "import sys, data_pipelines.__main__; print(sorted({'jax', 'tensorflow_datasets'} & set(sys.modules)))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

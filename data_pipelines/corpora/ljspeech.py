@@ -16,7 +16,9 @@ SPEAKER = "LJ"
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:
-    """List LJSpeech from its release layout, in any audio format; lines without a recording are passed over.
+    """List LJSpeech from its release layout, in any audio format.
+
+    Lines without a recording are passed over.
 
     Args:
         audio_dir: the folder of the release, or the one above it.
@@ -38,6 +40,7 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     for path in files.find(root / "wavs"):
         if path.stem not in texts:
             raise CorpusError(
-                f"{path}: metadata.csv lacks {path.stem}: move it out of the corpus folder, or list it"
+                f"{path}: metadata.csv lacks {path.stem}: move it out of the corpus folder, or "
+                "list it"
             )
         yield Utterance(path.stem, path, SPEAKER, texts[path.stem], {"sex": "female"})

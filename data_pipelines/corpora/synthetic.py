@@ -1,4 +1,6 @@
-"""A corpus spoken by espeak-ng: many voices of known sex, known sentences, and speaking styles that can be told apart.
+"""A corpus spoken by espeak-ng.
+
+Many voices of known sex, known sentences, and speaking styles that can be told apart.
 
 It stands in for real speech in the demo and the tests, and is where a synthesizer learns to read:
 there is as much of it as one asks for, and several voices say the same. What is learnt from it says
@@ -53,7 +55,9 @@ def voices(language: str) -> list[tuple[str, str]]:
 
 
 def draw(rng: np.random.Generator, sex: str) -> str:
-    """A voice that nobody has, as the text of an espeak-ng variant: of random throat, pitch and manner.
+    """A voice that nobody has, as the text of an espeak-ng variant.
+
+    Of random throat, pitch and manner.
 
     The frequencies of the nine formants go up and down together, as with the length of a vocal
     tract, and each a little besides; so do their heights and widths, which make the timbre.
@@ -107,7 +111,9 @@ OPENING = (  # the first texts in English
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """A way to speak: words a minute, pitch and its range on espeak-ng's scale of 0 to 99, loudness in dB."""
+    """A way to speak: words a minute, pitch and its range on espeak-ng's scale of 0 to 99, loudness
+    in dB.
+    """
 
     rate: int
     pitch: int
@@ -143,7 +149,9 @@ def generate(
     language: str = "en",
     texts: Sequence[str] = (),
 ) -> None:
-    """Speak a corpus, the same one for the same arguments and espeak-ng; what is there already is left alone.
+    """Speak a corpus, the same one for the same arguments and espeak-ng.
+
+    What is there already is left alone.
 
     Args:
         out_dir: folder to make it in.
@@ -153,8 +161,8 @@ def generate(
         seed: of the spread of rate, pitch and loudness, and of random voices.
         styles: names of the `STYLES` that each voice speaks in.
         random_voices: whether the voices are drawn at random, and not those that espeak-ng has.
-        voices_per_sentence: voices that say the same sentences, while the next ones go on with others; 0 has all
-            say the same.
+        voices_per_sentence: voices that say the same sentences, while the next ones go on with
+            others; 0 has all say the same.
         language: "en" or "ru".
         texts: spoken first, before sentences that are made.
 
@@ -169,7 +177,8 @@ def generate(
     max_speakers = 9999 if random_voices else len(voices(language))
     if not 1 <= speakers <= max_speakers or clips < 1 or voices_per_sentence < 0:
         raise CorpusError(
-            f"{speakers} speakers with {clips} clips: choose 1 to {max_speakers} speakers, or random voices, and 1 or more clips"
+            f"{speakers} speakers with {clips} clips: choose 1 to {max_speakers} speakers, or "
+            "random voices, and 1 or more clips"
         )
     out_dir, digest = Path(out_dir), hashlib.sha256("\n".join(texts).encode()).hexdigest()
     made = {
@@ -270,5 +279,6 @@ def _speak(out_dir: Path, rows: list[dict]) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise CorpusError(
-            f"espeak-ng failed for {rows[0]['voice']} ({last}): reinstall it, pip install 'lin_jax[tts]'"
+            f"espeak-ng failed for {rows[0]['voice']} ({last}): reinstall it, pip install "
+            "'lin_jax[tts]'"
         )

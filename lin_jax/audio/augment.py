@@ -85,7 +85,10 @@ class AugmentConfig:
 
     @property
     def of_waveforms(self) -> "AugmentConfig":
-        """What is done to waveforms: of functionals, which have no order, nothing can be warped or masked."""
+        """What is done to waveforms.
+
+        Of functionals, which have no order, nothing can be warped or masked.
+        """
         none = AugmentConfig()
         features = (
             "tempo",
@@ -139,7 +142,8 @@ class AugmentConfig:
 def augment_waveform(
     key, config: AugmentConfig, waveform, length, sample_rate: int, is_background=None
 ):
-    """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain, in this order.
+    """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain,
+    in this order.
 
     Args:
         key: PRNG key; the same key gives the same result.
@@ -333,7 +337,9 @@ def _double_rate(x):
 
 
 def shift_pitch(x, length, semitones):
-    """Voices raised or lowered at unchanged tempo; the formants move along, as if the speaker were smaller or larger.
+    """Voices raised or lowered at unchanged tempo.
+
+    The formants move along, as if the speaker were smaller or larger.
 
     A phase vocoder in the manner of J. Laroche and M. Dolson, "New phase-vocoder techniques for
     pitch-shifting, harmonizing and other exotic effects", WASPAA 1999: every bin is moved to its
@@ -393,7 +399,10 @@ def _angle(z):
 
 
 def shift_time(x, length, samples):
-    """Clips moved later by `samples` [B], or earlier if negative; what leaves is lost and what enters is silence."""
+    """Clips moved later by `samples` [B], or earlier if negative.
+
+    What leaves is lost and what enters is silence.
+    """
     N = x.shape[-1]
     source = jnp.arange(N) - samples[:, None]
     inside = (source >= 0) & (source < length[:, None]) & mixing.valid_mask(x, length)
@@ -447,7 +456,10 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
 
 
 def change_tempo(features, num_frames, rate):
-    """Frames [B, T, D] of clips played `rate` [B] times as fast, interpolated; and their number, at most T."""
+    """Frames [B, T, D] of clips played `rate` [B] times as fast, interpolated.
+
+    And their number, at most T.
+    """
     T = features.shape[1]
     last = num_frames[:, None] - 1
     source = jnp.minimum(jnp.arange(T) * rate[:, None], last)  # [B, T]
@@ -462,7 +474,8 @@ def change_tempo(features, num_frames, rate):
 
 
 def warp_frequency(features, factor, centres):
-    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated between bands.
+    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated
+    between bands.
 
     N. Jaitly and G. Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition",
     ICML workshop 2013, without the kink at the top: what would come from outside the bands is the
@@ -479,7 +492,8 @@ def warp_frequency(features, factor, centres):
 
 
 def remove_mean(features, num_frames):
-    """Features [B, T, D] without the mean of their valid frames, and so without what room and microphone add to it.
+    """Features [B, T, D] without the mean of their valid frames, and so without what room and
+    microphone add to it.
 
     B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
     speaker identification and verification", J. Acoust. Soc. Am. 55, 1974: cepstral mean

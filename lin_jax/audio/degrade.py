@@ -1,7 +1,10 @@
-"""Damage done to clean speech, keyed and on device: pairs to learn repair from, without a damaged copy on any disk.
+"""Damage done to clean speech, keyed and on device.
+
+Pairs to learn repair from, without a damaged copy on any disk.
 
 Shape letters: B batch, N samples, P recordings of noise or of rooms, M samples of the longest of
-them. A severity is a number [B] from 0, hardly audible, to 1, the worst that is met in practice. What
+them. A severity is a number [B] from 0, hardly audible, to 1, the worst that is met in practice.
+What
 is left of the speech keeps its place in time and its level, so that the clean waveform is what a
 repair should give.
 """
@@ -133,7 +136,10 @@ class RoomPool:
 
     @classmethod
     def of(cls, recordings) -> "RoomPool":
-        """The pool of a list of responses [N_i], whose loudest sample is the direct sound; none may be silent."""
+        """The pool of a list of responses [N_i], whose loudest sample is the direct sound.
+
+        None may be silent.
+        """
         direct = [int(np.argmax(np.abs(recording))) for recording in recordings]
         rows = [
             np.asarray(recording[start:] / recording[start], np.float32)
@@ -151,7 +157,9 @@ def degrade(
     sample_rate: int,
     rooms: RoomPool | None = None,
 ):
-    """Clean speech damaged on its way: room, noise, drift, clipping, band, quantisation and drop-outs, in this order.
+    """Clean speech damaged on its way.
+
+    Room, noise, drift, clipping, band, quantisation and drop-outs, in this order.
 
     Args:
         key: PRNG key; the same key gives the same damage.
@@ -225,13 +233,17 @@ def apply_room(key, x, rooms: RoomPool):
 
 
 def clip(x, severity):
-    """Speech [B, N] cut off at a full scale that falls geometrically with the severity [B], as `CLIP_RMS` says."""
+    """Speech [B, N] cut off at a full scale that falls geometrically with the severity [B], as
+    `CLIP_RMS` says.
+    """
     ceiling = CLIP_RMS[0] * (CLIP_RMS[1] / CLIP_RMS[0]) ** severity[:, None] * mixing.rms(x)
     return jnp.clip(x, -ceiling, ceiling)
 
 
 def drop_out(key, x, severity, sample_rate: int):
-    """Speech [B, N] with gaps of silence, as of lost packets, that take about `LOST_SHARE` of the time."""
+    """Speech [B, N] with gaps of silence, as of lost packets, that take about `LOST_SHARE` of the
+    time.
+    """
     B, N = x.shape
     slot = round(GAP_SLOT * sample_rate)
     shortest, longest = (round(seconds / GAP_SLOT) for seconds in GAP_SECONDS)
@@ -248,7 +260,9 @@ def drop_out(key, x, severity, sample_rate: int):
 
 
 def limit_band(x, low_severity, high_severity, sample_rate: int):
-    """Speech [B, N] without what lies below a low and above a high frequency, each of its own severity [B]."""
+    """Speech [B, N] without what lies below a low and above a high frequency, each of its own
+    severity [B].
+    """
     low, high = _between(BAND_LOW_HZ, low_severity), _between(BAND_HIGH_HZ, high_severity)
     return mixing.limit_band(x, low, high, sample_rate, keep_level=False)
 
@@ -285,7 +299,8 @@ DAMAGES = {
 
 
 def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int):
-    """A noise for each clip [B, N], of a kind drawn by the odds in the config, with swells, of level 1.
+    """A noise for each clip [B, N], of a kind drawn by the odds in the config, with swells, of
+    level 1.
 
     Babble is made of the other clips of the batch.
     """
@@ -323,7 +338,8 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
 
 
 def recorded_noise(key, pool: NoisePool, B: int, N: int):
-    """Pieces [B, N] of recordings from anywhere in them, forwards or backwards, at another speed and spectrum.
+    """Pieces [B, N] of recordings from anywhere in them, forwards or backwards, at another speed
+    and spectrum.
 
     A recording that ends goes on from its start.
     """
@@ -347,7 +363,9 @@ def recorded_noise(key, pool: NoisePool, B: int, N: int):
 
 
 def shape_noise(key, noise):
-    """Noise [B, N] through a filter whose gain goes up and down with the logarithm of the frequency, at random."""
+    """Noise [B, N] through a filter whose gain goes up and down with the logarithm of the
+    frequency, at random.
+    """
     B, N = noise.shape
     size = mixing.fast_length(N)
     place = np.clip(np.log2(np.linspace(1e-3, 1, size // 2 + 1)) + 7, 0, 7) / 7 * (NOISE_BANDS - 1)
@@ -383,7 +401,10 @@ def hum(key, B: int, N: int, sample_rate: int):
 
 
 def clicks(key, B: int, N: int, sample_rate: int):
-    """Crackle, keys and knocks [B, N]: bursts of noise at random moments that die away in 0.1 to 30 ms."""
+    """Crackle, keys and knocks [B, N].
+
+    Bursts of noise at random moments that die away in 0.1 to 30 ms.
+    """
     rate_key, moment_key, size_key, noise_key, decay_key = jax.random.split(key, 5)
     rate = 10 ** jax.random.uniform(rate_key, (B, 1), minval=0.0, maxval=2.0)  # a second
     bits = jax.random.uniform(moment_key, (B, N))
@@ -400,7 +421,10 @@ def clicks(key, B: int, N: int, sample_rate: int):
 
 
 def tones(key, B: int, N: int, sample_rate: int):
-    """Bells, alarms, dialling, sirens, birds [B, N]: tones of a few partials that begin again, die away and waver."""
+    """Bells, alarms, dialling, sirens, birds [B, N].
+
+    Tones of a few partials that begin again, die away and waver.
+    """
     keys = iter(jax.random.split(key, 24))
 
     def draw(low, high, *shape):

@@ -33,8 +33,8 @@ class Diagnosis:
         noise_db: level of the quietest tenth of the frames that hold anything, in dB of full scale;
             None if none does.
         clipped: share of the samples that stand on a plateau at the largest or smallest value.
-        band_hz: frequency above which nothing is audible; None where all is that the sample rate can
-            hold.
+        band_hz: frequency above which nothing is audible; None where all is that the sample rate
+            can hold.
         dc_offset: mean of the samples of the channel where it is largest, if it is a fault; else 0.
     """
 
@@ -130,7 +130,9 @@ class Meter:
 
 
 class _Rail:
-    """The largest (sign 1) or smallest (sign -1) value, and how many samples stand still at it, three or more."""
+    """The largest (sign 1) or smallest (sign -1) value, and how many samples stand still at it,
+    three or more.
+    """
 
     def __init__(self, sign):
         self._sign, self.height, self.count = sign, 0.0, 0

@@ -103,7 +103,8 @@ def find(folder) -> list[Path]:
     ]
     if not paths:
         raise AudioError(
-            f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another folder"
+            f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another "
+            "folder"
         )
     return sorted(paths)
 
@@ -285,7 +286,9 @@ def write(path, samples, sample_rate: int):
 
 
 def encoding(path, like: Info) -> Info:
-    """How a recording is written to a path: its suffix names the container, the encoding stays as it was if it can.
+    """How a recording is written to a path.
+
+    Its suffix names the container, the encoding stays as it was if it can.
 
     Where it cannot, as that of MP3 in FLAC, it is the container's own, with 24 bits if the samples
     have more than 16.
@@ -349,7 +352,8 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
             if _is_full(part):
                 raise _unwritten(path, "the disk is full") from None
             raise AudioError(
-                f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} at "
+                f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} "
+                "at "
                 f"{info.sample_rate} Hz; use .wav"
             ) from None
         with file:
@@ -404,7 +408,9 @@ class Writer:
 
 @contextlib.contextmanager
 def _replacing(path) -> Iterator[Path]:
-    """A file beside `path` that takes its place if the context ends without an error, and is gone if not."""
+    """A file beside `path` that takes its place if the context ends without an error, and is gone
+    if not.
+    """
     target = Path(os.path.realpath(path))  # a link stays one
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -438,7 +444,10 @@ def _format(path) -> str:
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Samples [N] or [N, channels] at another rate, by soxr in high quality: [about N * target / source, ...]."""
+    """Samples [N] or [N, channels] at another rate, by soxr in high quality.
+
+    [about N * target / source, ...].
+    """
     import soxr
 
     if source_rate == target_rate:
@@ -447,7 +456,9 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
 
 
 def level(samples: np.ndarray, *, target_db: float, kind: str = "peak") -> np.ndarray:
-    """Samples scaled so that their peak or their RMS lies at `target_db` dB of full scale; silence stays silence.
+    """Samples scaled so that their peak or their RMS lies at `target_db` dB of full scale.
+
+    Silence stays silence.
 
     A clip levelled by "rms" may peak beyond ±1: nothing is clipped here.
     """
@@ -490,13 +501,15 @@ def trim_silence(
 
 
 def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
-    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least `min_samples`.
+    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least
+    `min_samples`.
 
     It is a SilenceError if all that is wrong is that nothing can be heard.
     """
     if len(samples) < max(1, min_samples):
         raise AudioError(
-            f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip"
+            f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer "
+            "clip"
         )
     _check_values(samples, name)
     if _peak(samples) < SILENCE:
@@ -522,12 +535,18 @@ def _check_values(samples, name):
 
 
 def _peak(samples: np.ndarray) -> float:
-    """Largest magnitude, NaN if any sample is, 0 of none; without a second array as large as the clip."""
+    """Largest magnitude, NaN if any sample is, 0 of none.
+
+    Without a second array as large as the clip.
+    """
     return max(samples.max(initial=0), -samples.min(initial=0))
 
 
 def _mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
-    """The mean of the channels, [N] or [N, channels] to [N]; of opposite ones, the first loud one alone."""
+    """The mean of the channels, [N] or [N, channels] to [N].
+
+    Of opposite ones, the first loud one alone.
+    """
     if samples.ndim == 1 or samples.shape[1] == 1:
         return samples.reshape(len(samples))
     mean, power = samples.mean(axis=1), np.mean(np.square(samples), axis=0)
@@ -548,7 +567,8 @@ def _as_float32(samples) -> np.ndarray:
     integer = samples.dtype in (np.int16, np.int32)
     if samples.ndim not in (1, 2) or not (integer or samples.dtype.kind == "f"):
         raise AudioError(
-            f"samples: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or [N, channels]"
+            f"samples: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or "
+            "[N, channels]"
         )
     if integer:
         return np.multiply(samples, 1 / (np.iinfo(samples.dtype).max + 1), dtype=np.float32)

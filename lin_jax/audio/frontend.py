@@ -69,7 +69,8 @@ def extract(
 
 
 def stft(x: jax.Array, n_fft: int, hop_length: int, win_length: int) -> jax.Array:
-    """Short-time Fourier transform with frames centred on every hop, as `librosa.stft` with its defaults.
+    """Short-time Fourier transform with frames centred on every hop, as `librosa.stft` with its
+    defaults.
 
     Args:
         x: waveform [..., N]; both ends are padded with n_fft / 2 zeros.
@@ -139,7 +140,10 @@ def _overlap_add(frames, hop_length):
 
 @functools.lru_cache
 def hann_window(win_length: int, n_fft: int) -> np.ndarray:
-    """Periodic Hann window of `win_length` samples, centred among `n_fft`: float32 [n_fft], read-only."""
+    """Periodic Hann window of `win_length` samples, centred among `n_fft`.
+
+    Float32 [n_fft], read-only.
+    """
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length)
     before = (n_fft - win_length) // 2
     window = np.pad(window, (before, n_fft - win_length - before)).astype(np.float32)
@@ -195,7 +199,9 @@ def _mel_to_hz(mel):
 
 
 def mel_spectrogram(spectrum: jax.Array, bank: ArrayLike) -> jax.Array:
-    """Power in each mel band: complex spectrum [..., T, F] and filter bank [M, F] to [..., T, M]."""
+    """Power in each mel band: complex spectrum [..., T, F] and filter bank [M, F] to [..., T,
+    M].
+    """
     power = spectrum.real**2 + spectrum.imag**2
     # Lower precision, the default on some accelerators, would miss librosa by far more than 1e-4.
     return jnp.matmul(power, bank.T, precision="highest")
@@ -222,7 +228,9 @@ def power_to_db(
 
 
 def mfcc(log_mel: jax.Array, n_mfcc: int) -> jax.Array:
-    """Mel-frequency cepstral coefficients: log-mel in dB [..., T, M] to the first terms of its orthonormal DCT-II.
+    """Mel-frequency cepstral coefficients.
+
+    Log-mel in dB [..., T, M] to the first terms of its orthonormal DCT-II.
 
     S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word
     recognition in continuously spoken sentences", IEEE TASSP 28(4), 1980.
@@ -241,7 +249,8 @@ def _dct_basis(M: int, n_mfcc: int) -> np.ndarray:
 
 
 def deltas(features: jax.Array, num_frames: ArrayLike, order: int) -> jax.Array:
-    """Time derivative of features by a Savitzky-Golay filter, as `librosa.feature.delta` with its defaults.
+    """Time derivative of features by a Savitzky-Golay filter, as `librosa.feature.delta` with its
+    defaults.
 
     A polynomial of degree `order` is fitted to nine frames. Its derivative is one number for all
     nine, so the first and the last four frames take it from the nearest full window. A clip of

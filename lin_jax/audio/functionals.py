@@ -1,4 +1,5 @@
-"""Functionals: what a whole clip's pitch, loudness, timbre and rhythm were like, in one row of numbers.
+"""Functionals: what a whole clip's pitch, loudness, timbre and rhythm were like, in one row of
+numbers.
 
 Statistics of low-level descriptors over the clip, after F. Eyben, M. Wöllmer and B. Schuller,
 "openSMILE", ACM Multimedia 2010, and with them the contours and modulations that tell an emotion
@@ -164,7 +165,8 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
 
 
 def statistics(x, chosen):
-    """Mean, deviation, skewness, slope over time and percentiles of each descriptor over the frames that are chosen.
+    """Mean, deviation, skewness, slope over time and percentiles of each descriptor over the frames
+    that are chosen.
 
     Args:
         x: [..., T, K].
@@ -242,7 +244,10 @@ def modulations(x, valid, frame_rate: float):
 
 
 def _slope(x):
-    """Central difference over time of [..., T, K]; its first and last frames, and those of a clip, mean nothing."""
+    """Central difference over time of [..., T, K].
+
+    Its first and last frames, and those of a clip, mean nothing.
+    """
     return (jnp.roll(x, -1, axis=-2) - jnp.roll(x, 1, axis=-2)) / 2
 
 

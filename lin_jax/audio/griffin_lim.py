@@ -1,4 +1,6 @@
-"""Waveforms from mel spectrograms without training: the phases come from the fast Griffin-Lim algorithm.
+"""Waveforms from mel spectrograms without training.
+
+The phases come from the fast Griffin-Lim algorithm.
 
 Shape letters: N samples, T frames, F frequency bins, M mel bins; `...` any leading batch axes.
 """
@@ -42,7 +44,9 @@ def mel_to_waveform(
 
 
 def mel_to_magnitude(config: FrontendConfig, log_mel, iterations: int = 16):
-    """Magnitudes of an STFT [..., T, F] that mel frames in decibels [..., T, M] suggest by themselves."""
+    """Magnitudes of an STFT [..., T, F] that mel frames in decibels [..., T, M] suggest by
+    themselves.
+    """
     bank = mel_filter_bank(
         config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max
     )

@@ -32,7 +32,8 @@ def long_term_spectrum(log_mel, num_frames):
 
 
 def match_spectrum(log_mel, num_frames, spectrum):
-    """Recordings changed alike in all frames, so that their long-term spectra come near to given ones.
+    """Recordings changed alike in all frames, so that their long-term spectra come near to given
+    ones.
 
     The shorter a recording is, the less its mean tells of the voice, and the less it is changed.
 

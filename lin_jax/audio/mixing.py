@@ -1,4 +1,6 @@
-"""Speech mixed with what disturbs it: noise at a signal-to-noise ratio, other voices, a narrow band.
+"""Speech mixed with what disturbs it.
+
+Noise at a signal-to-noise ratio, other voices, a narrow band.
 
 The first part works on batches on device, where training damages its examples; the second, in NumPy
 on the host, makes the conditions under which single recordings are judged.
@@ -191,7 +193,10 @@ def narrowband(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def telephone(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:
-    """A recording [N] as a telephone passes it on, from 300 to 3,400 Hz: samples and their rate, 8 kHz."""
+    """A recording [N] as a telephone passes it on, from 300 to 3,400 Hz.
+
+    Samples and their rate, 8 kHz.
+    """
     from scipy import signal
 
     band = signal.butter(4, TELEPHONE_BAND, "bandpass", fs=TELEPHONE_RATE, output="sos")

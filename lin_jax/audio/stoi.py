@@ -1,4 +1,6 @@
-"""How much of the speech in a waveform can be understood: STOI in JAX, so that a network can learn from it.
+"""How much of the speech in a waveform can be understood.
+
+STOI in JAX, so that a network can learn from it.
 
 C. H. Taal et al., "An algorithm for stoi prediction of time-frequency weighted noisy
 speech", IEEE TASLP 19(7), 2011; as a loss as in S.-W. Fu et al., "End-to-end waveform utterance
@@ -69,7 +71,9 @@ def stoi(estimate, target):
 
 
 def _envelopes(x):
-    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power up to `TOP_HZ` [B, T]."""
+    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power up to `TOP_HZ`
+    [B, T].
+    """
     x = x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-12)
     spectrum = stft(x, N_FFT, HOP, FRAME)
     power = spectrum.real**2 + spectrum.imag**2

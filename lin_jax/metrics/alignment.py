@@ -11,7 +11,9 @@ from lin_jax.shapes import check_shapes
 
 
 def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
-    """How well attention reads its source from one end to the other; pure, for use inside a jitted step.
+    """How well attention reads its source from one end to the other.
+
+    Pure, for use inside a jitted step.
 
     Args:
         attention: weights [B, S, L].
@@ -22,7 +24,8 @@ def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
 
     Returns:
         dict of [B] float32: "focus_rate", the mean over the steps of the largest weight;
-        "diagonal_rate", the share of the weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019,
+        "diagonal_rate", the share of the weights that lie in the band (Y. Ren et al., "FastSpeech",
+        NeurIPS 2019,
         section 4.3); "skipped", positions passed over beyond the tolerance or not reached by the
         end; "repeated", positions gone back by, at the farthest.
 

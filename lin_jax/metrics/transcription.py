@@ -114,7 +114,8 @@ def _transcribe(recording: bytes) -> str:
 
 
 def edit_distance(reference, hypothesis):
-    """Insertions, deletions and substitutions that make one sequence another (V. Levenshtein, 1966).
+    """Insertions, deletions and substitutions that make one sequence another (V. Levenshtein,
+    1966).
 
     Of words, divided by those of the reference, it is the word error rate.
     """

@@ -137,7 +137,9 @@ class AcousticModel(nn.Module):
         return log_durations, prior, self.flow(noisy, time, *conditions, mask)
 
     def predict_durations(self, symbols, num_symbols, voice, speed=1.0):
-        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols with their voice."""
+        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols with their
+        voice.
+        """
         encoded, voice = self.encode(symbols, num_symbols, voice)
         frames = jnp.exp(self.log_durations(encoded, num_symbols)) / speed
         mask = frame_mask(num_symbols, encoded.shape[1])
@@ -178,10 +180,13 @@ class AcousticModel(nn.Module):
 
 
 class Flow(nn.Module):
-    """The velocity of frames on their way from noise to speech: convolutions that time and voice steer.
+    """The velocity of frames on their way from noise to speech.
+
+    Convolutions that time and voice steer.
 
     Blocks as in Z. Liu et al., "A ConvNet for the 2020s", CVPR 2022, scaled and shifted by their
-    conditions as in W. Peebles and S. Xie, "Scalable diffusion models with transformers", ICCV 2023.
+    conditions as in W. Peebles and S. Xie, "Scalable diffusion models with transformers", ICCV
+    2023.
     """
 
     num_mels: int

@@ -1,4 +1,6 @@
-"""Networks that repair a waveform: an encoder, a bottleneck and a decoder over the frames of its spectrum.
+"""Networks that repair a waveform.
+
+An encoder, a bottleneck and a decoder over the frames of its spectrum.
 
 Shape letters: B batch, N samples, T frames, F frequency bins, K bands, W channels of a band, H
 hidden, M mel bins.
@@ -64,12 +66,16 @@ class SpectralAutoencoder(nn.Module):
 
     @property
     def context_seconds(self) -> float:
-        """How far from a sample the input still matters to it, earlier or later; beyond, not at all."""
+        """How far from a sample the input still matters to it, earlier or later.
+
+        Beyond, not at all.
+        """
         reach = 2 * sum(self.outer) + 2 * sum(self.inner) + sum(self.middle)  # frames, either way
         return ((2 if self.causal else 1) * reach * self.hop_length + self.n_fft) / self.sample_rate
 
     def deepened(self, params, added: int) -> dict:
-        """The parameters of this network with more convolutions at the end of its middle, which change nothing yet.
+        """The parameters of this network with more convolutions at the end of its middle, which
+        change nothing yet.
 
         Args:
             params: of this network.
@@ -124,7 +130,8 @@ class SpectralAutoencoder(nn.Module):
         K = sum(count for count, _ in self.bands)
         if sum(count * bins for count, bins in self.bands) != self.n_fft // 2 or K % 2:
             raise ConfigError(
-                f"bands {self.bands} must be even in number and hold {self.n_fft // 2} bins: change them"
+                f"bands {self.bands} must be even in number and hold {self.n_fft // 2} bins: "
+                "change them"
             )
         mask = None
         if length is not None:
@@ -175,7 +182,10 @@ class SpectralAutoencoder(nn.Module):
         return x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
 
     def _join(self, x, size):
-        """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F]; those of the last bin are zero."""
+        """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F].
+
+        Those of the last bin are zero.
+        """
         groups, start = [], 0
         for count, bins in self.bands:
             y = nn.Dense(size * bins, kernel_init=nn.initializers.normal(0.003))(
@@ -188,7 +198,9 @@ class SpectralAutoencoder(nn.Module):
 
 
 class MelAutoencoder(nn.Module):
-    """An autoencoder of single log-mel frames, for comparison: dense layers down to a bottleneck and up again.
+    """An autoencoder of single log-mel frames, for comparison.
+
+    Dense layers down to a bottleneck and up again.
 
     It takes a single frame at a time, so what it repairs is the spectral shape. Its log-mel frames
     become a waveform as a gain of each mel band on the spectrum of the input, whose phases stay.
@@ -241,7 +253,8 @@ def _num_frames(num_samples, n_fft, hop_length):
 
 
 def _spectrum(waveform, n_fft, hop_length):
-    """The STFT [B, T, F] of waveforms [B, N], with as many frames over the last samples as over any others.
+    """The STFT [B, T, F] of waveforms [B, N], with as many frames over the last samples as over any
+    others.
 
     From the faint end of one frame alone, the inverse would have to guess them.
     """

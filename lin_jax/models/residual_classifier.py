@@ -1,4 +1,6 @@
-"""Residual networks that name a clip: convolutional over its spectrogram, or dense over its statistics.
+"""Residual networks that name a clip.
+
+Convolutional over its spectrogram, or dense over its statistics.
 
 Shape letters: B batch, T frames, D features a frame, W channels, H hidden, C classes.
 """
@@ -11,7 +13,8 @@ from lin_jax.models.layers import BatchNorm, StatisticsPooling, frame_mask, resi
 
 
 class ResidualClassifier(nn.Module):
-    """A convolutional residual network over MFCC or log-mel frames with attentive statistics pooling.
+    """A convolutional residual network over MFCC or log-mel frames with attentive statistics
+    pooling.
 
     Attributes:
         num_classes: C, labels to tell apart.
@@ -64,7 +67,9 @@ class DenseResidualBlock(nn.Module):
 
 
 class DenseResidualClassifier(nn.Module):
-    """Dense residual blocks over the mean and deviation of a clip's frames: small, fast, and a baseline.
+    """Dense residual blocks over the mean and deviation of a clip's frames.
+
+    Small, fast, and a baseline.
 
     Attributes:
         num_classes: C, labels to tell apart.
@@ -80,7 +85,10 @@ class DenseResidualClassifier(nn.Module):
 
     @nn.compact
     def __call__(self, features, num_frames, *, train):
-        """Scores every clip against every label; arguments and result as in `ResidualClassifier`."""
+        """Scores every clip against every label.
+
+        Arguments and result as in `ResidualClassifier`.
+        """
         x = StatisticsPooling(attention=False)(features, frame_mask(num_frames, features.shape[1]))
         x = nn.relu(BatchNorm()(nn.Dense(self.hidden)(BatchNorm()(x, train=train)), train=train))
         for _ in range(self.blocks):

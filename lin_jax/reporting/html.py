@@ -114,7 +114,8 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{_CSS}</style></head><body>'
         f"<header><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p><nav>{links}</nav></header>"
-        f"<main>{body}</main><footer>Made by lin_jax. This page needs no network.</footer></body></html>"
+        f"<main>{body}</main><footer>Made by lin_jax. This page needs no "
+        "network.</footer></body></html>"
     )
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""Plots as PNG: each is a matplotlib `Figure`, drawn off screen and saved too where a path is given.
+"""Plots as PNG: each is a matplotlib `Figure`, drawn off screen and saved too where a path is
+given.
 
 Pyplot's global state is never used.
 """
@@ -130,7 +131,8 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path=None) -> Figu
 def plot_bars(
     values: Mapping[str, float], path=None, *, mark: float | None = None, mark_label: str = "mean"
 ) -> Figure:
-    """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or probability by class.
+    """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or
+    probability by class.
 
     Args:
         values: name to share, drawn from top to bottom in this order.
@@ -167,7 +169,8 @@ def plot_bars(
 
 
 def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: str = "") -> Figure:
-    """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by kind of damage.
+    """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by
+    kind of damage.
 
     Args:
         values: name of the group to name of the series to number; groups and series are drawn in
@@ -194,7 +197,9 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: 
 def plot_reliability(
     confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, path=None
 ) -> Figure:
-    """Draw how often predictions are right against how sure they are; the diagonal is as it should be.
+    """Draw how often predictions are right against how sure they are.
+
+    The diagonal is as it should be.
 
     Args:
         confidence: mean confidence of the predictions in each bin [N], as `metrics.reliability`
@@ -220,7 +225,9 @@ def plot_reliability(
 
 
 def plot_det(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path=None) -> Figure:
-    """Draw detection error trade-offs: false rejects against false accepts, both on the scale of a normal deviate.
+    """Draw detection error trade-offs.
+
+    False rejects against false accepts, both on the scale of a normal deviate.
 
     Args:
         curves: name to (false accepts [K], false rejects [K]), as `metrics.det_curve` gives them.
@@ -281,7 +288,8 @@ def plot_scores(
 def plot_projection(
     embeddings: np.ndarray, names: Sequence[str], path=None, *, max_speakers: int = 12
 ) -> Figure:
-    """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal components).
+    """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal
+    components).
 
     Args:
         embeddings: [B, E].

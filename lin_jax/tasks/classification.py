@@ -1,4 +1,5 @@
-"""Clip classification: which of C classes a recording belongs to, such as its emotion or the speaker's gender.
+"""Clip classification: which of C classes a recording belongs to, such as its emotion or the
+speaker's gender.
 
 Shapes: B batch, N samples, T frames, D features, C classes.
 """
@@ -19,7 +20,8 @@ from lin_jax.tasks.preprocessing import preprocess
 
 @dataclasses.dataclass
 class TestTimeAugmentation:
-    """Variants of a clip whose logits are averaged when it is classified, in all their combinations.
+    """Variants of a clip whose logits are averaged when it is classified, in all their
+    combinations.
 
     Attributes:
         tempo: this share slower, as it is, and this share faster; 0 only as it is.

@@ -17,7 +17,8 @@ from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db
 from lin_jax.errors import ConfigError
 
 LOSSES = ("spectral", "mel")
-PERCEPTUAL = {  # stand-ins for listeners, each with a weight of its own, and the rate in Hz at which it is defined
+# Stand-ins for listeners, each with a weight, and the rate in Hz at which it is defined.
+PERCEPTUAL = {
     "pmsqe": (pmsqe.pmsqe, pmsqe.SAMPLE_RATE),
     "stoi": (stoi.stoi, stoi.SAMPLE_RATE),
 }
@@ -121,7 +122,9 @@ class Repair:
         )
 
     def summarise(self, sums):
-        """Loss, what is `PERCEPTUAL`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better it is than before."""
+        """Loss, what is `PERCEPTUAL`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better
+        it is than before.
+        """
         names = ("loss", *PERCEPTUAL, "si_sdr", "si_sdr_damaged")
         figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
         figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")

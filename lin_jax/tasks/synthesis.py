@@ -1,4 +1,5 @@
-"""Speech synthesis: a source, a text or a recording, becomes the mel frames of someone who says the same.
+"""Speech synthesis: a source, a text or a recording, becomes the mel frames of someone who says the
+same.
 
 Shapes: B batch, L symbols, T frames, M mel bins, D features of a recording, E embedding, S decoder
 steps.
@@ -30,15 +31,16 @@ def move_to_anchors(
     """Voices moved towards those in which the network is understood.
 
     A network trained on few speakers, or on synthetic speech, is hard to understand in the voices
-    of others. Nearer to the voices it was trained on it is clear, and what a voice then lacks in its
-    spectrum can be added; see `Synthesis.ltas_correction`. A voice is moved to the mean of its
+    of others. Nearer to the voices it was trained on it is clear, and what a voice then lacks in
+    its spectrum can be added; see `Synthesis.ltas_correction`. A voice is moved to the mean of its
     nearest anchors, so that it does not become a single one of them.
 
     Args:
         voices: embeddings [B, E].
-        anchor_voices: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
-        min_anchor_similarity: cosine with one of these, or with the mean of the nearest, from which on a voice
-            stays as it is, and to which with that mean the others are moved.
+        anchor_voices: embeddings of the voices in which it is understood [V, E]; of none, nothing
+            is moved.
+        min_anchor_similarity: cosine with one of these, or with the mean of the nearest, from which
+            on a voice stays as it is, and to which with that mean the others are moved.
 
     Returns:
         float32 unit vectors [B, E].
@@ -63,7 +65,8 @@ def move_to_anchors(
 
 @dataclasses.dataclass
 class SynthesisConfig:
-    """How a synthesizer is trained. Values in pairs go from the first to the second in `schedule_steps` steps.
+    """How a synthesizer is trained. Values in pairs go from the first to the second in
+    `schedule_steps` steps.
 
     Attributes:
         stop_weight: of the stop loss.
@@ -96,7 +99,8 @@ class SynthesisConfig:
         shares = (*self.prenet_dropout, self.guided_sigma)
         if not all(0 <= share < 1 for share in shares) or not self.guided_sigma:
             raise ConfigError(
-                f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give shares"
+                f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give "
+                "shares"
             )
         if not self.max_seconds > 0 or self.schedule_steps < 1:
             raise ConfigError(
@@ -193,7 +197,8 @@ class Synthesis:
         return total / jnp.maximum(sums["weight"], 1.0), ({"schedule": {"step": step + 1}}, sums)
 
     def evaluate(self, variables, batch):
-        """Losses of an evaluation batch under teacher forcing, and how speech generated freely ends.
+        """Losses of an evaluation batch under teacher forcing, and how speech generated freely
+        ends.
 
         Where there are two kinds of source, the sums of recordings stand apart, under names that
         begin with "speech_".
@@ -234,7 +239,8 @@ class Synthesis:
         }
 
     def predict(self, variables, batch):
-        """Generated "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B], "attention" [B, S, L].
+        """Generated "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B], "attention"
+        [B, S, L].
 
         Where the batch holds the "ltas" and "ltas_correction" [B, M] of the voices, as the method
         `ltas_correction` measures them, the features are corrected by them.
@@ -254,7 +260,8 @@ class Synthesis:
         }
 
     def ltas_correction(self, variables, batch):
-        """By how much speech in the voices of some recordings lacks their long-term average spectra (LTAS).
+        """By how much speech in the voices of some recordings lacks their long-term average spectra
+        (LTAS).
 
         The recordings are converted to their own voices; what then lacks of their LTAS lacks in
         every text.
@@ -276,12 +283,17 @@ class Synthesis:
         return {"ltas": reference, "ltas_correction": reference - generated}
 
     def _inputs(self, batch):
-        """What the network is given: source, its length, voice, normalised frames and their number."""
+        """What the network is given.
+
+        Source, its length, voice, normalised frames and their number.
+        """
         frames = (batch["features"] - self.mean) / self.std
         return *self._source(batch), batch["voice"], frames, batch["num_frames"]
 
     def _source(self, batch):
-        """The source and its length; a recording as MFCCs, each normalised over the clip, so that less is left of who
+        """The source and its length.
+
+        A recording as MFCCs, each normalised over the clip, so that less is left of who
         says it and through what.
         """
         if "symbols" in batch:
@@ -339,7 +351,10 @@ class Synthesis:
 
     @staticmethod
     def _attended(batch, decoded):
-        """Positions that each clip attends to [B]: symbols, or what is left of the frames of a recording."""
+        """Positions that each clip attends to [B].
+
+        Symbols, or what is left of the frames of a recording.
+        """
         if "symbols" in batch:
             return batch["num_symbols"]
         shortened = batch["source"].shape[1] / decoded.attention.shape[-1]

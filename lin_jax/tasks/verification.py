@@ -88,7 +88,10 @@ class Verification:
     monitor_mode: ClassVar[str] = "min"
 
     def init(self, key):
-        """Draw the variables of the encoder and of the loss; only the number of features matters to their shapes."""
+        """Draw the variables of the encoder and of the loss.
+
+        Only the number of features matters to their shapes.
+        """
         self.config.validate()
         encoder_key, head_key = jax.random.split(key)
         features = jnp.zeros((1, 64, self.frontend.num_features))
@@ -153,7 +156,9 @@ class Verification:
         return self._sums(embeddings, batch["label"], batch["weight"])
 
     def summarise(self, sums):
-        """Triplet loss, equal error rate of the pairs within the batches, and in training the loss and accuracy."""
+        """Triplet loss, equal error rate of the pairs within the batches, and in training the loss
+        and accuracy.
+        """
         counts = np.asarray(sums["scores"], np.float64)
         figures = {
             "triplet_loss": float(sums["triplet_loss"] / max(sums["anchors"], 1.0)),
@@ -188,7 +193,10 @@ class Verification:
         return self.model.embedding * len(self.config.speeds)
 
     def _change_speed(self, key, batch):
-        """The batch with each speaker at one of the speeds, and its classes: the number of the speed times S more."""
+        """The batch with each speaker at one of the speeds, and its classes.
+
+        The number of the speed times S more.
+        """
         label = batch["label"]
         if tuple(self.config.speeds) == (1.0,):
             return batch, label
@@ -200,7 +208,10 @@ class Verification:
         ), label + self.num_speakers * drawn
 
     def _play(self, batch, speed):
-        """The batch with each clip at a speed, one of all or one of each [B]; what no longer fits is cut."""
+        """The batch with each clip at a speed, one of all or one of each [B].
+
+        What no longer fits is cut.
+        """
         B = len(batch["waveform" if "waveform" in batch else "features"])
         speed = jnp.broadcast_to(speed, B)
         if "waveform" in batch:
@@ -213,7 +224,9 @@ class Verification:
         return {**batch, "features": features, "num_frames": num_frames}
 
     def _sums(self, embeddings, label, weight):
-        """Triplet loss summed over anchors, and how often each cosine occurs between different and same speakers."""
+        """Triplet loss summed over anchors, and how often each cosine occurs between different and
+        same speakers.
+        """
         triplets, counted = losses.triplet_margin(
             embeddings,
             label,

@@ -42,7 +42,9 @@ class VocodingConfig:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Vocoding:
-    """The task of making the magnitudes of a spectrum from mel frames; the phases are left to Griffin-Lim.
+    """The task of making the magnitudes of a spectrum from mel frames.
+
+    The phases are left to Griffin-Lim.
 
     A batch of training holds speech, "waveform" [B, N] and "length" [B], and "weight" [B].
 
@@ -114,7 +116,9 @@ class Vocoding:
         return self._compared(variables["params"], batch)[2]
 
     def summarise(self, sums):
-        """Means over the clips: the distance of log-magnitudes in dB, before the network too, and the losses."""
+        """Means over the clips: the distance of log-magnitudes in dB, before the network too, and
+        the losses.
+        """
         decibels = {"distance", "smooth_distance"}
         return {
             name: float(value / sums["weight"]) * (20.0 / np.log(10.0) if name in decibels else 1.0)
@@ -123,7 +127,9 @@ class Vocoding:
         }
 
     def predict(self, variables, batch):
-        """Of "features" [B, T, M] in decibels and "num_frames" [B] the "waveform" [B, N] and its "length" [B]."""
+        """Of "features" [B, T, M] in decibels and "num_frames" [B] the "waveform" [B, N] and its
+        "length" [B].
+        """
         features, num_frames = batch["features"], batch["num_frames"]
         estimate = self._estimate(variables["params"], features, num_frames, self._smooth(features))
         magnitude, iterations = jnp.maximum(jnp.exp(estimate) - FLOOR, 0.0), self.config.iterations
@@ -143,7 +149,9 @@ class Vocoding:
         return self.model.apply({"params": params["vocoder"]}, normalised, smooth, mask)
 
     def _compared(self, params, batch):
-        """Log-magnitudes as they are made and as they should be, and the sums of how far they are apart."""
+        """Log-magnitudes as they are made and as they should be, and the sums of how far they are
+        apart.
+        """
         config, length = self.frontend, batch["length"]
         x = jnp.where(frame_mask(length, batch["waveform"].shape[1]), batch["waveform"], 0.0)
         features, num_frames = extract(config, x, length)

@@ -128,7 +128,8 @@ class Checkpoints:
             raise
         except Exception as error:
             raise CheckpointError(
-                f"checkpoint {self.path(step)} is broken ({_first_line(error)}): remove it to use the one before"
+                f"checkpoint {self.path(step)} is broken ({_first_line(error)}): remove it to use "
+                "the one before"
             ) from error
         return restored["state"], restored["position"].value, restored["progress"]
 
@@ -148,7 +149,8 @@ class Checkpoints:
 
     def _unwritten(self, error):
         return CheckpointError(
-            f"cannot write to {self.directory} ({_first_line(error)}): free some space or choose another workdir"
+            f"cannot write to {self.directory} ({_first_line(error)}): free some space or choose "
+            "another workdir"
         )
 
 
@@ -182,8 +184,10 @@ def _check_same_arrays(saved, target, folder):
     for path in sorted(saved.keys() | target.keys()):
         if saved.get(path) != target.get(path):
             raise CheckpointError(
-                f"checkpoint {folder} is of another model ({path} is {saved.get(path, 'absent')} in it, "
-                f"{target.get(path, 'absent')} here): use another workdir or the configuration it was made with"
+                f"checkpoint {folder} is of another model ({path} is {saved.get(path, 'absent')} "
+                "in it, "
+                f"{target.get(path, 'absent')} here): use another workdir or the configuration it "
+                "was made with"
             )
 
 

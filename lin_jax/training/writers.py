@@ -1,4 +1,6 @@
-"""Logs: one writer, with the method names of clu's metric writers, over event files, JSON lines and the terminal."""
+"""Logs: one writer, with the method names of clu's metric writers, over event files, JSON lines and
+the terminal.
+"""
 
 import json
 import math
@@ -14,7 +16,10 @@ LIVE = ("train/loss", "train/accuracy", "train/clips_per_second")  # figures on 
 
 
 class Writer:
-    """A log that drops everything: the base of the others, and the one for processes that do not log."""
+    """A log that drops everything.
+
+    The base of the others, and the one for processes that do not log.
+    """
 
     def write_scalars(self, step, scalars):
         """Numbers by name."""
@@ -216,7 +221,10 @@ class TerminalWriter(Writer):
 
 
 def create(workdir, num_steps: int) -> Writer:
-    """The writer of a run: event files and metrics.jsonl in `workdir`, and the terminal; only one process logs."""
+    """The writer of a run: event files and metrics.jsonl in `workdir`, and the terminal.
+
+    Only one process logs.
+    """
     if jax.process_index() > 0:
         return Writer()
     workdir = pathlib.Path(workdir)

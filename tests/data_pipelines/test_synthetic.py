@@ -62,7 +62,9 @@ def test_arguments_and_installation_are_checked(tmp_path, monkeypatch):
 
 
 def test_groups_of_voices_speak_the_same_sentences(tmp_path):
-    """Two voices a sentence; the texts given come first, and made ones follow without a repetition."""
+    """Two voices a sentence; the texts given come first, and made ones follow without a
+    repetition.
+    """
     pytest.importorskip("espeakng_loader")
     given = ["Привет, мир!", "Добрый вечер."]
     synthetic.generate(

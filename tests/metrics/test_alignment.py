@@ -7,7 +7,10 @@ from lin_jax import metrics
 
 
 def test_attention_health():
-    """One step a position is healthy; a jump, a return, an early end and blurred weights each show."""
+    """One step a position is healthy.
+
+    A jump, a return, an early end and blurred weights each show.
+    """
     L, S = 20, 24
     good = [min(step, L - 1) for step in range(S)]
     jump = [step if step < 5 else min(step + 8, L - 1) for step in range(S)]
@@ -32,7 +35,10 @@ def test_attention_health():
 
 
 def test_words_attended():
-    """Words at 0-2, 4-7 and 9-12; attention reads them all, jumps over the second, goes back to it, or stays away."""
+    """Words at 0-2, 4-7 and 9-12.
+
+    Attention reads them all, jumps over the second, goes back to it, or stays away.
+    """
     words = [(0, 2), (4, 7), (9, 12)]
 
     def count(path):

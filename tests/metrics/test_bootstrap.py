@@ -18,7 +18,9 @@ def trials(n=400, seed=0):
 
 
 def test_bootstrap_interval():
-    """The interval is SciPy's percentile bootstrap up to the draws, and comes out the same twice."""
+    """The interval is SciPy's percentile bootstrap up to the draws, and comes out the same
+    twice.
+    """
     values = RNG.normal(3.0, 1.0, 20)
     interval = metrics.bootstrap_interval(values, np.mean, num_samples=5000)
     expected = scipy.stats.bootstrap(
@@ -31,7 +33,9 @@ def test_bootstrap_interval():
 
 
 def test_a_speaker_drawn_twice_counts_twice():
-    """Weights by hand from the counts of one draw, and an interval around the figure of the whole."""
+    """Weights by hand from the counts of one draw, and an interval around the figure of the
+    whole.
+    """
     scores, same = np.array([0.9, 0.2, 0.6, 0.1]), np.array([True, True, False, False])
     speakers = np.array([[4, 4], [8, 8], [4, 8], [4, 6]])
     seen = []
@@ -54,7 +58,10 @@ def test_a_speaker_drawn_twice_counts_twice():
 
 
 def test_bootstrap_mean():
-    """Where all have as many clips it is the interval of the speakers' means; NaN and weight 0 do not count."""
+    """Where all have as many clips it is the interval of the speakers' means.
+
+    NaN and weight 0 do not count.
+    """
     values, speakers = RNG.normal(size=24), np.repeat(list("abcdef"), 4)
     expected = metrics.bootstrap_interval(values.reshape(6, 4).mean(axis=1), np.mean)
     assert metrics.bootstrap_mean(values, speakers) == pytest.approx(expected)

@@ -45,7 +45,10 @@ def test_mean_by_speaker():
 
 
 def test_confusion_matrices_add_up_and_filler_counts_nothing():
-    """The matrix of a whole is the sum of its parts' matrices; examples of weight zero are not there."""
+    """The matrix of a whole is the sum of its parts' matrices.
+
+    Examples of weight zero are not there.
+    """
     whole = metrics.confusion_matrix(LABELS, PREDICTIONS, 4)
     parts = [
         metrics.confusion_matrix(LABELS[s], PREDICTIONS[s], 4)

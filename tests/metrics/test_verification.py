@@ -41,7 +41,10 @@ def test_error_rates_are_those_of_scikit_learn(weighted):
 
 
 def test_error_rates_by_hand():
-    """Two targets, two impostors, one of each misplaced: half of either kind errs at the best threshold."""
+    """Two targets, two impostors, one of each misplaced.
+
+    Half of either kind errs at the best threshold.
+    """
     assert metrics.equal_error_rate([0.9, 0.3, 0.5, 0.1], [1, 1, 0, 0])[0] == pytest.approx(0.5)
     assert metrics.equal_error_rate([0.9, 0.6, 0.5, 0.1], [1, 1, 0, 0]) == (0.0, pytest.approx(0.6))
     assert metrics.min_dcf([0.9, 0.3, 0.5, 0.1], [1, 1, 0, 0], 0.05) == pytest.approx(

@@ -79,7 +79,9 @@ def test_bars_keep_their_order_and_pixels_are_an_image():
 
 
 def test_plots_of_trials(tmp_path):
-    """The trade-off, the scores and the plane of the speakers are drawn with what tells them apart."""
+    """The trade-off, the scores and the plane of the speakers are drawn with what tells them
+    apart.
+    """
     rng = np.random.default_rng(0)
     same = np.arange(300) % 3 == 0
     scores = np.clip(rng.normal(0.2 + 0.5 * same, 0.15), -1, 1)
