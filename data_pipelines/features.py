@@ -78,8 +78,8 @@ def prepare(
         out: folder of the feature set, laid out as `data_pipelines.feature_set` says.
         frontend: the front end.
         store: "features", or "waveform" to keep the waveforms that the front end takes, so that
-            training can
-            augment it: 16 bits a sample relative to the clip's peak, which rounds at -98 dB of it.
+            training can augment them: 16 bits a sample relative to the clip's peak, which rounds
+            at -98 dB of it.
         licence: of the corpus, kept with each clip; "" where it is unknown.
         workers: threads; as many as there are cores when None.
         progress: show a progress bar on a terminal.
