@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint results docs clean
 
 # Each target installs the extra that it needs: demo or dev.
 $(VENV)/.%: setup.py
@@ -26,5 +26,9 @@ lint: $(VENV)/.dev
 results: $(VENV)/.demo
 	$(BIN)/python -m experiments.results
 
+docs: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -m pdoc -d google -o site lin_jax data_pipelines
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

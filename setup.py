@@ -54,6 +54,7 @@ EXTRAS = {
     **{name: [f"jax[{name}]"] for name in ("cuda12", "cuda13", "tpu")},
 }
 EXTRAS["demo"] = [*EXTRAS["train"], *EXTRAS["tts"]]
+EXTRAS["docs"] = ["pdoc>=16"]
 EXTRAS["dev"] = [
     *EXTRAS["train"],
     *EXTRAS["tts"],
@@ -76,13 +77,28 @@ EXTRAS["eval"] = [
 setup(
     name="lin_jax",
     version=VERSION,
-    description="A JAX/Flax speech toolkit",
-    license="Apache-2.0",
+    description="A speech toolkit in JAX and Flax: text-to-speech, voice conversion, restoration, "
+    "emotion recognition, speaker verification, gender recognition",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    # The code, and weights among which some are derived from RAVDESS.
+    license_expression="Apache-2.0 AND CC-BY-NC-SA-4.0",
+    license_files=["LICENSE"],
+    keywords="speech audio jax flax text-to-speech voice-conversion voice-cloning "
+    "speech-enhancement emotion-recognition speaker-verification",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
     package_data={
         "lin_jax": ["py.typed", "pretrained/*/*", "pretrained/*/fused/*"],
-        "experiments": ["*_card.md"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -252,22 +252,18 @@ class Experiment:
     def ship(
         self,
         judged: pathlib.Path,
-        card: str,
-        fused: str,
         workdir: pathlib.Path,
         name: str | None = None,
+        **facts,
     ) -> pathlib.Path:
         """Train the seeds on all clips and save them as a bundle.
 
         Args:
             judged: workdir of the cross-validation whose temperature and figures the bundle
                 carries.
-            card: model card, with the names of results.json, `members`, and `fused`, in braces
-                where they belong.
-            fused: what the card says of the networks fused, where there are any; likewise, with
-                their number, `others`.
             workdir: where to; the bundle is a folder in it.
             name: of the bundle; that of the label when None.
+            **facts: what else its card says, as `lin_jax.bundles.card` lists it.
         """
         if not (judged / "results.json").exists():
             raise ConfigError(
@@ -275,9 +271,24 @@ class Experiment:
             )
         results = json.loads((judged / "results.json").read_text())
         bundle = self._final(name or self.label, results, workdir)
-        fused = fused.format(others=bundle.fused.members, **results) if bundle.fused else ""
-        told = card.format(members=bundle.members, fused=fused, **results)
-        return bundles.save(workdir / bundle.name, bundle, told, dtype="float16")
+        if bundle.fused:
+            facts["details"] = (
+                f"Its probabilities are averaged with those of {bundle.fused.members} dense networks "
+                "on functionals (statistics of pitch, loudness, spectrum and their changes)."
+            )
+        protocol = (
+            f"{results['protocol']}, {results['speakers']} speakers, {results['clips']} clips: each "
+            "speaker was judged by networks trained without that speaker, what ships was trained on all."
+        )
+        facts = {"protocol": protocol} | facts
+        provenance = _run.provenance(
+            self.clips,
+            np.flatnonzero(self.learnt),
+            f"python -m experiments.{bundle.name} --mode=ship",
+            metrics=_metrics(results),
+            **facts,
+        )
+        return bundles.save(workdir / bundle.name, bundle, provenance=provenance, dtype="float16")
 
     def _final(self, name: str, results: Mapping, workdir: pathlib.Path) -> bundles.Classifier:
         """The bundle that is trained on all clips, with what stands fused it, calibrated by their common results."""
@@ -395,3 +406,32 @@ class Experiment:
 
 def _stack(*leaves):
     return np.stack(leaves) if len(leaves) > 1 else leaves[0]
+
+
+def _metrics(results: Mapping) -> dict:
+    """The metrics of results.json as a card has them: all clips, and each condition and group."""
+    titles = {
+        "uar": "unweighted average recall",
+        "accuracy": "accuracy",
+        "macro_f1": "macro F1",
+        "calibration_error": "calibration error",
+        "worst_recall": "lowest recall",
+    }
+
+    def row(values):
+        return {
+            title: {
+                "value": values[name],
+                "low": values[f"{name}_low"],
+                "high": values[f"{name}_high"],
+            }
+            if f"{name}_low" in values
+            else values[name]
+            for name, title in titles.items()
+            if name in values
+        }
+
+    parts = results.get("conditions", {}) | results.get("groups", {})
+    return {"held-out speakers": row(results)} | {
+        name: row(values) for name, values in parts.items()
+    }

@@ -235,28 +235,42 @@ class Experiment:
         self._show(results, examples, workdir)
         return results
 
-    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+    def ship(self, workdir: pathlib.Path) -> pathlib.Path:
         """Save the training as a bundle.
 
         Args:
             workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
-            card: model card, with `corpora`, `rows` and the names of results.json in braces where
-                they belong.
         """
         results = _run.judged(workdir)
-        rows = "\n".join(
-            f"| {' | '.join([one['damage'], one['amount'], *(_pair(one, name) for name in FIGURES)])} |"
-            for one in results["conditions"]
-        )
-        intervals = ", ".join(
-            f"{FIGURES[name]} {_number(low)} – {_number(high)}"
-            for name, (low, high) in results["noise"]["intervals"].items()
-        )
-        told = {"corpora": ", ".join(np.unique(self.corpora)), "rows": rows, "intervals": intervals}
         bundle = self._bundle(*self.fit(workdir / "train"))
-        return bundles.save(
-            workdir / "ship/repair", bundle, card.format(**results | told), dtype="float16"
+        metrics = {
+            f"{one['damage']}, {one['amount']}" if one["amount"] else one["damage"]: {
+                title: _change(one, name) for name, title in FIGURES.items()
+            }
+            for one in results["conditions"]
+        }
+        intervals = {
+            FIGURES[name]: {
+                "value": results["noise"]["repaired"].get(name),
+                "low": low,
+                "high": high,
+            }
+            for name, (low, high) in results["noise"]["intervals"].items()
+        }
+        provenance = _run.provenance(
+            self.clips,
+            self.split.train,
+            "python -m experiments.repair --mode=ship",
+            self.config.init,
+            summary="Restores damaged or noisy speech: noise, clipping, drop-outs, hum, narrow bands, "
+            "rooms.",
+            protocol=results["protocol"],
+            reference="the damaged recording, after it the restored one, both against the clean one",
+            metrics=metrics | ({"noise, all amounts": intervals} if intervals else {}),
         )
+        if len(self.heard_noises):
+            provenance["corpora"] += self.noises.describe(self.heard_noises)
+        return bundles.save(workdir / "ship/repair", bundle, provenance=provenance, dtype="float16")
 
     def make_task(self) -> Repair:
         """The task, with the noises that are not held out."""
@@ -485,6 +499,13 @@ def _told(means) -> str:
 
 def _pair(means, name) -> str:
     return " → ".join(_number(means[system].get(name)) for system in ("untouched", "repaired"))
+
+
+def _change(means, name) -> dict | None:
+    """A metric of the restored recording and, as its reference, of the damaged one."""
+    if name not in means["repaired"]:
+        return None
+    return {"value": means["repaired"][name], "reference": means["untouched"][name]}
 
 
 def _number(value) -> str:

@@ -114,6 +114,24 @@ def judged(workdir: pathlib.Path, why: str = "the card quotes it") -> dict:
     return json.loads(path.read_text())
 
 
+def provenance(clips, indices, command: str, init: str = "", **facts) -> dict:
+    """What the card of a bundle is written from, as `lin_jax.bundles.card` lists it.
+
+    Args:
+        clips: the feature set.
+        indices: of the clips that were trained on.
+        command: that trains it.
+        init: names or folders of the bundles that the training went on from, with commas between.
+        **facts: summary, protocol, metrics and what else there is.
+    """
+    parents = []
+    for name in filter(None, init.split(",")):
+        parent = bundles.describe(name)
+        kept = {key: parent[key] for key in ("name", "weights_sha256")}
+        parents.append(kept | {"provenance": parent.get("provenance")})
+    return {"corpora": clips.describe(indices), "parents": parents, "command": command, **facts}
+
+
 def save_config(config, workdir: pathlib.Path):
     """Write config.json into the workdir; say which settings an earlier run there did not have."""
     path = workdir / "config.json"

@@ -243,12 +243,11 @@ class Experiment:
             variables, step = result.variables, result.best_step or int(result.state.step)
         return task, variables, step
 
-    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+    def ship(self, workdir: pathlib.Path) -> pathlib.Path:
         """Save the training as a bundle.
 
         Args:
             workdir: of the experiment, with what `_judgement.judge` wrote in the folder "evaluate".
-            card: model card, with the names of results.json in braces where they belong.
         """
         if self.heard_by == TABLE:
             raise ConfigError(
@@ -283,18 +282,26 @@ class Experiment:
             anchor_voices=tuple(np.unique(self.speakers[self.anchor_voices]).tolist()),
             min_anchor_similarity=self.config.min_anchor_similarity,
         )
-        told = {
-            "tools": dict.fromkeys(("mcd", "word_error"), "not measured") | results["tools"],
-            "corpora": ", ".join(np.unique(self.clips.corpora)),
-            "voices": len(names),
-            "min_anchor_similarity": self.config.min_anchor_similarity,
-            "figures": "\n".join(_row(side, results[side]) for side in results["sides"]),
-            "copies": "\n".join(
-                _copied_row(corpus, one) for corpus, one in results["copied"].items()
-            ),
+        tools = ", ".join(f"{name} by {tool}" for name, tool in results["tools"].items())
+        metrics = {f"{side} voices": _metrics(results[side]) for side in results["sides"]}
+        metrics |= {
+            f"cloned: {corpus}": _cloned_metrics(one) for corpus, one in results["copied"].items()
         }
-        card = card.format(**results | told)
-        return bundles.save(workdir / "ship/synthesis", bundle, card, dtype="float16")
+        provenance = _run.provenance(
+            self.clips,
+            self.learnt,
+            "python -m experiments.synthesis --mode=ship",
+            self.config.init,
+            summary="Text-to-speech and voice conversion with voice cloning: says a text, or what is "
+            "said in a recording, in the voice of a short reference clip or of its training.",
+            protocol=f"Sentences that nobody was trained on; {len(names)} voices, others held out "
+            f"altogether. {tools or 'Neither MCD nor word error rate was measured'}.",
+            reference="the vocoder with true frames (MCD) or the recordings themselves",
+            metrics=metrics,
+        )
+        return bundles.save(
+            workdir / "ship/synthesis", bundle, provenance=provenance, dtype="float16"
+        )
 
     def make_task(self, voices: np.ndarray, reduction: int, *, fresh: bool = False) -> Synthesis:
         """The task for what is in the training clips; one that is not fresh has its schedules behind it."""
@@ -564,40 +571,35 @@ def _hear(encoder: bundles.Verifier, path: str, speed: float) -> np.ndarray:
     return encoder.embed(samples, round(rate * speed))
 
 
-def _beside(one: dict, name: str, form: str, other: str = "original") -> str:
-    """A figure of what was generated, and in brackets that of another system."""
-    found = [
-        format(one[system][name], form) if name in one[system] else "–"
-        for system in ("generated", other)
-    ]
-    return "{} ({})".format(*found)
+def _with_reference(systems: dict, name: str, reference: str = "original") -> dict | None:
+    """A metric of what was generated and, where it was measured, that of another system."""
+    if name not in systems["generated"]:
+        return None
+    before = systems.get(reference, {}).get(name)
+    return {"value": systems["generated"][name]} | ({} if before is None else {"reference": before})
 
 
-def _copied_row(corpus: str, one: dict) -> str:
-    """A line of the model card: how near copied voices come, and in brackets the clips they were heard in."""
-    said, heard = f"{one['clips']} of {one['speakers']}", f"{one['heard_seconds']:.1f} s"
-    near = (
-        _beside(one, "similarity", ".2f"),
-        _beside(one, "speaker_top1", ".0%"),
-        _beside(one, "speaker_top1_in_group", ".0%"),
-    )
-    words = (
-        format(one["generated"]["word_error"], ".0%") if "word_error" in one["generated"] else "–"
-    )
-    return f"| {' | '.join((corpus, heard, said, *near, words))} |"
+def _cloned_metrics(one: dict) -> dict:
+    """The metrics of cloned voices as a card has them."""
+    return {
+        "reference length, s": one["heard_seconds"],
+        "clips of speakers": f"{one['clips']} of {one['speakers']}",
+        "speaker similarity": _with_reference(one, "similarity"),
+        "speaker_top1": _with_reference(one, "speaker_top1"),
+        "speaker_top1_in_group": _with_reference(one, "speaker_top1_in_group"),
+        "word error rate": _with_reference(one, "word_error"),
+    }
 
 
-def _row(side: str, one: dict) -> str:
-    """A line of the model card: how those that were judged together fare, and in brackets the vocoder or originals."""
+def _metrics(one: dict) -> dict:
+    """The metrics of voices that were judged together as a card has them."""
     attention = one["attention"]["1"]
-    cells = (
-        side,
-        f"{one['clips']} of {one['speakers']}",
-        _beside(one, "mcd", ".2f", "copied"),
-        _beside(one, "word_error", ".0%"),
-        _beside(one, "similarity", ".2f"),
-        _beside(one, "speaker_top1", ".0%"),
-        f"{attention['diagonal']:.0%}",
-        f"{attention['stop_failures']:.0%}",
-    )
-    return f"| {' | '.join(cells)} |"
+    return {
+        "clips of speakers": f"{one['clips']} of {one['speakers']}",
+        "MCD, dB": _with_reference(one, "mcd", "copied"),
+        "word error rate": _with_reference(one, "word_error"),
+        "speaker similarity": _with_reference(one, "similarity"),
+        "speaker_top1": _with_reference(one, "speaker_top1"),
+        "monotonic": attention["diagonal"],
+        "failed to stop": attention["stop_failures"],
+    }

@@ -246,13 +246,11 @@ class Experiment:
         (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         return results
 
-    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+    def ship(self, workdir: pathlib.Path) -> pathlib.Path:
         """Save the training on all speakers, where there is one, or else that on some, as a bundle.
 
         Args:
             workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
-            card: model card, with `corpora`, `figures` and the names of results.json in braces
-                where they belong.
         """
         results = _run.judged(workdir, "the threshold is in it")
         if not self.config.noise:
@@ -266,35 +264,43 @@ class Experiment:
         task, fitted = self.fit(
             workdir / ("train_all" if everything else "train"), everything=everything
         )
-        ear = self._ear(
-            task, fitted.variables, np.arange(len(self.clips)) if everything else self.split.train
-        )
+        chosen = np.arange(len(self.clips)) if everything else self.split.train
+        ear = self._ear(task, fitted.variables, chosen)
         bundle = self._bundle("speaker", ear, results)
-        row = "| {} | {} | {:.2%} ({:.2%} - {:.2%}) | {:.2%} | {:.1%} | {:.1%} | {} |".format
-        figures = "\n".join(
-            row(
-                corpus,
-                one["speakers"],
-                *(one["all"][name] for name in ("eer", "eer_low", "eer_high")),
-                one["same_sex"].get("eer", float("nan")),
-                *(one["all"][name] for name in ("false_accept", "false_reject")),
-                one["protocol"],
-            )
+        metrics = {
+            f"{corpus}, {one['speakers']} speakers, {one['protocol']}": {
+                "equal error rate": {
+                    "value": one["all"]["eer"],
+                    "low": one["all"]["eer_low"],
+                    "high": one["all"]["eer_high"],
+                },
+                "same sex only": one["same_sex"].get("eer"),
+                "false accepts": one["all"]["false_accept"],
+                "false rejects": one["all"]["false_reject"],
+            }
             for corpus, one in results["corpora"].items()
-        )
-        told = {
-            "corpora": ", ".join(np.unique(self.corpora)),
-            "figures": figures,
-            "speakers": task.num_speakers,
-            "accepted": FALSE_ACCEPTS,
-            "decided_by": "how much likelier they are one speaker's than two's (PLDA, of the training speakers' clips)"
-            if results["plda"]
-            else "their cosine",
-            "relative": RELATIVE.format(**results) if results["cohort"] else "",
-            "fused": FUSED.format(**results) if ear.fused else "",
         }
+        provenance = _run.provenance(
+            self.clips,
+            chosen,
+            "python -m experiments.verification --mode=ship",
+            self.config.init,
+            summary="Verifies whether two recordings are of the same speaker, and turns a recording "
+            "of any length into an embedding of its voice.",
+            details=f"Scores are {'log-likelihood ratios (PLDA)' if results['plda'] else 'cosines'}"
+            + (
+                f", normalised by the nearest {bundle.top} training speakers (AS-norm)"
+                * bool(results["cohort"])
+            )
+            + (f"; functionals have {results['fusion_weight']:.0%} of a score" * bool(ear.fused))
+            + ".",
+            protocol="Speaker-disjoint; the threshold was chosen on further speakers, as the lowest "
+            f"at which {FALSE_ACCEPTS:.0%} of the impostors, or fewer, are accepted in each corpus. "
+            f"Trained on {task.num_speakers} speakers, other speeds included.",
+            metrics=metrics,
+        )
         return bundles.save(
-            workdir / "ship/speaker", bundle, card.format(**results | told), dtype="float16"
+            workdir / "ship/speaker", bundle, provenance=provenance, dtype="float16"
         )
 
     def _bundle(self, name: str, ear: "_Ear", results: Mapping) -> bundles.Verifier:

@@ -184,13 +184,11 @@ class Experiment:
         self._show(results, clean, waves, corpora, workdir)
         return results
 
-    def ship(self, workdir: pathlib.Path, card: str) -> pathlib.Path:
+    def ship(self, workdir: pathlib.Path) -> pathlib.Path:
         """Save the training as a bundle.
 
         Args:
             workdir: of the experiment, with what `evaluate` wrote in the folder of that name.
-            card: model card, with `rows`, `named` and the names of results.json in braces where
-                they belong.
         """
         results = _run.judged(workdir)
         task, fitted = self.fit(workdir / "train")
@@ -203,12 +201,17 @@ class Experiment:
             task.std,
             iterations=task.config.iterations,
         )
-        told = {
-            "rows": "\n".join(_row(results, system) for system in SYSTEMS),
-            "named": ", ".join(results["corpora"]),
-        }
+        provenance = _run.provenance(
+            self.clips,
+            self.split.train,
+            "python -m experiments.vocoder --mode=ship",
+            summary="Makes the waveform of mel frames, such as those of a synthesizer.",
+            protocol="Speakers that were not trained on, resynthesised from their own frames; what is "
+            "given the true magnitudes, which mel frames lose, is the limit.",
+            metrics={title: _metrics(results, system) for system, title in SYSTEMS.items()},
+        )
         return bundles.save(
-            workdir / "ship/vocoder", bundle, card.format(**results | told), dtype="float16"
+            workdir / "ship/vocoder", bundle, provenance=provenance, dtype="float16"
         )
 
     def _waveforms(self, task, variables, clean) -> tuple[dict[str, np.ndarray], dict[str, float]]:
@@ -296,15 +299,12 @@ class Experiment:
         )
 
 
-def _row(results: dict, system: str) -> str:
-    """A line of the model card, with intervals."""
-    cells = [SYSTEMS[system]]
-    for name in FIGURES:
-        value, interval = (
-            results["systems"][system].get(name),
-            results["intervals"][system].get(name),
-        )
-        cells.append(
-            "–" if value is None else f"{value:.2f} ({interval[0]:.2f} – {interval[1]:.2f})"
-        )
-    return f"| {' | '.join(cells)} |"
+def _metrics(results: dict, system: str) -> dict:
+    """The metrics of a system as a card has them, with intervals."""
+    values, intervals = results["systems"][system], results["intervals"][system]
+    return {
+        title: {"value": values[name], "low": intervals[name][0], "high": intervals[name][1]}
+        if name in values
+        else None
+        for name, title in FIGURES.items()
+    }

@@ -319,10 +319,18 @@ def evaluate(config: Config, features: pathlib.Path, workdir: pathlib.Path):
 
 def ship(config: Config, features: pathlib.Path, workdir: pathlib.Path):
     """The bundle, described by what evaluate found in the same workdir."""
-    results = _run.judged(workdir)
-    card = pathlib.Path(__file__).with_name("acoustic_card.md").read_text()
-    bundle = Experiment(config, features).bundle(workdir / "train")
-    bundles.save(workdir / "ship/synthesis", bundle, card.format(**results), dtype="float16")
+    results, experiment = _run.judged(workdir), Experiment(config, features)
+    provenance = _run.provenance(
+        experiment.clips,
+        experiment.train,
+        "python -m experiments.acoustic --mode=ship",
+        config.init,
+        summary="Text-to-speech with voice cloning, by durations and flow matching.",
+        protocol=f"{results['protocol']}; {len(results['test_speakers'])} speakers held out, "
+        f"{results['train_speakers']} trained on.",
+    )
+    bundle = experiment.bundle(workdir / "train")
+    bundles.save(workdir / "ship/synthesis", bundle, provenance=provenance, dtype="float16")
 
 
 if __name__ == "__main__":

@@ -62,10 +62,6 @@ FUNCTIONALS = Config(
     folds=FoldsConfig(num_steps=1500, batch_size=64, checkpoint_every=1500),
 )
 
-FUSED = """
-Beside them stand {others} small dense networks, which hear statistics of pitch, loudness, timbre and their changes,
-contours and modulations (`--config.functionals`), and count as much; without these the recall is {uar_alone:.3f}."""
-
 
 def train(config: Config, features: Path, workdir: Path):
     """One training."""
@@ -86,8 +82,12 @@ def random_split(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """Networks that heard every actor, calibrated and described by the results of loso in the same workdir."""
-    card = Path(__file__).with_name("emotion_card.md").read_text()
-    _open(config, features).ship(workdir / "loso", card, FUSED, workdir / "ship")
+    _open(config, features).ship(
+        workdir / "loso",
+        workdir / "ship",
+        summary=f"Recognises one of {len(EMOTIONS)} acted emotions in a spoken sentence.",
+        limits=["Emotions that people act are not emotions that people have."],
+    )
 
 
 def _open(config: Config, features: Path) -> Experiment:

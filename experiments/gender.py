@@ -61,10 +61,6 @@ CONFIG = Config(
 )
 CONFIG.loader.crop_seconds = 2.5
 
-FUSED = """
-Beside it stands a small dense network on functionals, statistics of pitch, loudness, timbre and their changes, and
-counts as much."""
-
 FUNCTIONALS = Config(
     network="shallow",
     task=CONFIG.task,
@@ -103,8 +99,14 @@ def evaluate(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """A network that heard everybody, calibrated and described by the results of evaluate in the same workdir."""
-    card = Path(__file__).with_name("gender_card.md").read_text()
-    _open(config, features).ship(workdir / "evaluate", card, FUSED, workdir / "ship", "gender")
+    _open(config, features).ship(
+        workdir / "evaluate",
+        workdir / "ship",
+        "gender",
+        summary="Tells whether a voice sounds female or male, or that nobody speaks; below "
+        f'{UNSURE_BELOW:.0%} it says "unsure".',
+        limits=["It classifies how a voice sounds, not who somebody is; children sound alike."],
+    )
 
 
 def _open(config, features) -> Experiment:

@@ -5,7 +5,8 @@ r"""A text, or a recording, is said in a voice that was learnt or heard: encoder
         --frontend.n_mels=80 --frontend.n_fft=1024 --frontend.win_length=1024 --frontend.hop_length=256 \
         --frontend.level=rms --frontend.level_db=-25
     python -m data_pipelines synthetic --audio-dir corpora/crowd --out features/crowd \
-        --speakers 200 --clips 48 --styles calm --random-voices --voices-per-sentence 4 --texts sentences.txt --frontend…
+        --speakers 200 --clips 48 --styles calm --random-voices \
+        --voices-per-sentence 4 --texts sentences.txt --frontend…
     python -m data_pipelines kaldi --audio-dir speechocean762/train --out features/speechocean762 \
         --speeds 0.87 1.15 --frontend…
     python -m experiments.synthesis --features features/choir,features/crowd,features/speechocean762 \
@@ -61,8 +62,7 @@ def evaluate(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """A bundle, described by what evaluate found in the same workdir."""
-    card = Path(__file__).with_name("synthesis_card.md").read_text()
-    Experiment(config, features).ship(workdir, card)
+    Experiment(config, features).ship(workdir)
 
 
 if __name__ == "__main__":

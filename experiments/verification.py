@@ -68,9 +68,7 @@ def evaluate(config: Config, features: Path, workdir: Path):
 
 def ship(config: Config, features: Path, workdir: Path):
     """The bundle."""
-    Experiment(config, features).ship(
-        workdir, Path(__file__).with_name("speaker_card.md").read_text()
-    )
+    Experiment(config, features).ship(workdir)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from lin_jax.bundles.base import BATCHES, Bundle
 from lin_jax.bundles.classifier import Classifier, Prediction, Segment
 from lin_jax.bundles.folder import (
-    NETWORKS,
     PRETRAINED,
     describe,
     load,
@@ -19,7 +18,6 @@ from lin_jax.bundles.vocoder import Vocoder
 
 __all__ = [
     "BATCHES",
-    "NETWORKS",
     "PRETRAINED",
     "AdaptiveMix",
     "Bundle",

@@ -52,6 +52,7 @@ USES = {
     "verification": 'lin_jax.load("{name}").verify("a.wav", "b.wav").decision',
     "repair": 'lin_jax.load("{name}").repair("noisy.wav").write("clean.wav")',
     "synthesis": 'lin_jax.load("{name}").speak("Good morning.", "voice.wav").write("spoken.wav")',
+    "conversion": 'lin_jax.load("{name}").convert_voice("me.wav", "voice.wav").write("out.wav")',
     "vocoding": 'lin_jax.load("{name}")  # named by a synthesizer as its vocoder',
 }
 LIMITS = {
@@ -135,7 +136,8 @@ def _body(described: Mapping) -> Iterator[str]:
     yield f"\n# {name}\n"
     if "summary" in provenance:
         yield provenance["summary"] + "\n"
-    yield f"```python\nimport lin_jax\n\n{USES[task].format(name=name)}\n```\n"
+    use = USES["conversion" if described.get("sources") == ["speech"] else task]
+    yield f"```python\nimport lin_jax\n\n{use.format(name=name)}\n```\n"
     yield "`load` takes the name of a bundle that ships with lin_jax, or the path of this folder.\n"
 
     size = f" of {described['parameters']:,} parameters" if "parameters" in described else ""

@@ -8,7 +8,6 @@ fused/               another bundle of the kind, where two answer together
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import os
 import pathlib
@@ -25,24 +24,11 @@ from lin_jax.bundles.synthesizer import Synthesizer
 from lin_jax.bundles.verifier import Verifier
 from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import BundleError, ConfigError
+from lin_jax.models import registry
 
 FORMAT = 2
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
 KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Synthesizer, Vocoder)}
-# The networks a bundle may name and where each lives; a name read from a file is never imported as
-# it stands.
-NETWORKS = {
-    "ResidualClassifier": "lin_jax.models.residual_classifier",
-    "DenseResidualClassifier": "lin_jax.models.residual_classifier",
-    "SpeakerEncoder": "lin_jax.models.speaker_encoder",
-    "SmallSpeakerEncoder": "lin_jax.models.speaker_encoder",
-    "FunctionalEncoder": "lin_jax.models.speaker_encoder",
-    "SpectralAutoencoder": "lin_jax.models.autoencoder",
-    "MelAutoencoder": "lin_jax.models.autoencoder",
-    "Tacotron": "lin_jax.models.tacotron",
-    "SpectrumDecoder": "lin_jax.models.vocoder",
-    "Vocos": "lin_jax.models.vocos",
-}
 
 
 def save(
@@ -65,8 +51,8 @@ def save(
             "float16" (half the size); in memory float32.
 
     Returns:
-        The folder; BundleError if the network is unknown to `NETWORKS`, its settings are not JSON,
-        or the disk is full.
+        The folder; BundleError if the network is not registered, its settings are not JSON, or the
+        disk is full.
     """
     from flax import traverse_util
     from safetensors.numpy import save as to_bytes
@@ -236,9 +222,9 @@ def _find(name_or_path) -> pathlib.Path:
 def _describe(model) -> dict:
     """A network by its registered name and settings; what JSON cannot hold, such as a dtype, must be the default."""
     name = type(model).__name__
-    if name not in NETWORKS:
+    if registry.NETWORKS.get(name) is not type(model):
         raise BundleError(
-            f"{name}: not a network bundles know; register it in lin_jax.bundles.NETWORKS"
+            f"{name}: not a known network; register it with lin_jax.models.registry.register"
         )
     kwargs = {}
     for field in dataclasses.fields(model):
@@ -256,9 +242,11 @@ def _describe(model) -> dict:
 
 
 def _build(described: dict):
-    if described["name"] not in NETWORKS:
-        raise BundleError(f"network {described['name']} is unknown to this lin_jax; update lin_jax")
-    network = getattr(importlib.import_module(NETWORKS[described["name"]]), described["name"])
+    """The network that `_describe` told of."""
+    try:
+        network = registry.find(described["name"])
+    except ConfigError as error:
+        raise BundleError(f"{error}; or update lin_jax") from None
     return network(**{name: _frozen(value) for name, value in described["kwargs"].items()})
 
 

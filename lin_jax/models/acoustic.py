@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from lin_jax.models.layers import DepthwiseConv, ResidualConv, frame_mask, normalised
+from lin_jax.models.registry import register
 from lin_jax.models.tacotron import Encoder
 
 TIME_FREQUENCIES = 32
 
 
+@register
 class AcousticModel(nn.Module):
     """A non-autoregressive synthesizer for many voices, whose frames are drawn by a flow.
 

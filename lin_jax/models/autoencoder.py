@@ -15,10 +15,12 @@ import jax.numpy as jnp
 from lin_jax.audio.frontend import istft, mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import ResidualConv, frame_mask, normalised
+from lin_jax.models.registry import register
 
 SILENCE = 1e-8  # power below all that is audible: the gradient of a square root stays finite
 
 
+@register
 class SpectralAutoencoder(nn.Module):
     """A convolutional autoencoder of the complex spectrum that multiplies every bin and adds to it.
 
@@ -197,6 +199,7 @@ class SpectralAutoencoder(nn.Module):
         return [jnp.pad(part, ((0, 0), (0, 0), (0, 1))) for part in joined]
 
 
+@register
 class MelAutoencoder(nn.Module):
     """An autoencoder of single log-mel frames, for comparison.
 

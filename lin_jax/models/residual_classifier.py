@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from lin_jax.models.layers import BatchNorm, StatisticsPooling, frame_mask, residual_stages
+from lin_jax.models.registry import register
 
 
+@register
 class ResidualClassifier(nn.Module):
     """A convolutional residual network over MFCC or log-mel frames with attentive statistics
     pooling.
@@ -66,6 +68,7 @@ class DenseResidualBlock(nn.Module):
         return shortcut + x
 
 
+@register
 class DenseResidualClassifier(nn.Module):
     """Dense residual blocks over the mean and deviation of a clip's frames.
 

@@ -10,9 +10,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lin_jax.models.layers import BatchNorm, StatisticsPooling, conv, frame_mask, residual_stages
+from lin_jax.models.registry import register
 from lin_jax.vectors import unit_norm
 
 
+@register
 class SpeakerEncoder(nn.Module):
     """A residual network over log-mel frames with attentive statistics pooling.
 
@@ -54,6 +56,7 @@ class SpeakerEncoder(nn.Module):
         return unit_norm(BatchNorm()(nn.Dense(self.embedding, use_bias=False)(x), train=train))
 
 
+@register
 class SmallSpeakerEncoder(nn.Module):
     """Three convolutional blocks with max-pooling and two dense layers, for crops of about 3 s.
 
@@ -86,6 +89,7 @@ class SmallSpeakerEncoder(nn.Module):
         return unit_norm(nn.Dense(self.embedding)(x))
 
 
+@register
 class FunctionalEncoder(nn.Module):
     """One dense layer over the functionals of a clip.
 

@@ -15,6 +15,7 @@ from flax import struct
 
 from lin_jax.models.attention import KINDS
 from lin_jax.models.layers import frame_mask
+from lin_jax.models.registry import register
 
 
 @struct.dataclass
@@ -151,6 +152,7 @@ class DecoderCell(nn.Module):
         return state, (jnp.concatenate([output, context], axis=-1), weights)
 
 
+@register
 class Tacotron(nn.Module):
     """A sequence-to-sequence synthesizer of the Tacotron 2 family for many voices and two kinds of
     source.

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from lin_jax.models.layers import ResidualConv, normalised
+from lin_jax.models.registry import register
 
 
+@register
 class SpectrumDecoder(nn.Module):
     """Dilated convolutions over mel frames that say what magnitudes their bands hide, such as high
     harmonics.

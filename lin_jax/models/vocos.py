@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lin_jax.models.layers import DepthwiseConv
+from lin_jax.models.registry import register
 
 MAX_LOG_MAGNITUDE = 6.0  # natural logarithm; a sine at full scale reaches 4.9 in 512 samples
 
@@ -37,6 +38,7 @@ class ConvNeXtBlock(nn.Module):
         return x + y * self.param("scale", nn.initializers.constant(self.scale), (W,))
 
 
+@register
 class Vocos(nn.Module):
     """ConvNeXt blocks over mel frames that predict magnitudes and phases for an inverse STFT.
 

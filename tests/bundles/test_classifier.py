@@ -17,6 +17,7 @@ import lin_jax
 from lin_jax import bundles
 from lin_jax.audio import files, frontend
 from lin_jax.errors import AudioError, BundleError
+from lin_jax.models.registry import NETWORKS
 
 LABELS = ("calm", "angry", "sad")
 RATE = 16000
@@ -40,7 +41,7 @@ class Pooled(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(bundles.NETWORKS, "Pooled", __name__)
+    monkeypatch.setitem(NETWORKS, "Pooled", Pooled)
 
 
 def make(members=1, **changes):
@@ -192,7 +193,9 @@ import sys
 import numpy as np
 import lin_jax, lin_jax.bundles
 sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
-lin_jax.bundles.NETWORKS["Pooled"] = "{__name__}"
+from {__name__} import Pooled
+from lin_jax.models.registry import register
+register(Pooled)
 lin_jax.load({str(folder)!r}).predict(np.sin(np.arange(16000.0)), 16000)
 print(sorted({heavy!r} & set(sys.modules)))
 """
@@ -291,7 +294,7 @@ def test_only_registered_networks_with_plain_settings_are_saved(tmp_path, monkey
     bundle.model = Pooled(3, dtype=jnp.bfloat16)
     with pytest.raises(BundleError, match="dtype does not fit in JSON"):
         bundles.save(tmp_path / "mood", bundle, "")
-    monkeypatch.delitem(bundles.NETWORKS, "Pooled")
+    monkeypatch.delitem(NETWORKS, "Pooled")
     with pytest.raises(BundleError, match="register it"):
         bundles.save(tmp_path / "mood", make(), "")
 

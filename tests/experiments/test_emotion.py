@@ -13,7 +13,7 @@ import lin_jax
 from data_pipelines import corpora, features
 from data_pipelines.corpora.ravdess import EMOTIONS
 from experiments import _classification, emotion
-from lin_jax import calibration
+from lin_jax import bundles, calibration
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models import residual_classifier
@@ -85,9 +85,13 @@ def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
     assert bundle.temperature == results["temperature"]
     row = features.open_features(clips).rows[0]
     assert sum(bundle.predict(row["path"]).probabilities.values()) == pytest.approx(1)
-    card = (tmp_path / "ship/emotion/README.md").read_text()
-    assert f"| {results['uar']:.3f} |" in card
-    assert "CC BY-NC-SA" in card
+    provenance = bundles.describe(tmp_path / "ship/emotion")["provenance"]
+    recall = provenance["metrics"]["held-out speakers"]["unweighted average recall"]
+    assert recall["value"] == results["uar"]
+    assert f"| {round(results['uar'], 3):g} [" in bundles.read_card(tmp_path / "ship/emotion")
+    described = features.open_features(clips).describe()
+    assert provenance["corpora"] == described
+    assert described[0]["speakers"] == results["speakers"]
 
 
 def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
     assert length.tolist() == [RATE]
     assert np.std(waveform[0]) == pytest.approx(np.std(samples), rel=0.5)
     card = (tmp_path / "ship/vocoder/README.md").read_text()
-    assert "7 speakers of waveform" in card
+    assert "| waveform | not stated | 7 |" in card
     assert "| vocoder, of mel frames | – | " in card
     made = soundfile.SoundFile(tmp_path / "evaluate/examples/waveform-0-vocoder.flac")
     assert "synthetic speech" in made.comment

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from lin_jax import bundles
 from lin_jax.audio.frontend import istft, stft
 from lin_jax.audio.frontend_config import FrontendConfig
+from lin_jax.models.registry import NETWORKS
 
 RATE = 16000
 
@@ -59,4 +60,4 @@ def repairer(model=None, **frontend) -> bundles.Repairer:
 def register(patch):
     """Let bundles know the networks, for as long as the patch lasts."""
     for network in (Gain, Gate, LowPass):
-        patch.setitem(bundles.NETWORKS, network.__name__, __name__)
+        patch.setitem(NETWORKS, network.__name__, network)

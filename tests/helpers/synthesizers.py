@@ -15,6 +15,7 @@ from lin_jax.audio import files
 from lin_jax.audio.frontend import mel_centres
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import TextError
+from lin_jax.models.registry import NETWORKS
 from lin_jax.models.tacotron import Decoded
 from lin_jax.models.vocoder import SpectrumDecoder
 from lin_jax.text import SymbolTable
@@ -151,4 +152,4 @@ def says(symbol: str, voice: int) -> int:
 def register(patch):
     """Let bundles know the networks, for as long as the patch lasts."""
     verifiers.register(patch)
-    patch.setitem(bundles.NETWORKS, "Speller", __name__)
+    patch.setitem(NETWORKS, "Speller", Speller)
