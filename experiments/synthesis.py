@@ -21,8 +21,8 @@ people at other speeds, are many voices: by these it learns to copy others. The 
 10,000 steps without them, from there on for 7,000 with them (--config.init=FIRST --config.stages.steps=7000), and for
 7,000 with readers of LibriSpeech besides (--config.init=SECOND --config.stages.steps=7000); from the mean of the last
 two (--config.init=SECOND,THIRD --config.stages.steps=0), each named by its bundle's folder, for 6,500 with a second
-crowd (--speakers 600 --clips 10 --random-voices --seed 1); it is the mean of that mean and the result. What ships is judged by
---config.init=synthesis --config.stages.steps=0.
+crowd (--speakers 600 --clips 10 --random-voices --seed 1); it is the mean of that mean and the result. What ships is
+judged by --config.init=synthesis --config.stages.steps=0.
 One voice from its own recordings (ten clips or more): --config.init=synthesis --config.optim.learning_rate=2e-4
 --config.optim.warmup_steps=20 --config.stages.steps=300 --config.loader.batch_size=8 --config.loader.buckets=1; the
 features must be made with the front end of that bundle.
