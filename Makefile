@@ -2,30 +2,31 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 
 .PHONY: demo test lint results docs clean
 
-$(READY): setup.py
+# Each target installs the extra that it needs: demo or dev.
+$(VENV)/.%: setup.py
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lin_jax needs Python 3.11 or newer: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	touch $@
 
-demo: $(READY)
+demo: $(VENV)/.demo
 	$(BIN)/python -m experiments.demo
 
-test: $(READY)
+test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(READY)
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-results: $(READY)
+results: $(VENV)/.demo
 	$(BIN)/python -m experiments.results
 
-docs: $(READY)
+docs: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(BIN)/python -m pdoc -d google -o site lin_jax data_pipelines
 

@@ -11,25 +11,29 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "lin_jax/__init__.py").read
 REQUIRES = [
     "jax>=0.10.2",  # AxisType meshes, jax_num_cpu_devices
     "flax>=0.12.8",  # Linen RNN and BatchNorm as used here
-    "optax>=0.2.8",  # reduce_on_plateau inside jit
-    "orbax-checkpoint>=0.12.8",  # Composite items beside a Grain iterator
     "safetensors>=0.8",  # bundles without pickle
     "numpy>=2.0",
     "scipy>=1.14",  # DCT and statistics on the host
     "soundfile>=0.14",  # MP3 and Opus decoding in the wheel
     "soxr>=1.0",  # high-quality resampling
     "av>=14",  # FFmpeg in the wheel: MP3, AAC, WMA, WebM, video
-    "grain>=0.2.18",  # grain.checkpoint beside Orbax
-    "tensorflow-datasets>=4.9.10",  # ArrayRecord without TensorFlow
-    "clu>=0.0.12",  # parameter overview
-    "absl-py>=2.5",  # flags of the experiments
-    "ml-collections>=1.0",  # typed overrides of dataclass configs
-    "tensorboardX>=2.6.5",  # event files without TensorFlow
-    "matplotlib>=3.9",
     "tqdm>=4.66",
-]
+]  # what it takes to use a trained model: Flax brings Optax and Orbax along
+
+MATPLOTLIB = "matplotlib>=3.9"
 
 EXTRAS = {
+    "train": [  # data_pipelines, lin_jax.training and the experiments
+        "optax>=0.2.8",  # reduce_on_plateau inside jit
+        "orbax-checkpoint>=0.12.8",  # Composite items beside a Grain iterator
+        "grain>=0.2.18",  # grain.checkpoint beside Orbax
+        "tensorflow-datasets>=4.9.10",  # ArrayRecord without TensorFlow
+        "clu>=0.0.12",  # parameter overview
+        "absl-py>=2.5",  # flags of the experiments
+        "ml-collections>=1.0",  # typed overrides of dataclass configs
+        "tensorboardX>=2.6.5",  # event files without TensorFlow
+        MATPLOTLIB,
+    ],
     "tts": [
         "espeakng-loader>=0.2.4",  # GPL-3, for phonemes and the synthetic corpus: optional, never bundled
         "num2words>=0.5.14",  # numbers in a text
@@ -44,11 +48,15 @@ EXTRAS = {
         "uvicorn>=0.54",
         "gradio>=6.31",
         "python-multipart>=0.0.34",  # uploads
+        MATPLOTLIB,
     ],
+    # JAX for an accelerator, as JAX itself names it.
+    **{name: [f"jax[{name}]"] for name in ("cuda12", "cuda13", "tpu")},
 }
-EXTRAS["demo"] = EXTRAS["tts"]
+EXTRAS["demo"] = [*EXTRAS["train"], *EXTRAS["tts"]]
 EXTRAS["docs"] = ["pdoc>=16"]
 EXTRAS["dev"] = [
+    *EXTRAS["train"],
     *EXTRAS["tts"],
     *EXTRAS["eval"],
     *EXTRAS["serve"],
@@ -56,6 +64,7 @@ EXTRAS["dev"] = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.14",
+    "mypy>=1.18",
 ]
 # Built from C source, or of a source that is, or with models of 30 MB: no test may need them.
 EXTRAS["eval"] = [
@@ -89,7 +98,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
     package_data={
-        "lin_jax": ["pretrained/*/*", "pretrained/*/fused/*"],
+        "lin_jax": ["py.typed", "pretrained/*/*", "pretrained/*/fused/*"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

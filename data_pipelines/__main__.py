@@ -111,12 +111,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="of calm, happy, sad and angry (default all): how each voice speaks",
     )
     synthetic.add_argument(
-        "--drawn",
+        "--random-voices",
         action="store_true",
         help="voices that are drawn, as many as one likes, not those of espeak-ng",
     )
     synthetic.add_argument(
-        "--chorus",
+        "--voices-per-sentence",
         type=int,
         default=0,
         metavar="N",
@@ -180,8 +180,8 @@ def run(args: argparse.Namespace) -> int:
             clips=args.clips,
             seed=args.seed,
             styles=args.styles or tuple(synthetic.STYLES),
-            drawn=args.drawn,
-            chorus=args.chorus,
+            random_voices=args.random_voices,
+            voices_per_sentence=args.voices_per_sentence,
             language=args.language,
             texts=texts,
         )

@@ -1,4 +1,6 @@
-"""Speak lines with espeak-ng through ctypes, run as a script: a fresh process is what makes its sound repeatable.
+"""Speak lines with espeak-ng through ctypes, run as a script.
+
+A fresh process is what makes its sound repeatable.
 
 Reads JSON lines from standard input, each {"path", "text", "voice", "rate", "pitch", "range",
 "gain_db"}, and writes a 16-bit mono WAV for each. The first may have "variant", the text of a

@@ -1,8 +1,9 @@
-"""Feature sets: a corpus seen through one front end, stored so that training reads any clip at once.
+"""Feature sets: corpora as one front end sees them, stored so that any clip is read at once.
 
 T frames, D features, N samples. A feature set is a folder:
 
-  records/       a TFDS dataset (ArrayRecord): per clip features [T, D] float32, or waveform [N] as int16 and a scale
+  records/       a TFDS dataset (ArrayRecord): per clip features [T, D] float32, or
+                 waveform [N] as int16 and a scale
   rows.jsonl     what is known of each clip, in the order of the records
   moments.npy    [clips, 2, D] float64, sum and sum of squares over a clip's frames
   frontend.json  the front end, its fingerprint and what is stored
@@ -69,7 +70,10 @@ class FeatureSet:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """One clip: {"features": [T, D] float32} or {"waveform": [N] float32}; FeatureError if corrupt."""
+        """One clip: {"features": [T, D] float32} or {"waveform".
+
+        [N] float32}; FeatureError if corrupt.
+        """
         row = self.rows[index]
         try:
             record = self._source[range(len(self))[index]]
@@ -116,7 +120,8 @@ class FeatureSet:
         names = tuple(sorted(set(values)) if names is None else names)
         if extra := sorted(set(values) - set(names)):
             raise FeatureError(
-                f"{self.folder}: {name} {extra[0]!r} is not among {', '.join(names)}: add it to the classes"
+                f"{self.folder}: {name} {extra[0]!r} is not among {', '.join(names)}: add it to "
+                "the classes"
             )
         number = {value: i for i, value in enumerate(names)}
         return np.array([number[value] for value in values], np.int32), names
@@ -142,8 +147,8 @@ class FeatureSet:
 
         Returns:
             Per corpus and licence a dict of name, licence (None if unknown), speakers, clips and
-            hours, as `lin_jax.bundles.card` has them. A clip played at other speeds counts once, but
-            for its hours.
+            hours, as `lin_jax.bundles.card` has them. A clip played at other speeds counts once,
+            but for its hours.
         """
         groups: dict[tuple, list[int]] = {}
         for index in range(len(self)) if indices is None else indices:
@@ -163,7 +168,9 @@ class FeatureSet:
         ]
 
     def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays unseen."""
+        """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays
+        unseen.
+        """
         chosen = slice(None) if indices is None else np.asarray(indices)
         frames = np.array([row["frames"] for row in self.rows])[chosen].sum()
         total, squares = self._moments[chosen].sum(0)
@@ -188,7 +195,8 @@ class FeatureSet:
 
 
 class JoinedSet(FeatureSet):
-    """Several feature sets of one front end as one, in which clips and speakers are named after their set as well.
+    """Several feature sets of one front end as one, in which clips and speakers are named after
+    their set as well.
 
     A label that only some of the sets have is "unknown" in the others.
     """
@@ -201,7 +209,8 @@ class JoinedSet(FeatureSet):
             check_frontend(other.folder, other.frontend, first.frontend)
             if other.store != first.store:
                 raise FeatureError(
-                    f"{other.folder}: holds the {other.store} store, {first.folder} the {first.store} store: "
+                    f"{other.folder}: holds the {other.store} store, {first.folder} the "
+                    f"{first.store} store: "
                     "prepare both with the same --store"
                 )
         labels = dict.fromkeys(label for part in sets for label in part.rows[0]["labels"])
@@ -253,14 +262,18 @@ class Segments(FeatureSet):
         whole: the feature set.
         indices: clips to cut; one that is shorter than a piece gives none.
         seconds: length of a piece.
-        most: pieces a clip gives at most, the first ones; all when None.
+        max_per_clip: pieces a clip gives at most, the first ones; all when None.
 
     Raises:
         FeatureError: no clip is that long.
     """
 
     def __init__(
-        self, whole: FeatureSet, indices: Sequence[int], seconds: float, most: int | None = None
+        self,
+        whole: FeatureSet,
+        indices: Sequence[int],
+        seconds: float,
+        max_per_clip: int | None = None,
     ):
         samples = round(seconds * whole.frontend.sample_rate)
         self._whole, self._size = (
@@ -270,13 +283,14 @@ class Segments(FeatureSet):
         self._places, rows = [], []
         for index in indices:
             row = whole.rows[index]
-            for piece in range(min(row["length"] // self._size, most or row["length"])):
+            for piece in range(min(row["length"] // self._size, max_per_clip or row["length"])):
                 self._places.append((int(index), piece * self._size))
                 name = f"{row['id']}@{piece * seconds:g}-{(piece + 1) * seconds:g}"
                 rows.append(row | {"id": name, "length": self._size, "seconds": seconds})
         if not rows:
             raise FeatureError(
-                f"{whole.folder}: no clip of {len(indices)} is {seconds:g} s long: cut shorter pieces"
+                f"{whole.folder}: no clip of {len(indices)} is {seconds:g} s long: cut shorter "
+                "pieces"
             )
         super().__init__(whole.folder, whole.frontend, whole.store, rows, {})
         self.corpora = whole.corpora[[index for index, _ in self._places]]
@@ -312,7 +326,8 @@ def open_features(
         )
     if head is None:
         raise FeatureError(
-            f"{folder}: no feature set: make one with `python -m data_pipelines CORPUS --out {folder}`"
+            f"{folder}: no feature set: make one with `python -m data_pipelines CORPUS --out "
+            f"{folder}`"
         )
     found = FrontendConfig.from_dict(head["frontend"])
     if frontend is not None:
@@ -351,22 +366,26 @@ def read_json(path: Path):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def check_frontend(folder: Path, found: FrontendConfig, asked: FrontendConfig) -> None:
+def check_frontend(folder: Path, stored: FrontendConfig, asked: FrontendConfig) -> None:
     """Refuse features of another front end, naming the fields that differ."""
-    if found.fingerprint() == asked.fingerprint():
+    if stored.fingerprint() == asked.fingerprint():
         return
-    here, there = found.to_dict(), asked.to_dict()
+    here, there = stored.to_dict(), asked.to_dict()
     fields = ", ".join(
         f"{key} {here[key]} (asked: {there[key]})" for key in here if here[key] != there[key]
     )
     raise FeatureError(
-        f"{folder}: made with another front end, {fields}: prepare the corpus again into another folder, "
+        f"{folder}: made with another front end, {fields}: prepare the corpus again into another "
+        "folder, "
         "or ask for this front end"
     )
 
 
 def check_head(folder: Path, wanted: dict) -> bool:
-    """Whether a folder already is the wanted feature set; FeatureError if it is something that must not be replaced."""
+    """Whether a folder already is the wanted feature set.
+
+    FeatureError if it is something that must not be replaced.
+    """
     head = read_head(folder)
     if head is None:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -379,13 +398,17 @@ def check_head(folder: Path, wanted: dict) -> bool:
     )
     if head["store"] != wanted["store"]:
         raise FeatureError(
-            f"{folder}: holds the {head['store']} store, not {wanted['store']}: choose another folder"
+            f"{folder}: holds the {head['store']} store, not {wanted['store']}: choose another "
+            "folder"
         )
     return head["corpus"] == wanted["corpus"]
 
 
 def mean_std(frames: int, total: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation per feature from sum and sum of squares over frames; of a constant feature, deviation 1."""
+    """Mean and deviation per feature from sum and sum of squares over frames.
+
+    Of a constant feature, deviation 1.
+    """
     mean = total / frames
     variance = np.maximum(squares / frames - mean**2, 0)
     std = np.sqrt(np.where(variance > 1e-10, variance, 1))

@@ -1,4 +1,6 @@
-"""From utterances to a feature set: extracted on all cores, resumed where it was stopped, what was skipped reported.
+"""From utterances to a feature set.
+
+Extracted on all cores, resumed where it was stopped, what was skipped reported.
 
 N samples, T frames, D features. While it runs, `<out>.partial` holds shards of finished utterances,
 each written whole or not at all; `<out>` itself appears in one rename when everything is in it.
@@ -36,18 +38,18 @@ __all__ = ["Report", "open_features", "prepare"]
 
 STORES = ("features", "waveform")
 SHARD = 64  # utterances: the most that a kill can lose
-READ_AHEAD = (
-    2**27
-)  # bytes of recordings read before their features are asked for: they bridge imports and compilation
+# Bytes of recordings read before their features are asked for: they bridge imports and compilation.
+READ_AHEAD = 2**27
 MAX_AHEAD = 512  # recordings, however small
-LONGEST = (
-    600  # seconds: a recording beyond it is no utterance, and as one array would not fit in memory
-)
+# A recording beyond this is no utterance, and as one array would not fit in memory.
+MAX_SECONDS = 600
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `prepare` did: clips written, [path, reason] of each one skipped, seconds of audio, seconds it took."""
+    """What `prepare` did: clips written, [path, reason] of each one skipped, seconds of audio,
+    seconds it took.
+    """
 
     written: int
     skipped: list[list[str]]
@@ -75,8 +77,9 @@ def prepare(
         utterances: what to extract, with distinct ids.
         out: folder of the feature set, laid out as `data_pipelines.feature_set` says.
         frontend: the front end.
-        store: "features", or "waveform" to keep what the front end hears, so that training can
-            augment it: 16 bits a sample relative to the clip's peak, which rounds at -98 dB of it.
+        store: "features", or "waveform" to keep the waveforms that the front end takes, so that
+            training can augment them: 16 bits a sample relative to the clip's peak, which rounds
+            at -98 dB of it.
         licence: of the corpus, kept with each clip; "" where it is unknown.
         workers: threads; as many as there are cores when None.
         progress: show a progress bar on a terminal.
@@ -118,22 +121,22 @@ def prepare(
             READ_AHEAD // (2 * workers),
         )  # every thread has work, however large
         with ThreadPoolExecutor(workers) as pool:
-            hearing = (
+            loading = (
                 (
-                    functools.partial(_hear, frontend, utterance),
+                    functools.partial(_load_waveform, frontend, utterance),
                     min(max(sources[utterance.id][1], lightest), heaviest),
                 )
                 for utterance in waiting
             )
-            heard = _in_order(pool, hearing, READ_AHEAD)
-            heard = itertools.chain(
-                list(itertools.islice(heard, 1)), heard
+            loaded = _in_order(pool, loading, READ_AHEAD)
+            loaded = itertools.chain(
+                list(itertools.islice(loaded, 1)), loaded
             )  # asked for one, it reads ahead
             # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one
             # could break them.
             features_for = compiled(frontend)
             importlib.import_module("data_pipelines.records")
-            work = ((_extraction(store, features_for, result), 1) for result in heard)
+            work = ((_extraction(store, features_for, result), 1) for result in loaded)
             results = _bar(_in_order(pool, work, SHARD), len(utterances), len(entries), progress)
             while group := list(itertools.islice(results, SHARD)):
                 finished.append(shards.write(partial, group, sources))
@@ -142,7 +145,8 @@ def prepare(
         _put_in_place(partial, out)
     except OSError as error:
         raise FeatureError(
-            f"cannot write {out} ({error.strerror or error}): free space or permissions, then run again: "
+            f"cannot write {out} ({error.strerror or error}): free space or permissions, then run "
+            "again: "
             "what is finished is kept"
         ) from error
     return report
@@ -175,13 +179,14 @@ def compiled(frontend: FrontendConfig) -> Callable[[int], Callable[[np.ndarray],
     return lambda N: padded_to(unit << max(0, -(-N // unit) - 1).bit_length())
 
 
-def _hear(frontend: FrontendConfig, utterance: Utterance) -> dict:
-    """What the front end hears of one utterance, or the reason why it is nothing."""
+def _load_waveform(frontend: FrontendConfig, utterance: Utterance) -> dict:
+    """The waveform of one utterance as the front end takes it, or the reason why there is none."""
     try:
         seconds = files.duration(utterance.path)
-        if seconds > LONGEST:
+        if seconds > MAX_SECONDS:
             raise AudioError(
-                f"{utterance.path}: {seconds:.0f} s long, more than {LONGEST}: cut it into utterances"
+                f"{utterance.path}: {seconds:.0f} s long, more than {MAX_SECONDS}: cut it into "
+                "utterances"
             )
         waveform = files.load(utterance.path, frontend, speed=utterance.speed)
         waveform = waveform.copy()  # trimmed, it is a view that would keep the whole
@@ -190,11 +195,11 @@ def _hear(frontend: FrontendConfig, utterance: Utterance) -> dict:
         return {"id": utterance.id, "reason": str(error)}
 
 
-def _extraction(store: str, features_for: Callable, heard: dict) -> Callable[[], dict]:
-    """What a thread is to do with what was heard; nothing is left to compile or to import."""
-    if "reason" in heard:
-        return lambda: heard
-    return functools.partial(_extract, store, features_for(len(heard["waveform"])), **heard)
+def _extraction(store: str, features_for: Callable, loaded: dict) -> Callable[[], dict]:
+    """What a thread is to do with a waveform; nothing is left to compile or to import."""
+    if "reason" in loaded:
+        return lambda: loaded
+    return functools.partial(_extract, store, features_for(len(loaded["waveform"])), **loaded)
 
 
 def _extract(store: str, features_of: Callable, id: str, waveform: np.ndarray) -> dict:
@@ -209,15 +214,18 @@ def _extract(store: str, features_of: Callable, id: str, waveform: np.ndarray) -
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], most: int
+    pool: ThreadPoolExecutor, tasks: Iterable[tuple[Callable, int]], max_weight: int
 ) -> Iterator:
-    """Results of tasks in their order; what it holds, done and to do, never weighs more than `most` together."""
+    """Results of tasks in their order.
+
+    What it holds, done and to do, never weighs more than `max_weight` together.
+    """
     pending, held = collections.deque(), 0
     try:
         for task, weight in tasks:
             pending.append((pool.submit(task), weight))
             held += weight
-            while held >= most:
+            while held >= max_weight:
                 future, weight = pending.popleft()
                 held -= weight
                 yield future.result()
@@ -252,7 +260,9 @@ def _write_set(
     licence: str,
     started: float,
 ) -> Report:
-    """Write the set from the finished shards, whose `entries` say where each utterance's arrays are."""
+    """Write the set from the finished shards, whose `entries` say where each utterance's arrays
+    are.
+    """
     from data_pipelines import records
 
     rate, store = head["frontend"]["sample_rate"], head["store"]

@@ -17,7 +17,8 @@ from data_pipelines import transforms
 from data_pipelines.feature_set import FeatureSet
 from lin_jax.errors import ConfigError
 
-GRAIN = 16  # frames: bucket lengths are its multiples, so that nearly equal feature sets share compiled shapes
+# Frames: bucket lengths are its multiples, so that nearly equal sets share compiled shapes.
+GRAIN = 16
 MAX_LENGTHS = 512  # from which those of the buckets are chosen
 
 
@@ -88,7 +89,8 @@ def make_loader(
         raise ConfigError("a loader of no clips: check the split")
     if config.batch_size < 1 or config.batch_size % process_count:
         raise ConfigError(
-            f"batch_size {config.batch_size} is not a multiple of {process_count} processes: change it"
+            f"batch_size {config.batch_size} is not a multiple of {process_count} processes: "
+            "change it"
         )
     if not config.crop_seconds > 0 or config.buckets < 1:
         raise ConfigError(
@@ -110,7 +112,8 @@ def make_loader(
         steps = len(dataset) // config.batch_size
         if not steps:
             raise ConfigError(
-                f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower batch_size"
+                f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower "
+                "batch_size"
             )
         dataset = dataset.random_map(crop)[: steps * config.batch_size]
         dataset = dataset[process_index::process_count].batch(local, drop_remainder=True)
@@ -157,9 +160,9 @@ def make_synthesis_loader(
         config: the rest; crops and speakers do not count.
         train: training or evaluation.
         speech: share of the batches that have a recording to say again in place of a text.
-        partners: for every clip of the set the clips in which the same is said; without them, a
-            clip is its own.
-        references: for every clip of the set the clips in one of which its voice is heard; without
+        partners: for every clip of the set the clips of the same text; without them, a clip is
+            its partner.
+        references: for every clip of the set the clips of its voice, of which one is drawn; without
             them, it is itself.
         epochs: passes over the clips when training; None never ends.
         process_index: this process among `process_count`.
@@ -181,10 +184,11 @@ def make_synthesis_loader(
         )
     if config.batch_size < 1 or config.batch_size % process_count or config.buckets < 1:
         raise ConfigError(
-            f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, and a multiple of "
+            f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, "
+            "and a multiple of "
             f"{process_count} processes"
         )
-    batches = _PairBatches(
+    batches = _SynthesisBatches(
         feature_set,
         indices,
         symbols,
@@ -209,7 +213,10 @@ def make_synthesis_loader(
 def crops(
     feature_set: FeatureSet, indices: Sequence[int], config: LoaderConfig, batches: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of training crops of some clips, the same every time, to watch a training by; see `make_loader`."""
+    """Batches of training crops of some clips, the same every time, to watch a training by.
+
+    See `make_loader`.
+    """
     size = min(config.batch_size, len(indices))
     settings = dataclasses.replace(config, seed=0, batch_size=size, clips_per_speaker=0)
     stream = make_loader(feature_set, indices, None, settings, train=True)
@@ -220,40 +227,43 @@ def crops(
 def equal_segments(
     feature_set: FeatureSet, indices: Sequence[int], size: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces of speech of one length to judge on: each is what a speaker says in several clips, one after the other.
+    """Segments of speech of equal length to evaluate on, each joined from several clips of a
+    speaker.
 
     Args:
         feature_set: of the "waveform" store.
         indices: of the clips.
-        size: samples of a piece, N.
-        count: pieces of each corpus; its speakers take turns until there are so many, or nobody has
-            said more.
+        size: samples of a segment, N.
+        count: segments of each corpus; its speakers take turns until there are so many, or none has
+            more.
 
     Returns:
-        Pieces [B, N], and a clip of the speaker of each [B] int.
+        Segments [B, N], and a clip of the speaker of each [B] int.
     """
     indices = np.asarray(indices, np.int64)
     speakers, corpora = feature_set.speakers[indices], feature_set.corpora[indices]
-    pieces, clips = [], []
+    segments, clips = [], []
     for corpus in np.unique(corpora):
-        said = []
+        by_speaker = []
         for name in np.unique(speakers[corpora == corpus]):
-            own = indices[(speakers == name) & (corpora == corpus)]
-            joined = np.concatenate([feature_set[int(index)]["waveform"] for index in own])
-            said.append(
+            clips_of_speaker = indices[(speakers == name) & (corpora == corpus)]
+            joined = np.concatenate(
+                [feature_set[int(index)]["waveform"] for index in clips_of_speaker]
+            )
+            by_speaker.append(
                 [
-                    (own[0], piece)
-                    for piece in joined[: len(joined) // size * size].reshape(-1, size)
+                    (clips_of_speaker[0], segment)
+                    for segment in joined[: len(joined) // size * size].reshape(-1, size)
                 ]
             )
-        turns = itertools.chain.from_iterable(itertools.zip_longest(*said))
-        for clip, piece in itertools.islice(filter(None, turns), count):
-            pieces.append(piece)
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*by_speaker))
+        for clip, segment in itertools.islice(filter(None, turns), count):
+            segments.append(segment)
             clips.append(clip)
-    return np.array(pieces), np.array(clips, np.int64)
+    return np.array(segments), np.array(clips, np.int64)
 
 
-class _PairBatches:
+class _SynthesisBatches:
     """Whole batches of clips with texts and voices, dealt by the seed and the epoch alone."""
 
     def __init__(
@@ -290,7 +300,7 @@ class _PairBatches:
             [feature_set.lengths[others].max() for others in self._partners.values()]
         )
         bucket = np.searchsorted(self._sizes, self._lengths)
-        self._most = {  # of each bucket, symbols and frames of a recording
+        self._max_lengths = {  # of each bucket, symbols and frames of a recording
             int(self._sizes[b]): (
                 int(counts[bucket == b].max()),
                 int(-(-longest[bucket == b].max() // GRAIN) * GRAIN),
@@ -310,33 +320,35 @@ class _PairBatches:
             transforms.fit(self._clips[position], self._clips.key, size) for position in positions
         ]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-        rng, (most_symbols, most_frames) = (
+        rng, (max_symbols, max_frames) = (
             np.random.default_rng((self._config.seed, number)),
-            self._most[size],
+            self._max_lengths[size],
         )
         speaks = rng.random() < self._speech or not len(self._symbols[batch["index"][0]])
         source = (
-            self._recordings(batch["index"], most_frames, rng)
+            self._recordings(batch["index"], max_frames, rng)
             if speaks
-            else self._texts(batch["index"], most_symbols)
+            else self._texts(batch["index"], max_symbols)
         )
-        heard = [int(rng.choice(self._references[index])) for index in batch["index"].tolist()]
-        return batch | source | {"voice": self._voices[heard], "weight": weights}
+        references = [int(rng.choice(self._references[index])) for index in batch["index"].tolist()]
+        return batch | source | {"voice": self._voices[references], "weight": weights}
 
-    def _texts(self, indices: np.ndarray, most: int) -> dict[str, np.ndarray]:
-        """What is said in some clips, as symbols."""
+    def _texts(self, indices: np.ndarray, max_symbols: int) -> dict[str, np.ndarray]:
+        """The texts of some clips as symbols."""
         texts = [self._symbols[index] for index in indices]
-        padded = np.zeros((len(texts), most), np.int32)
+        padded = np.zeros((len(texts), max_symbols), np.int32)
         for row, ids in zip(padded, texts, strict=True):
             row[: len(ids)] = ids
         return {"symbols": padded, "num_symbols": np.array([len(ids) for ids in texts], np.int32)}
 
     def _recordings(
-        self, indices: np.ndarray, most: int, rng: np.random.Generator
+        self, indices: np.ndarray, max_frames: int, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """Clips in which the same is said as in some others."""
+        """Clips of the same texts as some others."""
         chosen = [int(rng.choice(self._partners[index])) for index in indices.tolist()]
-        examples = [transforms.fit(self._set[index], self._clips.key, most) for index in chosen]
+        examples = [
+            transforms.fit(self._set[index], self._clips.key, max_frames) for index in chosen
+        ]
         return {
             "source": np.stack([example["features"] for example in examples]),
             "num_source_frames": np.stack([example["num_frames"] for example in examples]),
@@ -389,7 +401,8 @@ class _SpeakerBatches:
         S, single = len(self._members), sum(len(members) == 1 for members in self._members)
         if K < 2 or rest:
             raise ConfigError(
-                f"clips_per_speaker {K}: choose at least 2, of which batch_size {config.batch_size} is a multiple"
+                f"clips_per_speaker {K}: choose at least 2, of which batch_size "
+                f"{config.batch_size} is a multiple"
             )
         if S < 2:
             raise ConfigError(
@@ -397,12 +410,14 @@ class _SpeakerBatches:
             )
         if not 2 <= P <= S:
             raise ConfigError(
-                f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} speakers: "
+                f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} "
+                "speakers: "
                 f"choose batch_size from {2 * K} to {S * K}"
             )
         if single:
             _note(
-                f"{single} of {S} speakers have a single clip: what is the same in two crops of it may be the room"
+                f"{single} of {S} speakers have a single clip: what is the same in two crops of it "
+                "may be the room"
             )
         self._clips, self._seed, self._P, self._K = clips, config.seed, P, K
         self._epochs = 10**9 if epochs is None else epochs
@@ -423,13 +438,13 @@ class _Batches:
     """Whole batches as planned, each read by one thread."""
 
     def __init__(self, clips: _Clips, plan: list[tuple[np.ndarray, np.ndarray, int]], key: str):
-        self._clips, self._bucket_batches, self._key = clips, plan, key
+        self._clips, self._plan, self._key = clips, plan, key
 
     def __len__(self) -> int:
-        return len(self._bucket_batches)
+        return len(self._plan)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        positions, weights, size = self._bucket_batches[number]
+        positions, weights, size = self._plan[number]
         examples = [
             transforms.fit(self._clips[position], self._key, size) for position in positions
         ]
@@ -440,7 +455,10 @@ class _Batches:
 def _bucket_batches(
     lengths: np.ndarray, sizes: np.ndarray, B: int
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """Batches of clips by length: positions [B], weights [B] and the length that all are padded to."""
+    """Batches of clips by length.
+
+    Positions [B], weights [B] and the length that all are padded to.
+    """
     plan = []
     bucket = np.searchsorted(sizes, lengths)
     for number, size in enumerate(sizes):

@@ -94,13 +94,13 @@ def cut(
             there += 1
         (before, first), (final, after) = cuts[here], cuts[there]
         first, final, here = first + 1, final - 1, there
-        said = int(ends[final] - starts[first])
+        spoken_frames = int(ends[final] - starts[first])
         lead = min(LEAD, int(starts[first] - starts[before]))
         tail = min(TAIL, int(ends[after] - ends[final]))
         spoken = ~np.isin(symbols[first : final + 1], list(silent))
-        if said > max_frames:
+        if spoken_frames > max_frames:
             dropped["longer than max_seconds without a pause"] += 1
-        elif said < min_frames:
+        elif spoken_frames < min_frames:
             dropped["shorter than min_seconds"] += 1
         elif lead < 1 or tail < 2:
             dropped["no silence at its ends"] += 1

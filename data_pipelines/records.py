@@ -16,7 +16,8 @@ SPLIT = "clips"
 class SpeechFeatures(tfds.core.GeneratorBasedBuilder):
     """Utterances with their features or waveform, in the order in which they come."""
 
-    code_path = None  # where TFDS would look for checksums of downloads, with a package that it does not install
+    # Where TFDS would look for checksums of downloads, with a package that it does not install.
+    code_path = None
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(
@@ -48,7 +49,10 @@ class SpeechFeatures(tfds.core.GeneratorBasedBuilder):
 
 
 def array_spec(store: str, num_features: int) -> dict:
-    """TFDS features of the array in a record; `encoding="bytes"` reads 20 times faster than the default."""
+    """TFDS features of the array in a record.
+
+    `encoding="bytes"` reads 20 times faster than the default.
+    """
     if store == "features":
         return {
             "features": tfds.features.Tensor(
@@ -60,7 +64,10 @@ def array_spec(store: str, num_features: int) -> dict:
 
 
 def write(folder: Path, examples: Iterable[dict], array: dict, labels: Iterable[str]) -> None:
-    """Write examples to a new folder, which appears only when all of them are in it; OSError if the disk is full."""
+    """Write examples to a new folder, which appears only when all of them are in it.
+
+    OSError if the disk is full.
+    """
     scratch = folder.with_name(folder.name + ".tfds")
     builder = SpeechFeatures(
         data_dir=os.fspath(scratch), array=array, labels=labels, examples=examples
@@ -78,5 +85,7 @@ def write(folder: Path, examples: Iterable[dict], array: dict, labels: Iterable[
 
 
 def read(folder: Path):
-    """Open a written folder: a random-access source of examples, safe to read from several threads."""
+    """Open a written folder: a random-access source of examples, safe to read from several
+    threads.
+    """
     return tfds.builder_from_directory(os.fspath(folder)).as_data_source(SPLIT)

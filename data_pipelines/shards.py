@@ -1,4 +1,5 @@
-"""Shards: what a run has finished, kept until the whole set is written, so that a stop costs little.
+"""Shards: what a run has finished, kept until the whole set is written, so that a stop costs
+little.
 
 A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and,
 of those that were not skipped, "data" and "moments", each joined along the first axis. An entry
@@ -21,7 +22,10 @@ LAYOUT = 2  # of a shard; what a version with another one left is not used
 
 
 def open_folder(folder: Path, head: dict) -> list[Path]:
-    """Shards that a stopped run with the same front end and store left, oldest first; makes the folder when missing."""
+    """Shards that a stopped run with the same front end and store left, oldest first.
+
+    Makes the folder when missing.
+    """
     mark = folder / "head.json"
     wanted = json.dumps({key: head[key] for key in ("fingerprint", "store")} | {"layout": LAYOUT})
     if folder.exists() and not (mark.exists() and mark.read_text() == wanted):
@@ -55,7 +59,10 @@ def write(folder: Path, results: list[dict], sources: dict[str, list]) -> Path:
 
 
 def read_current(paths: list[Path], sources: dict[str, list]) -> dict[str, tuple[Path, int, dict]]:
-    """By id, the shard, position and entry of each utterance; results of recordings that changed since do not count."""
+    """By id, the shard, position and entry of each utterance.
+
+    Results of recordings that changed since do not count.
+    """
     current = {}
     for path in paths:
         for position, entry in enumerate(_entries(path)):

@@ -1,4 +1,7 @@
-"""Splits: which clips are learnt from, which are chosen by, and which are judged on; no speaker on two sides."""
+"""Splits: which clips are learnt from, which are chosen by, and which are judged on.
+
+No speaker on two sides.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -41,7 +44,8 @@ def by_speaker(
     sides = int((shares > 0).sum())
     if len(names) < sides:
         raise CorpusError(
-            f"{len(names)} speakers cannot fill {sides} sides of a split: add speakers or set a share to 0"
+            f"{len(names)} speakers cannot fill {sides} sides of a split: add speakers or set a "
+            "share to 0"
         )
     sizes = np.maximum(np.round(shares * len(names)).astype(int), shares > 0)
     sizes[np.argmax(sizes)] += len(names) - sizes.sum()
@@ -93,16 +97,20 @@ def k_fold(
         CorpusError: fewer speakers than folds (or than three when a validation side is asked for).
     """
     names = _shuffled(speakers, seed)
-    least = 3 if validation else 2
-    if k < least or len(names) < k:
+    min_folds = 3 if validation else 2
+    if k < min_folds or len(names) < k:
         raise CorpusError(
-            f"{k} folds of {len(names)} speakers: give {least} or more folds and a speaker for each"
+            f"{k} folds of {len(names)} speakers: give {min_folds} or more folds and a speaker for "
+            "each"
         )
     return _folds(speakers, np.array_split(names, k), f"speaker-disjoint {k}-fold", validation)
 
 
 def leave_one_speaker_out(speakers: Sequence[str], *, validation: bool = False) -> list[Split]:
-    """One fold for each speaker, in sorted order, tested on that speaker alone; `validation` as in `k_fold`."""
+    """One fold for each speaker, in sorted order, tested on that speaker alone.
+
+    `validation` as in `k_fold`.
+    """
     names = np.unique(speakers)
     if len(names) < (3 if validation else 2):
         raise CorpusError(f"{len(names)} speakers: leaving one out needs more")
@@ -148,18 +156,19 @@ def check(split: Split, speakers: Sequence[str]) -> None:
     speakers = np.asarray(speakers)
     sides = {"train": split.train, "validation": split.validation, "test": split.test}
     names = list(sides)
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            clips = np.intersect1d(sides[one], sides[other])
+    for i, side in enumerate(names):
+        for other_side in names[i + 1 :]:
+            clips = np.intersect1d(sides[side], sides[other_side])
             if clips.size:
                 raise CorpusError(
-                    f"clips {_few(clips)} are in both {one} and {other}: take them out of one"
+                    f"clips {_few(clips)} are in both {side} and {other_side}: take them out of one"
                 )
-            both = np.intersect1d(speakers[sides[one]], speakers[sides[other]])
+            both = np.intersect1d(speakers[sides[side]], speakers[sides[other_side]])
             if both.size and not split.protocol.startswith(SPEAKER_DEPENDENT):
                 raise CorpusError(
-                    f"speakers {_few(both)} are in both {one} and {other}: "
-                    "split by speaker, or use random_k_fold, which says that it is speaker-dependent"
+                    f"speakers {_few(both)} are in both {side} and {other_side}: "
+                    "split by speaker, or use random_k_fold, which says that it is "
+                    "speaker-dependent"
                 )
 
 

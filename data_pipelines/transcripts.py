@@ -1,4 +1,6 @@
-"""Transcripts: the texts of clips as symbols, and those that cannot be what is said in their recording."""
+"""Transcripts: the texts of clips as symbols, and those that cannot be what is said in their
+recording.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,11 +10,9 @@ import numpy as np
 from lin_jax.errors import TextError
 from lin_jax.text import SymbolTable
 
-FEW = 8  # clips by which the pace of one speaker is known; of fewer, the pace of all is taken
-SPREAD = (
-    0.1,
-    0.35,
-)  # least and most deviation of a pace, as a share of it, that speakers are granted
+MIN_CLIPS = 8  # by which the pace of one speaker is known; of fewer, the pace of all is taken
+# Smallest and largest deviation of a pace, as a share of it, that speakers are granted.
+SPREAD = (0.1, 0.35)
 
 
 def table_of(rows: Sequence[dict], language: str) -> SymbolTable:
@@ -22,7 +22,7 @@ def table_of(rows: Sequence[dict], language: str) -> SymbolTable:
 
 
 def read(
-    rows: Sequence[dict], table: SymbolTable, *, most: float = 4.0
+    rows: Sequence[dict], table: SymbolTable, *, max_deviations: float = 4.0
 ) -> tuple[list[np.ndarray], dict[int, str]]:
     """Read the text of every clip of a feature set.
 
@@ -32,8 +32,8 @@ def read(
     Args:
         rows: of the feature set, each with "text", "seconds" and "speaker".
         table: the symbols.
-        most: deviations from the median pace, by the median absolute deviation, that a clip may
-            have.
+        max_deviations: deviations from the median pace, by the median absolute deviation, that a
+            clip may have.
 
     Returns:
         Symbols of each clip, int32 [L], none where there is no text, and the clips that are no use
@@ -53,14 +53,17 @@ def read(
     pace = np.array([len(symbols[index]) for index in good]) / seconds
     speakers = np.array([rows[index]["speaker"] for index in good])
     for speaker in np.unique(speakers):
-        own = speakers == speaker
-        known = pace[own] if own.sum() >= FEW else pace
+        of_speaker = speakers == speaker
+        known = pace[of_speaker] if of_speaker.sum() >= MIN_CLIPS else pace
         usual = np.median(known)
         spread = np.clip(1.4826 * np.median(np.abs(np.log(known / usual))), *SPREAD)
-        for place in np.flatnonzero(own & (np.abs(np.log(pace / usual)) > most * spread)):
+        for place in np.flatnonzero(
+            of_speaker & (np.abs(np.log(pace / usual)) > max_deviations * spread)
+        ):
             count = len(symbols[good[place]])
             problems[int(good[place])] = (
-                f"{count} symbols in {seconds[place]:.1f} s, where about {usual * seconds[place]:.0f} are usual: "
+                f"{count} symbols in {seconds[place]:.1f} s, where about "
+                f"{usual * seconds[place]:.0f} are usual: "
                 "check the text"
             )
     return symbols, dict(sorted(problems.items()))

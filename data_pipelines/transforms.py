@@ -1,4 +1,7 @@
-"""Transforms of one example: a static length by random crop or zero padding. T frames or samples."""
+"""Transforms of one example.
+
+A static length by random crop or zero padding. T frames or samples.
+"""
 
 import dataclasses
 
@@ -12,7 +15,9 @@ LENGTH_KEY = {"features": "num_frames", "waveform": "length"}
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop(grain_transforms.RandomMap):
-    """Cut an example to T at a random place when it is longer, and pad it with zeros when it is shorter."""
+    """Cut an example to T at a random place when it is longer, and pad it with zeros when it is
+    shorter.
+    """
 
     key: str
     size: int
@@ -24,6 +29,8 @@ class RandomCrop(grain_transforms.RandomMap):
 
 
 def fit(element: dict, key: str, size: int, start: int = 0) -> dict:
-    """`element[key]` [T', …] from `start`, cut or zero-padded to [size, …], with its valid length beside it."""
+    """`element[key]` [T', …] from `start`, cut or zero-padded to [size, …], with its valid length
+    beside it.
+    """
     value = element[key][start : start + size]
     return element | {key: zero_padded(value, size), LENGTH_KEY[key]: np.int32(len(value))}

@@ -1,4 +1,5 @@
-"""Trials: pairs of clips that are of the same speaker or not, on the disk as a table that anyone can read.
+"""Trials: pairs of clips that are of the same speaker or not, on the disk as a table that anyone
+can read.
 
 N trials. A list is a TSV file with a header and one trial a line: the ids of both clips, 1 for the
 same speaker or 0, and 1 for the same sex, 0 for different ones, or "unknown".
@@ -60,13 +61,18 @@ def per_speaker(
     train_speakers: Sequence[str] = (),
     seed: int = 0,
 ) -> Trials:
-    """Up to n pairs of the same speaker for each speaker, and up to n with other speakers; otherwise as `all_pairs`."""
+    """Up to n pairs of the same speaker for each speaker, and up to n with other speakers.
+
+    Otherwise as `all_pairs`.
+    """
     everything = all_pairs(clips, indices, train_speakers)
     rng, chosen = np.random.default_rng(seed), []
     for speaker in np.unique(everything.speakers):
         for same in (True, False):
-            own = np.flatnonzero((everything.speakers[:, 0] == speaker) & (everything.same == same))
-            chosen.append(rng.permutation(own)[:n])
+            of_speaker = np.flatnonzero(
+                (everything.speakers[:, 0] == speaker) & (everything.same == same)
+            )
+            chosen.append(rng.permutation(of_speaker)[:n])
     return _make(clips, everything.pairs[np.sort(np.concatenate(chosen))], train_speakers)
 
 
@@ -109,13 +115,15 @@ def read(path: str | Path, clips: FeatureSet, train_speakers: Sequence[str] = ()
         for name in names[:2]:
             if name not in place:
                 raise CorpusError(
-                    f"{path}, line {number}: no clip {name!r} in {clips.folder}: name its feature set"
+                    f"{path}, line {number}: no clip {name!r} in {clips.folder}: name its feature "
+                    "set"
                 )
         pairs.append([place[name] for name in names[:2]])
         same = clips.speakers[pairs[-1][0]] == clips.speakers[pairs[-1][1]]
         if len(names) > 2 and names[2] != str(int(same)):
             raise CorpusError(
-                f"{path}, line {number}: same_speaker is {names[2]} there, {int(same)} in {clips.folder}"
+                f"{path}, line {number}: same_speaker is {names[2]} there, {int(same)} in "
+                f"{clips.folder}"
             )
     return _make(clips, np.array(pairs, int).reshape(-1, 2), train_speakers)
 

@@ -57,7 +57,7 @@ FIGURES = {
 HEALTH = {
     "diagonal": "read from end to end",
     "diagonal_rate": "diagonal_rate",
-    "focus": "focus",
+    "focus_rate": "focus",
     "stop_failures": "stop failures",
 }
 COUNTS = ("skipped", "repeated", "words_skipped", "words_repeated")

@@ -309,7 +309,7 @@ class Experiment:
         speech = np.random.default_rng(self.config.seed).permutation(len(self.clips))[:MAX_SPEECH]
         kinds = []
         for clips, indices in ((noise, np.arange(len(noise))), (self.clips, speech)):
-            pieces = Segments(clips, indices, SPEECH_SECONDS, most=4)
+            pieces = Segments(clips, indices, SPEECH_SECONDS, max_per_clip=4)
             kinds.append(
                 np.concatenate(
                     [ear.embed(clips, indices), ear.embed(pieces, np.arange(len(pieces)))]
@@ -460,7 +460,7 @@ class Experiment:
         single = len(np.unique(self.speakers[indices])) == len(indices)
         for seconds in CLIP_SECONDS:
             try:
-                pieces = Segments(self.clips, indices, seconds, most=None if single else 1)
+                pieces = Segments(self.clips, indices, seconds, max_per_clip=None if single else 1)
                 listed = trials.all_pairs(pieces, np.arange(len(pieces)), known)
             except (CorpusError, FeatureError):  # too few clips are that long
                 continue

@@ -1,11 +1,12 @@
 r"""A text, or a recording, is said in a voice that was learnt or heard: encoder, attention, decoder of mel frames.
 
     python -m data_pipelines synthetic --audio-dir corpora/choir --out features/choir \
-        --speakers 24 --clips 400 --styles calm --chorus 4 --texts sentences.txt \
+        --speakers 24 --clips 400 --styles calm --voices-per-sentence 4 --texts sentences.txt \
         --frontend.n_mels=80 --frontend.n_fft=1024 --frontend.win_length=1024 --frontend.hop_length=256 \
         --frontend.level=rms --frontend.level_db=-25
     python -m data_pipelines synthetic --audio-dir corpora/crowd --out features/crowd \
-        --speakers 200 --clips 48 --styles calm --drawn --chorus 4 --texts sentences.txt --frontend…
+        --speakers 200 --clips 48 --styles calm --random-voices \
+        --voices-per-sentence 4 --texts sentences.txt --frontend…
     python -m data_pipelines kaldi --audio-dir speechocean762/train --out features/speechocean762 \
         --speeds 0.87 1.15 --frontend…
     python -m experiments.synthesis --features features/choir,features/crowd,features/speechocean762 \
@@ -20,8 +21,8 @@ people at other speeds, are many voices: by these it learns to copy others. The 
 10,000 steps without them, from there on for 7,000 with them (--config.init=FIRST --config.stages.steps=7000), and for
 7,000 with readers of LibriSpeech besides (--config.init=SECOND --config.stages.steps=7000); from the mean of the last
 two (--config.init=SECOND,THIRD --config.stages.steps=0), each named by its bundle's folder, for 6,500 with a second
-crowd (--speakers 600 --clips 10 --drawn --seed 1); it is the mean of that mean and the result. What ships is judged by
---config.init=synthesis --config.stages.steps=0.
+crowd (--speakers 600 --clips 10 --random-voices --seed 1); it is the mean of that mean and the result. What ships is
+judged by --config.init=synthesis --config.stages.steps=0.
 One voice from its own recordings (ten clips or more): --config.init=synthesis --config.optim.learning_rate=2e-4
 --config.optim.warmup_steps=20 --config.stages.steps=300 --config.loader.batch_size=8 --config.loader.buckets=1; the
 features must be made with the front end of that bundle.

@@ -7,14 +7,18 @@ import numpy as np
 
 
 def mean_probabilities(logits, temperature=1.0):
-    """Probabilities [B, C] of an ensemble: the mean over the members [S, B, C] of their tempered softmax."""
+    """Probabilities [B, C] of an ensemble.
+
+    The mean over the members [S, B, C] of their tempered softmax.
+    """
     from scipy import special
 
     return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1).mean(axis=0)
 
 
 def fit_temperature(logits, labels):
-    """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood (Guo et al., 2017).
+    """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood
+    (Guo et al., 2017).
 
     Args:
         logits: of the members for held-out clips [S, B, C].
@@ -68,8 +72,8 @@ def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
         value = weight @ np.logaddexp(0.0, -margin) + 0.5 * decay * slope @ slope
         return value, np.append(pull @ x + decay * slope, pull.sum())
 
-    found = optimize.minimize(
+    parameters = optimize.minimize(
         cross_entropy, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B"
     ).x
-    slope = float(found[0]) if inputs.ndim == 1 else found[:-1].astype(np.float32)
-    return slope, float(found[-1])
+    slope = float(parameters[0]) if inputs.ndim == 1 else parameters[:-1].astype(np.float32)
+    return slope, float(parameters[-1])

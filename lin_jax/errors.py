@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 
 class LinError(Exception):
-    """Base of every error that is the fault of the input; the command line prints it without a traceback."""
+    """Base of every error that is the fault of the input.
+
+    The command line prints it without a traceback.
+    """
 
 
 class AudioError(LinError):
@@ -19,6 +22,10 @@ class AudioWarning(UserWarning):
 
 class SilenceError(AudioError):
     """Audio in which there is no sound at all."""
+
+
+class ShapeError(LinError, ValueError):
+    """An array of a shape or type that a function cannot take."""
 
 
 class CorpusError(LinError):
@@ -56,7 +63,9 @@ class GalleryError(LinError):
 def exit_code(
     command: Callable[[], int | None], *, prefix: str = "error", interrupted: str = ""
 ) -> int:
-    """Run a command line's work; what the user can mend becomes one line on stderr, never a traceback.
+    """Run a command line's work.
+
+    What the user can mend becomes one line on stderr, never a traceback.
 
     Args:
         command: the work; returns its exit code, None being 0.
@@ -79,7 +88,8 @@ def exit_code(
         line, code = "", 141
     except OSError as error:
         where = "output" if error.filename is None else error.filename
-        line = f"{prefix}: {where}: {error.strerror or error}; free space or correct the path, then run again"
+        reason = f"{where}: {error.strerror or error}"
+        line = f"{prefix}: {reason}; free space or correct the path, then run again"
         code = 2
     if line:
         print(line, file=sys.stderr)

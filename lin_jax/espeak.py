@@ -1,4 +1,7 @@
-"""espeak-ng through ctypes, from the `tts` extra: where its library is, and the phonemes it reads in a text."""
+"""espeak-ng through ctypes, from the `tts` extra.
+
+Where its library is, and the phonemes it reads in a text.
+"""
 
 import ctypes
 import functools

@@ -1,4 +1,6 @@
-"""Losses: pure functions, one value per example; whoever averages them decides what an example weighs.
+"""Losses: pure functions, one value per example.
+
+Whoever averages them decides what an example weighs.
 
 Shapes: B batch, C classes, E embedding, N samples, T frames, F frequency bins, M mel bins, S
 decoder steps, L source positions.
@@ -9,13 +11,39 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lin_jax.audio.frontend import mel_filter_bank, stft
 from lin_jax.errors import ConfigError
+from lin_jax.shapes import check_shapes
 from lin_jax.vectors import unit_norm
 
+__all__ = [
+    "angular_margin",
+    "balanced_class_weights",
+    "compressed_spectrum",
+    "cosine_similarities",
+    "cross_entropy",
+    "feature_matching",
+    "ge2e",
+    "guided_attention",
+    "hinge_discriminator",
+    "hinge_generator",
+    "mel_distance",
+    "multi_resolution_mel",
+    "neg_si_sdr",
+    "stop_cross_entropy",
+    "triplet_margin",
+]
 
-def cross_entropy(logits, targets, *, label_smoothing=0.0, class_weights=None):
+
+def cross_entropy(
+    logits: jax.Array,
+    targets: ArrayLike,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: ArrayLike | None = None,
+) -> jax.Array:
     """Cross entropy of a softmax, for class numbers or for soft targets such as mixup makes.
 
     Args:
@@ -38,7 +66,7 @@ def cross_entropy(logits, targets, *, label_smoothing=0.0, class_weights=None):
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 
-def balanced_class_weights(counts):
+def balanced_class_weights(counts: ArrayLike) -> np.ndarray:
     """Weights that let every class count the same, whose mean over the examples is one.
 
     Args:
@@ -56,12 +84,21 @@ def balanced_class_weights(counts):
     return weights.astype(np.float32)
 
 
-def cosine_similarities(x, y):
-    """Cosine of the angle between each of the unit vectors x [..., A, E] and y [..., B, E]: [..., A, B]."""
+def cosine_similarities(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Cosine of the angle between each of the unit vectors x [..., A, E] and y [..., B, E]: [...,
+    A, B].
+    """
     return jnp.matmul(x, jnp.swapaxes(y, -1, -2), precision="highest")
 
 
-def triplet_margin(embeddings, labels, *, margin=0.2, mining="hard", weight=None):
+def triplet_margin(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    *,
+    margin: float = 0.2,
+    mining: str = "hard",
+    weight: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """Triplet loss over the cosine distances of a batch of P speakers with K clips each.
 
     With "hard" mining each clip, as anchor, is set against its farthest positive and its nearest
@@ -79,7 +116,11 @@ def triplet_margin(embeddings, labels, *, margin=0.2, mining="hard", weight=None
 
     Returns:
         Loss of each anchor [B], zero for one in no triplet, and whether it is in one [B] bool.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(embeddings=(embeddings, "B E"), labels=(labels, "B"), weight=(weight, "B"))
     distance = 1.0 - cosine_similarities(embeddings, embeddings)
     there = jnp.ones(len(labels), bool) if weight is None else weight > 0
     both = there[:, None] & there[None, :]
@@ -104,8 +145,17 @@ def triplet_margin(embeddings, labels, *, margin=0.2, mining="hard", weight=None
     ), counted
 
 
-def ge2e(embeddings, labels, scale, offset, *, weight=None):
-    """Generalised end-to-end loss, softmax form: each clip should be nearest to its own speaker's centroid.
+def ge2e(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    scale: ArrayLike,
+    offset: ArrayLike,
+    *,
+    weight: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Generalised end-to-end loss, softmax form.
+
+    Each clip should be nearest to its own speaker's centroid.
 
     L. Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018, equations 5
     to 9; a clip is left out of the centroid of its own speaker that it is compared with.
@@ -120,22 +170,37 @@ def ge2e(embeddings, labels, scale, offset, *, weight=None):
     Returns:
         Loss of each clip [B], zero where its speaker has no other clip, and whether it has one [B]
         bool.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(embeddings=(embeddings, "B E"), labels=(labels, "B"), weight=(weight, "B"))
     there = jnp.ones(len(labels)) if weight is None else (weight > 0).astype(jnp.float32)
     same = (labels[:, None] == labels[None, :]) * there[:, None] * there[None, :]  # [B, B]
     others = same * (1.0 - jnp.eye(len(labels)))
     # One column a clip, holding the centroid of its speaker; of those that repeat a speaker only
     # the first is a class.
     logits = scale * cosine_similarities(embeddings, unit_norm(same @ embeddings)) + offset
-    own = scale * jnp.sum(embeddings * unit_norm(others @ embeddings), axis=-1) + offset  # [B]
+    own_logit = (
+        scale * jnp.sum(embeddings * unit_norm(others @ embeddings), axis=-1) + offset
+    )  # [B]
     first = (jnp.argmax(same, axis=1) == jnp.arange(len(labels))) & (there > 0)
     classes = jnp.where(first[None, :] & (same == 0), logits, -jnp.inf)
     counted = (others.sum(axis=1) > 0) & (there > 0)
-    loss = jax.nn.logsumexp(jnp.concatenate([own[:, None], classes], axis=1), axis=1) - own
+    loss = (
+        jax.nn.logsumexp(jnp.concatenate([own_logit[:, None], classes], axis=1), axis=1) - own_logit
+    )
     return jnp.where(counted, loss, 0.0), counted
 
 
-def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
+def angular_margin(
+    embeddings: jax.Array,
+    centres: jax.Array,
+    labels: jax.Array,
+    *,
+    margin: float = 0.2,
+    scale: float = 30.0,
+) -> tuple[jax.Array, jax.Array]:
     """Additive angular margin softmax (AAM-softmax, ArcFace).
 
     J. Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019:
@@ -151,20 +216,30 @@ def angular_margin(embeddings, centres, labels, *, margin=0.2, scale=30.0):
 
     Returns:
         Loss of each example [B], and the cosines it comes from, without the margin [B, C].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(embeddings=(embeddings, "B E"), centres=(centres, "C E"), labels=(labels, "B"))
     cosines = cosine_similarities(embeddings, unit_norm(centres))
-    own = jnp.take_along_axis(cosines, labels[:, None], axis=1)  # [B, 1]
-    sine = jnp.sqrt(jnp.maximum(1.0 - own**2, 1e-12))
-    moved = own * np.cos(margin) - sine * np.sin(margin)
-    moved = jnp.where(own > -np.cos(margin), moved, own - margin * np.sin(margin))
+    target = jnp.take_along_axis(cosines, labels[:, None], axis=1)  # [B, 1]
+    sine = jnp.sqrt(jnp.maximum(1.0 - target**2, 1e-12))
+    moved = target * np.cos(margin) - sine * np.sin(margin)
+    moved = jnp.where(target > -np.cos(margin), moved, target - margin * np.sin(margin))
     is_own = jnp.arange(len(centres)) == labels[:, None]
     return cross_entropy(scale * jnp.where(is_own, moved, cosines), labels), cosines
 
 
 def compressed_spectrum(
-    estimate, target, *, sizes: Sequence[int] = (256, 512, 1024), power=0.3, complex_share=0.3
-):
-    """Distance of spectra compressed as loudness is, of magnitudes and of complex values, at several resolutions.
+    estimate: jax.Array,
+    target: jax.Array,
+    *,
+    sizes: Sequence[int] = (256, 512, 1024),
+    power: float = 0.3,
+    complex_share: float = 0.3,
+) -> jax.Array:
+    """Distance of spectra compressed as loudness is, of magnitudes and of complex values, at
+    several resolutions.
 
     A. Ephrat et al., "Looking to listen at the cocktail party", ACM TOG 37(4), 2018, with the
     complex term of S. Braun and I. Tashev, "A consolidated view of loss functions for supervised
@@ -180,7 +255,11 @@ def compressed_spectrum(
 
     Returns:
         Mean squared distance of each waveform [B], averaged over the resolutions.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
     total = 0.0
     for n_fft in sizes:
         (near, near_size), (true, true_size) = (
@@ -195,13 +274,16 @@ def compressed_spectrum(
 
 
 def _compress(spectrum, power):
-    """A complex spectrum with its magnitudes raised to a power, and these magnitudes; smooth at zero."""
+    """A complex spectrum with its magnitudes raised to a power, and these magnitudes.
+
+    Smooth at zero.
+    """
     energy = spectrum.real**2 + spectrum.imag**2 + 1e-10
     compressed = jnp.exp(power / 2 * jnp.log(energy))  # on CPU several times as fast as a power
     return spectrum * (compressed * jax.lax.rsqrt(energy)), compressed
 
 
-def neg_si_sdr(estimate, target, *, max_db=50.0):
+def neg_si_sdr(estimate: jax.Array, target: jax.Array, *, max_db: float = 50.0) -> jax.Array:
     """The negative of the scale-invariant signal-to-distortion ratio.
 
     J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, without removing the mean.
@@ -213,7 +295,11 @@ def neg_si_sdr(estimate, target, *, max_db=50.0):
 
     Returns:
         The negative ratio in dB [B], at least `-max_db`.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(estimate=(estimate, "... N"), target=(target, "... N"))
     energy = jnp.sum(target**2, axis=-1) + 1e-8
     scale = jnp.sum(estimate * target, axis=-1) / energy
     signal = scale**2 * energy
@@ -223,7 +309,7 @@ def neg_si_sdr(estimate, target, *, max_db=50.0):
     )
 
 
-def mel_distance(estimate, target, num_frames):
+def mel_distance(estimate: jax.Array, target: jax.Array, num_frames: jax.Array) -> jax.Array:
     """Mean absolute plus mean squared difference of frames.
 
     Args:
@@ -233,14 +319,22 @@ def mel_distance(estimate, target, num_frames):
 
     Returns:
         Distance of each clip [B], over its valid frames and all bins.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(
+        estimate=(estimate, "B T M"), target=(target, "B T M"), num_frames=(num_frames, "B")
+    )
     valid = jnp.arange(target.shape[1]) < num_frames[:, None]
     difference = jnp.where(valid[..., None], estimate - target, 0.0)
     total = jnp.sum(jnp.abs(difference) + difference**2, axis=(1, 2))
     return total / jnp.maximum(num_frames * target.shape[2], 1)
 
 
-def stop_cross_entropy(logits, num_steps, *, positive_weight=1.0):
+def stop_cross_entropy(
+    logits: jax.Array, num_steps: jax.Array, *, positive_weight: float = 1.0
+) -> jax.Array:
     """Binary cross entropy of whether a step is the last one of its clip.
 
     Args:
@@ -250,14 +344,20 @@ def stop_cross_entropy(logits, num_steps, *, positive_weight=1.0):
 
     Returns:
         Loss in nats of each clip [B], averaged over its steps.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(logits=(logits, "B S"), num_steps=(num_steps, "B"))
     step = jnp.arange(logits.shape[1])
     last, valid = step == num_steps[:, None] - 1, step < num_steps[:, None]
     each = jnp.where(last, positive_weight * jax.nn.softplus(-logits), jax.nn.softplus(logits))
     return jnp.sum(jnp.where(valid, each, 0.0), axis=1) / jnp.maximum(num_steps, 1)
 
 
-def guided_attention(attention, num_steps, length, *, sigma=0.2):
+def guided_attention(
+    attention: jax.Array, num_steps: jax.Array, length: jax.Array, *, sigma: float = 0.2
+) -> jax.Array:
     """How far attention strays from the diagonal, 0 to 1.
 
     H. Tachibana, K. Uenoyama and S. Aihara, "Efficiently trainable text-to-speech system based on
@@ -272,7 +372,11 @@ def guided_attention(attention, num_steps, length, *, sigma=0.2):
 
     Returns:
         Loss of each clip [B].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(attention=(attention, "B S L"), num_steps=(num_steps, "B"), length=(length, "B"))
     S, L = attention.shape[1:]
     time = jnp.arange(S) / jnp.maximum(num_steps, 1)[:, None]  # [B, S]
     place = jnp.arange(L) / jnp.maximum(length, 1)[:, None]  # [B, L]
@@ -336,7 +440,7 @@ MEL_RESOLUTIONS = ((2048, 160), (1024, 80), (512, 60), (256, 30), (128, 15))  # 
 MEL_FLOOR = 3e-4  # added to the mean magnitude of a band before its logarithm
 
 
-def multi_resolution_mel(estimate, target, sample_rate: int):
+def multi_resolution_mel(estimate: jax.Array, target: jax.Array, sample_rate: int) -> jax.Array:
     """Distance of log-mel spectra at several resolutions.
 
     R. Kumar et al., "High-fidelity audio compression with improved RVQGAN", NeurIPS 2023.
@@ -348,7 +452,11 @@ def multi_resolution_mel(estimate, target, sample_rate: int):
 
     Returns:
         Mean absolute distance of natural logarithms [B], averaged over `MEL_RESOLUTIONS`.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
 
     def log_mel(x, n_fft, bands):
         spectrum = stft(x, n_fft, n_fft // 4, n_fft)

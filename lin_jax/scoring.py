@@ -1,4 +1,5 @@
-"""How alike two voices are: the cosine of their embeddings, or how much likelier they are one speaker's than two's.
+"""How alike two voices are: the cosine of their embeddings, or how much likelier they are one
+speaker's than two's.
 
 Shape letters: A and B clips, E embedding, D axes, N trials, S strangers.
 """
@@ -13,7 +14,9 @@ from lin_jax.vectors import unit_vectors
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plda:
-    """Probabilistic linear discriminant analysis: what the embeddings of many speakers have in common.
+    """Probabilistic linear discriminant analysis.
+
+    What the embeddings of many speakers have in common.
 
     The two-covariance model of N. Brümmer and E. de Villiers, "The speaker partitioning problem",
     Odyssey 2010: an embedding is the sum of what is the speaker's and of what varies from clip to
@@ -56,7 +59,9 @@ class Plda:
         return cls(mean, axes[:, chosen], np.maximum(variances[chosen], 0.0))
 
     def scores(self, a, b) -> np.ndarray:
-        """Logarithms [A, B] of how much likelier embeddings [A, E] and [B, E] are of one speaker than of two."""
+        """Logarithms [A, B] of how much likelier embeddings [A, E] and [B, E] are of one speaker
+        than of two.
+        """
         a, b = ((np.asarray(x) - self.mean) @ self.axes for x in (a, b))
         total, joint = 1.0 + self.between, 1.0 + 2.0 * self.between
         weight, alone = self.between / joint, 1.0 / total - total / joint
@@ -98,11 +103,11 @@ class ScoringBackend:
         """
         used, numbers = np.unique(pairs, return_inverse=True)
         embeddings = np.asarray(embeddings)[used]
-        own, rule = first(embeddings, self.size), self.plda.scores if self.plda else np.inner
+        vectors, rule = first(embeddings, self.size), self.plda.scores if self.plda else np.inner
         numbers = numbers.reshape(-1, 2)
-        scores = rule(own, own)[numbers[:, 0], numbers[:, 1]]
+        scores = rule(vectors, vectors)[numbers[:, 0], numbers[:, 1]]
         if self.cohort is not None:
-            scores = as_norm(scores, numbers, rule(own, self.cohort), top=self.top)
+            scores = as_norm(scores, numbers, rule(vectors, self.cohort), top=self.top)
         if not self.fused:
             return scores
         return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused.scores(
@@ -111,14 +116,20 @@ class ScoringBackend:
 
 
 def joined(a, b, weight: float) -> np.ndarray:
-    """Two unit vectors as one, whose cosines are the mean of theirs: [..., E] and [..., F] to [..., E + F]."""
+    """Two unit vectors as one, whose cosines are the mean of theirs.
+
+    [..., E] and [..., F] to [..., E + F].
+    """
     return np.concatenate(
         [np.sqrt(1 - weight) * np.asarray(a), np.sqrt(weight) * np.asarray(b)], axis=-1
     )
 
 
 def first(embeddings, size: int | None) -> np.ndarray:
-    """The first part, of that length, of what `joined` made: unit vectors [..., size]; all of it when None."""
+    """The first part, of that length, of what `joined` made.
+
+    Unit vectors [..., size]; all of it when None.
+    """
     return embeddings if size is None else unit_vectors(embeddings[..., :size])
 
 

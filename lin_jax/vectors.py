@@ -21,7 +21,8 @@ def unit_vectors(x: np.ndarray, min_norm: float = 0.0) -> np.ndarray:
 
 def mean_direction(vectors: ArrayLike) -> np.ndarray:
     """Direction of the sum of vectors [B, E]: a float64 unit vector [E]."""
-    return unit_vectors(np.sum(vectors, axis=0, dtype=np.float64))
+    total = np.asarray(vectors).sum(axis=0, dtype=np.float64)
+    return total / np.linalg.norm(total)
 
 
 def unit_norm(x: jax.Array) -> jax.Array:

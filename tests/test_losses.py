@@ -140,7 +140,10 @@ def test_filler_and_lonely_clips(loss):
 
 @pytest.mark.parametrize("margin", [0.0, 0.3])
 def test_angular_margin(margin):
-    """The angle to the own class counts as if it were larger by the margin; the length of a centre does not matter."""
+    """The angle to the own class counts as if it were larger by the margin.
+
+    The length of a centre does not matter.
+    """
     centres = on_circle(10, 200) * [[3.0], [0.5]]
     loss, cosines = losses.angular_margin(
         on_circle(0, 150), centres, np.array([0, 1]), margin=margin, scale=5.0
@@ -217,7 +220,9 @@ def test_mel_distance_and_stops_by_hand():
 
 
 def test_guided_attention_by_hand():
-    """Nothing on the diagonal, 1 - exp(-d²/2σ²) at a distance d from it, and padding does not count."""
+    """Nothing on the diagonal, 1 - exp(-d²/2σ²) at a distance d from it, and padding does not
+    count.
+    """
     attention = np.zeros((3, 6, 8), np.float32)
     attention[0, range(4), range(4)] = 1.0
     attention[1, :4, 0] = 1.0

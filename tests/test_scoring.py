@@ -1,4 +1,6 @@
-"""Scores of trials against hand computations, scipy's densities, and voices that are drawn from the model itself."""
+"""Scores of trials against hand computations, scipy's densities, and voices that are drawn from the
+model itself.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ def draw(between, within, *, speakers, clips, seed=0):
 
 
 def test_scores_are_likelihood_ratios():
-    """Against the densities of two sides, jointly and each alone, in the covariances that the axes stand for."""
+    """Against the densities of two sides, jointly and each alone, in the covariances that the axes
+    stand for.
+    """
     axes = np.array([[1.0, 0.3, 0.0], [0.1, 2.0, 0.4], [0.0, -0.2, 0.7]])
     plda = Plda(np.array([0.3, -0.2, 0.1]), axes, np.array([2.0, 0.5, 0.0]))
     within = np.linalg.inv(axes @ axes.T)
@@ -35,7 +39,10 @@ def test_scores_are_likelihood_ratios():
 
 
 def test_fit_finds_the_model_that_clips_were_drawn_from():
-    """Along the axes clips of a speaker vary by 1; without shrinkage the variances are those that were drawn."""
+    """Along the axes clips of a speaker vary by 1.
+
+    Without shrinkage the variances are those that were drawn.
+    """
     within = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.3], [0.0, 0.3, 0.5]])
     between = np.array([[2.0, 0.0, 0.5], [0.0, 0.3, 0.0], [0.5, 0.0, 1.0]])
     vectors, speakers = draw(between, within, speakers=2000, clips=20)
@@ -91,7 +98,9 @@ def test_trials_are_scored_alike_alone_and_among_others(with_plda):
 
 
 def test_parts_that_are_joined_are_scored_each_by_its_rule():
-    """Whatever their lengths; a mean of joined vectors, in which the parts no longer have their own, as well."""
+    """Whatever their lengths; a mean of joined vectors, in which the parts no longer have their
+    own, as well.
+    """
     rng = np.random.default_rng(0)
     a, b = (
         x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -109,3 +118,10 @@ def test_parts_that_are_joined_are_scored_each_by_its_rule():
     np.testing.assert_allclose(rule.scores(both, pairs), expected)
     scaled = np.concatenate([0.5 * both[:, :4], 2.0 * both[:, 4:]], axis=1)
     np.testing.assert_allclose(rule.scores(scaled, pairs), expected)
+
+
+def test_as_norm_by_hand():
+    """Two clips against three strangers, of whom the nearest two count."""
+    (score,) = scoring.as_norm([0.8], [[0, 1]], [[0.6, 0.0, -1.0], [0.96, 0.6, -0.8]], top=2)
+    left, right = (0.8 - 0.3) / 0.3, (0.8 - 0.78) / 0.18
+    assert score == pytest.approx((left + right) / 2)

@@ -1,4 +1,6 @@
-"""Corpora: a folder of recordings becomes a list of utterances, each with its speaker, text and labels."""
+"""Corpora: a folder of recordings becomes a list of utterances, each with its speaker, text and
+labels.
+"""
 
 import dataclasses
 import importlib
@@ -28,9 +30,11 @@ SEXES = {"F": "female", "M": "male"}
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
-    """One recording: where it lies, who speaks, what is said, what is known about it, and at what speed it is played.
+    """One recording: where it lies, who speaks, what is said, what is known about it, and at what
+    speed it is played.
 
-    Played at another speed than 1, pitch and all, it is someone else who speaks; see `speed_perturbed`.
+    Played at another speed than 1, pitch and all, it is someone else who speaks; see
+    `speed_perturbed`.
     """
 
     id: str
@@ -62,12 +66,15 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
 
 
 def licence(name: str) -> str:
-    """The licence of a corpus as `lin_jax.bundles.card` names it, "" where its files could be anybody's."""
+    """The licence of a corpus as `lin_jax.bundles.card` names it, "" where its files could be
+    anybody's.
+    """
     return getattr(importlib.import_module(CORPORA[name]), "LICENCE", "")
 
 
 def speed_perturbed(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:
-    """Utterances as they are and, for each of the speeds, played at it as those of a further speaker, NAME@SPEED.
+    """Utterances as they are and, for each of the speeds, played at it as those of a further
+    speaker, NAME@SPEED.
 
     H. Yamamoto et al., "Speaker augmentation and bandwidth extension for deep speaker embedding",
     Interspeech 2019.
@@ -82,10 +89,13 @@ def speed_perturbed(utterances: Iterable[Utterance], speeds: Iterable[float]) ->
         )
     return utterances + [
         dataclasses.replace(
-            one, id=f"{one.id}@{speed:g}", speaker=f"{one.speaker}@{speed:g}", speed=speed
+            utterance,
+            id=f"{utterance.id}@{speed:g}",
+            speaker=f"{utterance.speaker}@{speed:g}",
+            speed=speed,
         )
         for speed in speeds
-        for one in utterances
+        for utterance in utterances
     ]
 
 
@@ -96,14 +106,17 @@ def unique(utterances: Iterable[Utterance]) -> list[Utterance]:
         other = seen.setdefault(utterance.id, utterance)
         if other is not utterance:
             raise CorpusError(
-                f"two files with one name: {other.path} and {utterance.path} are both {utterance.id!r}: "
+                f"two files with one name: {other.path} and {utterance.path} are both "
+                f"{utterance.id!r}: "
                 "remove or rename one of them"
             )
     return [seen[key] for key in sorted(seen)]
 
 
 def find_root(audio_dir: Path, *marks: str) -> Path:
-    """The corpus folder: `audio_dir`, or the one folder in it, that holds any of the files or folders `marks`."""
+    """The corpus folder: `audio_dir`, or the one folder in it, that holds any of the files or
+    folders `marks`.
+    """
     if not audio_dir.is_dir():
         raise CorpusError(f"{audio_dir}: no such folder: check --audio-dir")
 
@@ -114,17 +127,17 @@ def find_root(audio_dir: Path, *marks: str) -> Path:
 
     if is_root(audio_dir):
         return audio_dir
-    found = [folder for folder in sorted(audio_dir.iterdir()) if is_root(folder)]
-    if not found:
+    roots = [folder for folder in sorted(audio_dir.iterdir()) if is_root(folder)]
+    if not roots:
         raise CorpusError(
             f"{audio_dir}: no {' or '.join(marks)} in it, nor in a folder in it: "
             "name the folder that holds it, or read the recordings as `folder`, by speaker alone"
         )
-    if len(found) > 1:
+    if len(roots) > 1:
         raise CorpusError(
-            f"{audio_dir}: holds both {found[0].name} and {found[1].name}: name one of them"
+            f"{audio_dir}: holds both {roots[0].name} and {roots[1].name}: name one of them"
         )
-    return found[0]
+    return roots[0]
 
 
 def read_lines(path: Path, mend: str) -> Iterator[tuple[str, str]]:

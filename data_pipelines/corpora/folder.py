@@ -1,4 +1,7 @@
-"""A folder for each speaker, `SPEAKER/….wav`, with or without folders in it: all that speaker verification needs."""
+"""A folder for each speaker, `SPEAKER/….wav`, with or without folders in it.
+
+All that speaker verification needs.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

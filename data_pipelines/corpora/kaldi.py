@@ -1,4 +1,5 @@
-"""Kaldi data folders: `wav.scp` and `utt2spk`, with `text`, `spk2gender` and `spk2age` if they are there.
+"""Kaldi data folders: `wav.scp` and `utt2spk`, with `text`, `spk2gender` and `spk2age` if they are
+there.
 
 Each is a table of a key and its value, one a line (https://kaldi-asr.org/doc/data_prep.html).
 Commands in wav.scp are not run: a data folder is data, and what it may do to a machine should not
@@ -43,7 +44,8 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     if not any(path.exists() for path in recordings.values()):
         first = next(iter(recordings.values()), "none listed")
         raise CorpusError(
-            f"{data / 'wav.scp'}: none of its {len(recordings)} files is there (the first: {first}): "
+            f"{data / 'wav.scp'}: none of its {len(recordings)} files is there (the first: "
+            f"{first}): "
             "make their paths relative to its folder or the one above"
         )
     speakers = _read(data / "utt2spk")

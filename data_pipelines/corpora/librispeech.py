@@ -1,4 +1,5 @@
-"""LibriSpeech: a thousand hours of audio books by 2,484 readers (Panayotov et al. 2015, OpenSLR 12).
+"""LibriSpeech: a thousand hours of audio books by 2,484 readers (Panayotov et al. 2015, OpenSLR
+12).
 
 Release layout: `LibriSpeech/SUBSET/READER/CHAPTER/READER-CHAPTER-NUMBER.flac`, a `.trans.txt` in
 each chapter, and `LibriSpeech/SPEAKERS.TXT`. A reader that SPEAKERS.TXT lacks is listed all the
@@ -68,7 +69,8 @@ def load(audio_dir: Path, subsets: Sequence[str] | None = None) -> Iterator[Utte
                 match, (*place, _) = NAME.fullmatch(path.stem), path.relative_to(root).parts
                 if not match or len(place) != 3 or list(match.groups()) != place[1:]:
                     raise CorpusError(
-                        f"{path}: not in the layout of LibriSpeech ({LAYOUT}): move it out of the corpus folder"
+                        f"{path}: not in the layout of LibriSpeech ({LAYOUT}): move it out of the "
+                        "corpus folder"
                     )
                 subset, reader, _ = place
                 labels = {"sex": sexes.get(reader, UNKNOWN), "subset": subset}
@@ -81,7 +83,9 @@ def download(
     base_url: str = BASE_URL,
     archives: Mapping[str, Archive] = ARCHIVES,
 ) -> None:
-    """Fetch subsets (0.3 to 30 GB each, CC BY 4.0) into `audio_dir` unless they are there already."""
+    """Fetch subsets (0.3 to 30 GB each, CC BY 4.0) into `audio_dir` unless they are there
+    already.
+    """
     if not subsets or set(subsets) - set(archives):
         raise CorpusError(
             f"which subsets to download? Name them with --subset: {', '.join(archives)}"
@@ -93,7 +97,9 @@ def download(
 
 
 def read_sexes(path: Path) -> dict[str, str]:
-    """Sex of each reader, from lines `READER | SEX | SUBSET | MINUTES | NAME`; LibriTTS leaves out the minutes.
+    """Sex of each reader, from lines `READER | SEX | SUBSET | MINUTES | NAME`.
+
+    LibriTTS leaves out the minutes.
 
     Raises:
         CorpusError: it is missing, malformed, or names nobody.

@@ -1,4 +1,5 @@
-"""LibriTTS: 585 hours of LibriSpeech cut into sentences, at 24 kHz (Zen et al. 2019, OpenSLR 60), and LibriTTS-R.
+"""LibriTTS: 585 hours of LibriSpeech cut into sentences, at 24 kHz (Zen et al. 2019, OpenSLR 60),
+and LibriTTS-R.
 
 Release layout: `LibriTTS/SUBSET/READER/CHAPTER/READER_CHAPTER_PARAGRAPH_SENTENCE.wav`, each beside
 its `.normalized.txt`, and `LibriTTS/SPEAKERS.txt`.
@@ -37,7 +38,8 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
         match, place = NAME.fullmatch(path.stem), path.relative_to(root).parts
         if not match or len(place) != 4 or match.groups() != place[1:3]:
             raise CorpusError(
-                f"{path}: not in the layout of LibriTTS (SUBSET/READER/CHAPTER/READER_CHAPTER_PARAGRAPH_SENTENCE): "
+                f"{path}: not in the layout of LibriTTS "
+                "(SUBSET/READER/CHAPTER/READER_CHAPTER_PARAGRAPH_SENTENCE): "
                 "move it out of the corpus folder"
             )
         subset, reader, *_ = place

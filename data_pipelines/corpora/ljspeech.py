@@ -16,7 +16,9 @@ SPEAKER = "LJ"
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:
-    """List LJSpeech from its release layout, in any audio format; lines without a recording are passed over.
+    """List LJSpeech from its release layout, in any audio format.
+
+    Lines without a recording are passed over.
 
     Args:
         audio_dir: the folder of the release, or the one above it.
@@ -31,13 +33,14 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
     root = find_root(audio_dir, "metadata.csv")
     texts = {}
     for where, line in read_lines(root / "metadata.csv", "take it from the release"):
-        name, *said = line.split("|")
-        if not said:
+        name, *versions = line.split("|")
+        if not versions:
             raise CorpusError(f"{where}: not NAME|TEXT|TEXT: take metadata.csv from the release")
-        texts[name] = said[-1].strip() or said[0].strip()
+        texts[name] = versions[-1].strip() or versions[0].strip()
     for path in files.find(root / "wavs"):
         if path.stem not in texts:
             raise CorpusError(
-                f"{path}: metadata.csv lacks {path.stem}: move it out of the corpus folder, or list it"
+                f"{path}: metadata.csv lacks {path.stem}: move it out of the corpus folder, or "
+                "list it"
             )
         yield Utterance(path.stem, path, SPEAKER, texts[path.stem], {"sex": "female"})

@@ -1,4 +1,6 @@
-"""Sounds in which nobody speaks, recorded or generated: what a network must know to say that it hears no speech.
+"""Sounds in which nobody speaks, recorded or generated.
+
+What a network must know to say that it hears no speech.
 
 Folder: any recordings, in folders or not. `generate` adds sounds of eight kinds in its folder
 `generated`; they are rough, but endless, and cover what a small collection of recordings leaves
@@ -37,7 +39,9 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
 
 
 def generate(out_dir: str | Path, count: int, seed: int = 0) -> None:
-    """Add generated sounds, the same ones for the same seed; those that are there already are left alone.
+    """Add generated sounds, the same ones for the same seed.
+
+    Those that are there already are left alone.
 
     Args:
         out_dir: folder; they go into its folder `generated`.
@@ -148,7 +152,9 @@ KINDS = {
 
 
 def _tone(rng, frequency, overtones):
-    """A tone of a frequency [N] in Hz that may change, and its overtones below half the sample rate."""
+    """A tone of a frequency [N] in Hz that may change, and its overtones below half the sample
+    rate.
+    """
     phase = 2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE
     return sum(
         rng.uniform()

@@ -1,4 +1,6 @@
-"""A corpus spoken by espeak-ng: many voices of known sex, known sentences, and speaking styles that can be told apart.
+"""A corpus spoken by espeak-ng.
+
+Many voices of known sex, known sentences, and speaking styles that can be told apart.
 
 It stands in for real speech in the demo and the tests, and is where a synthesizer learns to read:
 there is as much of it as one asks for, and several voices say the same. What is learnt from it says
@@ -53,7 +55,9 @@ def voices(language: str) -> list[tuple[str, str]]:
 
 
 def draw(rng: np.random.Generator, sex: str) -> str:
-    """A voice that nobody has, as the text of an espeak-ng variant: of random throat, pitch and manner.
+    """A voice that nobody has, as the text of an espeak-ng variant.
+
+    Of random throat, pitch and manner.
 
     The frequencies of the nine formants go up and down together, as with the length of a vocal
     tract, and each a little besides; so do their heights and widths, which make the timbre.
@@ -89,7 +93,7 @@ def draw(rng: np.random.Generator, sex: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-OPENING = (  # what is said first, in English
+OPENING = (  # the first texts in English
     "The kettle is on and the bread is still warm.",
     "We left the garden gate open all night.",
     "Seven boats came back before the storm.",
@@ -107,7 +111,9 @@ OPENING = (  # what is said first, in English
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """A way to speak: words a minute, pitch and its range on espeak-ng's scale of 0 to 99, loudness in dB."""
+    """A way to speak: words a minute, pitch and its range on espeak-ng's scale of 0 to 99, loudness
+    in dB.
+    """
 
     rate: int
     pitch: int
@@ -138,25 +144,27 @@ def generate(
     seed: int = 0,
     *,
     styles: Sequence[str] = tuple(STYLES),
-    drawn: bool = False,
-    chorus: int = 0,
+    random_voices: bool = False,
+    voices_per_sentence: int = 0,
     language: str = "en",
     texts: Sequence[str] = (),
 ) -> None:
-    """Speak a corpus, the same one for the same arguments and espeak-ng; what is there already is left alone.
+    """Speak a corpus, the same one for the same arguments and espeak-ng.
+
+    What is there already is left alone.
 
     Args:
         out_dir: folder to make it in.
         speakers: voices, female and male in turn; at most those of the language, unless they are
-            drawn.
+            random.
         clips: clips for each voice in each style.
-        seed: of the spread of rate, pitch and loudness, and of the voices that are drawn.
+        seed: of the spread of rate, pitch and loudness, and of random voices.
         styles: names of the `STYLES` that each voice speaks in.
-        drawn: whether the voices are drawn, each another one, and not those that espeak-ng has.
-        chorus: voices that say the same sentences, while the next ones go on with others; 0 has all
-            say the same.
+        random_voices: whether the voices are drawn at random, and not those that espeak-ng has.
+        voices_per_sentence: voices that say the same sentences, while the next ones go on with
+            others; 0 has all say the same.
         language: "en" or "ru".
-        texts: what is said first, before sentences that are made.
+        texts: spoken first, before sentences that are made.
 
     Raises:
         CorpusError: espeak-ng is not installed or fails, or the folder holds a corpus made with
@@ -166,10 +174,11 @@ def generate(
         raise CorpusError(f"unknown language {language!r}: choose {' or '.join(ACCENTS)}")
     if unknown := set(styles) - set(STYLES) or not styles:
         raise CorpusError(f"unknown styles {unknown}: choose from {', '.join(STYLES)}")
-    most = 9999 if drawn else len(voices(language))
-    if not 1 <= speakers <= most or clips < 1 or chorus < 0:
+    max_speakers = 9999 if random_voices else len(voices(language))
+    if not 1 <= speakers <= max_speakers or clips < 1 or voices_per_sentence < 0:
         raise CorpusError(
-            f"{speakers} speakers with {clips} clips: choose 1 to {most} speakers, or drawn ones, and 1 or more clips"
+            f"{speakers} speakers with {clips} clips: choose 1 to {max_speakers} speakers, or "
+            "random voices, and 1 or more clips"
         )
     out_dir, digest = Path(out_dir), hashlib.sha256("\n".join(texts).encode()).hexdigest()
     made = {
@@ -177,9 +186,9 @@ def generate(
         "clips": clips,
         "seed": seed,
         "styles": list(styles),
-        "chorus": chorus,
+        "voices_per_sentence": voices_per_sentence,
     }
-    made |= {"drawn": True} if drawn else {}
+    made |= {"random_voices": True} if random_voices else {}
     made |= {"language": language, "texts": digest if texts else ""}
     note = out_dir / "synthetic.json"
     if (out_dir / "table.csv").exists():
@@ -190,17 +199,21 @@ def generate(
         return
     if not espeak.installed():
         raise CorpusError("espeak-ng is not installed: pip install 'lin_jax[tts]'")
-    groups = -(-speakers // chorus) if chorus else 1
+    groups = -(-speakers // voices_per_sentence) if voices_per_sentence else 1
     opening = texts or (OPENING if language == "en" else ())
-    said = list(
+    spoken = list(
         itertools.islice(itertools.chain(opening, sentences.make(language)), groups * clips)
     )
-    rows, own = [], f"{ACCENTS[language][0]}+drawn"
-    names = [(own, "female"), (own, "male")] * speakers if drawn else voices(language)
+    rows, base_voice = [], f"{ACCENTS[language][0]}+drawn"
+    names = (
+        [(base_voice, "female"), (base_voice, "male")] * speakers
+        if random_voices
+        else voices(language)
+    )
     for number, (voice, sex) in enumerate(names[:speakers]):
-        first = (number // chorus if chorus else 0) * clips
-        rows.append(_rows(number, voice, sex, styles, said[first : first + clips], seed))
-        if drawn:
+        first = (number // voices_per_sentence if voices_per_sentence else 0) * clips
+        rows.append(_rows(number, voice, sex, styles, spoken[first : first + clips], seed))
+        if random_voices:
             rows[-1][0]["variant"] = draw(np.random.default_rng([seed, number]), sex)
     try:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -221,13 +234,13 @@ def generate(
 
 
 def _rows(
-    number: int, voice: str, sex: str, styles: Sequence[str], said: list[str], seed: int
+    number: int, voice: str, sex: str, styles: Sequence[str], texts: list[str], seed: int
 ) -> list[dict]:
     """What one speaker says, and how."""
     speaker = f"{number:02d}_{voice.replace('+', '_')}"
     rows = []
     for (kind, (style, mean)), (clip, text) in itertools.product(
-        enumerate(STYLES.items()), enumerate(said)
+        enumerate(STYLES.items()), enumerate(texts)
     ):
         if style not in styles:
             continue
@@ -266,5 +279,6 @@ def _speak(out_dir: Path, rows: list[dict]) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise CorpusError(
-            f"espeak-ng failed for {rows[0]['voice']} ({last}): reinstall it, pip install 'lin_jax[tts]'"
+            f"espeak-ng failed for {rows[0]['voice']} ({last}): reinstall it, pip install "
+            "'lin_jax[tts]'"
         )

@@ -43,7 +43,8 @@ def load(audio_dir: Path, table: str | Path | None = None) -> Iterator[Utterance
             for count, row in enumerate(reader, 1):  # noqa: B007
                 if None in row or None in row.values() or not row["path"] or not row["speaker"]:
                     raise CorpusError(
-                        f"{table}, line {reader.line_num}: give it {len(columns)} cells, path and speaker"
+                        f"{table}, line {reader.line_num}: give it {len(columns)} cells, path and "
+                        "speaker"
                     )
                 yield Utterance(
                     id=str(Path(row["path"]).with_suffix("")),

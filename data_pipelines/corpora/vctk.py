@@ -1,4 +1,5 @@
-"""VCTK: 110 speakers of English in many accents read sentences (Yamagishi et al. 2019, DataShare 10283/3443).
+"""VCTK: 110 speakers of English in many accents read sentences (Yamagishi et al. 2019, DataShare
+10283/3443).
 
 Release layouts: `wav48/pNNN/pNNN_NNN.wav` (0.80) and
 `wav48_silence_trimmed/pNNN/pNNN_NNN_mic1.flac` (0.92, of which the second microphone is left out),
@@ -25,7 +26,8 @@ URL = "https://datashare.ed.ac.uk/server/api/core/bitstreams/535f4286-e54c-4038-
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:
-    """List VCTK from its release layout, the trimmed recordings if both are there, in any audio format.
+    """List VCTK from its release layout, the trimmed recordings if both are there, in any audio
+    format.
 
     Args:
         audio_dir: the folder of the release, or the one above it.
@@ -46,7 +48,8 @@ def load(audio_dir: Path) -> Iterator[Utterance]:
         match = NAME.fullmatch(path.stem)
         if not match or match[2] != path.parent.name:
             raise CorpusError(
-                f"{path}: not a VCTK name (pNNN/pNNN_NNN or pNNN/pNNN_NNN_mic1): move it out of the corpus folder"
+                f"{path}: not a VCTK name (pNNN/pNNN_NNN or pNNN/pNNN_NNN_mic1): move it out of "
+                "the corpus folder"
             )
         name, speaker, microphone = match.groups()
         if microphone != "_mic2":
@@ -60,7 +63,10 @@ def download(audio_dir: Path, url: str = URL, archive: Archive = CORPUS) -> None
 
 
 def _read_speakers(path: Path) -> dict[str, dict[str, str]]:
-    """Labels of each speaker, from lines `ID AGE GENDER ACCENT REGION`; 0.80 writes an id without its letter."""
+    """Labels of each speaker, from lines `ID AGE GENDER ACCENT REGION`.
+
+    0.80 writes an id without its letter.
+    """
     speakers = {}
     for where, line in read_lines(path, MEND):
         if line.startswith("ID"):

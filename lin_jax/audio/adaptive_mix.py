@@ -1,4 +1,6 @@
-"""How much of a change to a recording is made: where it is slight, or fills a gap, it may not be called for.
+"""How much of a change to a recording is made.
+
+Where it is slight, or fills a gap, it may not be called for.
 
 Shape letters: B recordings, N samples, T frames, F frequency bins.
 """
@@ -39,8 +41,8 @@ def adaptive_mix(
         slight_db: mean ratio of the change's power to the recording's, at or below which the change
             is slight.
         large_db: at or above which it is large, and all of it is made.
-        min_gain: how much is made of a slight change, and of what fills a band, 0 to 1; in between, as
-            many decibels lie.
+        min_gain: how much is made of a slight change, and of what fills a band, 0 to 1; in between,
+            as many decibels lie.
 
     Returns:
         What is to be added [B, N].
@@ -66,7 +68,9 @@ def adaptive_mix(
 
 
 def _size_db(was, by, there):
-    """Mean ratio of the powers of changes to those of recordings [B, T], around each of the frames that are `there`."""
+    """Mean ratio of the powers of changes to those of recordings [B, T], around each of the frames
+    that are `there`.
+    """
     reach = round(SECONDS / HOP_SECONDS)
     count = jnp.maximum(_around(there, reach, axis=1), 1.0)
     floor = 10 ** (FLOOR_DB / 10) * _around(was, reach, axis=1) / count
@@ -75,7 +79,9 @@ def _size_db(was, by, there):
 
 
 def _filled_db(was, is_now, band):
-    """By how much louder a change makes what is around each frame and frequency, from powers [B, T, F]."""
+    """By how much louder a change makes what is around each frame and frequency, from powers [B, T,
+    F].
+    """
     reach = round(SECONDS / HOP_SECONDS)
     was, is_now = (_around(_around(power, reach, axis=1), band, axis=2) for power in (was, is_now))
     floor = 10 ** (EMPTY_DB / 10) * was.sum(axis=-1, keepdims=True) + 1e-12
@@ -87,7 +93,10 @@ def _power(spectrum):
 
 
 def _around(x, reach: int, axis: int):
-    """Sum of a value and of `reach` others to either side along an axis; past the ends there are zeros."""
+    """Sum of a value and of `reach` others to either side along an axis.
+
+    Past the ends there are zeros.
+    """
     x = jnp.moveaxis(x, axis, -1)
     total = jnp.cumsum(
         jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(reach + 1, reach)]), axis=-1, dtype=jnp.float32

@@ -14,6 +14,7 @@ import numpy as np
 from lin_jax.audio import mixing
 from lin_jax.audio.frontend import istft, stft
 from lin_jax.errors import ConfigError
+from lin_jax.shapes import check_floats, check_shapes
 
 # A room answers for up to this long; its first reflection comes after a few milliseconds; a band
 # ends softly.
@@ -40,7 +41,7 @@ class AugmentConfig:
         babble_snr_db: range of ratios of its own voice to the others, in dB.
         background_prob: probability that an example gets one of the batch's backgrounds behind it.
         background_snr_db: range of ratios of the example to its background, in dB.
-        room_prob: probability that an example is heard in a room.
+        room_prob: probability that an example is put in a room.
         room_seconds: range of reverberation times, until the room is 60 dB quieter.
         band_prob: probability that an example is limited to a band such as a telephone's.
         speed: range of playback speeds, which change tempo and pitch together.
@@ -84,7 +85,10 @@ class AugmentConfig:
 
     @property
     def of_waveforms(self) -> "AugmentConfig":
-        """What is done to waveforms: of functionals, which have no order, nothing can be warped or masked."""
+        """What is done to waveforms.
+
+        Of functionals, which have no order, nothing can be warped or masked.
+        """
         none = AugmentConfig()
         features = (
             "tempo",
@@ -138,7 +142,8 @@ class AugmentConfig:
 def augment_waveform(
     key, config: AugmentConfig, waveform, length, sample_rate: int, is_background=None
 ):
-    """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain, in this order.
+    """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain,
+    in this order.
 
     Args:
         key: PRNG key; the same key gives the same result.
@@ -149,8 +154,15 @@ def augment_waveform(
         is_background: which examples may be put behind others, [B] bool; none when None.
 
     Returns:
-        waveform [B, N] and length [B]. Samples at or past the length are not heard.
+        waveform [B, N] and length [B]. Samples at or past the length do not matter.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_floats(waveform=waveform)
+    check_shapes(
+        waveform=(waveform, "B N"), length=(length, "B"), is_background=(is_background, "B")
+    )
     config.validate()
     keys = iter(jax.random.split(key, 32))
 
@@ -246,7 +258,7 @@ def add_background(key, x, snr_db, length, is_background):
 
 
 def reverberate(key, x, length, seconds, sample_rate: int, *, keep_level: bool = True):
-    """Speech heard in a room: the direct sound, and reflections as noise that decays exponentially.
+    """Speech in a room: the direct sound, and reflections as noise that decays exponentially.
 
     The statistical model of J.-D. Polack, as in M. Kleiner et al., "Auralization", J. AES 41(11),
     1993. What reverberates past the end of the valid samples is cut.
@@ -325,7 +337,9 @@ def _double_rate(x):
 
 
 def shift_pitch(x, length, semitones):
-    """Voices raised or lowered at unchanged tempo; the formants move along, as if the speaker were smaller or larger.
+    """Voices raised or lowered at unchanged tempo.
+
+    The formants move along, as if the speaker were smaller or larger.
 
     A phase vocoder in the manner of J. Laroche and M. Dolson, "New phase-vocoder techniques for
     pitch-shifting, harmonizing and other exotic effects", WASPAA 1999: every bin is moved to its
@@ -385,7 +399,10 @@ def _angle(z):
 
 
 def shift_time(x, length, samples):
-    """Clips moved later by `samples` [B], or earlier if negative; what leaves is lost and what enters is silence."""
+    """Clips moved later by `samples` [B], or earlier if negative.
+
+    What leaves is lost and what enters is silence.
+    """
     N = x.shape[-1]
     source = jnp.arange(N) - samples[:, None]
     inside = (source >= 0) & (source < length[:, None]) & mixing.valid_mask(x, length)
@@ -412,7 +429,11 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
 
     Returns:
         features [B, T, D] and num_frames [B]; frames at or past `num_frames` do not matter.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(features=(features, "B T D"), num_frames=(num_frames, "B"), centres=(centres, "D"))
     config.validate()
     warp_key, tempo_key, mean_key, level_key, mask_key = jax.random.split(key, 5)
     B = features.shape[0]
@@ -435,7 +456,10 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
 
 
 def change_tempo(features, num_frames, rate):
-    """Frames [B, T, D] of clips played `rate` [B] times as fast, interpolated; and their number, at most T."""
+    """Frames [B, T, D] of clips played `rate` [B] times as fast, interpolated.
+
+    And their number, at most T.
+    """
     T = features.shape[1]
     last = num_frames[:, None] - 1
     source = jnp.minimum(jnp.arange(T) * rate[:, None], last)  # [B, T]
@@ -450,7 +474,8 @@ def change_tempo(features, num_frames, rate):
 
 
 def warp_frequency(features, factor, centres):
-    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated between bands.
+    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated
+    between bands.
 
     N. Jaitly and G. Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition",
     ICML workshop 2013, without the kink at the top: what would come from outside the bands is the
@@ -467,7 +492,8 @@ def warp_frequency(features, factor, centres):
 
 
 def remove_mean(features, num_frames):
-    """Features [B, T, D] without the mean of their valid frames, and so without what room and microphone add to it.
+    """Features [B, T, D] without the mean of their valid frames, and so without what room and
+    microphone add to it.
 
     B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
     speaker identification and verification", J. Acoust. Soc. Am. 55, 1974: cepstral mean

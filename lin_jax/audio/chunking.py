@@ -41,7 +41,10 @@ class Overlap:
         return [*range(0, rest, hop), -(-rest // self.grid) * self.grid]
 
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the windows [W, ...] of a signal that comes in blocks [n, ...]; zeros where they are too few for N."""
+        """Yield the windows [W, ...] of a signal that comes in blocks [n, ...].
+
+        Zeros where they are too few for N.
+        """
         blocks, queue, first = iter(blocks), Queue(), 0
         for start in self.starts:
             queue.pop(start - first)
@@ -70,10 +73,13 @@ class Crossfader:
         """Join from the first window on."""
         self._overlap, self._starts = overlap, overlap.starts
         self._ramp = (np.arange(overlap.fade, dtype=np.float32) + 0.5) / max(overlap.fade, 1)
-        self._next, self._held = 0, None
+        self._next = 0
+        self._held = np.zeros(0, np.float32)  # the end of the last window, to fade out
 
     def push(self, window: np.ndarray) -> np.ndarray:
-        """Take a window [W, ...] and return the piece [n, ...] of the signal that is settled by it."""
+        """Take a window [W, ...] and return the piece [n, ...] of the signal that is settled by
+        it.
+        """
         i, fade = self._next, self._overlap.fade
         self._next += 1
         begin = self._seam(i) if i else 0
@@ -103,7 +109,7 @@ class Queue:
 
     def __init__(self):
         """Start empty."""
-        self._blocks = collections.deque()
+        self._blocks: collections.deque[np.ndarray] = collections.deque()
 
     def __len__(self) -> int:
         """Count the samples."""

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 import re
 import shutil
 import stat
@@ -130,7 +131,7 @@ class SoundFileSource(Source):
         """See `Source`."""
         done, failed = 0, False
         try:
-            # soundfile seeks after every read where it can, and loses samples where that is inexact.
+            # soundfile seeks after every read where it can; where inexact, that loses samples.
             self._file.seek(start)
             self._file.seekable = lambda: False
             while len(samples := self._file.read(size, dtype=dtype, always_2d=True)):
@@ -300,7 +301,8 @@ def opened(path) -> Iterator[Source]:
 
 
 def describe(path) -> Info:
-    """What an audio file is; where its header does not tell its length, it is decoded once to count.
+    """What an audio file is; where its header does not tell its length, it is decoded once to
+    count.
 
     Raises:
         AudioError: as for `opened`, or there are no samples in it.
@@ -343,9 +345,11 @@ def local(path) -> str:
 
 @functools.cache
 def _copied(path: str) -> str:
-    """What comes out of a pipe, which can be read once, as a file that is there until the process ends."""
+    """What comes out of a pipe, which can be read once, as a file that is there until the process
+    ends.
+    """
     descriptor, copy = tempfile.mkstemp(prefix="lin_jax-")
-    atexit.register(lambda: os.path.exists(copy) and os.unlink(copy))
+    atexit.register(pathlib.Path(copy).unlink, missing_ok=True)
     with (
         contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as pipe,
         os.fdopen(descriptor, "wb") as file,

@@ -1,12 +1,17 @@
-"""Damage done to clean speech, keyed and on device: pairs to learn repair from, without a damaged copy on any disk.
+"""Damage done to clean speech, keyed and on device.
+
+Pairs to learn repair from, without a damaged copy on any disk.
 
 Shape letters: B batch, N samples, P recordings of noise or of rooms, M samples of the longest of
-them. A severity is a number [B] from 0, hardly heard, to 1, the worst that is met in practice. What
+them. A severity is a number [B] from 0, hardly audible, to 1, the worst that is met in practice.
+What
 is left of the speech keeps its place in time and its level, so that the clean waveform is what a
 repair should give.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,6 +21,7 @@ import numpy as np
 from lin_jax.audio import augment, mixing
 from lin_jax.audio.chunking import zero_padded
 from lin_jax.errors import ConfigError
+from lin_jax.shapes import check_floats, check_shapes
 
 # What severity 0 and 1 mean.
 SNR_DB = (25.0, -5.0)
@@ -50,7 +56,7 @@ class DegradeConfig:
         snr_db: range of its signal-to-noise ratios, in dB.
         kinds: odds of each of `KINDS` of noise; "recorded" needs recordings.
         second_prob: probability that a second noise is mixed into the first.
-        room_prob: probability that a clip is heard in a room.
+        room_prob: probability that a clip is put in a room.
         clip_prob: probability that it is clipped.
         drop_prob: probability that it has drop-outs.
         band_prob: probability that it is limited to a band.
@@ -113,8 +119,8 @@ class NoisePool:
     def of(cls, recordings) -> "NoisePool":
         """The pool of a list of waveforms [N_i]."""
         M = max(map(len, recordings))
-        rows = [np.resize(np.asarray(one, np.float32), M) for one in recordings]
-        return cls(np.stack(rows), np.array([len(one) for one in recordings], np.int32))
+        rows = [np.resize(np.asarray(recording, np.float32), M) for recording in recordings]
+        return cls(np.stack(rows), np.array([*map(len, recordings)], np.int32))
 
 
 @jax.tree_util.register_dataclass
@@ -130,11 +136,14 @@ class RoomPool:
 
     @classmethod
     def of(cls, recordings) -> "RoomPool":
-        """The pool of a list of responses [N_i], whose loudest sample is the direct sound; none may be silent."""
-        direct = [int(np.argmax(np.abs(one))) for one in recordings]
+        """The pool of a list of responses [N_i], whose loudest sample is the direct sound.
+
+        None may be silent.
+        """
+        direct = [int(np.argmax(np.abs(recording))) for recording in recordings]
         rows = [
-            np.float32(one[start:] / one[start])
-            for one, start in zip(recordings, direct, strict=True)
+            np.asarray(recording[start:] / recording[start], np.float32)
+            for recording, start in zip(recordings, direct, strict=True)
         ]
         M = max(map(len, rows))
         return cls(np.stack([zero_padded(row, M) for row in rows]))
@@ -148,7 +157,9 @@ def degrade(
     sample_rate: int,
     rooms: RoomPool | None = None,
 ):
-    """Clean speech damaged on its way: room, noise, drift, clipping, band, quantisation and drop-outs, in this order.
+    """Clean speech damaged on its way.
+
+    Room, noise, drift, clipping, band, quantisation and drop-outs, in this order.
 
     Args:
         key: PRNG key; the same key gives the same damage.
@@ -160,7 +171,12 @@ def degrade(
 
     Returns:
         damaged waveforms [B, N], and the clean ones at the level they now have [B, N].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_floats(clean=clean)
+    check_shapes(clean=(clean, "B N"))
     config.validate()
     B = len(clean)
     keys = iter(jax.random.split(key, 32))
@@ -217,13 +233,17 @@ def apply_room(key, x, rooms: RoomPool):
 
 
 def clip(x, severity):
-    """Speech [B, N] cut off at a full scale that falls geometrically with the severity [B], as `CLIP_RMS` says."""
+    """Speech [B, N] cut off at a full scale that falls geometrically with the severity [B], as
+    `CLIP_RMS` says.
+    """
     ceiling = CLIP_RMS[0] * (CLIP_RMS[1] / CLIP_RMS[0]) ** severity[:, None] * mixing.rms(x)
     return jnp.clip(x, -ceiling, ceiling)
 
 
 def drop_out(key, x, severity, sample_rate: int):
-    """Speech [B, N] with gaps of silence, as of lost packets, that take about `LOST_SHARE` of the time."""
+    """Speech [B, N] with gaps of silence, as of lost packets, that take about `LOST_SHARE` of the
+    time.
+    """
     B, N = x.shape
     slot = round(GAP_SLOT * sample_rate)
     shortest, longest = (round(seconds / GAP_SLOT) for seconds in GAP_SECONDS)
@@ -240,7 +260,9 @@ def drop_out(key, x, severity, sample_rate: int):
 
 
 def limit_band(x, low_severity, high_severity, sample_rate: int):
-    """Speech [B, N] without what lies below a low and above a high frequency, each of its own severity [B]."""
+    """Speech [B, N] without what lies below a low and above a high frequency, each of its own
+    severity [B].
+    """
     low, high = _between(BAND_LOW_HZ, low_severity), _between(BAND_HIGH_HZ, high_severity)
     return mixing.limit_band(x, low, high, sample_rate, keep_level=False)
 
@@ -277,7 +299,8 @@ DAMAGES = {
 
 
 def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int):
-    """A noise for each clip [B, N], of a kind drawn by the odds in the config, with swells, of level 1.
+    """A noise for each clip [B, N], of a kind drawn by the odds in the config, with swells, of
+    level 1.
 
     Babble is made of the other clips of the batch.
     """
@@ -290,14 +313,15 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
     keys = dict(
         zip(("kind", "second", "swell", *KINDS), jax.random.split(key, 3 + len(KINDS)), strict=True)
     )
-    make = {
-        "recorded": lambda key: recorded_noise(key, pool, B, N),
+    make: dict[str, Callable] = {
         "coloured": lambda key: shape_noise(key, mixing.coloured_noise(key, B, N)),
         "babble": lambda key: mixing.babble(key, clean),
         "hum": lambda key: hum(key, B, N, sample_rate),
         "clicks": lambda key: clicks(key, B, N, sample_rate),
         "tones": lambda key: tones(key, B, N, sample_rate),
     }
+    if pool is not None:
+        make["recorded"] = functools.partial(recorded_noise, pool=pool, B=B, N=N)
     there = [i for i in range(len(KINDS)) if odds[i]]
     sounds = jnp.stack(
         [mixing.normalise_rms(make[KINDS[i]](keys[KINDS[i]])) for i in there]
@@ -314,7 +338,8 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
 
 
 def recorded_noise(key, pool: NoisePool, B: int, N: int):
-    """Pieces [B, N] of recordings from anywhere in them, forwards or backwards, at another speed and spectrum.
+    """Pieces [B, N] of recordings from anywhere in them, forwards or backwards, at another speed
+    and spectrum.
 
     A recording that ends goes on from its start.
     """
@@ -338,7 +363,9 @@ def recorded_noise(key, pool: NoisePool, B: int, N: int):
 
 
 def shape_noise(key, noise):
-    """Noise [B, N] through a filter whose gain goes up and down with the logarithm of the frequency, at random."""
+    """Noise [B, N] through a filter whose gain goes up and down with the logarithm of the
+    frequency, at random.
+    """
     B, N = noise.shape
     size = mixing.fast_length(N)
     place = np.clip(np.log2(np.linspace(1e-3, 1, size // 2 + 1)) + 7, 0, 7) / 7 * (NOISE_BANDS - 1)
@@ -374,7 +401,10 @@ def hum(key, B: int, N: int, sample_rate: int):
 
 
 def clicks(key, B: int, N: int, sample_rate: int):
-    """Crackle, keys and knocks [B, N]: bursts of noise at random moments that die away in 0.1 to 30 ms."""
+    """Crackle, keys and knocks [B, N].
+
+    Bursts of noise at random moments that die away in 0.1 to 30 ms.
+    """
     rate_key, moment_key, size_key, noise_key, decay_key = jax.random.split(key, 5)
     rate = 10 ** jax.random.uniform(rate_key, (B, 1), minval=0.0, maxval=2.0)  # a second
     bits = jax.random.uniform(moment_key, (B, N))
@@ -391,7 +421,10 @@ def clicks(key, B: int, N: int, sample_rate: int):
 
 
 def tones(key, B: int, N: int, sample_rate: int):
-    """Bells, alarms, dialling, sirens, birds [B, N]: tones of a few partials that begin again, die away and waver."""
+    """Bells, alarms, dialling, sirens, birds [B, N].
+
+    Tones of a few partials that begin again, die away and waver.
+    """
     keys = iter(jax.random.split(key, 24))
 
     def draw(low, high, *shape):
@@ -427,9 +460,9 @@ def tones(key, B: int, N: int, sample_rate: int):
     shift = draw(0.0, 1.0, TONE_PARTIALS)
     total = 1e-6 * sounds  # a tone that is too high for the sample rate is not divided by 0
     for i in k:
-        heard = gain[:, i : i + 1] * (ratio[:, i : i + 1] * pitch < 0.48 * sample_rate)
+        audible = gain[:, i : i + 1] * (ratio[:, i : i + 1] * pitch < 0.48 * sample_rate)
         total += (
-            heard
+            audible
             * sounds
             * jnp.sin(2 * np.pi * jnp.mod(ratio[:, i : i + 1] * cycles + shift[:, i : i + 1], 1.0))
         )

@@ -1,4 +1,4 @@
-"""What is wrong with a recording: noise, clipping, a narrow band, an offset; heard block by block, in constant memory.
+"""What is wrong with a recording: noise, clipping, a narrow band, an offset, measured by blocks.
 
 Shape letters: N samples, C channels, F frequency bins.
 """
@@ -12,20 +12,20 @@ from lin_jax.audio.files import SILENCE
 FRAME_SECONDS = 0.032
 SILENT_RMS = SILENCE / 10
 # Levels of frames are counted in steps of half a decibel from here to there.
-LOWEST_DB, HIGHEST_DB, STEP_DB = -100.0, 40.0, 0.5
-QUIETEST = 0.1  # share of the frames that counts as noise alone
+MIN_DB, MAX_DB, STEP_DB = -100.0, 40.0, 0.5
+QUIET_SHARE = 0.1  # share of the frames that counts as noise alone
 NEAR_RAIL = 0.98  # of the largest sample: where a plateau is a clipped peak
 # The mean of the samples is a fault from here on, in full scale and relative to their RMS; a clip
 # that is too short has a mean of its own.
 OFFSET, OFFSET_RATIO, OFFSET_SECONDS = 1e-3, 0.05, 0.5
-BAND_DB = 60.0  # below the strongest frequency nothing counts as heard
+BAND_DB = 60.0  # below the strongest frequency nothing counts as audible
 BAND_BINS = 5  # frequency bins that are averaged first
 SPARSE = 4  # one frame of so many gives its spectrum
 
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What is heard of a recording.
+    """What is measured of a recording.
 
     Attributes:
         peak: largest magnitude of a sample, 1 being full scale.
@@ -33,8 +33,8 @@ class Diagnosis:
         noise_db: level of the quietest tenth of the frames that hold anything, in dB of full scale;
             None if none does.
         clipped: share of the samples that stand on a plateau at the largest or smallest value.
-        band_hz: frequency above which nothing is heard; None where all is that the sample rate can
-            hold.
+        band_hz: frequency above which nothing is audible; None where all is that the sample rate
+            can hold.
         dc_offset: mean of the samples of the channel where it is largest, if it is a fault; else 0.
     """
 
@@ -52,37 +52,35 @@ class Diagnosis:
 
 
 class Meter:
-    """Hears a recording block by block."""
+    """Measures a recording block by block."""
 
     def __init__(self, sample_rate: int):
-        """Start with nothing heard, at a rate in Hz."""
+        """Start at a rate in Hz, before the first block."""
         self._rate = sample_rate
         self._frame = max(2, round(FRAME_SECONDS * sample_rate))
         self._count, self._sum, self._square = 0, 0.0, 0.0
         self._rails = [_Rail(1), _Rail(-1)]
-        self._levels = np.zeros(round((HIGHEST_DB - LOWEST_DB) / STEP_DB) + 1, np.int64)
+        self._levels = np.zeros(round((MAX_DB - MIN_DB) / STEP_DB) + 1, np.int64)
         self._window = np.hanning(self._frame).astype(np.float32)
         self._power = np.zeros(self._frame // 2 + 1)
 
-    def hear(self, samples: np.ndarray):
-        """Hear finite samples [N, C]; what does not fill a frame is not looked at for noise."""
+    def update(self, samples: np.ndarray):
+        """Take finite samples [N, C]; what does not fill a frame is not looked at for noise."""
         x = np.ascontiguousarray(samples.T, np.float32)  # [C, N]
         self._count += x.shape[1]
         wide = x.astype(np.float64)
         self._sum = self._sum + wide.sum(axis=1)
         self._square = self._square + np.vecdot(wide, wide)
         for rail in self._rails:
-            rail.hear(x)
+            rail.update(x)
         whole = x.shape[1] // self._frame * self._frame
         frames = x[:, :whole].reshape(len(x), -1, self._frame)
         frames = frames - frames.mean(axis=-1, keepdims=True)
         level = 10 * np.log10(
             np.maximum(np.vecdot(frames, frames).mean(axis=0) / self._frame, 1e-20)
         )
-        level = level[level > LOWEST_DB]
-        np.add.at(
-            self._levels, ((np.minimum(level, HIGHEST_DB) - LOWEST_DB) / STEP_DB).astype(int), 1
-        )
+        level = level[level > MIN_DB]
+        np.add.at(self._levels, ((np.minimum(level, MAX_DB) - MIN_DB) / STEP_DB).astype(int), 1)
         spectrum = np.fft.rfft(frames[:, ::SPARSE] * self._window)  # [C, frames, F]
         self._power += (spectrum.real**2 + spectrum.imag**2).sum(axis=(0, 1))
 
@@ -96,7 +94,7 @@ class Meter:
         )
 
     def diagnosis(self) -> Diagnosis:
-        """What was heard so far."""
+        """The diagnosis of all blocks so far."""
         mean, deviation = self._moments()
         rms = float(np.sqrt(np.mean(deviation**2)))
         sounds = rms >= SILENT_RMS
@@ -117,27 +115,29 @@ class Meter:
         return mean, np.sqrt(np.maximum(self._square / max(self._count, 1) - mean**2, 0))
 
     def _noise_db(self) -> float | None:
-        heard = np.cumsum(self._levels)
-        if not heard[-1]:
+        counts = np.cumsum(self._levels)
+        if not counts[-1]:
             return None
-        return float(LOWEST_DB + STEP_DB * np.searchsorted(heard, QUIETEST * heard[-1]))
+        return float(MIN_DB + STEP_DB * np.searchsorted(counts, QUIET_SHARE * counts[-1]))
 
     def _band_hz(self) -> float | None:
         power = np.convolve(self._power[1:], np.ones(BAND_BINS), "same")  # without the offset
-        (heard,) = np.nonzero(power > power.max(initial=0) * 10 ** (-BAND_DB / 10))
-        if not len(heard):
+        (audible,) = np.nonzero(power > power.max(initial=0) * 10 ** (-BAND_DB / 10))
+        if not len(audible):
             return None
-        highest = (heard[-1] + 1) / self._frame * self._rate
+        highest = (audible[-1] + 1) / self._frame * self._rate
         return None if highest > 0.9 * self._rate / 2 else float(highest)
 
 
 class _Rail:
-    """The largest (sign 1) or smallest (sign -1) value, and how many samples stand still at it, three or more."""
+    """The largest (sign 1) or smallest (sign -1) value, and how many samples stand still at it,
+    three or more.
+    """
 
     def __init__(self, sign):
         self._sign, self.height, self.count = sign, 0.0, 0
 
-    def hear(self, x):  # [C, N]
+    def update(self, x):  # [C, N]
         height = max(float(x.max() if self._sign > 0 else -x.min()), 0.0)
         if NEAR_RAIL * height > self.height:
             self.count = 0  # what stood still lower down was no rail

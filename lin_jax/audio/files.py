@@ -21,7 +21,7 @@ from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
 WRITABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
-SUFFIXES = (  # of what looks like audio, video with sound included; what is inside is told by content
+SUFFIXES = (  # of what looks like audio, video with sound included; content decides what is inside
     *WRITABLE,
     *(
         ".m4a",
@@ -96,22 +96,23 @@ def find(folder) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioError(f"{folder}: no such folder; check the path")
-    found = [
+    paths = [
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     ]
-    if not found:
+    if not paths:
         raise AudioError(
-            f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another folder"
+            f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another "
+            "folder"
         )
-    return sorted(found)
+    return sorted(paths)
 
 
 def load(
     source, config: FrontendConfig, *, sample_rate: int | None = None, speed: float = 1.0
 ) -> np.ndarray:
-    """The waveform that the front end hears: mono, at its rate, checked, trimmed and levelled as `config` says.
+    """The waveform that the front end takes: mono, at its rate, checked, trimmed and levelled.
 
     Args:
         source: path of an audio file, or samples [N] or [N, channels], floats in ±1 or 16- or
@@ -169,7 +170,7 @@ def read(
         parts, count = [], 0
         # Integers are read faster than converted, and NumPy converts them to the same floats.
         dtype = "int16" if source.subtype == "PCM_16" else "float32"
-        size = max(1, min(wanted, known or MAX_BLOCK))
+        size = max(1, int(min(wanted, known or MAX_BLOCK)))
         for block in source.blocks(size, first, dtype):
             parts.append(block[: wanted - count] if wanted < math.inf else block)
             count += len(parts[-1])
@@ -234,6 +235,8 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
         for `read`, at the block where the fault is met.
     """
     if not isinstance(source, str | os.PathLike):
+        if sample_rate is None:
+            raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
         samples, size = _as_float32(source), max(1, round(block_seconds * sample_rate))
         for start in range(0, len(samples), size):
             block = samples[start : start + size]
@@ -283,7 +286,9 @@ def write(path, samples, sample_rate: int):
 
 
 def encoding(path, like: Info) -> Info:
-    """How a recording is written to a path: its suffix names the container, the encoding stays as it was if it can.
+    """How a recording is written to a path.
+
+    Its suffix names the container, the encoding stays as it was if it can.
 
     Where it cannot, as that of MP3 in FLAC, it is the container's own, with 24 bits if the samples
     have more than 16.
@@ -347,7 +352,8 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
             if _is_full(part):
                 raise _unwritten(path, "the disk is full") from None
             raise AudioError(
-                f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} at "
+                f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} "
+                "at "
                 f"{info.sample_rate} Hz; use .wav"
             ) from None
         with file:
@@ -386,7 +392,8 @@ class Writer:
         if bits := INTEGERS.get(self._file.subtype):
             # libsndfile would scale by one less than it divides by when it reads.
             top = 2.0 ** (bits - 1)
-            samples = np.rint(samples.astype(np.float64 if bits > 16 else np.float32) * top)
+            dtype = np.dtype(np.float64 if bits > 16 else np.float32)
+            samples = np.rint(samples.astype(dtype) * top)
             self.cut += int(np.count_nonzero(np.abs(samples) > top))
             samples = np.clip(samples, -top, top - 1)
             samples = (
@@ -401,7 +408,9 @@ class Writer:
 
 @contextlib.contextmanager
 def _replacing(path) -> Iterator[Path]:
-    """A file beside `path` that takes its place if the context ends without an error, and is gone if not."""
+    """A file beside `path` that takes its place if the context ends without an error, and is gone
+    if not.
+    """
     target = Path(os.path.realpath(path))  # a link stays one
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -435,7 +444,10 @@ def _format(path) -> str:
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Samples [N] or [N, channels] at another rate, by soxr in high quality: [about N * target / source, ...]."""
+    """Samples [N] or [N, channels] at another rate, by soxr in high quality.
+
+    [about N * target / source, ...].
+    """
     import soxr
 
     if source_rate == target_rate:
@@ -444,7 +456,9 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
 
 
 def level(samples: np.ndarray, *, target_db: float, kind: str = "peak") -> np.ndarray:
-    """Samples scaled so that their peak or their RMS lies at `target_db` dB of full scale; silence stays silence.
+    """Samples scaled so that their peak or their RMS lies at `target_db` dB of full scale.
+
+    Silence stays silence.
 
     A clip levelled by "rms" may peak beyond ±1: nothing is clipped here.
     """
@@ -487,13 +501,15 @@ def trim_silence(
 
 
 def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
-    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least `min_samples`.
+    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least
+    `min_samples`.
 
     It is a SilenceError if all that is wrong is that nothing can be heard.
     """
     if len(samples) < max(1, min_samples):
         raise AudioError(
-            f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer clip"
+            f"{name}: {len(samples)} samples are too few, {min_samples} are needed; use a longer "
+            "clip"
         )
     _check_values(samples, name)
     if _peak(samples) < SILENCE:
@@ -519,12 +535,18 @@ def _check_values(samples, name):
 
 
 def _peak(samples: np.ndarray) -> float:
-    """Largest magnitude, NaN if any sample is, 0 of none; without a second array as large as the clip."""
+    """Largest magnitude, NaN if any sample is, 0 of none.
+
+    Without a second array as large as the clip.
+    """
     return max(samples.max(initial=0), -samples.min(initial=0))
 
 
 def _mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
-    """The mean of the channels, [N] or [N, channels] to [N]; of opposite ones, the first loud one alone."""
+    """The mean of the channels, [N] or [N, channels] to [N].
+
+    Of opposite ones, the first loud one alone.
+    """
     if samples.ndim == 1 or samples.shape[1] == 1:
         return samples.reshape(len(samples))
     mean, power = samples.mean(axis=1), np.mean(np.square(samples), axis=0)
@@ -545,7 +567,8 @@ def _as_float32(samples) -> np.ndarray:
     integer = samples.dtype in (np.int16, np.int32)
     if samples.ndim not in (1, 2) or not (integer or samples.dtype.kind == "f"):
         raise AudioError(
-            f"samples: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or [N, channels]"
+            f"samples: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or "
+            "[N, channels]"
         )
     if integer:
         return np.multiply(samples, 1 / (np.iinfo(samples.dtype).max + 1), dtype=np.float32)

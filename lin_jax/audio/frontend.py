@@ -6,19 +6,24 @@ batch axes.
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lin_jax.audio import functionals
 from lin_jax.audio.frontend_config import FrontendConfig
+from lin_jax.shapes import check_floats, check_shapes
 
 DELTA_WIDTH = 9  # frames, librosa's default
 
 
-def extract(config: FrontendConfig, waveform, length=None):
+def extract(
+    config: FrontendConfig, waveform: ArrayLike, length: ArrayLike | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Features of waveforms, the only place where they are made.
 
-    Padding changes nothing: samples at or past `length` are not heard, and frames at or past
+    Padding changes nothing: samples at or past `length` do not count, and frames at or past
     `num_frames` are zero.
 
     Args:
@@ -29,8 +34,14 @@ def extract(config: FrontendConfig, waveform, length=None):
 
     Returns:
         features [..., T, D] float32 with T = `config.num_frames(N)`, and num_frames [...] int32.
+
+    Raises:
+        ConfigError: settings of the front end that cannot work.
+        ShapeError: integers as samples, or lengths that are not one for each waveform.
     """
     config.validate()
+    check_floats(waveform=waveform)
+    check_shapes(waveform=(waveform, "... N"), length=(length, "..."))
     waveform = jnp.asarray(waveform, jnp.float32)
     N = waveform.shape[-1]
     length = jnp.full(waveform.shape[:-1], N) if length is None else jnp.asarray(length)
@@ -57,8 +68,9 @@ def extract(config: FrontendConfig, waveform, length=None):
     return jnp.where(valid[..., None], features, 0.0), num_frames
 
 
-def stft(x, n_fft: int, hop_length: int, win_length: int):
-    """Short-time Fourier transform with frames centred on every hop, as `librosa.stft` with its defaults.
+def stft(x: jax.Array, n_fft: int, hop_length: int, win_length: int) -> jax.Array:
+    """Short-time Fourier transform with frames centred on every hop, as `librosa.stft` with its
+    defaults.
 
     Args:
         x: waveform [..., N]; both ends are padded with n_fft / 2 zeros.
@@ -75,7 +87,13 @@ def stft(x, n_fft: int, hop_length: int, win_length: int):
     return jnp.fft.rfft(x[..., samples_of_frame] * hann_window(win_length, n_fft))  # [..., T, F]
 
 
-def istft(spectrum, hop_length: int, win_length: int, length: int, num_frames=None):
+def istft(
+    spectrum: jax.Array,
+    hop_length: int,
+    win_length: int,
+    length: int,
+    num_frames: ArrayLike | None = None,
+) -> jax.Array:
     """Waveform whose STFT is nearest to `spectrum` in the least-squares sense.
 
     D. W. Griffin and J. S. Lim, "Signal estimation from modified short-time Fourier transform",
@@ -122,7 +140,10 @@ def _overlap_add(frames, hop_length):
 
 @functools.lru_cache
 def hann_window(win_length: int, n_fft: int) -> np.ndarray:
-    """Periodic Hann window of `win_length` samples, centred among `n_fft`: float32 [n_fft], read-only."""
+    """Periodic Hann window of `win_length` samples, centred among `n_fft`.
+
+    Float32 [n_fft], read-only.
+    """
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length)
     before = (n_fft - win_length) // 2
     window = np.pad(window, (before, n_fft - win_length - before)).astype(np.float32)
@@ -177,14 +198,18 @@ def _mel_to_hz(mel):
     return np.where(mel < 15, mel * _HZ_PER_MEL, 1000 * np.exp(_LOG_STEP * (mel - 15)))
 
 
-def mel_spectrogram(spectrum, bank):
-    """Power in each mel band: complex spectrum [..., T, F] and filter bank [M, F] to [..., T, M]."""
+def mel_spectrogram(spectrum: jax.Array, bank: ArrayLike) -> jax.Array:
+    """Power in each mel band: complex spectrum [..., T, F] and filter bank [M, F] to [..., T,
+    M].
+    """
     power = spectrum.real**2 + spectrum.imag**2
     # Lower precision, the default on some accelerators, would miss librosa by far more than 1e-4.
     return jnp.matmul(power, bank.T, precision="highest")
 
 
-def power_to_db(power, top_db: float | None = None, valid=None):
+def power_to_db(
+    power: jax.Array, top_db: float | None = None, valid: jax.Array | None = None
+) -> jax.Array:
     """Power in decibels, no further than `top_db` below the loudest value of the clip.
 
     Args:
@@ -198,12 +223,14 @@ def power_to_db(power, top_db: float | None = None, valid=None):
     db = 10 * jnp.log10(jnp.maximum(power, 1e-10))
     if top_db is None:
         return db
-    heard = db if valid is None else jnp.where(valid[..., None], db, -jnp.inf)
-    return jnp.maximum(db, heard.max(axis=(-2, -1), keepdims=True) - top_db)
+    candidates = db if valid is None else jnp.where(valid[..., None], db, -jnp.inf)
+    return jnp.maximum(db, candidates.max(axis=(-2, -1), keepdims=True) - top_db)
 
 
-def mfcc(log_mel, n_mfcc: int):
-    """Mel-frequency cepstral coefficients: log-mel in dB [..., T, M] to the first terms of its orthonormal DCT-II.
+def mfcc(log_mel: jax.Array, n_mfcc: int) -> jax.Array:
+    """Mel-frequency cepstral coefficients.
+
+    Log-mel in dB [..., T, M] to the first terms of its orthonormal DCT-II.
 
     S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word
     recognition in continuously spoken sentences", IEEE TASSP 28(4), 1980.
@@ -221,8 +248,9 @@ def _dct_basis(M: int, n_mfcc: int) -> np.ndarray:
     return basis.astype(np.float32)
 
 
-def deltas(features, num_frames, order: int):
-    """Time derivative of features by a Savitzky-Golay filter, as `librosa.feature.delta` with its defaults.
+def deltas(features: jax.Array, num_frames: ArrayLike, order: int) -> jax.Array:
+    """Time derivative of features by a Savitzky-Golay filter, as `librosa.feature.delta` with its
+    defaults.
 
     A polynomial of degree `order` is fitted to nine frames. Its derivative is one number for all
     nine, so the first and the last four frames take it from the nearest full window. A clip of

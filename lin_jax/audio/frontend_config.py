@@ -1,4 +1,6 @@
-"""The settings of the front end, apart from it so that they can be read, and recordings too, before JAX is imported."""
+"""The settings of the front end, apart from it so that they can be read, and recordings too, before
+JAX is imported.
+"""
 
 import dataclasses
 import hashlib
@@ -93,11 +95,17 @@ class FrontendConfig:
 
     @property
     def waveform_settings(self) -> tuple:
-        """What of a recording is heard, before features are made of it: front ends that share it share waveforms."""
+        """How a recording becomes a waveform, before its features.
+
+        Front ends that share it share waveforms.
+        """
         return self.sample_rate, self.trim_db, self.level, self.level_db
 
     def num_frames(self, num_samples):
-        """Number of frames of a clip of `num_samples` samples (int or array): one every hop, the first at sample 0."""
+        """Number of frames of a clip of `num_samples` samples (int or array).
+
+        One every hop, the first at sample 0.
+        """
         return (
             num_samples if self.feature != "functionals" else 0 * num_samples
         ) // self.hop_length + 1
@@ -108,7 +116,10 @@ class FrontendConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "FrontendConfig":
-        """The config that `to_dict` came from; ConfigError if a key is unknown or a value cannot be."""
+        """The config that `to_dict` came from.
+
+        ConfigError if a key is unknown or a value cannot be.
+        """
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise ConfigError(
@@ -122,7 +133,9 @@ class FrontendConfig:
             ) from None
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that two configs share exactly when they give the same features."""
+        """Twelve hexadecimal digits that two configs share exactly when they give the same
+        features.
+        """
         self.validate()
         # Flags and JSON may turn 20.0 into 20: one spelling per value keeps the fingerprint stable.
         canonical = {

@@ -1,4 +1,5 @@
-"""Functionals: what a whole clip's pitch, loudness, timbre and rhythm were like, in one row of numbers.
+"""Functionals: what a whole clip's pitch, loudness, timbre and rhythm were like, in one row of
+numbers.
 
 Statistics of low-level descriptors over the clip, after F. Eyben, M. Wöllmer and B. Schuller,
 "openSMILE", ACM Multimedia 2010, and with them the contours and modulations that tell an emotion
@@ -78,7 +79,7 @@ def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_
         x, jnp.concatenate([jnp.broadcast_to(c[..., None], x.shape) for x, c in groups], axis=-1)
     )
     ends = np.cumsum([x.shape[-1] for x, _ in groups])
-    found = [
+    functionals = [
         *(part.reshape(*part.shape[:-2], -1) for part in jnp.split(taken, ends[:-1], axis=-1)),
         contours(shown, valid, CONTOUR),
         contours(pitch, voiced, MELODY),
@@ -87,7 +88,7 @@ def functionals(waveform, power, log_mel, cepstra, valid, sample_rate: int, hop_
         *(part.sum(axis=-1)[..., None] / frames for part in (active, voiced)),
         starts / frames,
     ]
-    return jnp.concatenate(found, axis=-1)
+    return jnp.concatenate(functionals, axis=-1)
 
 
 def descriptors(power, valid, sample_rate: int):
@@ -164,7 +165,8 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
 
 
 def statistics(x, chosen):
-    """Mean, deviation, skewness, slope over time and percentiles of each descriptor over the frames that are chosen.
+    """Mean, deviation, skewness, slope over time and percentiles of each descriptor over the frames
+    that are chosen.
 
     Args:
         x: [..., T, K].
@@ -190,8 +192,8 @@ def statistics(x, chosen):
         jnp.take_along_axis(ordered, jnp.minimum(low + d, n - 1), axis=-2) for d in (0, 1)
     )
     percentiles = below + (place - low) * (above - below)
-    found = [middle, deviation, mean((apart / deviation) ** 3), mean(apart * time), percentiles]
-    return jnp.where(number > 0, jnp.concatenate(found, axis=-2), 0.0)
+    values = [middle, deviation, mean((apart / deviation) ** 3), mean(apart * time), percentiles]
+    return jnp.where(number > 0, jnp.concatenate(values, axis=-2), 0.0)
 
 
 def contours(x, chosen, terms: int):
@@ -199,7 +201,7 @@ def contours(x, chosen, terms: int):
 
     Args:
         x: [..., T, K].
-        chosen: the frames that are heard [..., T] bool.
+        chosen: the frames that count [..., T] bool.
         terms: cosines.
 
     Returns:
@@ -213,8 +215,8 @@ def contours(x, chosen, terms: int):
     cosines = jnp.cos(
         jnp.pi * jnp.arange(1, terms + 1)[:, None] * phase[..., None, :]
     )  # [..., terms, T]
-    found = jnp.matmul(cosines, x, precision="highest") / n
-    return found.reshape(*found.shape[:-2], -1)
+    weights = jnp.matmul(cosines, x, precision="highest") / n
+    return weights.reshape(*weights.shape[:-2], -1)
 
 
 def modulations(x, valid, frame_rate: float):
@@ -242,7 +244,10 @@ def modulations(x, valid, frame_rate: float):
 
 
 def _slope(x):
-    """Central difference over time of [..., T, K]; its first and last frames, and those of a clip, mean nothing."""
+    """Central difference over time of [..., T, K].
+
+    Its first and last frames, and those of a clip, mean nothing.
+    """
     return (jnp.roll(x, -1, axis=-2) - jnp.roll(x, 1, axis=-2)) / 2
 
 

@@ -1,4 +1,6 @@
-"""Waveforms from mel spectrograms without training: the phases are found by the fast Griffin-Lim algorithm.
+"""Waveforms from mel spectrograms without training.
+
+The phases come from the fast Griffin-Lim algorithm.
 
 Shape letters: N samples, T frames, F frequency bins, M mel bins; `...` any leading batch axes.
 """
@@ -15,7 +17,7 @@ from lin_jax.errors import ConfigError
 def mel_to_waveform(
     config: FrontendConfig, log_mel, num_frames=None, *, iterations: int = 32, momentum=0.99
 ):
-    """Waveforms that the front end hears as these features; `extract` backwards.
+    """Waveforms of which the front end makes these features; `extract` backwards.
 
     Args:
         config: the front end of the features, "log_mel" without deltas; static under `jax.jit`.
@@ -42,7 +44,9 @@ def mel_to_waveform(
 
 
 def mel_to_magnitude(config: FrontendConfig, log_mel, iterations: int = 16):
-    """Magnitudes of an STFT [..., T, F] that mel frames in decibels [..., T, M] suggest by themselves."""
+    """Magnitudes of an STFT [..., T, F] that mel frames in decibels [..., T, M] suggest by
+    themselves.
+    """
     bank = mel_filter_bank(
         config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max
     )
@@ -80,14 +84,14 @@ def mel_to_linear(power, bank, iterations: int = 16):
         iterations: updates.
 
     Returns:
-        [..., T, F], zero in bins that no filter hears.
+        [..., T, F], zero in bins that no filter covers.
     """
-    heard = np.maximum(bank.sum(axis=0), 1e-12)  # [F]
-    linear = power @ (bank / bank.sum(axis=1, keepdims=True) / heard)
+    weight = np.maximum(bank.sum(axis=0), 1e-12)  # [F]
+    linear = power @ (bank / bank.sum(axis=1, keepdims=True) / weight)
 
     def update(linear, _):
         ratio = power / jnp.maximum(linear @ bank.T, 1e-12)
-        return linear * (ratio @ bank) / heard, None
+        return linear * (ratio @ bank) / weight, None
 
     return jax.lax.scan(update, linear, length=iterations)[0]
 

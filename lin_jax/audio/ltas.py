@@ -5,10 +5,10 @@ Shape letters: T frames, M mel bins; `...` any leading batch axes.
 
 import jax.numpy as jnp
 
+from lin_jax.shapes import check_shapes
+
 SPEECH_DB = 40.0  # frames whose loudest band is within this of the recording's are speech
-MIN_FRAMES = (
-    60.0  # of so many frames half the difference is taken to be the voice's, half what is said
-)
+MIN_FRAMES = 60.0  # of so many, half the difference counts as the voice's, half as the text's
 MAX_DB = 20.0  # by which a band is changed
 
 
@@ -32,10 +32,25 @@ def long_term_spectrum(log_mel, num_frames):
 
 
 def match_spectrum(log_mel, num_frames, spectrum):
-    """Recordings [..., T, M] changed alike in all frames, so that their mean ltas come near to others [..., M].
+    """Recordings changed alike in all frames, so that their long-term spectra come near to given
+    ones.
 
-    The shorter a recording is, the less its own mean tells, and the less it is changed.
+    The shorter a recording is, the less its mean tells of the voice, and the less it is changed.
+
+    Args:
+        log_mel: decibels [..., T, M].
+        num_frames: valid frames of each clip [...] int.
+        spectrum: long-term spectra to come near to [..., M], in decibels.
+
+    Returns:
+        Decibels [..., T, M].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
-    own, frames = long_term_spectrum(log_mel, num_frames)
+    check_shapes(
+        log_mel=(log_mel, "... T M"), num_frames=(num_frames, "..."), spectrum=(spectrum, "... M")
+    )
+    measured, frames = long_term_spectrum(log_mel, num_frames)
     share = (frames / (frames + MIN_FRAMES))[..., None]
-    return log_mel + jnp.clip(share * (spectrum - own), -MAX_DB, MAX_DB)[..., None, :]
+    return log_mel + jnp.clip(share * (spectrum - measured), -MAX_DB, MAX_DB)[..., None, :]

@@ -1,4 +1,6 @@
-"""Speech mixed with what disturbs it: noise at a signal-to-noise ratio, other voices, a narrow band.
+"""Speech mixed with what disturbs it.
+
+Noise at a signal-to-noise ratio, other voices, a narrow band.
 
 The first part works on batches on device, where training damages its examples; the second, in NumPy
 on the host, makes the conditions under which single recordings are judged.
@@ -13,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lin_jax.audio import files
+from lin_jax.shapes import check_shapes
 
 # Noise power falls as 1 / frequency ** slope: 0 is white, 1 pink, 2 brown; room and street noise
 # lie between.
@@ -58,7 +61,11 @@ def mix(
 
     Returns:
         [B, N].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(x=(x, "B N"), noise=(noise, "B N"), snr_db=(snr_db, "B"), length=(length, "B"))
     length = jnp.full(x.shape[:1], x.shape[1]) if length is None else length
     x, noise = (jnp.where(valid_mask(x, length), samples, 0.0) for samples in (x, noise))
     signal_power, noise_power = jnp.vecdot(x, x), jnp.maximum(jnp.vecdot(noise, noise), 1e-20)
@@ -105,6 +112,7 @@ def babble(key: jax.Array, x: jax.Array, length: ArrayLike | None = None) -> jax
 
 def convolve(x: jax.Array, response: jax.Array) -> jax.Array:
     """Waveforms [B, N] through a filter each [B, M], cut at their ends [B, N]."""
+    check_shapes(x=(x, "B N"), response=(response, "B M"))
     size = fast_length(x.shape[1] + response.shape[1])
     return jnp.fft.irfft(jnp.fft.rfft(x, n=size) * jnp.fft.rfft(response, n=size), n=size)[
         :, : x.shape[1]
@@ -133,7 +141,11 @@ def limit_band(
 
     Returns:
         [B, N].
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(x=(x, "B N"), low=(low, "B"), high=(high, "B"), length=(length, "B"))
     B, N = x.shape
     length = jnp.full(B, N) if length is None else length
     size = fast_length(N)
@@ -181,7 +193,10 @@ def narrowband(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def telephone(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:
-    """A recording [N] as a telephone passes it on, from 300 to 3,400 Hz: samples and their rate, 8 kHz."""
+    """A recording [N] as a telephone passes it on, from 300 to 3,400 Hz.
+
+    Samples and their rate, 8 kHz.
+    """
     from scipy import signal
 
     band = signal.butter(4, TELEPHONE_BAND, "bandpass", fs=TELEPHONE_RATE, output="sos")

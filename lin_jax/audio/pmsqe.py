@@ -1,4 +1,6 @@
-"""How much worse a waveform sounds than the clean one: the ear of PESQ in JAX, so that a network can learn from it.
+"""How much worse a waveform sounds than the clean one.
+
+The ear of PESQ in JAX, so that a network can learn from it.
 
 It follows ITU-T P.862 and P.862.2 as far as they are smooth, in the spirit of J. M. Martín-Doñas et
 al., "A deep learning loss function based on the perceptual evaluation of the speech quality", IEEE
@@ -15,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lin_jax.audio.frontend import stft
+from lin_jax.shapes import check_shapes
 
 SAMPLE_RATE = 16000
 N_FFT, HOP = 512, 256
@@ -36,16 +39,20 @@ def pmsqe(estimate, target):
     Returns:
         4.5 for no audible difference, about 0 for bad speech, below for worse [B]; levels do not
         count.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
     bank, threshold, exponent, width = _bands()
     near, true = (_powers(x) for x in (estimate, target))  # [B, T, F]
     energy = true.sum(axis=-1) / N_FFT**2 * 16 / 3  # of frames, for the Hann window
     near, true = (jnp.matmul(x, bank.T) * POWER_SCALE for x in (near, true))  # [B, T, K]
 
     # A constant colouring is hardly heard, nor is a gain that drifts slowly.
-    heard = (energy > 1e4)[..., None]
-    average = [jnp.sum(x * heard, axis=1, keepdims=True) / jnp.maximum(heard.sum(axis=1, keepdims=True), 1)
-               for x in (near, true)]  # fmt: skip
+    active = (energy > 1e4)[..., None]
+    count = jnp.maximum(active.sum(axis=1, keepdims=True), 1)
+    average = [jnp.sum(x * active, axis=1, keepdims=True) / count for x in (near, true)]
     true = true * jnp.clip((average[0] + 1e3) / (average[1] + 1e3), 1e-2, 1e2)
     audible = [jnp.sum(jnp.where(x > threshold, x, 0.0), axis=-1) + 5e3 for x in (near, true)]
     gain = audible[1] / audible[0]  # [B, T]
@@ -84,7 +91,10 @@ def _powers(x):
 
 
 def _over_time(disturbance):
-    """Disturbances [B, T] as one number each [B]: the worst moments of every third of a second, and all of these."""
+    """Disturbances [B, T] as one number each [B].
+
+    The worst moments of every third of a second, and all of these.
+    """
     starts = range(0, max(disturbance.shape[1] - INTERVAL + 1, 1), INTERVAL // 2)
     intervals = [
         jnp.mean(disturbance[:, start : start + INTERVAL] ** 6, axis=1) for start in starts
@@ -94,7 +104,8 @@ def _over_time(disturbance):
 
 @functools.lru_cache
 def _bands():
-    """Bins to bands of equal width in Bark [K, F - 2], hearing threshold and growth of loudness [K], and the width.
+    """Bins to bands of equal width in Bark [K, F - 2], hearing threshold and growth of loudness
+    [K], and the width.
 
     Bark: S. Wang et al., IEEE J-SAC 10(5), 1992. Threshold: E. Terhardt, Hearing Research 1, 1979.
     Loudness: E. Zwicker and R. Feldtkeller, "Das Ohr als Nachrichtenempfänger", 1967, steeper at

@@ -12,14 +12,14 @@ PAUSE_SECONDS = 0.4  # shorter ones are part of a phrase
 
 
 def split_on_silence(
-    samples: np.ndarray, sample_rate: int, longest: float
+    samples: np.ndarray, sample_rate: int, max_seconds: float
 ) -> list[tuple[int, int]]:
     """Where phrases begin and end.
 
     Args:
         samples: [N], not all zero.
         sample_rate: in Hz.
-        longest: seconds of a phrase; a longer one is cut at a quiet moment of its later half.
+        max_seconds: seconds of a phrase; a longer one is cut at a quiet moment of its later half.
 
     Returns:
         First sample and the one past the last, of each phrase in order; what lies between them are
@@ -33,13 +33,13 @@ def split_on_silence(
     (loud,) = np.nonzero(power > power.max() * 10 ** (-QUIET_DB / 10))
     (pauses,) = np.nonzero(np.diff(loud) > PAUSE_SECONDS / GRAIN_SECONDS)
     starts, ends = loud[[0, *pauses + 1]], loud[[*pauses, -1]] + 1
-    most, found = max(4, int(longest / GRAIN_SECONDS)), []
+    max_grains, phrases = max(4, int(max_seconds / GRAIN_SECONDS)), []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        while end - start > most:
+        while end - start > max_grains:
             # So late that the phrase is long, so early that more than a scrap is left.
-            first, last = start + most // 2, min(start + most, end - most // 4)
+            first, last = start + max_grains // 2, min(start + max_grains, end - max_grains // 4)
             cut = first + int(power[first:last].argmin())
-            found.append((start, cut))
+            phrases.append((start, cut))
             start = cut
-        found.append((start, end))
-    return [(start * grain, min(end * grain, len(samples))) for start, end in found]
+        phrases.append((start, end))
+    return [(start * grain, min(end * grain, len(samples))) for start, end in phrases]

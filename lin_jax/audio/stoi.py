@@ -1,4 +1,6 @@
-"""How much of the speech in a waveform can be understood: STOI in JAX, so that a network can learn from it.
+"""How much of the speech in a waveform can be understood.
+
+STOI in JAX, so that a network can learn from it.
 
 C. H. Taal et al., "An algorithm for stoi prediction of time-frequency weighted noisy
 speech", IEEE TASLP 19(7), 2011; as a loss as in S.-W. Fu et al., "End-to-end waveform utterance
@@ -16,13 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lin_jax.audio.frontend import stft
+from lin_jax.shapes import check_shapes
 
 SAMPLE_RATE = 16000
 N_FFT, FRAME, HOP = 1024, 410, 205  # frames of 25.6 ms, every 12.8
 BANDS, LOWEST_HZ = 15, 150.0  # a third of an octave each, and the middle of the first
 TOP_HZ = 5000  # up to which frames are loud or soft
 SEGMENT = 30  # frames of which envelopes are compared, 384 ms
-HEARD_DB = 40.0  # frames of clean speech that are softer than the loudest by more do not count
+AUDIBLE_DB = 40.0  # frames of clean speech that are softer than the loudest by more do not count
 CLIP = 1 + 10 ** (15 / 20)  # an envelope counts as no larger than the clean one by this factor
 
 
@@ -39,16 +42,20 @@ def stoi(estimate, target):
 
     Returns:
         About 0 to 1, the higher the better [B]; levels do not count. 0 where less than 0.4 s of the
-        clean one is heard.
+        clean one is audible.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
     (near, _), (true, power) = (_envelopes(x) for x in (estimate, target))  # [B, T, K], [B, T]
-    heard = power > 10 ** (-HEARD_DB / 10) * jnp.max(power, axis=-1, keepdims=True)
+    audible = power > 10 ** (-AUDIBLE_DB / 10) * jnp.max(power, axis=-1, keepdims=True)
     first = jnp.argsort(
-        ~heard, axis=-1, stable=True
-    )  # frames that are heard, in their order, and then the others
+        ~audible, axis=-1, stable=True
+    )  # audible frames, in their order, and then the others
     near, true = (jnp.take_along_axis(x, first[..., None], axis=1) for x in (near, true))
     frames = np.arange(true.shape[1] - SEGMENT + 1)[:, None] + np.arange(SEGMENT)  # [S, L]
-    counted = frames[:, -1] < jnp.sum(heard, axis=-1, keepdims=True)  # [B, S]
+    counted = frames[:, -1] < jnp.sum(audible, axis=-1, keepdims=True)  # [B, S]
     near, true = near[:, frames], true[:, frames]  # [B, S, L, K]
     near = near * jnp.sqrt(
         jnp.sum(true**2, axis=2, keepdims=True) / (jnp.sum(near**2, axis=2, keepdims=True) + 1e-12)
@@ -64,7 +71,9 @@ def stoi(estimate, target):
 
 
 def _envelopes(x):
-    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power up to `TOP_HZ` [B, T]."""
+    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power up to `TOP_HZ`
+    [B, T].
+    """
     x = x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-12)
     spectrum = stft(x, N_FFT, HOP, FRAME)
     power = spectrum.real**2 + spectrum.imag**2

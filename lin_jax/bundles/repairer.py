@@ -355,7 +355,7 @@ class _Job:
         N, rate = self.info.num_samples, self.info.sample_rate
         before, alike = Meter(rate), True
         for block in self._blocks():
-            before.hear(block)
+            before.update(block)
             alike = alike and bool((block == block[:, :1]).all())
         self.before, self.after = before.diagnosis(), Meter(rate)
         self._sink = self._stack.enter_context(opened)
@@ -416,7 +416,7 @@ class _Job:
         return files.blocks(self._source, self.info.sample_rate, block_seconds=BLOCK_SECONDS)
 
     def _write(self, block):
-        self.after.hear(block)
+        self.after.update(block)
         self._sink.write(block)
         self._progress(len(block) / self.info.sample_rate)
 

@@ -7,9 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lin_jax.shapes import check_shapes
+
 
 def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
-    """How well attention reads its source from one end to the other; pure, for use inside a jitted step.
+    """How well attention reads its source from one end to the other.
+
+    Pure, for use inside a jitted step.
 
     Args:
         attention: weights [B, S, L].
@@ -19,11 +23,16 @@ def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
         tolerance: positions that may be passed over at once, or gone back by.
 
     Returns:
-        dict of [B] float32: "focus", the mean over the steps of the largest weight; "diagonal_rate",
-        the share of the weights that lie in the band (Y. Ren et al., "FastSpeech", NeurIPS 2019,
+        dict of [B] float32: "focus_rate", the mean over the steps of the largest weight;
+        "diagonal_rate", the share of the weights that lie in the band (Y. Ren et al., "FastSpeech",
+        NeurIPS 2019,
         section 4.3); "skipped", positions passed over beyond the tolerance or not reached by the
         end; "repeated", positions gone back by, at the farthest.
+
+    Raises:
+        ShapeError: shapes that do not fit together.
     """
+    check_shapes(attention=(attention, "B S L"), num_steps=(num_steps, "B"), length=(length, "B"))
     S, L = attention.shape[1:]
     steps = jnp.arange(S) < num_steps[:, None]  # [B, S]
     count = jnp.maximum(num_steps, 1)
@@ -36,7 +45,7 @@ def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
     ahead, back = path - before, jnp.where(steps, before - path, 0)
     unread = length - 1 - furthest[:, -1]
     return {
-        "focus": jnp.sum(jnp.where(steps, attention.max(axis=-1), 0.0), axis=1) / count,
+        "focus_rate": jnp.sum(jnp.where(steps, attention.max(axis=-1), 0.0), axis=1) / count,
         "diagonal_rate": jnp.sum(jnp.where(near, attention, 0.0), axis=(1, 2)) / count,
         "skipped": (
             jnp.sum(jnp.where(ahead > tolerance, ahead - 1, 0), axis=1)

@@ -1,7 +1,9 @@
-"""Figures of a waveform against the one it should be: how well a recording was repaired, or a voice copied.
+"""Figures of a waveform against the one it should be.
+
+How well a recording was repaired, or a voice copied.
 
 Every function takes the reference first, then the estimate: mono waveforms [N] of one rate, sample
-by sample in step except where they are said to be aligned. They run on the host, a clip at a time.
+by sample in step except where aligned ones are asked for. They run on the host, a clip at a time.
 Shapes: N samples, T frames, M mel bands, F frequency bins.
 """
 
@@ -32,7 +34,9 @@ PACKAGES = {
 
 
 def si_sdr(reference, estimate) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB, higher is better; infinite where only the scale differs.
+    """Scale-invariant signal-to-distortion ratio in dB, higher is better.
+
+    Infinite where only the scale differs.
 
     J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019: both means are removed, the
     estimate is divided into its projection on the reference and the rest.
@@ -45,7 +49,8 @@ def si_sdr(reference, estimate) -> float:
 
 
 def log_spectral_distance(reference, estimate, sample_rate: int) -> float:
-    """Root mean square over frequency of the difference of two power spectra in dB, averaged over the frames.
+    """Root mean square over frequency of the difference of two power spectra in dB, averaged over
+    the frames.
 
     A. H. Gray and J. D. Markel, "Distance measures for speech processing", IEEE TASSP 24(5), 1976.
     What lies further than `FLOOR_DB` below the loudest bin of the reference counts as that floor.
@@ -79,7 +84,9 @@ class Quality:
 
 
 def quality(reference, estimate, sample_rate: int, *, n_mels: int = 80) -> Quality:
-    """The `Quality` of an estimate; its pitch is found by `librosa.pyin`, which takes a quarter of the clip's time.
+    """The `Quality` of an estimate.
+
+    Its pitch is found by `librosa.pyin`, which takes a quarter of the clip's time.
 
     Pitch: M. Mauch and S. Dixon, "pYIN: a fundamental frequency estimator using probabilistic
     threshold distributions", ICASSP 2014. It needs the `eval` extra.
@@ -119,7 +126,8 @@ def loudness_contour(samples, sample_rate: int) -> np.ndarray:
 
 
 def pesq(reference, estimate, sample_rate: int) -> float:
-    """Wide-band perceptual evaluation of speech quality, 1.0 to 4.6 (ITU-T P.862.2), by the package `pesq`.
+    """Wide-band perceptual evaluation of speech quality, 1.0 to 4.6 (ITU-T P.862.2), by the package
+    `pesq`.
 
     Returns:
         The score; AudioError if no utterance is found in the reference, ConfigError if the rate is
@@ -148,7 +156,8 @@ def stoi(reference, estimate, sample_rate: int) -> float:
 
 
 def mel_cepstral_distance(reference, estimate, sample_rate: int) -> float:
-    """Mel-cepstral distance in dB after alignment, lower is better, by the package `mel-cepstral-distance`.
+    """Mel-cepstral distance in dB after alignment, lower is better, by the package
+    `mel-cepstral-distance`.
 
     R. F. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM
     1993, over dynamic time warping. Other packages give other figures: name this one beside it. Its
@@ -194,7 +203,7 @@ def contours(samples, sample_rate: int, *, n_mels: int = 80) -> Contours:
 
 @dataclasses.dataclass(frozen=True)
 class Likeness:
-    """How near a recording comes to another one in which the same is said.
+    """How near a recording comes to another one of the same text.
 
     Attributes:
         pitch_rmse: root mean square difference of the natural logarithms of the pitch where both
@@ -214,15 +223,15 @@ def align(reference: Contours, estimate: Contours) -> Likeness:
     mels = _decibels([reference.mels, estimate.mels])
     _, path = librosa.sequence.dtw(mels[0].T, mels[1].T)
     rows, columns = path.T
-    true, found = reference.pitch[rows], estimate.pitch[columns]
-    voiced = (true > 0) & (found > 0)
-    difference = np.log(found[voiced] / true[voiced])
+    true, estimated = reference.pitch[rows], estimate.pitch[columns]
+    voiced = (true > 0) & (estimated > 0)
+    difference = np.log(estimated[voiced] / true[voiced])
     return Likeness(
         pitch_rmse=float(np.sqrt(np.square(difference).mean())) if voiced.any() else float("nan"),
-        voicing_error=float(np.mean((true > 0) != (found > 0))),
+        voicing_error=float(np.mean((true > 0) != (estimated > 0))),
         quality=_quality(
             (mels[0][rows], mels[1][columns]),
-            (true, found),
+            (true, estimated),
             (reference.loudness[rows], estimate.loudness[columns]),
         ),
     )
@@ -256,7 +265,7 @@ def compare(
 
     Returns:
         For each name [B] float64, NaN where the measure is not defined, as PESQ is not where it
-        hears no speech.
+        finds no speech.
     """
     measures = {name: measure for name, measure in measures.items() if installed(measure)}
     figures = {name: np.full(len(references), np.nan) for name in measures}
@@ -270,14 +279,18 @@ def _pair(reference, estimate) -> tuple[np.ndarray, np.ndarray]:
     reference, estimate = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
     if reference.ndim != 1 or reference.shape != estimate.shape or not reference.size:
         raise AudioError(
-            f"reference {reference.shape} and estimate {estimate.shape} cannot be compared; give two mono waveforms of "
+            f"reference {reference.shape} and estimate {estimate.shape} cannot be compared; give "
+            "two mono waveforms of "
             "one length"
         )
     return reference, estimate
 
 
 def _spectrum(samples, sample_rate: int) -> np.ndarray:
-    """STFT [T, F] of frames of 32 ms, every 8; whole seconds of it, so that few shapes are compiled."""
+    """STFT [T, F] of frames of 32 ms, every 8.
+
+    Whole seconds of it, so that few shapes are compiled.
+    """
     n_fft = round(FRAME_SECONDS / 2 * sample_rate / 2) * 2
     padded = np.pad(np.asarray(samples, np.float32), (0, -len(samples) % sample_rate))
     return np.asarray(frontend.stft(padded, n_fft, n_fft // 4, n_fft))[
@@ -286,7 +299,9 @@ def _spectrum(samples, sample_rate: int) -> np.ndarray:
 
 
 def _decibels(powers) -> list[np.ndarray]:
-    """Powers of a reference and an estimate in dB below the loudest of the reference, none below `FLOOR_DB`."""
+    """Powers of a reference and an estimate in dB below the loudest of the reference, none below
+    `FLOOR_DB`.
+    """
     loudest = max(powers[0].max(), 1e-20)
     return [10 * np.log10(np.maximum(power / loudest, 10 ** (-FLOOR_DB / 10))) for power in powers]
 

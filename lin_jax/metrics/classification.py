@@ -58,10 +58,10 @@ def mean_by_speaker(values, speakers):
     Returns:
         The speakers [S] in sorted order, and their means [S, E] float64.
     """
-    names, own = np.unique(speakers, return_inverse=True)
+    names, speaker_index = np.unique(speakers, return_inverse=True)
     sums = np.zeros((len(names), np.shape(values)[1]))
-    np.add.at(sums, own, values)
-    return names, sums / np.bincount(own, minlength=len(names))[:, None]
+    np.add.at(sums, speaker_index, values)
+    return names, sums / np.bincount(speaker_index, minlength=len(names))[:, None]
 
 
 def accuracy(matrix):
@@ -77,7 +77,10 @@ def recalls(matrix):
 
 
 def uar(matrix):
-    """Unweighted average recall (balanced accuracy): mean recall of the classes that have examples."""
+    """Unweighted average recall (balanced accuracy).
+
+    Mean recall of the classes that have examples.
+    """
     present = recalls(matrix)
     present = present[~np.isnan(present)]
     return float(present.mean()) if present.size else float("nan")
@@ -96,7 +99,8 @@ def macro_f1(matrix):
 
 
 def reliability(probabilities, labels, *, num_bins=15):
-    """How often predictions of each confidence are right, over equal-width confidence bins (Guo et al., 2017).
+    """How often predictions of each confidence are right, over equal-width confidence bins (Guo et
+    al., 2017).
 
     Args:
         probabilities: predicted distributions [B, C].
@@ -118,7 +122,10 @@ def reliability(probabilities, labels, *, num_bins=15):
 
 
 def expected_calibration_error(probabilities, labels, *, num_bins=15):
-    """Mean gap between confidence and accuracy over the bins of `reliability`: 0 (calibrated) to 1."""
+    """Mean gap between confidence and accuracy over the bins of `reliability`.
+
+    0 (calibrated) to 1.
+    """
     confidence, accuracy, count = reliability(probabilities, labels, num_bins=num_bins)
     return float(np.nansum(np.abs(confidence - accuracy) * count) / count.sum())
 

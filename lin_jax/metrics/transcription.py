@@ -1,4 +1,4 @@
-"""The words that an offline recogniser hears: how well speech is understood, with nobody listening.
+"""Word error rates by an offline recogniser: how well speech is understood, with nobody listening.
 
 Shape letter: N samples.
 """
@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ NOISE = 1e-4  # amplitude of a hiss below it: no model knows digital silence
 def recognise(
     clips: Sequence[np.ndarray], sample_rate: int, texts: Iterable[Sequence[str]] = ()
 ) -> list[str]:
-    """What pocketsphinx hears, by its acoustic model of American English.
+    """Transcriptions by pocketsphinx, with its acoustic model of American English.
 
     D. Huggins-Daines et al., "PocketSphinx: a free, real-time continuous speech recognition system
     for hand-held devices", ICASSP 2006. It needs the `eval` extra.
@@ -44,14 +45,14 @@ def recognise(
     if not installed():
         raise ConfigError("pocketsphinx is not installed: pip install 'lin_jax[eval]'")
     recordings = [_recording(samples, sample_rate) for samples in clips]
-    workers = max(1, min(os.cpu_count(), len(recordings)))
+    workers = max(1, min(os.cpu_count() or 1, len(recordings)))
     context = multiprocessing.get_context(
         "spawn"
     )  # it keeps Python's lock, and a fork would take JAX's threads away
     with tempfile.TemporaryDirectory() as folder:
         model = _language_model(texts, os.path.join(folder, "texts.arpa"))
         with concurrent.futures.ProcessPoolExecutor(workers, context, _start, model) as pool:
-            return list(pool.map(_hear, recordings))
+            return list(pool.map(_transcribe, recordings))
 
 
 def installed() -> bool:
@@ -92,7 +93,7 @@ def _language_model(texts, path) -> tuple[tuple[str, str], ...]:
     return (("lm", path),)
 
 
-_decoder = None
+_decoder: Any = None
 
 
 def _start(*options):
@@ -103,23 +104,24 @@ def _start(*options):
     _decoder = Decoder(samprate=RATE, loglevel="FATAL", **dict(options))
 
 
-def _hear(recording: bytes) -> str:
+def _transcribe(recording: bytes) -> str:
     _decoder.reinit_feat()  # it would go on with the mean spectrum of the clips before
     _decoder.start_utt()
     _decoder.process_raw(recording, full_utt=True)
     _decoder.end_utt()
-    found = _decoder.hyp()
-    return found.hypstr if found else ""
+    hypothesis = _decoder.hyp()
+    return hypothesis.hypstr if hypothesis else ""
 
 
 def edit_distance(reference, hypothesis):
-    """Insertions, deletions and substitutions that make one sequence another (V. Levenshtein, 1966).
+    """Insertions, deletions and substitutions that make one sequence another (V. Levenshtein,
+    1966).
 
     Of words, divided by those of the reference, it is the word error rate.
     """
     row = list(range(len(hypothesis) + 1))
     for i, wanted in enumerate(reference, 1):
         above, row = row, [i]
-        for j, found in enumerate(hypothesis, 1):
-            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (wanted != found)))
+        for j, word in enumerate(hypothesis, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (wanted != word)))
     return row[-1]

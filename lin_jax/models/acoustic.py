@@ -124,7 +124,7 @@ class AcousticModel(nn.Module):
             durations: frames of each symbol [B, L] int.
             noisy: frames on their way from noise to speech [B, T, M], normalised.
             time: how far each clip is on it [B], 0 to 1.
-            keep: whether the flow of a clip is told what is said and by whom [B] bool.
+            keep: whether the flow of a clip is given its text and voice [B] bool.
             train: whether dropout is on.
 
         Returns:
@@ -139,7 +139,9 @@ class AcousticModel(nn.Module):
         return log_durations, prior, self.flow(noisy, time, *conditions, mask)
 
     def predict_durations(self, symbols, num_symbols, voice, speed=1.0):
-        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols with their voice."""
+        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols with their
+        voice.
+        """
         encoded, voice = self.encode(symbols, num_symbols, voice)
         frames = jnp.exp(self.log_durations(encoded, num_symbols)) / speed
         mask = frame_mask(num_symbols, encoded.shape[1])
@@ -180,10 +182,13 @@ class AcousticModel(nn.Module):
 
 
 class Flow(nn.Module):
-    """The velocity of frames on their way from noise to speech: convolutions that time and voice steer.
+    """The velocity of frames on their way from noise to speech.
+
+    Convolutions that time and voice steer.
 
     Blocks as in Z. Liu et al., "A ConvNet for the 2020s", CVPR 2022, scaled and shifted by their
-    conditions as in W. Peebles and S. Xie, "Scalable diffusion models with transformers", ICCV 2023.
+    conditions as in W. Peebles and S. Xie, "Scalable diffusion models with transformers", ICCV
+    2023.
     """
 
     num_mels: int
@@ -200,7 +205,7 @@ class Flow(nn.Module):
             noisy: frames [B, T, M].
             time: [B], 0 is noise and 1 speech.
             prior: first guess of the frames [B, T, M].
-            features: of what is said [B, T, W].
+            features: of the text, frame by frame [B, T, W].
             voice: [B, H].
             mask: real frames [B, T].
         """

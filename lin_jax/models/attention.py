@@ -1,7 +1,12 @@
-"""Attention of a decoder that moves along its source; both kinds give the next weights from the last ones.
+"""Attention of a decoder that moves along its source.
+
+Both kinds give the next weights from the last ones.
 
 Shape letters: B batch, L source positions, H hidden features, K filter taps.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -63,7 +68,9 @@ class LocationSensitiveAttention(nn.Module):
 
 
 class DynamicConvolutionAttention(nn.Module):
-    """Moves the last weights by filters, some of which the query makes; no position is known by its content.
+    """Moves the last weights by filters, some of which the query makes.
+
+    No position is known by its content.
 
     So it holds on texts much longer than those in training. E. Battenberg et al.,
     "Location-relative attention mechanisms for robust long-form speech synthesis", ICASSP 2020.
@@ -82,7 +89,9 @@ class DynamicConvolutionAttention(nn.Module):
 
     @nn.compact
     def __call__(self, query, weights, cumulative, keys, mask):
-        """The next weights; arguments and result as in `LocationSensitiveAttention`, of which it needs only some."""
+        """The next weights; arguments and result as in `LocationSensitiveAttention`, of which it
+        needs only some.
+        """
         B, K = len(weights), self.taps
         fixed = self.param("filters", nn.initializers.lecun_normal(), (K, self.filters))
         made = jnp.tanh(nn.Dense(self.hidden, dtype=self.dtype)(query))
@@ -101,12 +110,17 @@ class DynamicConvolutionAttention(nn.Module):
         )
 
     def start(self, memory):
-        """Weights [B, L] before the first step: all on the first position; memory [B, L, H] is not looked at."""
+        """Weights [B, L] before the first step.
+
+        All on the first position; memory [B, L, H] is not looked at.
+        """
         return jax.nn.one_hot(jnp.zeros(memory.shape[0], int), memory.shape[1]), ()
 
 
 def _move(weights, filters, bias, score, mask):
-    """Weights [B, L] moved by filters [B, K, hidden], by the score [hidden, 1] of what they find."""
+    """Weights [B, L] moved by filters [B, K, hidden], by the score [hidden, 1] of what they
+    find.
+    """
     L, K = weights.shape[1], filters.shape[1]
     padded = jnp.pad(weights, ((0, 0), (K // 2, K // 2)))
     near = jnp.stack([padded[:, k : k + L] for k in range(K)], axis=-1)  # [B, L, K]
@@ -117,7 +131,9 @@ def _move(weights, filters, bias, score, mask):
 
 
 def forward_filter(taps: int) -> np.ndarray:
-    """Filter [K] that moves weights forward by a beta-binomial number of positions, one in the mean."""
+    """Filter [K] that moves weights forward by a beta-binomial number of positions, one in the
+    mean.
+    """
     n = PRIOR_TAPS - 1
     k = np.arange(PRIOR_TAPS)
     pmf = special.comb(n, k) * special.beta(k + 0.1, n - k + 0.9) / special.beta(0.1, 0.9)
@@ -126,7 +142,7 @@ def forward_filter(taps: int) -> np.ndarray:
     return kernel
 
 
-KINDS = {
+KINDS: dict[str, Callable[..., Any]] = {
     "dynamic_convolution": DynamicConvolutionAttention,
     "location_sensitive": LocationSensitiveAttention,
 }

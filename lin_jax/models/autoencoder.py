@@ -1,4 +1,6 @@
-"""Networks that repair a waveform: an encoder, a bottleneck and a decoder over the frames of its spectrum.
+"""Networks that repair a waveform.
+
+An encoder, a bottleneck and a decoder over the frames of its spectrum.
 
 Shape letters: B batch, N samples, T frames, F frequency bins, K bands, W channels of a band, H
 hidden, M mel bins.
@@ -15,7 +17,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.models.layers import ResidualConv, frame_mask, normalised
 from lin_jax.models.registry import register
 
-SILENCE = 1e-8  # power below all that is heard: the gradient of a square root stays finite
+SILENCE = 1e-8  # power below all that is audible: the gradient of a square root stays finite
 
 
 @register
@@ -66,12 +68,16 @@ class SpectralAutoencoder(nn.Module):
 
     @property
     def context_seconds(self) -> float:
-        """How far from a sample the input still matters to it, earlier or later; beyond, not at all."""
+        """How far from a sample the input still matters to it, earlier or later.
+
+        Beyond, not at all.
+        """
         reach = 2 * sum(self.outer) + 2 * sum(self.inner) + sum(self.middle)  # frames, either way
         return ((2 if self.causal else 1) * reach * self.hop_length + self.n_fft) / self.sample_rate
 
     def deepened(self, params, added: int) -> dict:
-        """The parameters of this network with more convolutions at the end of its middle, which change nothing yet.
+        """The parameters of this network with more convolutions at the end of its middle, which
+        change nothing yet.
 
         Args:
             params: of this network.
@@ -95,7 +101,7 @@ class SpectralAutoencoder(nn.Module):
 
         Args:
             waveform: float [B, N].
-            length: int [B], valid samples of each, past which nothing is heard and the output is
+            length: int [B], valid samples of each, past which nothing counts and the output is
                 zero; None means all.
             train: nothing here depends on it.
 
@@ -126,7 +132,8 @@ class SpectralAutoencoder(nn.Module):
         K = sum(count for count, _ in self.bands)
         if sum(count * bins for count, bins in self.bands) != self.n_fft // 2 or K % 2:
             raise ConfigError(
-                f"bands {self.bands} must be even in number and hold {self.n_fft // 2} bins: change them"
+                f"bands {self.bands} must be even in number and hold {self.n_fft // 2} bins: "
+                "change them"
             )
         mask = None
         if length is not None:
@@ -177,7 +184,10 @@ class SpectralAutoencoder(nn.Module):
         return x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
 
     def _join(self, x, size):
-        """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F]; those of the last bin are zero."""
+        """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F].
+
+        Those of the last bin are zero.
+        """
         groups, start = [], 0
         for count, bins in self.bands:
             y = nn.Dense(size * bins, kernel_init=nn.initializers.normal(0.003))(
@@ -191,9 +201,11 @@ class SpectralAutoencoder(nn.Module):
 
 @register
 class MelAutoencoder(nn.Module):
-    """An autoencoder of single log-mel frames, for comparison: dense layers down to a bottleneck and up again.
+    """An autoencoder of single log-mel frames, for comparison.
 
-    It hears no frame but one, so what it repairs is the colour of the sound. Its log-mel frames
+    Dense layers down to a bottleneck and up again.
+
+    It takes a single frame at a time, so what it repairs is the spectral shape. Its log-mel frames
     become a waveform as a gain of each mel band on the spectrum of the input, whose phases stay.
 
     Attributes:
@@ -224,8 +236,8 @@ class MelAutoencoder(nn.Module):
             waveform = jnp.where(frame_mask(length, N), waveform, 0.0)
         spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
         bank = mel_filter_bank(self.sample_rate, self.n_fft, self.n_mels, 0.0, None)
-        heard = power_to_db(mel_spectrogram(spectrum, bank)) / 20  # [B, T, M]
-        x = heard
+        log_mel = power_to_db(mel_spectrogram(spectrum, bank)) / 20  # [B, T, M]
+        x = log_mel
         for width in self.widths:
             x = nn.relu(nn.Dense(width)(x))
         for width in (*self.widths[-2::-1], self.n_mels):
@@ -233,7 +245,7 @@ class MelAutoencoder(nn.Module):
         spread = bank / jnp.maximum(
             bank.sum(axis=0), 1e-8
         )  # [M, F], how much of a bin's gain is each band's
-        gain = 10 ** jnp.minimum((x - heard) @ spread, 1.0)
+        gain = 10 ** jnp.minimum((x - log_mel) @ spread, 1.0)
         repaired = istft(spectrum * gain, self.hop_length, self.n_fft, N)
         return repaired if length is None else jnp.where(frame_mask(length, N), repaired, 0.0)
 
@@ -244,7 +256,8 @@ def _num_frames(num_samples, n_fft, hop_length):
 
 
 def _spectrum(waveform, n_fft, hop_length):
-    """The STFT [B, T, F] of waveforms [B, N], with as many frames over the last samples as over any others.
+    """The STFT [B, T, F] of waveforms [B, N], with as many frames over the last samples as over any
+    others.
 
     From the faint end of one frame alone, the inverse would have to guess them.
     """

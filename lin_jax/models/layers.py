@@ -24,7 +24,10 @@ def frame_mask(num_frames, length):
 
 
 def normalised(x):
-    """Features [..., W] at a root mean square of one; the weights of the next layer are scale enough."""
+    """Features [..., W] at a root mean square of one.
+
+    The weights of the next layer are scale enough.
+    """
     return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6)
 
 
@@ -58,7 +61,8 @@ class SqueezeExcitation(nn.Module):
 
 
 class StatisticsPooling(nn.Module):
-    """Mean and standard deviation over time, attentive or plain (Okabe et al. 2018; Snyder et al. 2017).
+    """Mean and standard deviation over time, attentive or plain (Okabe et al. 2018; Snyder et al.
+    2017).
 
     With `attention` each channel weighs the frames by its own softmax; the weights are sown as
     intermediates under "attention" [B, T, H] and sum to one over real frames.
@@ -82,7 +86,9 @@ class StatisticsPooling(nn.Module):
 
 
 def conv(width, kernel, strides=(1, 1)):
-    """A bias-free convolution whose explicit padding gives the same output however far the batch is padded."""
+    """A bias-free convolution whose explicit padding gives the same output however far the batch is
+    padded.
+    """
     size = kernel // 2
     return nn.Conv(
         width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False
@@ -97,7 +103,9 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask, *, train):
-        """Maps x [B, T, D, W] under mask [B, T, 1, 1] to (x [B, T/stride, D/stride, width], its mask)."""
+        """Maps x [B, T, D, W] under mask [B, T, 1, 1] to (x [B, T/stride, D/stride, width], its
+        mask).
+        """
         shortcut = x
         if self.stride > 1:
             window = (self.stride, self.stride)
@@ -115,7 +123,8 @@ class ResidualBlock(nn.Module):
 
 
 def residual_stages(features, num_frames, widths: Sequence[int], blocks: Sequence[int], *, train):
-    """Runs a 5×5 stem of stride 2 and stages of residual blocks over frames, inside a network's own `__call__`.
+    """Runs a 5×5 stem of stride 2 and stages of residual blocks over frames, inside a network's own
+    `__call__`.
 
     Args:
         features: float [B, T, D]; frames past `num_frames` do not matter.
@@ -156,7 +165,7 @@ class ResidualConv(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask=None):
-        """Maps x [B, T, ..., W] to the same shape; frames outside of mask [B, T] are not heard."""
+        """Maps x [B, T, ..., W] to the same shape; frames outside of mask [B, T] do not count."""
         span = self.dilation * (self.taps[0] - 1)
         after = 0 if self.causal else span // 2
         padding = ((span - after, after), *((size // 2, size // 2) for size in self.taps[1:]))

@@ -11,6 +11,7 @@ imported as it stands.
 
 import importlib
 import pkgutil
+from importlib import resources
 
 from lin_jax.errors import ConfigError
 
@@ -50,6 +51,6 @@ def _import_files(text: str):
     """Import the files of networks whose source holds a text."""
     import lin_jax.models
 
-    for finder, module, _ in pkgutil.iter_modules(lin_jax.models.__path__, "lin_jax.models."):
-        if text in finder.find_spec(module).loader.get_source(module):
-            importlib.import_module(module)
+    for name in (file.name for file in pkgutil.iter_modules(lin_jax.models.__path__)):
+        if text in (resources.files(lin_jax.models) / f"{name}.py").read_text("utf-8"):
+            importlib.import_module(f"lin_jax.models.{name}")

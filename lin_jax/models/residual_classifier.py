@@ -1,4 +1,6 @@
-"""Residual networks that name a clip: convolutional over its spectrogram, or dense over its statistics.
+"""Residual networks that name a clip.
+
+Convolutional over its spectrogram, or dense over its statistics.
 
 Shape letters: B batch, T frames, D features a frame, W channels, H hidden, C classes.
 """
@@ -13,7 +15,8 @@ from lin_jax.models.registry import register
 
 @register
 class ResidualClassifier(nn.Module):
-    """A convolutional residual network over MFCC or log-mel frames with attentive statistics pooling.
+    """A convolutional residual network over MFCC or log-mel frames with attentive statistics
+    pooling.
 
     Attributes:
         num_classes: C, labels to tell apart.
@@ -67,7 +70,9 @@ class DenseResidualBlock(nn.Module):
 
 @register
 class DenseResidualClassifier(nn.Module):
-    """Dense residual blocks over the mean and deviation of a clip's frames: small, fast, and a baseline.
+    """Dense residual blocks over the mean and deviation of a clip's frames.
+
+    Small, fast, and a baseline.
 
     Attributes:
         num_classes: C, labels to tell apart.
@@ -83,7 +88,10 @@ class DenseResidualClassifier(nn.Module):
 
     @nn.compact
     def __call__(self, features, num_frames, *, train):
-        """Scores every clip against every label; arguments and result as in `ResidualClassifier`."""
+        """Scores every clip against every label.
+
+        Arguments and result as in `ResidualClassifier`.
+        """
         x = StatisticsPooling(attention=False)(features, frame_mask(num_frames, features.shape[1]))
         x = nn.relu(BatchNorm()(nn.Dense(self.hidden)(BatchNorm()(x, train=train)), train=train))
         for _ in range(self.blocks):

@@ -1,4 +1,5 @@
-"""Networks that turn a clip of any length into an embedding of its speaker, a point on the unit sphere.
+"""Networks that turn a clip of any length into an embedding of its speaker, a point on the unit
+sphere.
 
 Shape letters: B batch, T frames, D features a frame, W channels, H hidden, E embedding.
 """
@@ -102,7 +103,10 @@ class FunctionalEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, features, num_frames, *, train=False):
-        """Embeds the speaker of every clip, whose one frame [B, 1, D] is its functionals; else as `SpeakerEncoder`."""
+        """Embeds the speaker of every clip, whose one frame [B, 1, D] is its functionals.
+
+        Else as `SpeakerEncoder`.
+        """
         return unit_norm(
             nn.Dense(self.embedding)(jnp.clip(features[:, 0], -self.limit, self.limit))
         )

@@ -1,4 +1,6 @@
-"""Speech from a text, or from another recording, in a given voice: an encoder, attention, and a decoder of mel frames.
+"""Speech from a text, or from another recording, in a given voice.
+
+An encoder, attention, and a decoder of mel frames.
 
 Shape letters: B batch, L source positions (symbols, or frames of a recording), T frames, M mel
 bins, r frames a step, S = T / r steps, H hidden features, E embedding, V voice features.
@@ -69,7 +71,9 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x, length, *, train):
-        """Maps x [B, L, D] of length [B] to (memory [B, L', H], zero on padding, and its mask [B, L'])."""
+        """Maps x [B, L, D] of length [B] to (memory [B, L', H], zero on padding, and its mask [B,
+        L']).
+        """
         widths = (self.hidden,) * len(self.strides)
         x, mask = ConvolutionStack(widths, self.strides, self.dropout, dtype=self.dtype)(
             x, frame_mask(length, x.shape[1]), train=train
@@ -84,7 +88,10 @@ class Encoder(nn.Module):
 
 @struct.dataclass
 class DecoderState:
-    """What a decoder carries from step to step: two LSTM states, weights, their sum [B, L], and the context [B, H]."""
+    """What a decoder carries from step to step.
+
+    Two LSTM states, weights, their sum [B, L], and the context [B, H].
+    """
 
     attention_lstm: Any
     decoder_lstm: Any
@@ -107,7 +114,9 @@ class DecoderCell(nn.Module):
         self.attend = KINDS[self.attention](dtype=self.dtype)
 
     def start(self, memory):
-        """The state before the first step, and what attention computes once for memory [B, L, H]."""
+        """The state before the first step, and what attention computes once for memory [B, L,
+        H].
+        """
         B, L, H = memory.shape
         weights, keys = self.attend.start(memory)
         zeros = jnp.zeros((B, self.hidden), memory.dtype)
@@ -145,7 +154,8 @@ class DecoderCell(nn.Module):
 
 @register
 class Tacotron(nn.Module):
-    """A sequence-to-sequence synthesizer of the Tacotron 2 family for many voices and two kinds of source.
+    """A sequence-to-sequence synthesizer of the Tacotron 2 family for many voices and two kinds of
+    source.
 
     J. Shen et al., "Natural TTS synthesis by conditioning WaveNet on mel spectrogram predictions",
     ICASSP 2018; voices as in Y. Jia et al., "Transfer learning from speaker verification to
@@ -214,13 +224,13 @@ class Tacotron(nn.Module):
     def __call__(
         self, source, source_length, voice, frames, num_frames, *, train, prenet_dropout=0.0
     ):
-        """Speaks with each frame told what came before it in a recording (teacher forcing).
+        """Decodes with each step given the recorded frames before it (teacher forcing).
 
         Args:
             source: text [B, L] int or recording [B, L, D] float.
             source_length: real positions [B] int.
             voice: [B, E] float or [B] int.
-            frames: what should be said [B, T, M], normalised; frames past `num_frames` do not
+            frames: the target [B, T, M], normalised; frames past `num_frames` do not
                 matter.
             num_frames: [B] int.
             train: whether dropout is on (needs the "dropout" rng).
@@ -310,7 +320,9 @@ class Tacotron(nn.Module):
         )
 
     def encode(self, source, source_length, voice, *, train=False):
-        """The memory [B, L', H + V] that the decoder attends to, zero on padding, and its mask [B, L']."""
+        """The memory [B, L', H + V] that the decoder attends to, zero on padding, and its mask [B,
+        L'].
+        """
         if jnp.issubdtype(source.dtype, jnp.integer):
             memory, mask = self.text_encoder(self.symbols(source), source_length, train=train)
         else:
@@ -324,7 +336,10 @@ class Tacotron(nn.Module):
         return jnp.where(mask[..., None], jnp.concatenate([memory, voice], axis=-1), 0.0), mask
 
     def _prenet(self, frame, step, drop):
-        """The last frame [B, M] as features [B, P]; `drop` is None, or the key of all steps and a share."""
+        """The last frame [B, M] as features [B, P].
+
+        `drop` is None, or the key of all steps and a share.
+        """
         x = frame
         for number, layer in enumerate(self.prenet_layers):
             x = nn.relu(layer(x))

@@ -13,7 +13,8 @@ from lin_jax.models.registry import register
 
 @register
 class SpectrumDecoder(nn.Module):
-    """Dilated convolutions over mel frames that say what magnitudes their bands hide, such as high harmonics.
+    """Dilated convolutions over mel frames that say what magnitudes their bands hide, such as high
+    harmonics.
 
     Griffin-Lim finds phases well where frames overlap by three quarters, given the true magnitudes:
     it is these that mel bands lose. Untrained, the network leaves the spectrum that it is given as
@@ -37,7 +38,7 @@ class SpectrumDecoder(nn.Module):
             mel: normalised frames [B, T, M].
             smooth: logarithms of the magnitudes that spread the power of each band evenly [B, T,
                 F].
-            mask: real frames [B, T]; others are not heard.
+            mask: real frames [B, T]; others do not count.
 
         Returns:
             [B, T, F].
@@ -60,7 +61,10 @@ class SpectrumDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, spectrum):
-        """Maps logarithms of magnitudes [B, T, F] to the score of each patch [B, T', F']: 1 is recorded, 0 made."""
+        """Maps logarithms of magnitudes [B, T, F] to the score of each patch [B, T', F'].
+
+        1 is recorded, 0 made.
+        """
         x = spectrum[..., None]
         for width in self.widths:
             x = nn.leaky_relu(nn.Conv(width, (3, 9), (2, 4))(x), 0.2)

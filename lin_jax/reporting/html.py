@@ -11,9 +11,12 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # matplotlib comes with lin_jax[train]; pages without plots do without it
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Section:
     parts: Sequence[str] = ()
 
 
-def picture(figure: Figure, caption: str = "") -> str:
+def picture(figure: "Figure", caption: str = "") -> str:
     """Return a figure as an inline PNG with a caption."""
     png = io.BytesIO()
     figure.savefig(png, dpi=160, format="png")
@@ -111,7 +114,8 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{_CSS}</style></head><body>'
         f"<header><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p><nav>{links}</nav></header>"
-        f"<main>{body}</main><footer>Made by lin_jax. This page needs no network.</footer></body></html>"
+        f"<main>{body}</main><footer>Made by lin_jax. This page needs no "
+        "network.</footer></body></html>"
     )
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

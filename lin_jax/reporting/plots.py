@@ -1,4 +1,5 @@
-"""Plots as PNG: each is a matplotlib `Figure`, drawn off screen and saved too where a path is given.
+"""Plots as PNG: each is a matplotlib `Figure`, drawn off screen and saved too where a path is
+given.
 
 Pyplot's global state is never used.
 """
@@ -130,7 +131,8 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path=None) -> Figu
 def plot_bars(
     values: Mapping[str, float], path=None, *, mark: float | None = None, mark_label: str = "mean"
 ) -> Figure:
-    """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or probability by class.
+    """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or
+    probability by class.
 
     Args:
         values: name to share, drawn from top to bottom in this order.
@@ -141,9 +143,9 @@ def plot_bars(
     with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x", "axes.spines.left": False}):
         figure = Figure(figsize=(6.4, 0.7 + 0.3 * max(3, len(values))), layout="constrained")
         axis = figure.add_subplot(xlim=(0, 1))
-        places = np.arange(len(values))
+        places = range(len(values))
         axis.barh(places, list(values.values()), height=0.66, color=COLOURS[0])
-        for place, share in zip(places, values.values(), strict=True):
+        for place, share in enumerate(values.values()):
             inside = share > 0.9
             axis.text(
                 share + (-0.01 if inside else 0.01),
@@ -167,7 +169,8 @@ def plot_bars(
 
 
 def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: str = "") -> Figure:
-    """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by kind of damage.
+    """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by
+    kind of damage.
 
     Args:
         values: name of the group to name of the series to number; groups and series are drawn in
@@ -194,7 +197,9 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: 
 def plot_reliability(
     confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, path=None
 ) -> Figure:
-    """Draw how often predictions are right against how sure they are; the diagonal is as it should be.
+    """Draw how often predictions are right against how sure they are.
+
+    The diagonal is as it should be.
 
     Args:
         confidence: mean confidence of the predictions in each bin [N], as `metrics.reliability`
@@ -220,7 +225,9 @@ def plot_reliability(
 
 
 def plot_det(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path=None) -> Figure:
-    """Draw detection error trade-offs: false rejects against false accepts, both on the scale of a normal deviate.
+    """Draw detection error trade-offs.
+
+    False rejects against false accepts, both on the scale of a normal deviate.
 
     Args:
         curves: name to (false accepts [K], false rejects [K]), as `metrics.det_curve` gives them.
@@ -265,7 +272,7 @@ def plot_scores(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axis = figure.add_subplot(xlabel="score", ylabel="density", yticks=[])
-        bins = np.histogram_bin_edges(scores, 80)
+        bins = np.histogram_bin_edges(scores, 80).tolist()
         for name, chosen, colour in (
             ("different speakers", ~same, COLOURS[1]),
             ("same speaker", same, COLOURS[0]),
@@ -279,26 +286,30 @@ def plot_scores(
 
 
 def plot_projection(
-    embeddings: np.ndarray, names: Sequence[str], path=None, *, most: int = 12
+    embeddings: np.ndarray, names: Sequence[str], path=None, *, max_speakers: int = 12
 ) -> Figure:
-    """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal components).
+    """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal
+    components).
 
     Args:
         embeddings: [B, E].
-        names: who speaks each [B]; the first `most` in sorted order are drawn.
+        names: who speaks each [B]; the first `max_speakers` in sorted order are drawn.
         path: where to save the PNG as well, if given.
-        most: speakers to draw; more could not be told apart by colour.
+        max_speakers: speakers to draw; more could not be told apart by colour.
     """
-    names = np.asarray(names)
-    drawn, means = (of_all[:most] for of_all in metrics.mean_by_speaker(embeddings, names))
+    speakers = np.asarray(names)
+    drawn, means = (
+        of_all[:max_speakers] for of_all in metrics.mean_by_speaker(embeddings, speakers)
+    )
     axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:2]  # [2, E]
     points = (embeddings - means.mean(axis=0)) @ axes.T  # [B, 2]
-    colours = matplotlib.colormaps["tab20"].colors
+    colours = matplotlib.colormaps["tab20"](range(20))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.2, 4.6), layout="constrained")
         axis = figure.add_subplot(xticks=[], yticks=[])
         for colour, name in zip(itertools.cycle(colours), drawn, strict=False):
-            axis.scatter(*points[names == name].T, s=16, color=colour, alpha=0.8, label=name)
+            x, y = points[speakers == name].T
+            axis.scatter(x, y, s=16, color=colour, alpha=0.8, label=name)
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return _saved(figure, path)
 

@@ -1,4 +1,6 @@
-"""Speech from text by durations and flow matching: the network of `models.acoustic`, its loss and metrics.
+"""Speech from text by durations and flow matching.
+
+The network of `models.acoustic`, its loss and metrics.
 
 Shape letters: B clips, T frames, M mel bins, L symbols, E embedding.
 """
@@ -24,7 +26,7 @@ class AcousticConfig:
     Attributes:
         prior_weight: of the squared distance of the prior, beside that of the velocity.
         duration_weight: of the squared distance of the logarithms of durations.
-        unconditional: share of the clips whose flow is not told what is said, for guidance.
+        unconditional: share of the clips whose flow is not given the text, for guidance.
         voice_noise: deviation of what is added to voices in training, as a share of their length.
         steps: of the flow, when it speaks.
         temperature: deviation of the noise that it begins with.
@@ -103,7 +105,9 @@ class AcousticSynthesis:
         return {name: float(sums[name] / sums["weight"]) for name in names}
 
     def predict(self, variables, batch):
-        """Frames [B, T, M] in decibels by given durations, their number, and that each clip ends."""
+        """Frames [B, T, M] in decibels by given durations, their number, and that each clip
+        ends.
+        """
         config, B = self.config, len(batch["symbols"])
         bound = self.model.bind(variables)
         encoded, voice = bound.encode(batch["symbols"], batch["num_symbols"], batch["voice"])

@@ -1,4 +1,6 @@
-"""Alignment of symbols and frames as a task: the network of `models.aligner` and the forward-sum loss.
+"""Alignment of symbols and frames as a task.
+
+The network of `models.aligner` and the forward-sum loss.
 
 Shape letters: B clips, T frames, M mel bins, L symbols.
 """
@@ -24,8 +26,8 @@ class Alignment:
         model: an `Aligner`.
         mean: of each band over the training frames [M].
         std: its standard deviation [M].
-        diagonal: weight of the band around the diagonal, see `alignment.log_alignment`, at first and
-            after `schedule_steps` steps.
+        diagonal: weight of the band around the diagonal, see `alignment.log_alignment`, at first
+            and after `schedule_steps` steps.
         schedule_steps: training steps.
     """
 

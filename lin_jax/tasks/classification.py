@@ -1,4 +1,5 @@
-"""Clip classification: which of C classes a recording belongs to, such as its emotion or the speaker's gender.
+"""Clip classification: which of C classes a recording belongs to, such as its emotion or the
+speaker's gender.
 
 Shapes: B batch, N samples, T frames, D features, C classes.
 """
@@ -19,7 +20,8 @@ from lin_jax.tasks.preprocessing import preprocess
 
 @dataclasses.dataclass
 class TestTimeAugmentation:
-    """In which ways a clip is heard when it is judged; the logits of all their combinations are averaged.
+    """Variants of a clip whose logits are averaged when it is classified, in all their
+    combinations.
 
     Attributes:
         tempo: this share slower, as it is, and this share faster; 0 only as it is.
@@ -41,7 +43,7 @@ class ClassificationConfig:
         mixup_alpha: parameter of the Beta distribution clips are mixed by; 0 does not mix.
         class_weights: whether rare classes weigh more (`losses.balanced_class_weights`).
         tta: see `TestTimeAugmentation`.
-        background: label of the clips that may be heard behind others, as
+        background: label of the clips that may be mixed behind others, as
             `AugmentConfig.background_prob` says.
     """
 

@@ -1,4 +1,4 @@
-"""From a batch of waveforms or features to what a network hears: what all tasks on clips share.
+"""From a batch of waveforms or features to the input of a network: what all tasks on clips share.
 
 Shapes: B batch, N samples, T frames, D features.
 """

@@ -17,7 +17,8 @@ from lin_jax.audio.frontend import mel_filter_bank, mel_spectrogram, power_to_db
 from lin_jax.errors import ConfigError
 
 LOSSES = ("spectral", "mel")
-PERCEPTUAL = {  # what a listener would say, each with a weight of its own, and the rate in Hz at which it is defined
+# Stand-ins for listeners, each with a weight, and the rate in Hz at which it is defined.
+PERCEPTUAL = {
     "pmsqe": (pmsqe.pmsqe, pmsqe.SAMPLE_RATE),
     "stoi": (stoi.stoi, stoi.SAMPLE_RATE),
 }
@@ -37,7 +38,7 @@ class RepairConfig:
             rest.
         spectral_weight: weight of the distance of spectra.
         si_sdr_weight: weight of the SI-SDR, in 1 / dB.
-        pmsqe_weight: weight of the quality that is heard (`audio.pmsqe`), at 16 kHz only.
+        pmsqe_weight: weight of the perceived quality (`audio.pmsqe`), at 16 kHz only.
         stoi_weight: weight of how much can be understood (`audio.stoi`), at
             16 kHz only.
     """
@@ -121,7 +122,9 @@ class Repair:
         )
 
     def summarise(self, sums):
-        """Loss, what is `PERCEPTUAL`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better it is than before."""
+        """Loss, what is `PERCEPTUAL`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better
+        it is than before.
+        """
         names = ("loss", *PERCEPTUAL, "si_sdr", "si_sdr_damaged")
         figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
         figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")
@@ -157,11 +160,11 @@ class Repair:
             )
             loss += self.config.si_sdr_weight * losses.neg_si_sdr(repaired, clean, max_db=MAX_DB)
         sums = {}
-        for name, (judge, _) in PERCEPTUAL.items():
-            if share := getattr(self.config, f"{name}_weight"):
-                heard = judge(repaired, clean)
-                loss -= share * heard
-                sums[name] = jnp.sum(weight * heard)
+        for name, (metric, _) in PERCEPTUAL.items():
+            if metric_weight := getattr(self.config, f"{name}_weight"):
+                quality = metric(repaired, clean)
+                loss -= metric_weight * quality
+                sums[name] = jnp.sum(weight * quality)
         return sums | {
             "loss": jnp.sum(weight * loss),
             "si_sdr": -jnp.sum(weight * losses.neg_si_sdr(repaired, clean, max_db=MAX_DB)),

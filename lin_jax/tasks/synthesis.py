@@ -1,4 +1,5 @@
-"""Speech synthesis: a source, a text or a recording, becomes the mel frames of someone who says the same.
+"""Speech synthesis: a source, a text or a recording, becomes the mel frames of someone who says the
+same.
 
 Shapes: B batch, L symbols, T frames, M mel bins, D features of a recording, E embedding, S decoder
 steps.
@@ -20,7 +21,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 from lin_jax.vectors import unit_vectors
 
-HEALTH = ("focus", "diagonal_rate", "skipped", "repeated")
+HEALTH = ("focus_rate", "diagonal_rate", "skipped", "repeated")
 NEAREST = 0.04  # share of the clear voices, one at least, towards whose mean another voice is moved
 
 
@@ -29,16 +30,17 @@ def move_to_anchors(
 ) -> np.ndarray:
     """Voices moved towards those in which the network is understood.
 
-    A network that learnt to read from few speakers, or from a machine, is hardly understood in the
-    voices of others. Nearer to those it is, and what then lacks of a voice's ltas_correction can be given to
-    it; see `Synthesis.ltas_correction`. A voice is moved to what the nearest of them have in common, so that
-    it does not become a single one.
+    A network trained on few speakers, or on synthetic speech, is hard to understand in the voices
+    of others. Nearer to the voices it was trained on it is clear, and what a voice then lacks in
+    its spectrum can be added; see `Synthesis.ltas_correction`. A voice is moved to the mean of its
+    nearest anchors, so that it does not become a single one of them.
 
     Args:
         voices: embeddings [B, E].
-        anchor_voices: embeddings of the voices in which it is understood [V, E]; of none, nothing is moved.
-        min_anchor_similarity: cosine with one of these, or with the mean of the nearest, from which on a voice
-            stays as it is, and to which with that mean the others are moved.
+        anchor_voices: embeddings of the voices in which it is understood [V, E]; of none, nothing
+            is moved.
+        min_anchor_similarity: cosine with one of these, or with the mean of the nearest, from which
+            on a voice stays as it is, and to which with that mean the others are moved.
 
     Returns:
         float32 unit vectors [B, E].
@@ -63,7 +65,8 @@ def move_to_anchors(
 
 @dataclasses.dataclass
 class SynthesisConfig:
-    """How a synthesizer is trained. Values in pairs go from the first to the second in `schedule_steps` steps.
+    """How a synthesizer is trained. Values in pairs go from the first to the second in
+    `schedule_steps` steps.
 
     Attributes:
         stop_weight: of the stop loss.
@@ -96,7 +99,8 @@ class SynthesisConfig:
         shares = (*self.prenet_dropout, self.guided_sigma)
         if not all(0 <= share < 1 for share in shares) or not self.guided_sigma:
             raise ConfigError(
-                f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give shares"
+                f"prenet_dropout {self.prenet_dropout} and guided_sigma {self.guided_sigma}: give "
+                "shares"
             )
         if not self.max_seconds > 0 or self.schedule_steps < 1:
             raise ConfigError(
@@ -108,10 +112,10 @@ class SynthesisConfig:
 class Synthesis:
     """The task of speaking in a given voice.
 
-    A batch holds "features" [B, T, M], log-mel frames of what should be said, and "num_frames" [B];
+    A batch holds "features" [B, T, M], log-mel target frames, and "num_frames" [B];
     "voice", embeddings [B, E] float or numbers of speakers [B] int; "weight" [B]; and one source,
     either "symbols" [B, L] int32 and "num_symbols" [B], or "source" [B, T', M] and
-    "num_source_frames" [B], log-mel frames of another recording in which the same is said, of which
+    "num_source_frames" [B], log-mel frames of another recording of the same text, of which
     the network is given the MFCCs. How many steps were trained stands in the variables, in
     "schedule".
 
@@ -157,7 +161,7 @@ class Synthesis:
             "text": {"symbols": jnp.zeros((1, 8), jnp.int32), "num_symbols": jnp.full(1, 8)},
             "speech": {"source": jnp.zeros((1, 8, M)), "num_source_frames": jnp.full(1, 8)},
         }
-        parameters = {}
+        parameters: dict[str, Any] = {}
         for kind in self.sources:  # what both kinds share is drawn alike
             parameters |= self.model.init(key, *self._inputs(batch | kinds[kind]), train=False)[
                 "params"
@@ -193,17 +197,18 @@ class Synthesis:
         return total / jnp.maximum(sums["weight"], 1.0), ({"schedule": {"step": step + 1}}, sums)
 
     def evaluate(self, variables, batch):
-        """Losses of an evaluation batch with each frame told the last one, and how speech made without that ends.
+        """Losses of an evaluation batch under teacher forcing, and how speech generated freely
+        ends.
 
         Where there are two kinds of source, the sums of recordings stand apart, under names that
         begin with "speech_".
         """
         sums = self._sums(self._apply(variables, *self._inputs(batch), train=False), batch)
-        said, weight = self._generate(variables, batch), batch["weight"]
-        sums |= self._health(said, batch, weight)
-        sums["stop_failures"] = jnp.sum(weight * ~said.stopped)
+        decoded, weight = self._generate(variables, batch), batch["weight"]
+        sums |= self._health(decoded, batch, weight)
+        sums["stop_failures"] = jnp.sum(weight * ~decoded.stopped)
         sums["length_error"] = jnp.sum(
-            weight * jnp.abs(said.num_frames / batch["num_frames"] - 1.0)
+            weight * jnp.abs(decoded.num_frames / batch["num_frames"] - 1.0)
         )
         if len(self.sources) == 1:
             return sums
@@ -234,30 +239,32 @@ class Synthesis:
         }
 
     def predict(self, variables, batch):
-        """What is said: "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B] and "attention" [B, S, L].
+        """Generated "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B], "attention"
+        [B, S, L].
 
-        Where the batch holds what `ltas_correction` found of the voices, "ltas" and "ltas_correction" [B, M], it
-        is given to them.
+        Where the batch holds the "ltas" and "ltas_correction" [B, M] of the voices, as the method
+        `ltas_correction` measures them, the features are corrected by them.
         """
-        said = self._generate(variables, batch)
-        valid = frame_mask(said.num_frames, said.mel.shape[1])
-        features = said.mel * self.std + self.mean
+        decoded = self._generate(variables, batch)
+        valid = frame_mask(decoded.num_frames, decoded.mel.shape[1])
+        features = decoded.mel * self.std + self.mean
         if "ltas" in batch:
             features += jnp.clip(batch["ltas_correction"], -ltas.MAX_DB, ltas.MAX_DB)[:, None]
-            features = ltas.match_spectrum(features, said.num_frames, batch["ltas"])
+            features = ltas.match_spectrum(features, decoded.num_frames, batch["ltas"])
         features = jnp.where(valid[..., None], features, 0.0)
         return {
             "features": features,
-            "num_frames": said.num_frames,
-            "stopped": said.stopped,
-            "attention": said.attention,
+            "num_frames": decoded.num_frames,
+            "stopped": decoded.stopped,
+            "attention": decoded.attention,
         }
 
     def ltas_correction(self, variables, batch):
-        """What the voices of some recordings sound like beyond what the network knows of them.
+        """By how much speech in the voices of some recordings lacks their long-term average spectra
+        (LTAS).
 
-        They are said again in their own voices: by what then lacks in their mean ltas, whatever
-        is said lacks.
+        The recordings are converted to their own voices; what then lacks of their LTAS lacks in
+        every text.
 
         Args:
             variables: of the network.
@@ -265,23 +272,28 @@ class Synthesis:
                 "voice" [B, …].
 
         Returns:
-            In decibels, "ltas" [B, M], mean frames of the recordings, and "ltas_correction" [B, M], what
+            In decibels, "ltas" [B, M], those of the recordings, and "ltas_correction" [B, M], what
             lacks of them; zero if the network is given texts only.
         """
         reference, _ = ltas.long_term_spectrum(batch["source"], batch["num_source_frames"])
         if "speech" not in self.sources:
             return {"ltas": reference, "ltas_correction": jnp.zeros_like(reference)}
-        said = self.predict(variables, batch)
-        own, _ = ltas.long_term_spectrum(said["features"], said["num_frames"])
-        return {"ltas": reference, "ltas_correction": reference - own}
+        speech = self.predict(variables, batch)
+        generated, _ = ltas.long_term_spectrum(speech["features"], speech["num_frames"])
+        return {"ltas": reference, "ltas_correction": reference - generated}
 
     def _inputs(self, batch):
-        """What the network is given: source, its length, voice, normalised frames and their number."""
+        """What the network is given.
+
+        Source, its length, voice, normalised frames and their number.
+        """
         frames = (batch["features"] - self.mean) / self.std
         return *self._source(batch), batch["voice"], frames, batch["num_frames"]
 
     def _source(self, batch):
-        """The source and its length; a recording as MFCCs, each normalised over the clip, so that less is left of who
+        """The source and its length.
+
+        A recording as MFCCs, each normalised over the clip, so that less is left of who
         says it and through what.
         """
         if "symbols" in batch:
@@ -294,7 +306,7 @@ class Synthesis:
         return jnp.where(mask, (mfcc - mean) * jax.lax.rsqrt(variance + 1e-4), 0.0), length
 
     def _varied(self, key, batch):
-        """The recording of a batch as someone else might have said it."""
+        """The recording of a batch as another speaker might have spoken it."""
         varied = AugmentConfig(
             frequency_warp=self.config.source_warp, tempo=self.config.source_tempo
         )
@@ -339,7 +351,10 @@ class Synthesis:
 
     @staticmethod
     def _attended(batch, decoded):
-        """Positions that each clip attends to [B]: symbols, or what is left of the frames of a recording."""
+        """Positions that each clip attends to [B].
+
+        Symbols, or what is left of the frames of a recording.
+        """
         if "symbols" in batch:
             return batch["num_symbols"]
         shortened = batch["source"].shape[1] / decoded.attention.shape[-1]

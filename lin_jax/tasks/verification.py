@@ -35,7 +35,7 @@ class VerificationConfig:
         mining: of its triplets, "hard" or "semi-hard".
         speeds: the clips of a speaker in a batch are played at one of these, drawn anew each time;
             a voice at another speed is another speaker (Yamamoto et al., Interspeech 2019). In use
-            every clip is heard at each of them, so that a score is the mean over the speeds.
+            every clip is embedded at each of them, so that a score is the mean over the speeds.
     """
 
     loss: str = "aam"
@@ -88,7 +88,10 @@ class Verification:
     monitor_mode: ClassVar[str] = "min"
 
     def init(self, key):
-        """Draw the variables of the encoder and of the loss; only the number of features matters to their shapes."""
+        """Draw the variables of the encoder and of the loss.
+
+        Only the number of features matters to their shapes.
+        """
         self.config.validate()
         encoder_key, head_key = jax.random.split(key)
         features = jnp.zeros((1, 64, self.frontend.num_features))
@@ -153,7 +156,9 @@ class Verification:
         return self._sums(embeddings, batch["label"], batch["weight"])
 
     def summarise(self, sums):
-        """Triplet loss, equal error rate of the pairs within the batches, and in training the loss and accuracy."""
+        """Triplet loss, equal error rate of the pairs within the batches, and in training the loss
+        and accuracy.
+        """
         counts = np.asarray(sums["scores"], np.float64)
         figures = {
             "triplet_loss": float(sums["triplet_loss"] / max(sums["anchors"], 1.0)),
@@ -171,14 +176,16 @@ class Verification:
     def predict(self, variables, batch):
         """The "embedding" [B, speeds × E] of each clip, a unit vector."""
         encoder = {**variables, "params": variables["params"]["encoder"]}
-        heard = []
+        embeddings = []
         for speed in self.config.speeds:
             played = batch if speed == 1.0 else self._play(_lengthen(batch, 1 / speed), speed)
             features, num_frames = preprocess(
                 self.frontend, self.mean, self.std, played, self.augment
             )
-            heard.append(self.model.apply(encoder, features, num_frames, train=False))  # [B, E]
-        return {"embedding": jnp.concatenate(heard, axis=-1) * len(heard) ** -0.5}
+            embeddings.append(
+                self.model.apply(encoder, features, num_frames, train=False)
+            )  # [B, E]
+        return {"embedding": jnp.concatenate(embeddings, axis=-1) * len(embeddings) ** -0.5}
 
     @property
     def embedding_size(self) -> int:
@@ -186,7 +193,10 @@ class Verification:
         return self.model.embedding * len(self.config.speeds)
 
     def _change_speed(self, key, batch):
-        """The batch with each speaker at one of the speeds, and its classes: the number of the speed times S more."""
+        """The batch with each speaker at one of the speeds, and its classes.
+
+        The number of the speed times S more.
+        """
         label = batch["label"]
         if tuple(self.config.speeds) == (1.0,):
             return batch, label
@@ -198,7 +208,10 @@ class Verification:
         ), label + self.num_speakers * drawn
 
     def _play(self, batch, speed):
-        """The batch with each clip at a speed, one of all or one of each [B]; what no longer fits is cut."""
+        """The batch with each clip at a speed, one of all or one of each [B].
+
+        What no longer fits is cut.
+        """
         B = len(batch["waveform" if "waveform" in batch else "features"])
         speed = jnp.broadcast_to(speed, B)
         if "waveform" in batch:
@@ -211,7 +224,9 @@ class Verification:
         return {**batch, "features": features, "num_frames": num_frames}
 
     def _sums(self, embeddings, label, weight):
-        """Triplet loss summed over anchors, and how often each cosine occurs between different and same speakers."""
+        """Triplet loss summed over anchors, and how often each cosine occurs between different and
+        same speakers.
+        """
         triplets, counted = losses.triplet_margin(
             embeddings,
             label,

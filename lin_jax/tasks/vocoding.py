@@ -18,7 +18,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.models.layers import frame_mask
 
 UPDATES = 4  # by which the power of a band is spread over its bins; the network does the rest
-FLOOR = 3e-3  # added to magnitudes before their logarithm: below, nothing is heard
+FLOOR = 3e-3  # added to magnitudes before their logarithm: below, nothing is audible
 
 
 @dataclasses.dataclass
@@ -42,7 +42,9 @@ class VocodingConfig:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Vocoding:
-    """The task of making the magnitudes of a spectrum from mel frames; the phases are left to Griffin-Lim.
+    """The task of making the magnitudes of a spectrum from mel frames.
+
+    The phases are left to Griffin-Lim.
 
     A batch of training holds speech, "waveform" [B, N] and "length" [B], and "weight" [B].
 
@@ -70,15 +72,15 @@ class Vocoding:
         self.config.validate()
         if self.frontend.feature != "log_mel" or self.frontend.deltas:
             raise ConfigError(
-                "a vocoder hears log_mel features without deltas only: change the front end"
+                "a vocoder takes log_mel features without deltas only: change the front end"
             )
         mel, smooth = (
             jnp.zeros((1, 8, self.frontend.num_features)),
             jnp.zeros((1, 8, self.frontend.n_fft // 2 + 1)),
         )
         params = {"vocoder": self.model.init(key, mel, smooth, jnp.ones((1, 8), bool))["params"]}
-        if self.discriminator:
-            params["discriminator"] = self.discriminator.init(jax.random.fold_in(key, 1), smooth)[
+        if (discriminator := self.discriminator) is not None:
+            params["discriminator"] = discriminator.init(jax.random.fold_in(key, 1), smooth)[
                 "params"
             ]
         return {"params": params}
@@ -88,14 +90,14 @@ class Vocoding:
         del key
         estimate, target, sums = self._compared(params, batch)
         total = sums["distance"]
-        if self.discriminator:
+        if (discriminator := self.discriminator) is not None:
             weight = self.config.adversarial_weight
 
             def mean(scores):  # [B, T', F'] -> []
                 return jnp.sum(batch["weight"] * jnp.mean(scores, axis=(1, 2)))
 
             def judge(params, spectrum):
-                return self.discriminator.apply({"params": params["discriminator"]}, spectrum)
+                return discriminator.apply({"params": params["discriminator"]}, spectrum)
 
             # X. Mao et al., "Least squares generative adversarial networks", ICCV 2017. Each side
             # has its own gradient: what is made does not teach the judge to be lenient, nor the
@@ -114,7 +116,9 @@ class Vocoding:
         return self._compared(variables["params"], batch)[2]
 
     def summarise(self, sums):
-        """Means over the clips: the distance of log-magnitudes in dB, before the network too, and the losses."""
+        """Means over the clips: the distance of log-magnitudes in dB, before the network too, and
+        the losses.
+        """
         decibels = {"distance", "smooth_distance"}
         return {
             name: float(value / sums["weight"]) * (20.0 / np.log(10.0) if name in decibels else 1.0)
@@ -123,7 +127,9 @@ class Vocoding:
         }
 
     def predict(self, variables, batch):
-        """Of "features" [B, T, M] in decibels and "num_frames" [B] the "waveform" [B, N] and its "length" [B]."""
+        """Of "features" [B, T, M] in decibels and "num_frames" [B] the "waveform" [B, N] and its
+        "length" [B].
+        """
         features, num_frames = batch["features"], batch["num_frames"]
         estimate = self._estimate(variables["params"], features, num_frames, self._smooth(features))
         magnitude, iterations = jnp.maximum(jnp.exp(estimate) - FLOOR, 0.0), self.config.iterations
@@ -143,7 +149,9 @@ class Vocoding:
         return self.model.apply({"params": params["vocoder"]}, normalised, smooth, mask)
 
     def _compared(self, params, batch):
-        """Log-magnitudes as they are made and as they should be, and the sums of how far they are apart."""
+        """Log-magnitudes as they are made and as they should be, and the sums of how far they are
+        apart.
+        """
         config, length = self.frontend, batch["length"]
         x = jnp.where(frame_mask(length, batch["waveform"].shape[1]), batch["waveform"], 0.0)
         features, num_frames = extract(config, x, length)
@@ -154,8 +162,12 @@ class Vocoding:
         estimate = self._estimate(params, features, num_frames, smooth)
         real, weight = frame_mask(num_frames, features.shape[1])[..., None], batch["weight"]
         sums = {
-            name: jnp.sum(weight * jnp.mean(jnp.abs(one - target), axis=(1, 2), where=real))
-            for name, one in {"distance": estimate, "smooth_distance": smooth}.items()
+            name: jnp.sum(
+                weight * jnp.mean(jnp.abs(log_magnitude - target), axis=(1, 2), where=real)
+            )
+            for name, log_magnitude in {"distance": estimate, "smooth_distance": smooth}.items()
         }
-        estimate, target = (jnp.where(real, one, jnp.log(FLOOR)) for one in (estimate, target))
+        estimate, target = (
+            jnp.where(real, log_magnitude, jnp.log(FLOOR)) for log_magnitude in (estimate, target)
+        )
         return estimate, target, sums | {"weight": jnp.sum(weight)}

@@ -88,7 +88,7 @@ class WaveformVocoding:
         self.config.validate()
         if self.frontend.feature != "log_mel" or self.frontend.deltas:
             raise ConfigError(
-                "a vocoder hears log_mel features without deltas only: change the front end"
+                "a vocoder takes log_mel features without deltas only: change the front end"
             )
         if self.frontend.hop_length % self.model.rate or self.model.n_fft < 2 * self.hop_length:
             raise ConfigError(
@@ -97,9 +97,9 @@ class WaveformVocoding:
             )
         mel = jnp.zeros((1, 8, self.frontend.num_features))
         params = {"vocoder": self.model.init(key, mel, jnp.ones((1, 8), bool))["params"]}
-        if self.discriminator:
+        if (discriminator := self.discriminator) is not None:
             waveform = jnp.zeros((1, 8 * self.frontend.hop_length))
-            drawn = self.discriminator.init(jax.random.fold_in(key, 1), waveform)
+            drawn = discriminator.init(jax.random.fold_in(key, 1), waveform)
             params["discriminator"] = drawn["params"]
         return {"params": params}
 
@@ -109,10 +109,10 @@ class WaveformVocoding:
         made, target = self._pair(params, batch, key)
         losses = {"mel": multi_resolution_mel(made, target, self.frontend.sample_rate)}
         total = config.mel_weight * losses["mel"]
-        if self.discriminator:
+        if (discriminator := self.discriminator) is not None:
 
             def discriminate(params, waveform):
-                return self.discriminator.apply({"params": params["discriminator"]}, waveform)
+                return discriminator.apply({"params": params["discriminator"]}, waveform)
 
             # Each side has its own gradient: what is generated does not teach the discriminators
             # to be lenient, nor their judgement of it the generator.

@@ -5,6 +5,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from lin_jax.errors import TextError
 from lin_jax.text import numbers
@@ -174,7 +175,7 @@ SPELT = "USA|UK|US|EU|UN|AI|API|CIA|FBI|IBM|URL|USB|CEO|UFO|DNA|GPU|CPU"  # desp
 MONTHS = tuple(month.lower() for month in calendar.month_name[1:])
 _ROMAN = "II III IV VI VII VIII IX XI XII XIII XIV XV XVI XVII XVIII XIX XX"
 ROMAN = dict(zip(_ROMAN.split(), (2, 3, 4, 6, 7, 8, 9, *range(11, 21)), strict=True))
-_RUSSIAN_ORDINALS = {
+_RUSSIAN_ORDINALS: dict[str, dict[str, Any]] = {
     "й": {},
     "ый": {},
     "ий": {},
@@ -250,7 +251,8 @@ def _english_addresses() -> Rules:
 
     def address(match: re.Match) -> str:
         host, path = match["host"], (match["path"] or "").rstrip("/")
-        tail = re.search(rf"[{PAUSES}]*$", path or host)[0]
+        end = path or host
+        tail = end[len(end.rstrip(PAUSES)) :]
         words = (host + path).removesuffix(tail)
         words = re.sub(r"^www(?=\.)", _spell("www"), words, flags=re.IGNORECASE)
         for sign, word in {

@@ -71,7 +71,7 @@ def partition(text: str, language: str) -> tuple[str, dict[str, str]]:
         each script.
     """
     readable = SCRIPTS.get(language.partition("-")[0], LATIN) | LATIN
-    unreadable = {}
+    unreadable: dict[str, str] = {}
 
     def check(match: re.Match) -> str:
         word = match[0]

@@ -37,7 +37,7 @@ class Sentence:
     pause: float
 
 
-def sentences(text: str, longest: int = 200) -> list[Sentence]:
+def sentences(text: str, max_length: int = 200) -> list[Sentence]:
     """Cut a text into sentences, and those that are too long at a pause, else between words.
 
     A dot ends no sentence within a number, an address or after an abbreviation that the next word
@@ -45,7 +45,7 @@ def sentences(text: str, longest: int = 200) -> list[Sentence]:
 
     Args:
         text: of any length.
-        longest: characters in a piece.
+        max_length: characters in a piece.
 
     Returns:
         The sentences in order, at least one.
@@ -64,13 +64,13 @@ def sentences(text: str, longest: int = 200) -> list[Sentence]:
         elif part and not part.strip():
             _lengthen(pieces, PARAGRAPH_PAUSE)
         else:
-            pieces += _cut(part, longest)
+            pieces += _cut(part, max_length)
     if not pieces:
         raise TextError("nothing to say: give a text with words in it")
     return pieces
 
 
-def _cut(text: str, longest: int) -> list[Sentence]:
+def _cut(text: str, max_length: int) -> list[Sentence]:
     """The sentences of a paragraph."""
     pieces, start = [], 0
     for end in re.finditer(r"[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)|(?<=[。！？])|\r", text):
@@ -80,7 +80,7 @@ def _cut(text: str, longest: int) -> list[Sentence]:
     pieces.append(text[start:])
     cut = []
     for piece in pieces:
-        *parts, last = _shorten(" ".join(piece.split()), longest)
+        *parts, last = _shorten(" ".join(piece.split()), max_length)
         ends = re.search(r"[.!?…。！？]\W*$", last)
         cut += [Sentence(part, PHRASE_PAUSE) for part in parts]
         cut.append(Sentence(last, SENTENCE_PAUSE if ends else PHRASE_PAUSE))
@@ -90,10 +90,10 @@ def _cut(text: str, longest: int) -> list[Sentence]:
 def _continues(before: str, after: str) -> bool:
     """Whether the dot at the end of `before` is an abbreviation's, and its sentence goes on."""
     word = re.search(r"(\S*?)\.[\"'”’»)\]]*$", before)
-    following = after.split(maxsplit=1)
-    if not word or not following:
+    if not word or not after.strip():
         return False
-    short, following = word[1].lstrip("\"'“‘«([").lower(), following[0].lstrip("\"'“‘«([")
+    short, following = (part.lstrip("\"'“‘«([") for part in (word[1], after.split(maxsplit=1)[0]))
+    short = short.lower()
     if re.fullmatch(r"\d+", short) and before.strip() == word[0].strip():
         return True  # the number of an item in a list
     if short in BEFORE_NUMBERS:
@@ -111,15 +111,15 @@ def _continues(before: str, after: str) -> bool:
     return False
 
 
-def _shorten(piece: str, longest: int) -> list[str]:
-    """A piece cut into parts of at most `longest` characters."""
+def _shorten(piece: str, max_length: int) -> list[str]:
+    """A piece cut into parts of at most `max_length` characters."""
     parts = []
-    while len(piece) > longest:
-        head = piece[: longest + 1]
+    while len(piece) > max_length:
+        head = piece[: max_length + 1]
         pauses = [match.end() - 1 for match in re.finditer(r"[,;:–—] ", head)]
-        late = [end for end in pauses if end > longest // 3]
+        late = [end for end in pauses if end > max_length // 3]
         cut = late[-1] if late else head.rfind(" ")
-        cut = cut if cut > 0 else longest
+        cut = cut if cut > 0 else max_length
         parts.append(piece[:cut].strip())
         piece = piece[cut:].strip()
     return [*parts, piece]

@@ -90,7 +90,8 @@ class SymbolTable:
                 installed.
         """
         number = {symbol: i for i, symbol in enumerate(self.symbols, END + 1)}
-        readable, unreadable = text, {}
+        readable: str = text
+        unreadable: dict[str, str] = {}
         if self.form == "phonemes":  # espeak-ng would read letters of other scripts by their names
             readable, unreadable = scripts.partition(text, self.language)
             readable = "".join(c for c in readable if not _is_pictogram(c))

@@ -109,8 +109,7 @@ class Checkpoints:
         from grain.checkpoint import CheckpointRestore
 
         step = self.latest_step if step is None else step
-        folder = self.path(step)
-        if step is None or not folder.is_dir():
+        if step is None or not self.path(step).is_dir():
             raise CheckpointError(
                 f"no checkpoint in {self.directory}: train first, or correct the folder"
             )
@@ -123,13 +122,14 @@ class Checkpoints:
             saved = self._manager.item_metadata(step)["state"]
             if saved is None:
                 raise ValueError("its state is missing")
-            _check_same_arrays(saved, target, folder)
+            _check_same_arrays(saved, target, self.path(step))
             restored = self._manager.restore(step, args=items)
         except CheckpointError:
             raise
         except Exception as error:
             raise CheckpointError(
-                f"checkpoint {folder} is broken ({_first_line(error)}): remove it to use the one before"
+                f"checkpoint {self.path(step)} is broken ({_first_line(error)}): remove it to use "
+                "the one before"
             ) from error
         return restored["state"], restored["position"].value, restored["progress"]
 
@@ -149,12 +149,13 @@ class Checkpoints:
 
     def _unwritten(self, error):
         return CheckpointError(
-            f"cannot write to {self.directory} ({_first_line(error)}): free some space or choose another workdir"
+            f"cannot write to {self.directory} ({_first_line(error)}): free some space or choose "
+            "another workdir"
         )
 
 
 class _LatestAndBest(PreservationPolicy):
-    best_step = None
+    best_step: int | None = None
 
     def should_preserve(self, checkpoints, *, context):
         del context
@@ -183,8 +184,10 @@ def _check_same_arrays(saved, target, folder):
     for path in sorted(saved.keys() | target.keys()):
         if saved.get(path) != target.get(path):
             raise CheckpointError(
-                f"checkpoint {folder} is of another model ({path} is {saved.get(path, 'absent')} in it, "
-                f"{target.get(path, 'absent')} here): use another workdir or the configuration it was made with"
+                f"checkpoint {folder} is of another model ({path} is {saved.get(path, 'absent')} "
+                "in it, "
+                f"{target.get(path, 'absent')} here): use another workdir or the configuration it "
+                "was made with"
             )
 
 

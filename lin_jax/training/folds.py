@@ -67,7 +67,9 @@ class Member:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """A member after training: its variables, and the outputs of `task.predict` for its test clips."""
+    """A member after training: its variables, and the outputs of `task.predict` for its test
+    clips.
+    """
 
     variables: Variables
     outputs: Mapping[str, np.ndarray]
@@ -192,7 +194,8 @@ class _Trainer:
                     loss = np.asarray(sums["loss"] / sums["weight"])
                     if not np.isfinite(loss).all():
                         raise TrainingError(
-                            f"loss not finite by step {number + 1} in {folder}: lower learning_rate or set clip_norm"
+                            f"loss not finite by step {number + 1} in {folder}: lower "
+                            "learning_rate or set clip_norm"
                         )
                     bar.set_postfix(loss=f"{loss.mean():.3f}")
                     with self.saving:  # Orbax mixes up two saves at once in one process
@@ -236,7 +239,10 @@ class _Trainer:
 
 
 def _order(member: Member, config: FoldsConfig) -> np.ndarray:
-    """Clips of each batch [steps, B]: the training clips shuffled anew each epoch, epochs joined without a gap."""
+    """Clips of each batch [steps, B].
+
+    The training clips shuffled anew each epoch, epochs joined without a gap.
+    """
     needed = config.num_steps * config.batch_size
     if not len(member.train):
         raise ConfigError("a member has no clips to train on: check the split")
@@ -250,13 +256,15 @@ def _order(member: Member, config: FoldsConfig) -> np.ndarray:
 
 
 def _take(clips, rows, crop_frames=0, key=None):
-    """The batch of the clips `rows` [B], its features cut at random to `crop_frames`, where they are longer."""
+    """The batch of the clips `rows` [B], its features cut at random to `crop_frames`, where they
+    are longer.
+    """
     batch = {name: value[rows] for name, value in clips.items()}
     batch["weight"] = jnp.ones(rows.shape[0])
     T = batch["features"].shape[1]
     if 0 < crop_frames < T:
-        most = jnp.maximum(batch["num_frames"] - crop_frames, 0)
-        start = jax.random.randint(key, most.shape, 0, most + 1)
+        max_start = jnp.maximum(batch["num_frames"] - crop_frames, 0)
+        start = jax.random.randint(key, max_start.shape, 0, max_start + 1)
         cut = jax.vmap(lambda x, i: jax.lax.dynamic_slice_in_dim(x, i, crop_frames))
         batch["features"] = cut(batch["features"], start)
         batch["num_frames"] = jnp.minimum(batch["num_frames"], crop_frames)

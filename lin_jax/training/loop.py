@@ -1,4 +1,6 @@
-"""The training loop: steps, evaluations, checkpoints and logs, in an order that makes a resumed run an unbroken one."""
+"""The training loop: steps, evaluations, checkpoints and logs, in an order that makes a resumed run
+an unbroken one.
+"""
 
 import contextlib
 import dataclasses
@@ -239,7 +241,9 @@ def evaluate(task: Task, variables: Variables, loader: Iterable) -> dict[str, fl
 
 
 class _Meter:
-    """Collects the sums of the steps and reports them together, since reading each one would stall the devices."""
+    """Collects the sums of the steps and reports them together, since reading each one would stall
+    the devices.
+    """
 
     def __init__(self, task, writer, progress, checkpoints):
         self._task, self._writer, self._progress, self._checkpoints = (
@@ -265,7 +269,10 @@ class _Meter:
             self.restart_clock()
 
     def report(self):
-        """Write the figures of the steps kept, and forget them; raise TrainingError if any is not finite."""
+        """Write the figures of the steps kept, and forget them.
+
+        Raise TrainingError if any is not finite.
+        """
         if not self._held:
             return
         held, self._held = jax.device_get(self._held), []
@@ -297,7 +304,8 @@ class _Meter:
             else f"last good checkpoint: {self._checkpoints.path(latest)}"
         )
         raise TrainingError(
-            f"loss or gradient not finite at step {step}; {last_good}: lower learning_rate or set clip_norm and go on"
+            f"loss or gradient not finite at step {step}; {last_good}: lower learning_rate or set "
+            "clip_norm and go on"
         )
 
 
@@ -327,7 +335,7 @@ def _stopped_early(progress, config):
 @contextlib.contextmanager
 def _catch_signals():
     """Collect Ctrl-C and SIGTERM instead of dying of them; the second one has its usual effect."""
-    received = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # Python delivers signals to the main thread only
         return

@@ -92,7 +92,10 @@ def build(config: OptimConfig, num_steps: int) -> optax.GradientTransformationEx
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array:
-    """The learning rate [] of the latest update, plateau reductions included; NaN for an optimiser not built here."""
+    """The learning rate [] of the latest update, plateau reductions included.
+
+    NaN for an optimiser not built here.
+    """
     # By the names of the states: "scale" alone is also what norm layers call a parameter.
     injected = optax.tree.get(opt_state, "InjectStatefulHyperparamsState")
     plateau = optax.tree.get(opt_state, "ReduceLROnPlateauState")

@@ -10,7 +10,8 @@ several hosts, call `jax.distributed.initialize()` first.
 
 import collections
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -53,7 +54,8 @@ def shard_batch(batch, mesh: Mesh):
     B, num_devices = len(next(iter(batch.values()))), mesh.local_mesh.size
     if B % num_devices:
         raise ConfigError(
-            f"{B} examples cannot be split over {num_devices} devices: choose a multiple as batch size"
+            f"{B} examples cannot be split over {num_devices} devices: choose a multiple as batch "
+            "size"
         )
     put = functools.partial(jax.make_array_from_process_local_data, split(mesh))
     return jax.tree.map(put, dict(batch))
@@ -65,7 +67,10 @@ def init_state(create: Callable, key: jax.Array, mesh: Mesh):
 
 
 def abstract_state(create: Callable, key: jax.Array, mesh: Mesh):
-    """Shapes, types and places of the state that `init_state` would create: the target of a restore."""
+    """Shapes, types and places of the state that `init_state` would create.
+
+    The target of a restore.
+    """
     place = replicated(mesh)
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
@@ -111,7 +116,8 @@ def compile_evaluate(evaluate: Callable, mesh: Mesh) -> Callable:
 
 
 class DeviceFeed:
-    """Batches on the devices ahead of the step that needs them, and the loader's position as of the latest one used.
+    """Batches on the devices ahead of the step that needs them, and the loader's position as of the
+    latest one used.
 
     The loader itself stands a few batches further on; saving its own position would skip them after
     a resume.
@@ -122,9 +128,9 @@ class DeviceFeed:
         ahead: batches kept ready.
     """
 
-    def __init__(self, loader: Iterator, mesh: Mesh, ahead: int = 2):
+    def __init__(self, loader: Any, mesh: Mesh, ahead: int = 2):
         self._loader, self._mesh, self._ahead = loader, mesh, ahead
-        self._queue = collections.deque()
+        self._queue: collections.deque = collections.deque()
         self.position = loader.get_state()
 
     def __next__(self):

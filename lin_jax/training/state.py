@@ -42,7 +42,9 @@ def create_state(
     ema_decay: float = 0.0,
     params: Any = None,
 ):
-    """Draw the state a run starts from; pure, so it can be jitted into shards or vmapped over seeds.
+    """Draw the state a run starts from.
+
+    Pure, so it can be jitted into shards or vmapped over seeds.
 
     Args:
         task: the job.

@@ -1,4 +1,6 @@
-"""Logs: one writer, with the method names of clu's metric writers, over event files, JSON lines and the terminal."""
+"""Logs: one writer, with the method names of clu's metric writers, over event files, JSON lines and
+the terminal.
+"""
 
 import json
 import math
@@ -14,7 +16,10 @@ LIVE = ("train/loss", "train/accuracy", "train/clips_per_second")  # figures on 
 
 
 class Writer:
-    """A log that drops everything: the base of the others, and the one for processes that do not log."""
+    """A log that drops everything.
+
+    The base of the others, and the one for processes that do not log.
+    """
 
     def write_scalars(self, step, scalars):
         """Numbers by name."""
@@ -177,7 +182,8 @@ class TerminalWriter(Writer):
     def __init__(self, num_steps, stream=None):
         self._num_steps, self._stream = num_steps, stream or sys.stderr
         self._live = self._stream.isatty()
-        self._start = None  # (step, time) of the first report: steps before it were made by an earlier process
+        # Step and time of the first report: steps before it were made by an earlier process.
+        self._start: tuple[int, float] | None = None
 
     def write_scalars(self, step, scalars):
         if self._start is None:
@@ -199,6 +205,8 @@ class TerminalWriter(Writer):
             self._print("", stays=False)
 
     def _time_left(self, step):
+        if self._start is None:
+            return []
         first, start = self._start
         if step <= first or step >= self._num_steps:
             return []
@@ -213,7 +221,10 @@ class TerminalWriter(Writer):
 
 
 def create(workdir, num_steps: int) -> Writer:
-    """The writer of a run: event files and metrics.jsonl in `workdir`, and the terminal; only one process logs."""
+    """The writer of a run: event files and metrics.jsonl in `workdir`, and the terminal.
+
+    Only one process logs.
+    """
     if jax.process_index() > 0:
         return Writer()
     workdir = pathlib.Path(workdir)

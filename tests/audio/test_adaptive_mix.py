@@ -1,4 +1,7 @@
-"""How much of a change is made: by its size frame by frame, by the bands it fills, and not by what stands around."""
+"""How much of a change is made.
+
+By its size frame by frame, by the bands it fills, and not by what stands around.
+"""
 
 import functools
 
@@ -37,7 +40,10 @@ def test_less_is_made_of_a_slight_change(change_db, expected):
 
 
 def test_pauses_count_like_speech():
-    """Noise 15 dB below speech that pauses half of the time is taken away; as much within the speech alone is not."""
+    """Noise 15 dB below speech that pauses half of the time is taken away.
+
+    As much within the speech alone is not.
+    """
     speaks = (np.arange(N) // (RATE // 2)) % 2 == 0
     speech, noise = white(0.1) * speaks, white(0.1 * 10 ** (-15 / 20), seed=1)
     within = np.sqrt(2) * noise * speaks
@@ -46,7 +52,10 @@ def test_pauses_count_like_speech():
 
 
 def test_a_band_that_was_empty_is_filled_with_caution():
-    """A loud tone far above a low one; where there was noise all along, it is a change like any other."""
+    """A loud tone far above a low one.
+
+    Where there was noise all along, it is a change like any other.
+    """
     time = np.arange(N) / RATE
     low, high = (
         0.1 * np.sin(2 * np.pi * hertz * time, dtype=np.float32)[None] for hertz in (400, 5000)
@@ -56,7 +65,9 @@ def test_a_band_that_was_empty_is_filled_with_caution():
 
 
 def test_silence_and_padding_change_nothing():
-    """What stands past the end of a recording, and other recordings beside it, do not matter to it."""
+    """What stands past the end of a recording, and other recordings beside it, do not matter to
+    it.
+    """
     waveform, change = white(0.1), white(0.02, seed=1)
     length, short = np.array([N // 2]), slice(N // 2)
     alone = np.asarray(made(waveform[:, short], change[:, short], length))

@@ -258,7 +258,9 @@ def test_rubbish_past_the_end_is_not_heard(change):
 
 
 def test_a_room_answers_after_the_direct_sound():
-    """A click comes back as noise that is 60 dB down after the time asked for, at the power of the click."""
+    """A click comes back as noise that is 60 dB down after the time asked for, at the power of the
+    click.
+    """
     click = np.zeros((2, N), np.float32)
     click[:, 1000] = 1.0
     seconds = jnp.array([0.2, 0.4])
@@ -283,7 +285,10 @@ def test_babble_is_of_other_voices_at_the_ratio_asked_for():
 
 
 def test_background_is_repeated_behind_the_others_at_the_ratio_asked_for():
-    """Examples 1 and 3 are backgrounds, of periods of their own; one of them is heard behind each example."""
+    """Examples 1 and 3 are backgrounds, of periods of their own.
+
+    One of them is heard behind each example.
+    """
     t = np.arange(4000)
     x = jnp.array([np.sin(2 * np.pi * (k + 1) * t / 400) for k in range(4)], jnp.float32)
     length = jnp.array([4000, 400, 4000, 400])

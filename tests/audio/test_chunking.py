@@ -54,7 +54,9 @@ def test_ends_of_windows_are_left_out(N):
 
 
 def test_windows_fade_into_each_other():
-    """Of a window of zeros and one of ones becomes a straight ramp in the middle of what they share."""
+    """Of a window of zeros and one of ones becomes a straight ramp in the middle of what they
+    share.
+    """
     plan = overlap(300)
     assert plan.starts == [0, 112]
     joiner = Crossfader(plan)

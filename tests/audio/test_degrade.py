@@ -203,7 +203,9 @@ def test_room_keeps_the_direct_sound():
 
 
 def test_recorded_rooms(speech):
-    """What is before the direct sound is cut, its level does not matter, and half of the rooms are recorded ones."""
+    """What is before the direct sound is cut, its level does not matter, and half of the rooms are
+    recorded ones.
+    """
     rng = np.random.default_rng(0)
     responses = [
         np.r_[np.zeros(30), -0.5, 0.1 * rng.standard_normal(200)],

@@ -15,7 +15,7 @@ SPEECH = np.concatenate(
 def diagnosis(samples, rate=RATE, block_seconds=1.0):
     meter = Meter(rate)
     for block in files.blocks(samples, rate, block_seconds=block_seconds):
-        meter.hear(block)
+        meter.update(block)
     return meter.diagnosis()
 
 

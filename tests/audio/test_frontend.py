@@ -15,7 +15,9 @@ from lin_jax.errors import ConfigError
 
 
 def speech_like(rate, seconds=1.5, seed=0):
-    """A gliding voice with eleven harmonics, pauses between syllables, and breath noise 50 dB below."""
+    """A gliding voice with eleven harmonics, pauses between syllables, and breath noise 50 dB
+    below.
+    """
     time = np.arange(round(seconds * rate)) / rate
     phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * 1.3 * time)) / rate
     voice = sum(np.sin(k * phase) / k for k in range(1, 12)) * np.maximum(
@@ -82,7 +84,9 @@ def test_mel_filter_bank_is_librosas(rate, n_mels, f_min, f_max):
 
 @pytest.mark.parametrize("feature", ["log_mel", "mfcc"])
 def test_padding_changes_nothing(feature):
-    """Clips in one padded batch, with rubbish past their ends, have the features that each has alone."""
+    """Clips in one padded batch, with rubbish past their ends, have the features that each has
+    alone.
+    """
     config = FrontendConfig(feature=feature, deltas=2, top_db=40.0)
     lengths = np.array(
         [24000, 16001, 1000]

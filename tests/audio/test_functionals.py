@@ -1,4 +1,6 @@
-"""Functionals against scipy, numpy and librosa, on tones of which the answer is known, and the laws of a front end."""
+"""Functionals against scipy, numpy and librosa, on tones of which the answer is known, and the laws
+of a front end.
+"""
 
 import functools
 import itertools

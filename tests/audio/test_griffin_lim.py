@@ -88,7 +88,10 @@ def test_the_front_end_hears_the_features_again():
 
 
 def test_padding_changes_nothing():
-    """Up to rounding, which the phases of quiet bins magnify; the end, where a leak would be, is looked at apart."""
+    """Up to rounding, which the phases of quiet bins magnify.
+
+    The end, where a leak would be, is looked at apart.
+    """
     features = np.asarray(jax.jit(functools.partial(extract, CONFIG))(speech_like())[0])
     num_frames = np.array([len(features), 37])
     batch = (

@@ -29,7 +29,9 @@ def test_mean_spectrum_is_of_speech_alone(speech):
 
 
 def test_match_spectrum(speech):
-    """The whole way but for the share that is what was said, alike in every frame, and never more than the most."""
+    """The whole way but for the share that is what was said, alike in every frame, and never more
+    than the most.
+    """
     log_mel, num_frames = speech
     own, _ = ltas.long_term_spectrum(log_mel, num_frames)
     wanted = np.array(own) + np.array([4.0, -8.0, 0.0, 1.0, 500.0])

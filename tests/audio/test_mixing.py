@@ -1,4 +1,6 @@
-"""Mixing: the ratio asked for, whatever the loudness of the noise, and bands that end where they say."""
+"""Mixing: the ratio asked for, whatever the loudness of the noise, and bands that end where they
+say.
+"""
 
 import jax
 import jax.numpy as jnp

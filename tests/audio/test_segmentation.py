@@ -7,8 +7,8 @@ from helpers.recordings import RATE, tone
 from lin_jax.audio.segmentation import GRAIN_SECONDS, SMOOTH, split_on_silence
 
 
-def seconds(samples, longest=10.0):
-    return np.array(split_on_silence(samples, RATE, longest)) / RATE
+def seconds(samples, max_seconds=10.0):
+    return np.array(split_on_silence(samples, RATE, max_seconds)) / RATE
 
 
 def test_pauses_part_phrases():
@@ -24,7 +24,7 @@ def test_long_phrase_is_cut_where_it_is_quietest():
     sound = tone(10.0)
     sound[int(3.1 * RATE) : int(3.3 * RATE)] *= 0.1
     sound[int(6.8 * RATE) : int(7.0 * RATE)] *= 0.1
-    found = seconds(sound, longest=4.0)
+    found = seconds(sound, max_seconds=4.0)
     np.testing.assert_allclose(found[:, 0], [0.0, 3.2, 6.9], atol=0.1)
     np.testing.assert_array_equal(found[1:, 0], found[:-1, 1])
     assert found[-1, 1] == 10.0
@@ -32,6 +32,6 @@ def test_long_phrase_is_cut_where_it_is_quietest():
 
 @pytest.mark.parametrize("length", [4.02, 7.3, 61.7])
 def test_no_scraps(length):
-    spans = np.diff(seconds(tone(length), longest=4.0))
+    spans = np.diff(seconds(tone(length), max_seconds=4.0))
     assert spans.max() <= 4.0
     assert spans.min() >= 1.0

@@ -1,4 +1,6 @@
-"""Feature sets made once, from a small corpus of noise, and a local server in place of public records."""
+"""Feature sets made once, from a small corpus of noise, and a local server in place of public
+records.
+"""
 
 import functools
 import http.server

@@ -96,7 +96,7 @@ def test_segments_are_pieces_of_clips(feature_set):
     second = [row["id"] for row in pieces.rows].index(f"{feature_set.rows[first]['id']}@0.2-0.4")
     np.testing.assert_array_equal(pieces[second][key], feature_set[first][key][size : 2 * size])
     assert pieces.speakers[second] == feature_set.speakers[first]
-    assert len(Segments(feature_set, [first], 0.2, most=1)) == 1
+    assert len(Segments(feature_set, [first], 0.2, max_per_clip=1)) == 1
     with pytest.raises(FeatureError, match="no clip of 22 is 2 s long"):
         Segments(feature_set, np.arange(22), 2.0)
     (batch,) = make_loader(

@@ -1,4 +1,6 @@
-"""Feature sets: the values are the front end's, bad recordings are reported, and nothing finished is ever lost."""
+"""Feature sets: the values are the front end's, bad recordings are reported, and nothing finished
+is ever lost.
+"""
 
 import dataclasses
 import json

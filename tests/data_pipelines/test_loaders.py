@@ -1,4 +1,6 @@
-"""Loaders: every clip as often as promised, whole or rightly cropped, whatever the threads, processes and stops."""
+"""Loaders: every clip as often as promised, whole or rightly cropped, whatever the threads,
+processes and stops.
+"""
 
 import itertools
 
@@ -183,7 +185,10 @@ PAIRS = LoaderConfig(batch_size=8, clips_per_speaker=2, crop_seconds=0.3, seed=3
 
 
 def test_batches_of_speakers(feature_set):
-    """Four of the five speakers with two clips each; over the epochs all speakers and clips come as often."""
+    """Four of the five speakers with two clips each.
+
+    Over the epochs all speakers and clips come as often.
+    """
     stream = batches(feature_set, PAIRS, train=True, epochs=60)
     seen, clips = np.zeros(5, int), np.zeros(22, int)
     for batch in stream:
@@ -266,7 +271,9 @@ def pairs(feature_set, train=True, silent=(), **options):
 
 
 def test_pairs_are_whole_and_together(feature_set):
-    """In each epoch every clip comes once, with its own text and voice, in batches that differ from epoch to epoch."""
+    """In each epoch every clip comes once, with its own text and voice, in batches that differ from
+    epoch to epoch.
+    """
     if feature_set.store == "waveform":
         with pytest.raises(ConfigError, match="--store features"):
             pairs(feature_set)

@@ -1,4 +1,6 @@
-"""Sounds without speech: every kind is generated, the same again for the same seed, and each is a source of its own."""
+"""Sounds without speech: every kind is generated, the same again for the same seed, and each is a
+source of its own.
+"""
 
 import pytest
 

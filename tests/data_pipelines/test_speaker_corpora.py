@@ -1,4 +1,6 @@
-"""Corpora of many speakers: release layouts are read rightly, and what is not as described is refused with its mend."""
+"""Corpora of many speakers: release layouts are read rightly, and what is not as described is
+refused with its mend.
+"""
 
 import hashlib
 import tarfile

@@ -49,7 +49,7 @@ def test_left_alone_when_there_and_refused_when_other(folder):
 
 
 def test_arguments_and_installation_are_checked(tmp_path, monkeypatch):
-    with pytest.raises(CorpusError, match="choose 1 to 72 speakers, or drawn ones"):
+    with pytest.raises(CorpusError, match="choose 1 to 72 speakers, or random voices"):
         synthetic.generate(tmp_path, speakers=73)
     with pytest.raises(CorpusError, match="choose from calm"):
         synthetic.generate(tmp_path, styles=["bored"])
@@ -61,12 +61,20 @@ def test_arguments_and_installation_are_checked(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_choruses_say_the_same_and_others_go_on(tmp_path):
-    """Two voices a chorus; the texts given come first, and made ones follow without a repetition."""
+def test_groups_of_voices_speak_the_same_sentences(tmp_path):
+    """Two voices a sentence; the texts given come first, and made ones follow without a
+    repetition.
+    """
     pytest.importorskip("espeakng_loader")
     given = ["Привет, мир!", "Добрый вечер."]
     synthetic.generate(
-        tmp_path, speakers=3, clips=2, styles=["calm"], chorus=2, language="ru", texts=given
+        tmp_path,
+        speakers=3,
+        clips=2,
+        styles=["calm"],
+        voices_per_sentence=2,
+        language="ru",
+        texts=given,
     )
     said = {}
     for utterance in corpora.load("synthetic", tmp_path):
@@ -81,7 +89,7 @@ def test_voices_are_drawn(tmp_path):
     """Each another one, none of those that espeak-ng has, and the same on every run."""
     pytest.importorskip("espeakng_loader")
     for run in ("a", "b"):
-        synthetic.generate(tmp_path / run, speakers=3, clips=1, styles=["calm"], drawn=True)
+        synthetic.generate(tmp_path / run, speakers=3, clips=1, styles=["calm"], random_voices=True)
     first, again = (corpora.load("synthetic", tmp_path / run) for run in ("a", "b"))
     assert [u.labels["sex"] for u in first] == ["female", "male", "female"]
     assert [u.speaker for u in first] == ["00_en-us_drawn", "01_en-us_drawn", "02_en-us_drawn"]

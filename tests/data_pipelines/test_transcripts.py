@@ -1,4 +1,6 @@
-"""Transcripts: texts that do not fit their recordings are found, whatever the pace of the speaker."""
+"""Transcripts: texts that do not fit their recordings are found, whatever the pace of the
+speaker.
+"""
 
 import numpy as np
 

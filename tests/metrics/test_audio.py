@@ -39,7 +39,9 @@ def test_quality_falls_with_noise_and_is_best_for_the_reference_itself():
 
 
 def test_quality_by_hand():
-    """Half as loud is 6.02 dB lower in every band above the floor, and has the same contours but for their scale."""
+    """Half as loud is 6.02 dB lower in every band above the floor, and has the same contours but
+    for their scale.
+    """
     tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE) + verifiers.noise(1.0)
     heard = audio_metrics.quality(tone, tone / 2, RATE)
     assert heard.mse == pytest.approx((20 * np.log10(2) / 80) ** 2, rel=0.02)

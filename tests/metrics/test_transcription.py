@@ -41,6 +41,15 @@ def test_a_clip_is_heard_whatever_came_before():
     found = []
     for before in ((), (loud,)):
         for recording in (*before, clip):
-            words = transcription._hear(recording)
+            words = transcription._transcribe(recording)
         found.append((words, transcription._decoder.get_cmn(False)))
     assert found[0] == found[1]
+
+
+def test_edit_distance():
+    kitten = transcription.edit_distance("kitten", "sitting")
+    assert kitten == 3
+    assert (
+        transcription.edit_distance(["one", "two", "three"], ["two", "two", "three", "four"]) == 2
+    )
+    assert transcription.edit_distance([], ["one"]) == transcription.edit_distance(["one"], []) == 1

@@ -1,4 +1,6 @@
-"""Repair networks: shapes, padding, what they see of the future, and that they start by changing little."""
+"""Repair networks: shapes, padding, what they see of the future, and that they start by changing
+little.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""The synthesizer's laws: one decoder for training and use, padding and company that change nothing."""
+"""The synthesizer's laws: one decoder for training and use, padding and company that change
+nothing.
+"""
 
 import functools
 
@@ -68,7 +70,10 @@ def test_attention_sums_to_one_and_gives_padding_nothing(network):
 
 
 def test_padding_and_company_change_nothing(network):
-    """Rubbish in the padding, another order, or other clips beside it: each clip comes out as before."""
+    """Rubbish in the padding, another order, or other clips beside it.
+
+    Each clip comes out as before.
+    """
     _, variables, teach, speak = network
     expected = teach(variables, SYMBOLS, LENGTH, VOICE, FRAMES, NUM_FRAMES)
     alone = speak(variables, SYMBOLS, LENGTH, VOICE)
@@ -91,7 +96,10 @@ def test_padding_and_company_change_nothing(network):
 
 
 def test_training_and_generation_are_one_decoder(network):
-    """Told the frames that it made itself, the scan makes what the loop made; and so does the cell, step by step."""
+    """Told the frames that it made itself, the scan makes what the loop made.
+
+    And so does the cell, step by step.
+    """
     model, variables, teach, speak = network
     never = jax.tree.map(np.copy, variables)
     never["params"]["stop_projection"]["bias"][:] = -99.0

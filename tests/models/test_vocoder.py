@@ -1,4 +1,7 @@
-"""The networks of the vocoder: what they leave alone, and that padding and company change nothing."""
+"""The networks of the vocoder.
+
+What they leave alone, and that padding and company change nothing.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -134,7 +134,10 @@ def test_padding_and_filler_change_nothing():
 
 
 def test_views_are_averaged():
-    """The clip slower, as it is, and faster, each at three frequencies, with its mean and without: the mean of all."""
+    """The clip slower, as it is, and faster, each at three frequencies, with its mean and without.
+
+    The mean of all.
+    """
     config = ClassificationConfig(
         tta=classification.TestTimeAugmentation(tempo=0.1, frequency=0.05, mean_removal=True)
     )
@@ -160,7 +163,10 @@ def test_views_are_averaged():
 
 
 def test_loss_by_hand():
-    """The mean over the weights, of the loss the config describes; evaluation uses neither option."""
+    """The mean over the weights, of the loss the config describes.
+
+    Evaluation uses neither option.
+    """
     weights = np.array([0.5, 1.0, 2.0], np.float32)
     task = make_task(config=ClassificationConfig(label_smoothing=0.2), class_weights=weights)
     batch = make_features(make_waveforms())
@@ -180,7 +186,9 @@ def test_loss_by_hand():
 
 
 def test_mixup():
-    """Each mixture lies between two clips, in the share its target tells, and is as long as the longer one."""
+    """Each mixture lies between two clips, in the share its target tells, and is as long as the
+    longer one.
+    """
     B, T, D = 64, 5, 3
     num_frames = np.arange(B) % T + 1
     valid = np.arange(T) < num_frames[:, None]

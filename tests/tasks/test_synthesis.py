@@ -1,4 +1,6 @@
-"""The synthesis task: it overfits, stops where the target ends, and filler and padding change nothing."""
+"""The synthesis task: it overfits, stops where the target ends, and filler and padding change
+nothing.
+"""
 
 import dataclasses
 import functools
@@ -124,7 +126,10 @@ def test_schedules():
 
 
 def test_a_voice_has_its_timbre():
-    """Given the spectrum of a voice, and what lacks of it, what is said has them; padding stays empty."""
+    """Given the spectrum of a voice, and what lacks of it, what is said has them.
+
+    Padding stays empty.
+    """
     task, batch = make_task(), make_batch()
     variables = jax.jit(task.init)(KEY)
     plain, wanted = (
@@ -145,7 +150,10 @@ def test_a_voice_has_its_timbre():
 
 
 def test_clarified_goes_to_the_nearest_clear_voice():
-    """As far as asked, in the plane of both, whatever the lengths; who is near stays, and of none nothing is moved."""
+    """As far as asked, in the plane of both, whatever the lengths.
+
+    Who is near stays, and of none nothing is moved.
+    """
     clear = np.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
     voices = np.array([[0.0, 7.0, 0.0], [0.6, 0.0, 0.8], [-9.0, -3.0, 0.0], [0.0, 2.7, 3.6 / 4]])
     found = move_to_anchors(voices, clear, 0.8)
@@ -198,7 +206,10 @@ def test_timbre_is_what_lacks_of_a_recording_said_again():
 
 
 def test_two_sources_share_the_decoder():
-    """A recording's loudness and spectrum do not reach the network; its shapes are those of a text's."""
+    """A recording's loudness and spectrum do not reach the network.
+
+    Its shapes are those of a text's.
+    """
     task = Synthesis(
         NETWORK, FRONTEND, MEAN, STD, voice_size=3, sources=("text", "speech"), config=CONFIG
     )

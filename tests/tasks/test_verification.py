@@ -1,4 +1,6 @@
-"""The verification task: it learns, ignores padding and filler, and plays voices at other speeds as other speakers."""
+"""The verification task: it learns, ignores padding and filler, and plays voices at other speeds as
+other speakers.
+"""
 
 import functools
 
@@ -110,7 +112,9 @@ def test_overfits_one_batch(options):
 
 
 def test_padding_and_filler_change_nothing():
-    """Neither frames past the end nor examples of weight zero reach an embedding, a loss or a figure."""
+    """Neither frames past the end nor examples of weight zero reach an embedding, a loss or a
+    figure.
+    """
     task, batch = make_task(loss="ge2e", triplet_weight=1.0), make_features(make_waveforms())
     variables, predict, loss, evaluate = (
         task.init(KEY),
@@ -170,7 +174,10 @@ def test_equal_error_rate_is_that_of_the_pairs():
 
 @pytest.mark.parametrize("kind", ["waveform", "features"])
 def test_speeds_are_speakers_of_their_own(kind):
-    """All clips of a speaker share the speed that is drawn; at speed 1 nothing changes; lengths tell the speed."""
+    """All clips of a speaker share the speed that is drawn.
+
+    At speed 1 nothing changes; lengths tell the speed.
+    """
     task = make_task(speeds=(0.8, 1.0, 1.25))
     batch = make_waveforms() if kind == "waveform" else make_features(make_waveforms())
     length = "length" if kind == "waveform" else "num_frames"
@@ -195,7 +202,10 @@ def test_speeds_are_speakers_of_their_own(kind):
 
 @pytest.mark.parametrize("kind", ["waveform", "features"])
 def test_clips_are_heard_at_every_speed(kind):
-    """Scores are the mean over the speeds; padding changes nothing, not even where a clip gets longer."""
+    """Scores are the mean over the speeds.
+
+    Padding changes nothing, not even where a clip gets longer.
+    """
     task = make_task(speeds=(0.8, 1.0, 1.25))
     batch = make_waveforms() if kind == "waveform" else make_features(make_waveforms())
     variables = task.init(KEY)

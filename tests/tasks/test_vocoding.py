@@ -1,4 +1,6 @@
-"""The vocoding task: what it compares, whom its two sides teach, and that a tiny network learns from it."""
+"""The vocoding task: what it compares, whom its two sides teach, and that a tiny network learns
+from it.
+"""
 
 import dataclasses
 
@@ -76,7 +78,9 @@ def test_untrained_it_spreads_the_power_of_each_band(batch, monkeypatch):
 
 
 def test_each_side_learns_from_its_own_loss(batch):
-    """The maker is not taught by what the judge gets wrong, nor the judge by what the maker wants."""
+    """The maker is not taught by what the judge gets wrong, nor the judge by what the maker
+    wants.
+    """
     task = make_task(0.5)
     params = jax.jit(task.init)(jax.random.key(0))["params"]
 

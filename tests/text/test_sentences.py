@@ -25,11 +25,11 @@ def test_sentences():
         "你好。",
         "再见。",
     ]
-    long = texts("one two three, four five six seven eight " * 300, longest=60)
+    long = texts("one two three, four five six seven eight " * 300, max_length=60)
     assert max(map(len, long)) <= 60
     assert " ".join(long).split() == ("one two three, four five six seven eight " * 300).split()
     assert long[0].endswith("eight one two three,")
-    assert list(map(len, texts("x" * 10_000, longest=300))) == [300] * 33 + [100]
+    assert list(map(len, texts("x" * 10_000, max_length=300))) == [300] * 33 + [100]
     for nothing in ("", " \n\t", "... — !", "\x00"):
         with pytest.raises(TextError, match="nothing to say"):
             sentences(nothing)

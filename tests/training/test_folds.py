@@ -19,7 +19,10 @@ CONFIG = FoldsConfig(num_steps=12, batch_size=8, crop_frames=9, checkpoint_every
 
 
 def members(count=4):
-    """Leave every fourth clip out, each member with a mean of its own; the last is asked about fewer clips."""
+    """Leave every fourth clip out, each member with a mean of its own.
+
+    The last is asked about fewer clips.
+    """
     everything = np.arange(36)
     return [
         Member(

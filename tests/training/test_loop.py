@@ -28,7 +28,10 @@ def assert_same_run(result, expected):
 
 
 def test_killed_again_and_again_ends_the_same(unbroken, tmp_path):
-    """SIGKILL before the first checkpoint, while one is being written, and late; then left to finish."""
+    """SIGKILL before the first checkpoint, while one is being written, and late.
+
+    Then left to finish.
+    """
     for batch, latest in ((3, {None}), (10, {4, 6, 8}), (14, {12, 16, 18, 20})):
         run = tiny.run_alone(tmp_path, batch)
         assert run.returncode == -signal.SIGKILL, run.stderr
@@ -39,7 +42,9 @@ def test_killed_again_and_again_ends_the_same(unbroken, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_save_and_exit(unbroken, tmp_path, number):
-    """The exit code is the shell's, the checkpoint is of the very step, and the next call goes on from it."""
+    """The exit code is the shell's, the checkpoint is of the very step, and the next call goes on
+    from it.
+    """
     usual = signal.getsignal(number)
     with pytest.raises(SystemExit) as stopped:
         tiny.fit(tmp_path, loader=tiny.Interrupting(tiny.train_loader(), number, 15))
@@ -148,7 +153,9 @@ def test_bad_settings(tmp_path, options, error, message):
 
 
 def test_full_disk_under_the_logs(tmp_path):
-    """It is told every time, nobody waits for a thread that died of it, and what was written stays."""
+    """It is told every time, nobody waits for a thread that died of it, and what was written
+    stays.
+    """
     writer = writers.create(tmp_path, num_steps=20)
     writer.write_scalars(1, {"train/loss": 0.5})
     writer.flush()

@@ -15,7 +15,10 @@ EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS
 
 
 def train(path, mode, axis_name):
-    """Six steps without dropout, which draws per device under pmap; the final state goes to `path`."""
+    """Six steps without dropout, which draws per device under pmap.
+
+    The final state goes to `path`.
+    """
     workdir = path.removesuffix(".npz")
     task = tiny.make_task(dropout=0.0, axis_name=axis_name)
     result = tiny.fit(workdir, task=task, num_steps=6, parallel=mode)

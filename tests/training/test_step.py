@@ -139,7 +139,10 @@ def test_plateau_reduces_only_when_the_loss_stops_falling():
 
 
 def test_clipping_and_weight_decay():
-    """The first Adam update has size one a parameter; decay is added to matrices, never to biases."""
+    """The first Adam update has size one a parameter.
+
+    Decay is added to matrices, never to biases.
+    """
     optimizer = optim.build(
         optim.OptimConfig(learning_rate=0.1, schedule="constant", weight_decay=0.5), 8
     )

@@ -1,13 +1,10 @@
-"""Plots and the page: they draw what they are given, and the page needs nothing beside itself."""
-
-import re
-from html.parser import HTMLParser
+"""Plots draw what they are given."""
 
 import numpy as np
 import pytest
 
 from lin_jax.bundles import Segment
-from lin_jax.reporting import html, plots
+from lin_jax.reporting import plots
 
 HISTORY = [
     {"step": 1, "train/loss": 2.0, "learning_rate": 1e-3, "note": "text is no curve"},
@@ -81,65 +78,10 @@ def test_bars_keep_their_order_and_pixels_are_an_image():
     assert image.min() < 100 < 250 < image.max()
 
 
-class Checker(HTMLParser):
-    """Counts what opens against what closes and collects every address."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.addresses, self.words = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
-def test_page_stands_alone_and_escapes_what_it_shows(tmp_path):
-    nasty = '<script>alert("x")</script> & co'
-    sections = [
-        html.Section(
-            "Training",
-            nasty,
-            [html.picture(plots.plot_curves(HISTORY), nasty), html.tiles({nasty: nasty})],
-        ),
-        html.Section(
-            "Clips",
-            parts=[html.cards([(nasty, [html.player(np.zeros(800), 8000), html.code(nasty)])])],
-        ),
-        html.Section(
-            "Table",
-            parts=[
-                html.table([nasty], [[nasty], [0.12345]]),
-                html.bars({nasty: 0.2, "b": 0.8}, "b"),
-            ],
-        ),
-    ]
-    path = html.write_html(tmp_path / "deep/page.html", nasty, sections, lead=nasty)
-    text = path.read_text(encoding="utf-8")
-    page = Checker()
-    page.feed(text)
-    assert page.open == []
-    assert "<script" not in text
-    assert "".join(page.words).count(nasty) == 12
-    assert "0.1235" in text
-    assert all(
-        re.match(r"#s\d$|data:(image/png|audio/wav);base64,", address) for address in page.addresses
-    )
-    assert not re.search(r"https?://|url\(|@import", text)
-    assert [path.name for path in path.parent.iterdir()] == ["page.html"]
-    assert text.index(">b</span>") < text.index(
-        "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</span><i>"
-    )
-
-
 def test_plots_of_trials(tmp_path):
-    """The trade-off, the scores and the plane of the speakers are drawn with what tells them apart."""
+    """The trade-off, the scores and the plane of the speakers are drawn with what tells them
+    apart.
+    """
     rng = np.random.default_rng(0)
     same = np.arange(300) % 3 == 0
     scores = np.clip(rng.normal(0.2 + 0.5 * same, 0.15), -1, 1)
@@ -157,7 +99,9 @@ def test_plots_of_trials(tmp_path):
     ]
     names = np.repeat(["c", "a", "b"], 20)
     embeddings = np.repeat(np.eye(3, 8), 20, axis=0) + 0.01 * rng.normal(size=(60, 8))
-    (axis,) = plots.plot_projection(embeddings, names, tmp_path / "projection.png", most=2).axes
+    (axis,) = plots.plot_projection(
+        embeddings, names, tmp_path / "projection.png", max_speakers=2
+    ).axes
     assert [text.get_text() for text in axis.get_legend().texts] == ["a", "b"]
     means = np.stack([points.get_offsets().mean(axis=0) for points in axis.collections])
     assert np.linalg.norm(means[0] - means[1]) == pytest.approx(2**0.5, abs=0.02)
