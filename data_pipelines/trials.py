@@ -5,7 +5,6 @@ N trials. A list is a TSV file with a header and one trial a line: the ids of bo
 same speaker or 0, and 1 for the same sex, 0 for different ones, or "unknown".
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,25 +13,9 @@ import numpy as np
 from data_pipelines.corpora import UNKNOWN
 from data_pipelines.feature_set import FeatureSet
 from lin_jax.errors import CorpusError
+from lin_jax.metrics.verification import Trials
 
 COLUMNS = ("one", "other", "same_speaker", "same_sex")
-
-
-@dataclasses.dataclass(frozen=True)
-class Trials:
-    """Pairs of clips of a feature set.
-
-    Attributes:
-        pairs: indices of both clips [N, 2].
-        same: whether their speaker is the same [N] bool.
-        same_sex: whether their speakers are known to be of one sex [N] bool.
-        speakers: number of the speaker on each side [N, 2].
-    """
-
-    pairs: np.ndarray
-    same: np.ndarray
-    same_sex: np.ndarray
-    speakers: np.ndarray
 
 
 def all_pairs(

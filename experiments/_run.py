@@ -1,135 +1,204 @@
 """The shared main of all experiments: flags in; a config beside the results; one line for an error.
 
-An experiment is a docstring (command, time, expected result), a dataclass of configs, one function
-a mode, and
+An experiment is a docstring (command, time, expected result), a dataclass of settings, a subclass
+of `_experiment.Experiment`, and
 
     if __name__ == "__main__":
-        _run.main(Config(), {"train": train, "loso": loso})
+        _run.main(Experiment, CONFIG, PRESETS)
 """
 
-import contextlib
+import copy
 import dataclasses
+import difflib
+import inspect
 import json
 import pathlib
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lin_jax import bundles, compilation_cache
+from lin_jax import compilation_cache
 from lin_jax.errors import ConfigError, exit_code
-from lin_jax.reporting import plots
-from lin_jax.tasks.base import Task
-from lin_jax.training import loop, writers
+from lin_jax.models import registry
 
-Mode = Callable[..., None]  # (config, features: Path, workdir: Path)
+FLAGS = {
+    "features": "folder made by python -m data_pipelines; several with commas between them",
+    "workdir": "folder of results; a run that was stopped there goes on",
+    "bundle": "name or folder of a bundle to evaluate in place of the one that is trained",
+}
 
 
-def main(config, modes: Mapping[str, Mode]):
-    """Parse the command line and run the mode it names; the first mode is the default.
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One training of a preset.
 
-    The flags are --features, --workdir, --mode, and --config.NAME=VALUE for every field of the
-    config, nested ones included. The process exits with 1 for a wrong flag, 2 for an input that is
-    at fault, and 128 + the number of the signal that stopped it.
+    Attributes:
+        settings: what differs from the defaults, by dotted name; in a text "{workdir}" is the
+            folder of the whole preset.
+        modes: run one after the other; those of the experiment when None.
+        folder: of the stage in the workdir.
+    """
+
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    modes: Sequence[str] | None = None
+    folder: str = ""
+
+
+Presets = Mapping[str, Sequence[Stage]]
+
+
+def main(experiment: type, config, presets: Presets | None = None):
+    """Parse the command line and run the mode, or the preset, that it names.
+
+    The flags are --features, --workdir, --bundle, --mode, --preset, and --config.NAME=VALUE for
+    every field of the config, nested ones included; --help explains all of them. The process exits
+    with 1 for a wrong flag, 2 for an input that is at fault, and 128 + the number of the signal
+    that stopped it.
 
     Args:
+        experiment: made from (config, features, bundle); it has a method for each of its `MODES`,
+            which takes the workdir.
         config: a dataclass, not frozen, with the defaults.
-        modes: what the experiment can do, by name.
+        presets: named recipes, each of stages that follow one another.
     """
-    names = list(modes)
-    features = flags.DEFINE_string(
-        "features", None, "folder made by python -m data_pipelines", required=True
-    )
-    workdir = flags.DEFINE_string(
-        "workdir", None, "folder of results; a run stopped there goes on", required=True
-    )
-    mode = flags.DEFINE_enum("mode", names[0], names, "what to do")
-    try:
-        settings = f"settings, each as --config.NAME=VALUE: {', '.join(f'{n}={v}' for n, v in flatten(config).items())}"
-        chosen = config_flags.DEFINE_config_dataclass("config", config, settings)
-    except KeyError as error:  # ml_collections reads the overrides here already
-        sys.exit(f"error: {error.args[0]}: see --help")
-    for name in ("features", "workdir", "mode", "config"):  # shown by --help
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    presets = presets or {}
+    if {"--help", "-h", "--helpshort"} & set(sys.argv[1:]):
+        print(explain(sys.modules[experiment.__module__].__doc__, experiment, config, presets))
+        sys.exit(0)
+    _refuse_typos(flatten(config))
+    for name, text in FLAGS.items():
+        flags.DEFINE_string(name, "" if name == "bundle" else None, text, required=name != "bundle")
+    flags.DEFINE_enum("mode", None, experiment.MODES, "what to do", required=False)
+    flags.DEFINE_enum("preset", None, list(presets), "a recipe, whole") if presets else None
+    chosen = config_flags.DEFINE_config_dataclass("config", copy.deepcopy(config))
 
     def run(arguments):
         if len(arguments) > 1:
             raise app.UsageError(
                 f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE"
             )
-        logging.set_verbosity(
-            logging.WARNING
-        )  # what libraries say of their own doings drowns the run's own lines
-        folder = pathlib.Path(workdir.value)
+        # What libraries say of their own doings drowns the run's own lines.
+        logging.set_verbosity(logging.WARNING)
         compilation_cache.enable()
-
-        def work():
-            save_config(chosen.value, folder)
-            modes[mode.value](chosen.value, pathlib.Path(features.value), folder)
-
-        return exit_code(work)
+        preset = flags.FLAGS.preset if presets else None
+        stages = presets[preset] if preset else [Stage(modes=experiment.MODES[:1])]
+        if flags.FLAGS.mode:
+            stages = [dataclasses.replace(stages[-1], modes=[flags.FLAGS.mode])]
+        return exit_code(lambda: run_stages(experiment, config, chosen.value, stages))
 
     app.run(run)
 
 
-def fit(
-    config,
-    task: Task,
-    train: Iterator,
-    evaluation: Callable[[], Iterable] | None,
-    workdir: pathlib.Path,
-    *,
-    params: Any = None,
-) -> loop.Result:
-    """Train by the loop as `config.train` and `config.optim` say, with curves at the end; arguments as `loop.fit`."""
-    with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
-        writer.write_hparams(flatten(config))
-        result = loop.fit(
-            task, config.train, config.optim, train, evaluation, workdir, writer, params=params
-        )
-        curves = plots.plot_curves(result.history, workdir / "curves.png")
-        writer.write_images(config.train.num_steps, {"curves": plots.pixels(curves)})
-    return result
+def run_stages(experiment: type, defaults, config, stages: Sequence[Stage]):
+    """Run stages with the flags of this process; what the command line sets holds in all of them."""
+    workdir = pathlib.Path(flags.FLAGS.workdir)
+    given = flatten(config)
+    overrides = {
+        name: value for name, value in flatten(defaults).items() if given[name] != value
+    }.keys()
+    for stage in stages:
+        settings = copy.deepcopy(config)
+        for name, value in stage.settings.items():
+            if name not in overrides:
+                text = value.format(workdir=workdir) if isinstance(value, str) else value
+                assign(settings, name, text)
+        folder = workdir / stage.folder
+        save_config(settings, folder)
+        running = experiment(settings, flags.FLAGS.features, flags.FLAGS.bundle)
+        for mode in stage.modes or experiment.MODES:
+            getattr(running, mode)(folder)
 
 
-def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
-    """The parameters of a bundle to go on from; ConfigError unless they have the shapes of those given."""
-    params = bundle.variables["params"]
-    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, shapes):
-        raise ConfigError(
-            f"{bundle.name}: another network, or of another size: go on from one of the same"
-        )
-    return params
+def assign(config, name: str, value):
+    """Set a setting by its dotted name; KeyError if there is none."""
+    *path, last = name.split(".")
+    for part in path:
+        config = getattr(config, part)
+    if last not in {field.name for field in dataclasses.fields(config)}:
+        raise KeyError(name)
+    setattr(config, last, value)
 
 
-def judged(workdir: pathlib.Path, why: str = "the card quotes it") -> dict:
-    """What --mode=evaluate found in a workdir; ConfigError, with `why` it is needed, if it was not run there."""
+def explain(doc: str, experiment: type, config, presets: Presets) -> str:
+    """What --help prints: the docstring, modes, presets, and every setting with its default."""
+    modes = {mode: inspect.getdoc(getattr(experiment, mode)) for mode in experiment.MODES}
+    modes = {mode: (text or "").split("\n\n")[0].replace("\n", " ") for mode, text in modes.items()}
+    parts = [doc.strip(), "flags:", _listed({f"--{name}": text for name, text in FLAGS.items()})]
+    parts += ["modes, as --mode=NAME (the first is the default):", _listed(modes)]
+    if presets:
+        parts.append("presets, as --preset=NAME, each whole, or one mode of its last stage:")
+        recipes = {
+            name: "; then ".join(
+                ", ".join(f"{key}={value}" for key, value in stage.settings.items())
+                or "the defaults"
+                for stage in stages
+            )
+            for name, stages in presets.items()
+        }
+        parts.append(_listed(recipes))
+    texts = {}
+    for name, value in flatten(config).items():
+        texts[f"--config.{name}={_shown(value)}"] = _described(config, name)
+    return "\n\n".join([*parts, "settings, with their defaults:", _listed(texts)])
+
+
+def _listed(texts: Mapping[str, str]) -> str:
+    def wrapped(text):
+        return textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+    return "\n".join(f"  {name}\n{wrapped(text)}" for name, text in texts.items())
+
+
+def _shown(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _described(config, name: str) -> str:
+    """What the docstring of its dataclass says of a setting."""
+    *path, last = name.split(".")
+    for part in path:
+        config = getattr(config, part)
+    texts = descriptions(type(config))
+    if last not in texts and hasattr(config, "name"):  # a size of the network of that name
+        texts = descriptions(registry.find(config.name))
+    return texts.get(last, inspect.getdoc(type(config)).split("\n")[0])
+
+
+def descriptions(settings: type) -> dict[str, str]:
+    """The fields of a dataclass, as the Attributes of its docstring and of its bases have them."""
+    texts: dict[str, str] = {}
+    for base in reversed(settings.__mro__[:-1]):
+        section = (inspect.getdoc(base) or "").partition("Attributes:\n")[2]
+        for name, text in re.findall(r"^ {4}(\w+): ((?:.|\n {8})+)", section, re.MULTILINE):
+            texts[name] = re.sub(r"\s+", " ", text)
+    return texts
+
+
+def _refuse_typos(settings: Mapping[str, Any]):
+    """Exit with one line where a setting on the command line does not exist."""
+    for argument in sys.argv[1:]:
+        name = argument.lstrip("-").partition("=")[0]
+        if name.startswith("config.") and name[len("config.") :] not in settings:
+            near = difflib.get_close_matches(name[len("config.") :], settings, 1)
+            guess = f"do you mean --config.{near[0]}?" if near else "--help lists all"
+            sys.exit(f"error: --{name}: no such setting; {guess}")
+
+
+def read_results(workdir: pathlib.Path, why: str = "the card quotes it") -> dict:
+    """What --mode=evaluate found in a workdir.
+
+    Raises:
+        ConfigError: it was not run there; says `why` it is needed.
+    """
     path = workdir / "evaluate/results.json"
     if not path.exists():
         raise ConfigError(f"{path}: not there, and {why}: --mode=evaluate first")
     return json.loads(path.read_text())
-
-
-def provenance(clips, indices, command: str, init: str = "", **facts) -> dict:
-    """What the card of a bundle is written from, as `lin_jax.bundles.card` lists it.
-
-    Args:
-        clips: the feature set.
-        indices: of the clips that were trained on.
-        command: that trains it.
-        init: names or folders of the bundles that the training went on from, with commas between.
-        **facts: summary, protocol, metrics and what else there is.
-    """
-    parents = []
-    for name in filter(None, init.split(",")):
-        parent = bundles.describe(name)
-        kept = {key: parent[key] for key in ("name", "weights_sha256")}
-        parents.append(kept | {"provenance": parent.get("provenance")})
-    return {"corpora": clips.describe(indices), "parents": parents, "command": command, **facts}
 
 
 def save_config(config, workdir: pathlib.Path):
@@ -156,7 +225,7 @@ def save_config(config, workdir: pathlib.Path):
 
 
 def flatten(config) -> dict:
-    """The settings of a config under dotted names, such as "train.seed", for config.json and `write_hparams`."""
+    """The settings of a config under dotted names, such as "train.seed"."""
     settings = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

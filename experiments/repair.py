@@ -1,32 +1,102 @@
-r"""Damaged and noisy speech comes out restored: an autoencoder of the spectrum, learnt from clean speech.
+r"""Speech restoration: an autoencoder of the spectrum, trained on clean speech that is damaged anew in every step.
 
     for corpus in kaldi librispeech ravdess noise; do
-        python -m data_pipelines $corpus --audio-dir ... --out features/$corpus --store waveform \
-            --frontend.hop_length=256 --frontend.win_length=512 --frontend.level=rms --frontend.level_db=-25
+        python -m data_pipelines $corpus --audio-dir ... --out features/$corpus --for repair
     done
     python -m experiments.repair --features features/kaldi,features/librispeech,features/ravdess \
-        --config.noise=features/noise --workdir runs/repair
+        --config.noise=features/noise --workdir runs/repair --preset shipped
 
---mode=train     learns from the speakers and noises that are not held out, damaged anew in every step
---mode=evaluate  judges what was learnt on those held out: each kind of damage, beside the untouched and a baseline
---mode=ship      the bundle, with the results of evaluate in its card
-
-On from what ships, to other voices and noises: --config.init=repair --config.optim.learning_rate=1e-3
-The mel autoencoder of the original project: --config.network=mel --config.task.loss=mel
---config.task.pmsqe_weight=0 --config.task.stoi_weight=0
-Rooms that were recorded besides generated ones: --config.rooms=FOLDER, of room responses
-Nothing of the future: --config.encoder.causal=True
+Time: 6 hours on one CPU core for the 22,250 steps of `shipped`, and 10 minutes to evaluate. Result
+on 44 held-out speakers in 12 held-out noises, 0 to 15 dB: SI-SDR 13.2 dB, PESQ 2.23, STOI 0.892.
+What ships is evaluated by --mode=evaluate --bundle=repair; fine-tuned by --config.init=repair
+--config.optim.learning_rate=1e-3.
 """
 
-from pathlib import Path
+import dataclasses
+import pathlib
 
+import numpy as np
+
+from data_pipelines import features
 from data_pipelines.loaders import LoaderConfig
-from experiments import _run
-from experiments._repair import Config, Experiment
-from lin_jax.audio.degrade import DegradeConfig
-from lin_jax.tasks.repair import RepairConfig
+from experiments import _experiment, _run
+from experiments._run import Stage
+from lin_jax import bundles
+from lin_jax.audio.degrade import DegradeConfig, NoisePool, RoomPool
+from lin_jax.audio.diagnosis import dynamic_range
+from lin_jax.evaluation import repair as evaluation
+from lin_jax.models import registry
+from lin_jax.models.autoencoder import SpectralAutoencoder
+from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
+
+CLEAR_DB = 35.0  # between the loud and the soft frames of a clip: clearer ones are drawn more often
+
+
+@dataclasses.dataclass
+class AutoencoderConfig:
+    """The network and its sizes, of which MelAutoencoder has the first two.
+
+    Attributes:
+        name: SpectralAutoencoder or MelAutoencoder.
+    """
+
+    name: str = "SpectralAutoencoder"
+    n_fft: int = 512
+    hop_length: int = 256
+    width: int = 32
+    inner_width: int = 64
+    outer: tuple[int, ...] = (1,)
+    inner: tuple[int, ...] = (2,)
+    bottleneck: int = 16
+    hidden: int = 256
+    middle: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1)
+    causal: bool = False
+
+
+@dataclasses.dataclass
+class EvalConfig:
+    """What the repair is evaluated on.
+
+    Attributes:
+        clips: of each corpus; the speakers held out take turns.
+        seconds: of a clip; it is what a speaker says in one recording after the other.
+        damaged_every: every how many of these clips is damaged in other ways than by noise.
+        scored_every: every how many of them gets the quality score, which takes long.
+    """
+
+    clips: int = 20
+    seconds: float = 8.0
+    damaged_every: int = 3
+    scored_every: int = 8
+
+
+@dataclasses.dataclass
+class Config(_experiment.Config):
+    """The settings.
+
+    Attributes:
+        noise: feature set of recorded noises; without one, all noise is generated.
+        rooms: folder of recorded room responses, audio files; without one, all are generated.
+        hold_out_noises: recorded noises to evaluate in; at most a fifth of them.
+        clear_weight: how many times more often than others those clips are drawn in which the
+            background is faint.
+        shifts: of the spectral network once it is trained; see `SpectralAutoencoder`.
+        adaptive_mix: how much of a slight change the bundle makes, as in `bundles.AdaptiveMix`.
+    """
+
+    noise: str = ""
+    rooms: str = ""
+    hold_out_noises: int = 12
+    clear_weight: int = 2
+    shifts: int = 2
+    adaptive_mix: tuple[float, ...] = (-22.0, -12.0, 0.2)
+    network: AutoencoderConfig = dataclasses.field(default_factory=AutoencoderConfig)
+    task: RepairConfig = dataclasses.field(default_factory=RepairConfig)
+    degrade: DegradeConfig = dataclasses.field(default_factory=DegradeConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+
 
 CONFIG = Config(
     task=RepairConfig(si_sdr_weight=0.04, pmsqe_weight=0.1, stoi_weight=2.0),
@@ -48,22 +118,134 @@ CONFIG = Config(
     train=TrainConfig(num_steps=10000, log_every=50, eval_every=250, checkpoint_every=250),
     loader=LoaderConfig(batch_size=16, crop_seconds=2.0),
 )
+FINE_TUNED = {"optim.learning_rate": 1e-3, "optim.warmup_steps": 100}
+SHALLOW = {"network.middle": (1, 2, 4, 8, 16, 32), "task.stoi_weight": 0.0}
+PRESETS = {
+    # Some of these settings were changed in the midst of the trainings of what ships, as its
+    # bundle.json has it; here each stage has one value of each.
+    "shipped": [
+        Stage(
+            {"task.si_sdr_weight": 0.02, "degrade.drop_prob": 0.12} | SHALLOW,
+            ("train", "evaluate", "ship"),
+            "first",
+        ),
+        Stage(
+            {"init": "{workdir}/first/ship/repair", "train.num_steps": 7250} | FINE_TUNED | SHALLOW,
+            ("train", "evaluate", "ship"),
+            "second",
+        ),
+        Stage(
+            {"init": "{workdir}/second/ship/repair", "train.num_steps": 5000} | FINE_TUNED,
+            folder="third",
+        ),
+    ],
+    # The autoencoder of the project that this one began as.
+    "mel": [
+        Stage(
+            {"network.name": "MelAutoencoder", "task.loss": "mel"}
+            | {"task.pmsqe_weight": 0.0, "task.stoi_weight": 0.0}
+        )
+    ],
+    "causal": [Stage({"network.causal": True})],
+}
 
 
-def train(config: Config, features: Path, workdir: Path):
-    """One training, watched on the validation speakers."""
-    Experiment(config, features).fit(workdir / "train")
+class Experiment(_experiment.Experiment):
+    """Corpora of clean speech, recorded noises, and the repair trained on them."""
 
+    NAME = "repair"
+    STORE = "waveform"
 
-def evaluate(config: Config, features: Path, workdir: Path):
-    """The training judged on speakers and noises that it never heard."""
-    Experiment(config, features).evaluate(workdir / "train", workdir / "evaluate")
+    def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):
+        super().__init__(config, folder, bundle)
+        self.noises = (
+            features.open_features(config.noise, self.clips.frontend) if config.noise else []
+        )
+        shuffled = np.random.default_rng(config.seed).permutation(len(self.noises))
+        self.test_noises, self.train_noises = np.split(
+            shuffled, [min(config.hold_out_noises, len(self.noises) // 5)]
+        )
+        self.network = registry.build(config.network, sample_rate=self.clips.frontend.sample_rate)
 
+    def make_task(self) -> Repair:
+        """The task, with the noises that are not held out."""
+        config, rate = self.config, self.clips.frontend.sample_rate
+        pool, degrade = None, config.degrade
+        if len(self.train_noises):
+            pool = NoisePool.of(self._waveforms(self.train_noises))
+        else:
+            degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
+        rooms = RoomPool.read(config.rooms, rate) if config.rooms else None
+        return Repair(self.network, rate, pool, config.task, degrade, rooms)
 
-def ship(config: Config, features: Path, workdir: Path):
-    """The bundle."""
-    Experiment(config, features).ship(workdir)
+    def start_params(self, task: Repair):
+        """Those of the bundle to fine-tune, whose middle may be shorter."""
+        start, network = self.start, task.model
+        spectral = all(isinstance(each, SpectralAutoencoder) for each in (start.model, network))
+        middle = tuple(start.model.middle) if spectral else ()
+        if spectral and tuple(network.middle[: len(middle)]) == middle:
+            added = len(network.middle) - len(middle)
+            params = start.model.deepened(start.variables["params"], added)
+            self.start = dataclasses.replace(start, variables={"params": params})
+        return super().start_params(task)
+
+    def make_bundle(self, task: Repair, result) -> bundles.Repairer:
+        """The network, shifted, with how its repair is mixed in."""
+        network, mix = task.model, self.config.adaptive_mix
+        if isinstance(network, SpectralAutoencoder):
+            network = network.clone(shifts=self.config.shifts)
+        mix = bundles.AdaptiveMix(*mix) if mix else None
+        return bundles.Repairer(self.NAME, network, self.clips.frontend, result.variables, mix)
+
+    def test_set(self) -> tuple[np.ndarray, np.ndarray]:
+        """Segments, and a clip of each speaker."""
+        config = self.config.eval
+        size = round(config.seconds * self.clips.frontend.sample_rate)
+        return self.test_segments(size, config.clips)
+
+    def measure(self, bundle: bundles.Repairer, test_set, out: pathlib.Path) -> dict:
+        """See `evaluation.evaluate`; also writes report.html."""
+        config, rate, (clean, chosen) = self.config.eval, self.clips.frontend.sample_rate, test_set
+        results, examples = evaluation.evaluate(
+            bundle,
+            clean,
+            self.speakers[chosen],
+            self.corpora[chosen],
+            self._waveforms(self.test_noises),
+            damaged_every=config.damaged_every,
+            scored_every=config.scored_every,
+            progress=print,
+        )
+        noises = [self.noises.rows[int(index)]["id"] for index in self.test_noises]
+        results |= {"train_noises": len(self.train_noises), "noises": noises}
+        evaluation.report({"protocol": self.split.protocol} | results, examples, rate, out)
+        return results
+
+    def facts(self, results: dict) -> dict:
+        """See `Experiment`."""
+        noises = self.noises.describe(self.train_noises) if len(self.train_noises) else []
+        return {
+            "corpora": noises,
+            "summary": "Restores damaged or noisy speech: noise, clipping, drop-outs, hum, narrow "
+            "bands, rooms.",
+            "protocol": f"{results['protocol']}, with noises held out too",
+            "reference": "the damaged recording, after it the restored one, both against the clean "
+            "one",
+            "metrics": evaluation.card_metrics(results),
+        }
+
+    def drawn(self, indices: np.ndarray) -> np.ndarray:
+        """Once a crop, and more often where the background is faint."""
+        config, rate = self.config, self.clips.frontend.sample_rate
+        seconds = self.clips.lengths[indices] / rate
+        crops = np.ceil(seconds / config.loader.crop_seconds).astype(int)
+        ranges = [dynamic_range(self.clips[int(i)]["waveform"], rate) for i in indices]
+        clear = np.array(ranges) > CLEAR_DB
+        return np.repeat(indices, crops * np.where(clear, config.clear_weight, 1))
+
+    def _waveforms(self, noises) -> list[np.ndarray]:
+        return [self.noises[int(index)]["waveform"] for index in noises]
 
 
 if __name__ == "__main__":
-    _run.main(CONFIG, {"train": train, "evaluate": evaluate, "ship": ship})
+    _run.main(Experiment, CONFIG, PRESETS)

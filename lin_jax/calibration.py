@@ -77,3 +77,24 @@ def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
     ).x
     slope = float(parameters[0]) if inputs.ndim == 1 else parameters[:-1].astype(np.float32)
     return slope, float(parameters[-1])
+
+
+def fit_threshold(trials, max_false_accepts: float) -> dict[str, float]:
+    """Threshold, and slope and offset of the probability, by trials of held-out speakers.
+
+    How alike impostors score differs more between corpora than within, and who uses a bundle
+    records in yet another way: so the threshold is the lowest that keeps the false accepts in every
+    corpus, and the probability one half there.
+
+    Args:
+        trials: scores [N] and whether the speaker is the same [N] of each corpus; all weigh alike.
+        max_false_accepts: share of the impostors that are accepted at the threshold, at most.
+
+    Returns:
+        "threshold", "slope" and "offset", as `bundles.Verifier` has them.
+    """
+    threshold = max(np.quantile(scores[~same], 1 - max_false_accepts) for scores, same in trials)
+    weight = [np.where(same, 1 / same.sum(), 1 / (~same).sum()) for _, same in trials]
+    scores, same = (np.concatenate(part) for part in zip(*trials, strict=True))
+    slope, _ = fit_logistic(scores, same, np.concatenate(weight))
+    return {"threshold": float(threshold), "slope": slope, "offset": -slope * float(threshold)}

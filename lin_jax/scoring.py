@@ -91,6 +91,23 @@ class ScoringBackend:
     size: int | None = None
     fusion_weight: float = 0.0
 
+    @classmethod
+    def fit(
+        cls, embeddings, speakers, cohort, *, plda: bool = True, top: int = 100, **settings
+    ) -> "ScoringBackend":
+        """Learn from the clips of training speakers.
+
+        Args:
+            embeddings: of the clips [B, E].
+            speakers: of the clips [B].
+            cohort: unit vectors [S, E]; None or a `top` of 0 normalises nothing.
+            plda: whether scores are likelihood ratios; else cosines.
+            top: of the cohort, those that each side is compared with.
+            **settings: of `Plda.fit`.
+        """
+        model = Plda.fit(embeddings, speakers, **settings) if plda else None
+        return cls(model, cohort if top else None, top)
+
     def scores(self, embeddings, pairs) -> np.ndarray:
         """How alike the two sides of each trial are.
 
@@ -113,6 +130,25 @@ class ScoringBackend:
         return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused.scores(
             unit_vectors(embeddings[:, self.size :]), numbers
         )
+
+
+def principal_axes(x, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The principal components of rows [B, D] as a dense layer.
+
+    Each is divided by the square root of its deviation: halfway from as they vary to all alike.
+
+    Args:
+        x: the rows [B, D].
+        number: of components at most, E; fewer where there are no more.
+
+    Returns:
+        kernel [D, E] float32 and bias [E] float32.
+    """
+    mean = x.mean(axis=0)
+    _, deviations, axes = np.linalg.svd(x - mean, full_matrices=False)
+    kept = deviations[:number] > 1e-6 * deviations[0]
+    kernel = axes[:number][kept].T / np.sqrt(deviations[:number][kept])
+    return kernel.astype(np.float32), (-mean @ kernel).astype(np.float32)
 
 
 def joined(a, b, weight: float) -> np.ndarray:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lin_jax.audio import augment, mixing
+from lin_jax.audio import augment, files, mixing
 from lin_jax.audio.chunking import zero_padded
 from lin_jax.errors import ConfigError
 from lin_jax.shapes import check_floats, check_shapes
@@ -147,6 +147,20 @@ class RoomPool:
         ]
         M = max(map(len, rows))
         return cls(np.stack([zero_padded(row, M) for row in rows]))
+
+    @classmethod
+    def read(cls, folder, sample_rate: int) -> "RoomPool":
+        """The pool of the audio files in a folder, at a rate in Hz.
+
+        Raises:
+            AudioError: no such folder, or a file that cannot be read.
+            ConfigError: a silent file.
+        """
+        responses = {path: files.read(path, sample_rate)[0] for path in files.find(folder)}
+        for path, response in responses.items():
+            if not response.any():
+                raise ConfigError(f"{path}: silent, which no room is: take it out of the folder")
+        return cls.of(list(responses.values()))
 
 
 def degrade(

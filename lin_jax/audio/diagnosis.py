@@ -10,6 +10,7 @@ import numpy as np
 from lin_jax.audio.files import SILENCE
 
 FRAME_SECONDS = 0.032
+RANGE_SECONDS = 0.02  # frames of the dynamic range
 SILENT_RMS = SILENCE / 10
 # Levels of frames are counted in steps of half a decibel from here to there.
 MIN_DB, MAX_DB, STEP_DB = -100.0, 40.0, 0.5
@@ -151,3 +152,15 @@ class _Rail:
             run += np.cumsum(np.diff(channel[near], prepend=0) != 0)  # of one value
             lengths = np.unique_counts(run).counts
             self.count += int(lengths[lengths >= 3].sum())
+
+
+def dynamic_range(samples, sample_rate: int) -> float:
+    """How far the softest frames of speech [N] lie below the loudest, in dB.
+
+    Between the 5th and the 95th percentile of the frames' power: where it is far, the background is
+    faint. 0 for less than a frame.
+    """
+    size = round(RANGE_SECONDS * sample_rate)
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    power = np.mean(frames**2, axis=1) + 1e-10
+    return float(np.ptp(10 * np.log10(np.percentile(power, [5, 95])))) if len(frames) else 0.0

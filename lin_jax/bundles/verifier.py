@@ -207,7 +207,7 @@ class Verifier(Bundle):
             )
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
-        normalised = float(self._backend.scores(sides, [(0, 1)])[0])
+        normalised = float(self.backend.scores(sides, [(0, 1)])[0])
         reason = self.reason_unsure(a) or self.reason_unsure(b)
         same = "unsure" if reason else "same" if normalised >= threshold else "different"
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
@@ -274,7 +274,8 @@ class Verifier(Bundle):
         return len(self.speech_weight) + (self.fused.embedding_size if self.fused else 0)
 
     @functools.cached_property
-    def _backend(self):
+    def backend(self):
+        """How its embeddings are compared: a `scoring.ScoringBackend`."""
         from lin_jax.scoring import Plda, ScoringBackend
 
         plda = (
@@ -282,7 +283,7 @@ class Verifier(Bundle):
             if self.plda_mean is None
             else Plda(self.plda_mean, self.plda_axes, self.plda_between)
         )
-        fused = self.fused and self.fused._backend
+        fused = self.fused and self.fused.backend
         return ScoringBackend(
             plda, self.cohort, self.top, fused, len(self.speech_weight), self.fusion_weight
         )

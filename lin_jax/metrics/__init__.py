@@ -13,9 +13,10 @@ from lin_jax.metrics.classification import (
     reliability,
     uar,
 )
-from lin_jax.metrics.verification import det_curve, equal_error_rate, min_dcf
+from lin_jax.metrics.verification import Trials, det_curve, equal_error_rate, min_dcf
 
 __all__ = [
+    "Trials",
     "accuracy",
     "alignment_metrics",
     "bootstrap_interval",

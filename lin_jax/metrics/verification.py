@@ -3,9 +3,28 @@
 Shape letters: N trials, K thresholds.
 """
 
+import dataclasses
+
 import numpy as np
 
 from lin_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trials:
+    """Pairs of clips, of the same speaker or not.
+
+    Attributes:
+        pairs: indices of both clips [N, 2].
+        same: whether their speaker is the same [N] bool.
+        same_sex: whether their speakers are known to be of one sex [N] bool.
+        speakers: number of the speaker on each side [N, 2].
+    """
+
+    pairs: np.ndarray
+    same: np.ndarray
+    same_sex: np.ndarray
+    speakers: np.ndarray
 
 
 def det_curve(scores, same, weight=None):

@@ -9,6 +9,7 @@ and no list elsewhere need know it. A name read from a file is only ever looked 
 imported as it stands.
 """
 
+import dataclasses
 import importlib
 import pkgutil
 from importlib import resources
@@ -45,6 +46,25 @@ def find(name: str) -> type:
         _import_files("\n@register\n")
         raise ConfigError(f"network {name} is unknown: choose one of {', '.join(sorted(NETWORKS))}")
     return NETWORKS[name]
+
+
+def build(config, **given):
+    """The network that a dataclass of settings names, of those sizes in it that the network has.
+
+    Args:
+        config: a dataclass with a `name` and sizes.
+        **given: what else the network is made with.
+
+    Raises:
+        ConfigError: no network has that name.
+    """
+    network = find(config.name)
+    sizes = {
+        field.name: tuple(value) if isinstance(value, list) else value
+        for field in dataclasses.fields(network)
+        if field.name != "name" and (value := getattr(config, field.name, None)) is not None
+    }
+    return network(**sizes | given)
 
 
 def _import_files(text: str):

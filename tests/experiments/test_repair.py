@@ -14,7 +14,7 @@ import lin_jax
 from data_pipelines import features
 from data_pipelines.corpora import Utterance
 from experiments import repair
-from experiments._repair import EncoderConfig, Experiment
+from experiments.repair import AutoencoderConfig, EvalConfig, Experiment
 from lin_jax.audio.degrade import DegradeConfig
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import AudioError, ConfigError
@@ -53,16 +53,11 @@ def folder(tmp_path_factory):
 def config(folder):
     """The experiment's own config, but short, with a small network."""
     config = copy.deepcopy(repair.CONFIG)
-    config.encoder = EncoderConfig(
+    config.network = AutoencoderConfig(
         width=4, inner_width=4, inner=(1,), bottleneck=2, hidden=8, middle=(1,)
     )
     config.noise, config.hold_out, config.validation = str(folder / "noises"), 2, 1
-    config.judged_seconds, config.damaged_every, config.scored_every, config.eval_batches = (
-        1.0,
-        2,
-        0,
-        1,
-    )
+    config.eval, config.eval_batches = EvalConfig(20, 1.0, 2, 0), 1
     config.optim.warmup_steps = 1
     config.degrade = DegradeConfig(noise_prob=1.0, kinds=(1, 0, 0, 0, 0, 0), clip_prob=0.5)
     config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
@@ -70,10 +65,10 @@ def config(folder):
     return config
 
 
-def test_train_judge_and_ship(folder, config, tmp_path, capsys):
+def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     with pytest.raises(ConfigError, match="--mode=evaluate first"):
-        repair.ship(config, folder / "voices", tmp_path)
-    repair.train(config, folder / "voices", tmp_path)
+        Experiment(config, folder / "voices").ship(tmp_path)
+    Experiment(config, folder / "voices").train(tmp_path)
     history = [
         json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()
     ]
@@ -85,7 +80,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
         "eval/si_sdr_gain",
     } <= set().union(*history)
 
-    repair.evaluate(config, folder / "voices", tmp_path)
+    Experiment(config, folder / "voices").evaluate(tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert results["protocol"].startswith("speaker-disjoint")
     assert (results["train_speakers"], results["train_noises"]) == (7, 5)
@@ -112,8 +107,13 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
         assert (tmp_path / "evaluate" / name).exists()
 
     bundle = lin_jax.load(
-        repair.ship(config, folder / "voices", tmp_path) or tmp_path / "ship/repair"
+        Experiment(config, folder / "voices").ship(tmp_path) or tmp_path / "ship/repair"
     )
+    again = Experiment(config, folder / "voices", str(tmp_path / "ship/repair"))
+    given, training = again.bundle(tmp_path / "again")
+    assert given.name == training["bundle"] == "repair", "nothing is trained"
+    with pytest.raises(ConfigError, match="omit --bundle"):
+        again.ship(tmp_path)
     example = folder / "voices00.wav"
     samples, _ = soundfile.read(example, dtype="float32")
     assert np.abs(bundle.repair(samples, RATE) - samples).max() > 0
@@ -125,7 +125,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
     on.optim = dataclasses.replace(config.optim, learning_rate=1e-9)
     start = bundle.model.clone(shifts=1).apply(bundle.variables, samples[None])
     for name, middle in (("on", (1,)), ("deeper", (1, 4, 2))):
-        on.encoder = dataclasses.replace(config.encoder, middle=middle)
+        on.network = dataclasses.replace(config.network, middle=middle)
         task, result = Experiment(on, folder / "voices").fit(tmp_path / name)
         np.testing.assert_allclose(
             task.model.apply(result.variables, samples[None]), start, atol=1e-5
@@ -137,7 +137,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys):
                 bundle.variables["params"],
             )
             assert all(jax.tree.leaves(same)), "it went on from the bundle"
-    on.encoder = dataclasses.replace(config.encoder, hidden=9)
+    on.network = dataclasses.replace(config.network, hidden=9)
     with pytest.raises(ConfigError, match="repair: another network, or of another size"):
         Experiment(on, folder / "voices").fit(tmp_path / "larger")
 
@@ -159,21 +159,21 @@ def test_recorded_rooms(folder, config, tmp_path):
         Experiment(config, folder / "voices").make_task()
 
 
-def test_what_is_heard(folder, config):
+def test_what_is_drawn(folder, config):
     """Held-out speakers and noises are apart, and clear clips come more often."""
     config.clear_weight = 3
     experiment = Experiment(config, folder / "voices")
     sides = [set(experiment.speakers[side]) for side in dataclasses.astuple(experiment.split)[1:]]
     assert [len(side) for side in sides] == [7, 1, 2]
-    assert sorted([*experiment.heard_noises, *experiment.unheard_noises]) == list(range(6))
-    drawn = experiment._drawn(np.arange(20))
+    assert sorted([*experiment.train_noises, *experiment.test_noises]) == list(range(6))
+    drawn = experiment.drawn(np.arange(20))
     times = np.bincount(drawn)
     assert set(times[0::4]) == set(times[1::4]) == {2}, "1.2 s are two crops of 0.6 s"
     assert set(times[2::4]) == set(times[3::4]) == {6}
 
 
 def test_the_original_network_without_recorded_noises(folder, config, tmp_path):
-    config.network, config.task.loss, config.noise = "mel", "mel", ""
+    config.network.name, config.task.loss, config.noise = "MelAutoencoder", "mel", ""
     config.train.num_steps, config.degrade.kinds = 2, (0.5, 0.5, 0, 0, 0, 0)
     task, result = Experiment(config, folder / "voices").fit(tmp_path)
     assert isinstance(task.model, MelAutoencoder)
@@ -182,11 +182,11 @@ def test_the_original_network_without_recorded_noises(folder, config, tmp_path):
 
 def test_what_cannot_work(folder, config, tmp_path):
     config.hold_out = 0
-    with pytest.raises(ConfigError, match="no speakers to judge on"):
-        Experiment(config, folder / "voices").evaluate(tmp_path, tmp_path)
-    config.hold_out, config.judged_seconds = 2, 60.0
-    with pytest.raises(ConfigError, match="lower judged_seconds"):
-        Experiment(config, folder / "voices").evaluate(tmp_path, tmp_path)
-    config.network = "deep"
-    with pytest.raises(ConfigError, match="choose spectral or mel"):
+    with pytest.raises(ConfigError, match="no test speakers"):
+        Experiment(config, folder / "voices").evaluate(tmp_path)
+    config.hold_out, config.eval.seconds = 2, 60.0
+    with pytest.raises(ConfigError, match=r"lower eval\.seconds"):
+        Experiment(config, folder / "voices").evaluate(tmp_path)
+    config.network.name = "Deep"
+    with pytest.raises(ConfigError, match="network Deep is unknown: choose one of"):
         Experiment(config, folder / "voices")

@@ -12,10 +12,11 @@ import lin_jax
 from data_pipelines import features
 from data_pipelines.corpora import Utterance
 from experiments import vocoder
-from experiments._vocoding import Experiment, NetworkConfig
+from experiments.vocoder import EvalConfig, Experiment, NetworkConfig
 from lin_jax.audio.frontend import FrontendConfig, extract
 from lin_jax.errors import ConfigError, FeatureError
 from lin_jax.metrics import audio as audio_metrics
+from lin_jax.tasks.waveform_vocoding import WaveformVocoding
 
 RATE = 16000
 FRONTEND = FrontendConfig(
@@ -48,25 +49,25 @@ def folder(tmp_path_factory):
 def config():
     """The experiment's own config, but short, with a small network."""
     config = copy.deepcopy(vocoder.CONFIG)
-    config.network = NetworkConfig(8, (1, 2))
-    config.hold_out, config.validation, config.judged_seconds, config.judged_clips = 2, 1, 1.0, 3
+    config.network = NetworkConfig(width=8, dilations=(1, 2))
+    config.hold_out, config.validation, config.eval = 2, 1, EvalConfig(3, 1.0)
     config.task.iterations, config.eval_batches, config.optim.warmup_steps = 4, 1, 1
     config.train = dataclasses.replace(config.train, num_steps=4, eval_every=2, log_every=2)
     config.loader = dataclasses.replace(config.loader, batch_size=4, crop_seconds=0.5)
     return config
 
 
-def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
+def test_train_evaluate_and_ship(folder, config, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(audio_metrics.PACKAGES, "pesq", "a_package_that_is_not_there")
     config.task.adversarial_weight = 0.1
     with pytest.raises(ConfigError, match="--mode=evaluate first"):
-        vocoder.ship(config, folder / "waveform", tmp_path)
-    vocoder.train(config, folder / "waveform", tmp_path)
+        Experiment(config, folder / "waveform").ship(tmp_path)
+    Experiment(config, folder / "waveform").train(tmp_path)
     history = [
         json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()
     ]
     assert {"train/loss", "train/judged", "train/fooled", "eval/distance"} <= set().union(*history)
-    vocoder.evaluate(config, folder / "waveform", tmp_path)
+    Experiment(config, folder / "waveform").evaluate(tmp_path)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["clips"], results["speakers"], results["train_speakers"]) == (3, 2, 7)
     systems = results["systems"]
@@ -84,7 +85,7 @@ def test_train_judge_and_ship(folder, config, tmp_path, capsys, monkeypatch):
     ):
         assert (tmp_path / "evaluate" / name).exists()
 
-    vocoder.ship(config, folder / "waveform", tmp_path)
+    Experiment(config, folder / "waveform").ship(tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/vocoder")
     assert (bundle.task, bundle.iterations) == ("vocoding", 4)
     samples, _ = soundfile.read(folder / "clip00.wav", dtype="float32")
@@ -104,6 +105,10 @@ def test_what_cannot_work(folder, config, tmp_path):
         FeatureError, match="holds the features store: prepare it with --store waveform"
     ):
         Experiment(config, folder / "features")
-    config.judged_seconds = 60.0
-    with pytest.raises(ConfigError, match="lower judged_seconds"):
-        Experiment(config, folder / "waveform").evaluate(tmp_path, tmp_path)
+    config.network.name = "SpeakerEncoder"
+    with pytest.raises(ConfigError, match="choose SpectrumDecoder or Vocos"):
+        Experiment(config, folder / "waveform")
+    config.network.name, config.eval.seconds = "Vocos", 60.0
+    assert isinstance(Experiment(config, folder / "waveform").make_task(), WaveformVocoding)
+    with pytest.raises(ConfigError, match=r"lower eval\.seconds"):
+        Experiment(config, folder / "waveform").evaluate(tmp_path)

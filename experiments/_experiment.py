@@ -1,0 +1,255 @@
+"""The skeleton of an experiment: corpora, held-out speakers, a training, and the bundle it becomes.
+
+    class Experiment(_experiment.Experiment):
+        NAME = "repair"
+
+        def make_task(self): ...                # network, losses and metrics
+        def make_bundle(self, task, result): ...  # what ships
+        def test_set(self): ...                 # recordings of the test speakers
+        def measure(self, bundle, test_set, out): ...  # by lin_jax.evaluation
+        def facts(self, results): ...           # what its card says
+
+What is evaluated is the bundle, never a twin of it: that of the training, or one named by --bundle.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from data_pipelines import features, loaders, splits
+from data_pipelines.loaders import LoaderConfig
+from experiments import _run
+from lin_jax import bundles
+from lin_jax.errors import ConfigError
+from lin_jax.reporting import plots
+from lin_jax.tasks.base import Task
+from lin_jax.training import loop, writers
+from lin_jax.training.loop import TrainConfig
+from lin_jax.training.optim import OptimConfig
+
+
+@dataclasses.dataclass
+class Config:
+    """What every experiment can be told.
+
+    Attributes:
+        init: name or folder of a bundle to fine-tune; "" starts from random parameters.
+        hold_out: test speakers of each corpus; at most a fifth of them.
+        validation: validation speakers of each corpus; at most a tenth.
+        seed: of the choice of speakers.
+        eval_batches: batches of the validation speakers in an evaluation during training.
+        optim: how parameters are updated.
+        train: how long, and how often is logged, evaluated and saved.
+        loader: batches and crops.
+    """
+
+    init: str = ""
+    hold_out: int = 25
+    validation: int = 12
+    seed: int = 0
+    eval_batches: int = 8
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    loader: LoaderConfig = dataclasses.field(default_factory=LoaderConfig)
+
+
+class Experiment:
+    """One or several corpora, the speakers held out of them, and the network trained on the rest.
+
+    Attributes:
+        given: the bundle to evaluate in place of the one that is trained, if any.
+        start: the bundle to fine-tune, if any.
+        clips: the feature sets as one.
+        split: clips of the training, validation and test speakers.
+
+    Args:
+        config: the settings.
+        folder: the feature set, or several with commas between them.
+        bundle: name or folder of a bundle to evaluate; "" is the one that is trained.
+
+    Raises:
+        ConfigError: settings that cannot work.
+        FeatureError: a feature set that cannot be opened, or was made with another front end than
+            the bundle's.
+    """
+
+    NAME: ClassVar[str]  # of the bundle
+    MODES: ClassVar[tuple[str, ...]] = ("train", "evaluate", "ship")
+    STORE: ClassVar[str | None] = None  # that the feature sets must have
+
+    def __init__(self, config, folder: str | pathlib.Path, bundle: str = ""):
+        self.config = config
+        self.given = bundles.load(bundle) if bundle else None
+        self.start = self.load_start(config.init) if config.init else None
+        frontend = getattr(self.given or self.start, "frontend", None)
+        self.clips = features.open_features(folder, frontend, store=self.STORE)
+        self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
+        self.split = self.hold_out()
+
+    def train(self, workdir: pathlib.Path):
+        """One training, watched on the validation speakers."""
+        self.fit(workdir / "train")
+
+    def evaluate(self, workdir: pathlib.Path) -> dict:
+        """A bundle, measured on speakers that it was not trained on; writes evaluate/results.json."""
+        test_set, out = self.test_set(), workdir / "evaluate"  # before hours of training
+        bundle, training = self.bundle(workdir)
+        out.mkdir(parents=True, exist_ok=True)
+        results = training | self.measure(bundle, test_set, out)
+        (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        return results
+
+    def ship(self, workdir: pathlib.Path) -> pathlib.Path:
+        """The bundle, with a card that quotes what evaluate found in the same workdir."""
+        results = _run.read_results(workdir)
+        if self.given or "bundle" in results:
+            raise ConfigError("what was evaluated is no training of this workdir: omit --bundle")
+        bundle, _ = self.bundle(workdir)
+        command = f"python -m experiments.{pathlib.Path(inspect.getfile(type(self))).stem}"
+        facts = self.facts(results)
+        provenance = facts | {
+            "corpora": self.clips.describe(self.trained_on()) + facts.get("corpora", []),
+            "parents": parents(self.config.init),
+            "command": command,
+        }
+        folder = workdir / "ship" / self.NAME
+        return bundles.save(folder, bundle, provenance=provenance, dtype="float16")
+
+    def bundle(self, workdir: pathlib.Path) -> tuple[bundles.Bundle, dict]:
+        """The bundle of the training in a workdir, or the one that was named; how it was trained."""
+        protocol = self.split.protocol
+        if self.given:
+            protocol += f", provided that {self.given.name} was trained on the same split"
+            return self.given, {"bundle": self.given.name, "protocol": protocol}
+        task, result = self.fit(workdir / "train")
+        return self.make_bundle(task, result), {
+            "protocol": protocol,
+            "step": result.best_step or int(result.state.step),
+            "train_speakers": len(np.unique(self.speakers[self.split.train])),
+        }
+
+    def fit(self, workdir: pathlib.Path) -> tuple[Task, loop.Result]:
+        """Train on the training speakers; go on, or return, where that was done before."""
+        task, config, watched = self.make_task(), self.config, self.split.validation
+        train = loaders.make_loader(
+            self.clips, self.drawn(self.split.train), None, config.loader, train=True
+        )
+        watch = functools.partial(
+            loaders.crops, self.clips, watched, config.loader, config.eval_batches
+        )
+        params = self.start_params(task) if self.start else None
+        return task, fit(
+            config, task, train, watch if len(watched) else None, workdir, params=params
+        )
+
+    def hold_out(self) -> splits.Split:
+        """Which clips are trained on, watched and evaluated; no speaker is on two sides."""
+        config = self.config
+        return splits.hold_out(
+            self.clips.people, self.corpora, config.hold_out, config.validation, seed=config.seed
+        )
+
+    def test_segments(self, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Segments of the test speakers to evaluate on; see `loaders.equal_segments`.
+
+        Raises:
+            ConfigError: no test speakers, or none who says enough.
+        """
+        if not len(self.split.test):
+            raise ConfigError("no test speakers: raise hold_out, or add a corpus of 5 speakers")
+        segments, clips = loaders.equal_segments(self.clips, self.split.test, size, count)
+        if not len(segments):
+            seconds = size / self.clips.frontend.sample_rate
+            raise ConfigError(f"no test speaker speaks for {seconds:g} s: lower eval.seconds")
+        return segments, clips
+
+    def drawn(self, indices: np.ndarray) -> np.ndarray:
+        """Training clips, each as often as an epoch has it."""
+        return indices
+
+    def trained_on(self) -> np.ndarray:
+        """The clips that the bundle of this training was trained on."""
+        return self.split.train
+
+    def load_start(self, name: str) -> bundles.Bundle:
+        """The bundle to fine-tune."""
+        return bundles.load(name)
+
+    def start_params(self, task: Task) -> Any:
+        """The parameters of the bundle to fine-tune."""
+        shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
+        return start_from(self.start, shapes)
+
+    def make_task(self) -> Task:
+        """Network, losses and metrics."""
+        raise NotImplementedError
+
+    def make_bundle(self, task: Task, result: loop.Result) -> bundles.Bundle:
+        """What ships."""
+        raise NotImplementedError
+
+    def test_set(self) -> Any:
+        """What `measure` needs of the test speakers."""
+        raise NotImplementedError
+
+    def measure(self, bundle: bundles.Bundle, test_set: Any, out: pathlib.Path) -> dict:
+        """The metrics of a bundle on the test set; reports are written into a folder."""
+        raise NotImplementedError
+
+    def facts(self, results: dict) -> dict:
+        """What the card says, as `lin_jax.bundles.card` lists it."""
+        raise NotImplementedError
+
+
+def fit(
+    config,
+    task: Task,
+    train: Iterator,
+    evaluation: Callable[[], Iterable] | None,
+    workdir: pathlib.Path,
+    *,
+    params: Any = None,
+) -> loop.Result:
+    """Train by the loop as `config.train` and `config.optim` say, with curves at the end.
+
+    Args and errors are those of `loop.fit`.
+    """
+    with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
+        writer.write_hparams(_run.flatten(config))
+        result = loop.fit(
+            task, config.train, config.optim, train, evaluation, workdir, writer, params=params
+        )
+        curves = plots.plot_curves(result.history, workdir / "curves.png")
+        writer.write_images(config.train.num_steps, {"curves": plots.pixels(curves)})
+    return result
+
+
+def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
+    """The parameters of a bundle to fine-tune.
+
+    Raises:
+        ConfigError: they have not the shapes of those given.
+    """
+    params = bundle.variables["params"]
+    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, shapes):
+        raise ConfigError(
+            f"{bundle.name}: another network, or of another size: fine-tune one of the same"
+        )
+    return params
+
+
+def parents(init: str) -> list[dict]:
+    """The bundles that were fine-tuned, named with commas between, as a card has them."""
+    described = (bundles.describe(name) for name in filter(None, init.split(",")))
+    return [
+        {key: parent.get(key) for key in ("name", "weights_sha256", "provenance")}
+        for parent in described
+    ]

@@ -1,0 +1,159 @@
+"""How well a speaker encoder tells speakers apart: error rates over trials, pairs of recordings.
+
+Shape letters: B recordings, N trials, E embedding.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lin_jax import metrics
+from lin_jax.bundles import Verifier
+from lin_jax.reporting import plots
+from lin_jax.scoring import ScoringBackend
+
+PRIORS = (0.01, 0.05)  # of the same speaker, for the detection cost
+
+
+def embed(bundle: Verifier, recordings: Sequence) -> np.ndarray:
+    """Embeddings [B, E] of paths, or of waveforms at the rate of the bundle's front end.
+
+    Raises:
+        AudioError: one holds too little sound.
+    """
+    voices = []
+    for voice in bundle.embed_all(recordings, bundle.frontend.sample_rate):
+        if isinstance(voice, Exception):
+            raise voice
+        voices.append(voice.embedding)
+    return np.stack(voices)
+
+
+def systems(bundle: Verifier) -> dict[str, ScoringBackend]:
+    """Other ways to compare its embeddings, by name: cosines, and either part of a fused bundle."""
+    found = {"cosine": ScoringBackend()}
+    if bundle.fused:
+        found |= {
+            name: dataclasses.replace(bundle.backend, fusion_weight=weight)
+            for name, weight in (("network", 0.0), ("functionals", 1.0))
+        }
+    return found
+
+
+def evaluate(bundle: Verifier, embeddings, trials: metrics.Trials) -> tuple[dict, np.ndarray]:
+    """Error rates of a bundle, and of the other `systems`, over trials of held-out speakers.
+
+    Args:
+        bundle: the verifier.
+        embeddings: of the recordings, by `embed` [B, E].
+        trials: pairs of them.
+
+    Returns:
+        The results: "all", with the errors at the bundle's threshold besides, "same_sex", and each
+        of `systems`, see `error_rates`; and the scores [N].
+    """
+    scores = bundle.backend.scores(embeddings, trials.pairs)
+    accepted = scores >= bundle.threshold
+    results = {
+        "speakers": len(np.unique(trials.speakers)),
+        "all": error_rates(scores, trials)
+        | {
+            "false_accept": float(np.mean(accepted[~trials.same])),
+            "false_reject": float(np.mean(~accepted[trials.same])),
+        },
+        "same_sex": error_rates(scores, trials, trials.same_sex),
+    }
+    for name, backend in systems(bundle).items():
+        results[name] = error_rates(backend.scores(embeddings, trials.pairs), trials)
+    return results, scores
+
+
+def error_rates(scores, trials: metrics.Trials, mask=None) -> dict[str, float]:
+    """Equal error rate with its 95 % interval over speakers, and minimum detection costs.
+
+    Args:
+        scores: of the trials [N].
+        trials: the pairs.
+        mask: which of them count [N] bool; None is all.
+
+    Returns:
+        "trials", "same", "eer", "eer_low", "eer_high" and "min_dcf_…"; nothing where trials of one
+        kind are missing.
+    """
+    mask = np.ones(len(scores), bool) if mask is None else mask
+    scores, same, speakers = scores[mask], trials.same[mask], trials.speakers[mask]
+    if same.all() or not same.any():
+        return {}
+    low, high = metrics.bootstrap_trials(
+        scores, same, speakers, lambda *drawn: metrics.equal_error_rate(*drawn)[0]
+    )
+    rates = {"eer": metrics.equal_error_rate(scores, same)[0], "eer_low": low, "eer_high": high}
+    costs = {f"min_dcf_{prior}": metrics.min_dcf(scores, same, prior) for prior in PRIORS}
+    return {"trials": len(scores), "same": int(same.sum()), **rates, **costs}
+
+
+def summary(corpus: str, results: Mapping) -> str:
+    """The equal error rate of a corpus in one line."""
+    rates = results["all"]
+    return (
+        f"{corpus}: EER {rates['eer']:.2%} ({rates['eer_low']:.2%} - {rates['eer_high']:.2%}), "
+        f"{results['speakers']} speakers, {results['protocol']}"
+    )
+
+
+def card_metrics(results: Mapping) -> dict:
+    """The metrics that a card quotes, by corpus; see `lin_jax.bundles.card`."""
+    return {
+        f"{corpus}, {each['speakers']} speakers, {each['protocol']}": {
+            "equal error rate": {
+                "value": each["all"]["eer"],
+                "low": each["all"]["eer_low"],
+                "high": each["all"]["eer_high"],
+            },
+            "same sex only": each["same_sex"].get("eer"),
+            "false accepts": each["all"]["false_accept"],
+            "false rejects": each["all"]["false_reject"],
+        }
+        for corpus, each in results["corpora"].items()
+    }
+
+
+def report(
+    corpus: str,
+    scores,
+    trials: metrics.Trials,
+    embeddings,
+    speakers: Sequence[str],
+    threshold: float,
+    folder: pathlib.Path,
+) -> dict[str, np.ndarray]:
+    """Draw the DET curves, the scores and a projection of the embeddings of a corpus.
+
+    Args:
+        corpus: its name.
+        scores: of the trials [N].
+        trials: the pairs.
+        embeddings: [B, E].
+        speakers: who speaks each [B].
+        threshold: that is marked.
+        folder: where the pictures are written.
+
+    Returns:
+        The pictures as pixels, by name.
+    """
+    curves = {"all pairs": metrics.det_curve(scores, trials.same)[:2]}
+    kept = trials.same_sex
+    if 0 < trials.same[kept].sum() < kept.sum():
+        curves["same sex"] = metrics.det_curve(scores[kept], trials.same[kept])[:2]
+    drawn = {
+        "det": plots.plot_det(curves, folder / f"{corpus}_det.png"),
+        "scores": plots.plot_scores(
+            scores, trials.same, folder / f"{corpus}_scores.png", threshold=threshold
+        ),
+        "projection": plots.plot_projection(
+            embeddings, list(speakers), folder / f"{corpus}_projection.png"
+        ),
+    }
+    return {f"{corpus}/{name}": plots.pixels(figure) for name, figure in drawn.items()}
