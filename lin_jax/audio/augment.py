@@ -425,7 +425,7 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
         config: what is varied and how far; static under `jax.jit`.
         features: [B, T, D].
         num_frames: valid frames, [B] int.
-        centres: of the mel bands [D], in Hz, for `frequency_warp`.
+        centres: of the mel bands [M], in Hz, for `frequency_warp`, where M is D.
 
     Returns:
         features [B, T, D] and num_frames [B]; frames at or past `num_frames` do not matter.
@@ -433,7 +433,7 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
     Raises:
         ShapeError: shapes that do not fit together.
     """
-    check_shapes(features=(features, "B T D"), num_frames=(num_frames, "B"), centres=(centres, "D"))
+    check_shapes(features=(features, "B T D"), num_frames=(num_frames, "B"), centres=(centres, "M"))
     config.validate()
     warp_key, tempo_key, mean_key, level_key, mask_key = jax.random.split(key, 5)
     B = features.shape[0]

@@ -3,6 +3,7 @@
 Shape letters: B windows, N samples, T frames, D features, C classes.
 """
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Iterator
@@ -88,6 +89,25 @@ class Classifier(Bundle):
             raise BundleError(
                 f"{self.name}: hears other windows, or has other labels, than the one beside it"
             )
+
+    def with_weights(self, variables: dict, mean, std) -> "Classifier":
+        """The same with other weights, such as those of another fold; what is compiled is shared."""
+        self._forward  # noqa: B018
+        other = copy.copy(self)
+        other.__dict__.pop("_members", None)
+        other.variables, other.mean, other.std = variables, mean, std
+        return other
+
+    def fuse(self, other: "Classifier") -> "Classifier":
+        """The same, fused with another one.
+
+        Raises:
+            BundleError: they have other labels, or classify other windows.
+        """
+        fused = copy.copy(self)
+        fused.fused = other
+        fused.__post_init__()
+        return fused
 
     def settings(self) -> dict:
         """See `Bundle`."""

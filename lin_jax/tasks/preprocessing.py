@@ -51,7 +51,7 @@ def preprocess(
         features, num_frames = batch["features"], batch["num_frames"]
     valid = frame_mask(num_frames, features.shape[1])
     features = jnp.where(valid[..., None], (features - mean) / std, 0.0)
-    if key is not None and frontend.feature != "functionals":  # which are no frames
+    if key is not None:
         centres = front_end.mel_centres(frontend)
         features, num_frames = augmentation.augment_features(
             feature_key, augment, features, num_frames, centres

@@ -12,11 +12,12 @@ from helpers.recordings import speak
 import lin_jax
 from data_pipelines import corpora, features
 from data_pipelines.corpora.ravdess import EMOTIONS
-from experiments import _classification, emotion
-from lin_jax import bundles, calibration
+from experiments import emotion
+from experiments._networks import ConvolutionalConfig
+from experiments.emotion import Experiment
+from lin_jax import bundles
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models import residual_classifier
 from lin_jax.training.folds import FoldsConfig
 
 
@@ -45,41 +46,40 @@ def functionals(clips, tmp_path_factory):
 
 
 @pytest.fixture
-def config(monkeypatch):
+def config():
     """The experiment's own config, but short, with a small network."""
-    small = residual_classifier.ResidualClassifier(8, widths=(4, 8), blocks=(0, 1), hidden=16)
-    monkeypatch.setitem(_classification.NETWORKS, "convolutional", lambda num_classes: small)
     config = copy.deepcopy(emotion.CONFIG)
-    config.optim.warmup_steps = 1
+    config.network = ConvolutionalConfig(widths=(4, 8), blocks=(0, 1), hidden=16)
+    config.optim.warmup_steps = config.fused.optim.warmup_steps = 1
     config.augment.freq_mask_width = 2
-    config.folds = dataclasses.replace(config.folds, num_steps=2, batch_size=8, crop_frames=40)
-    config.train = dataclasses.replace(config.train, num_steps=2, eval_every=1)
-    config.loader = dataclasses.replace(config.loader, batch_size=8, crop_seconds=0.5)
+    config.task.tta = dataclasses.replace(config.task.tta, tempo=0.0, frequency=0.0)
+    config.folds = FoldsConfig(num_steps=2, batch_size=8, crop_frames=40)
+    config.fused.folds = FoldsConfig(num_steps=2, batch_size=8)
     return config
 
 
 def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
     config.seeds = 2
-    with pytest.raises(ConfigError, match="cross-validate into it first"):
-        emotion.ship(config, clips, tmp_path)
-    emotion.loso(config, clips, tmp_path)
-    results = json.loads((tmp_path / "loso/results.json").read_text())
-    assert (results["protocol"], results["speakers"], results["clips"]) == (
-        "leave-one-speaker-out",
-        4,
-        32,
-    )
+    experiment = Experiment(config, clips)
+    with pytest.raises(ConfigError, match="--mode=evaluate first"):
+        experiment.ship(tmp_path)
+    experiment.train(tmp_path)
+    experiment.evaluate(tmp_path)
+    results = json.loads((tmp_path / "evaluate/results.json").read_text())
+    counts = results["protocol"], results["speakers"], results["clips"]
+    assert counts == ("leave-one-speaker-out", 4, 32)
     assert results["uar_low"] <= results["uar"] <= results["uar_high"]
     assert f"uar {results['uar']:.3f}" in capsys.readouterr().out
     assert sum(results["recalls"].values()) / 8 == pytest.approx(results["uar"])
-    stored = np.load(tmp_path / "loso/predictions.npz")
-    assert stored["logits"].shape == (2, 32, 8)
-    assert np.abs(stored["logits"]).sum(-1).all(), "every clip was judged by every seed"
-    assert all(
-        (tmp_path / "loso" / name).exists() for name in ("confusion.png", "accuracy_by_speaker.png")
-    )
+    stored = np.load(tmp_path / "evaluate/predictions.npz")
+    np.testing.assert_allclose(stored["clean"].sum(-1), 1)
+    assert results["uar"] == pytest.approx(np.mean(stored["clean"].argmax(-1) == stored["labels"]))
+    for name in ("confusion", "accuracy_by_speaker", "reliability", "accuracy"):
+        assert (tmp_path / f"evaluate/{name}.png").exists()
+    events = b"".join(path.read_bytes() for path in (tmp_path / "evaluate").rglob("events.*"))
+    assert b"confusion" in events
 
-    emotion.ship(config, clips, tmp_path)
+    experiment.ship(tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/emotion")
     assert (bundle.labels, bundle.members) == (EMOTIONS, 2)
     assert bundle.temperature == results["temperature"]
@@ -93,69 +93,48 @@ def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
     assert provenance["corpora"] == described
     assert described[0]["speakers"] == results["speakers"]
 
+    again = Experiment(config, clips, str(tmp_path / "ship/emotion")).evaluate(tmp_path / "again")
+    assert again["bundle"] == "emotion"
+    assert "whether or not the bundle was trained on them" in again["protocol"]
 
-def test_functionals_are_heard_beside(clips, functionals, config, tmp_path, monkeypatch):
+
+def test_functionals_are_fused(clips, functionals, config, tmp_path):
     """Both kinds of networks are held out alike, their probabilities averaged, and shipped together."""
-    monkeypatch.setattr(emotion.FUNCTIONALS, "folds", FoldsConfig(num_steps=2, batch_size=8))
-    monkeypatch.setattr(emotion.FUNCTIONALS.optim, "warmup_steps", 1)
-    config.functionals = str(functionals)
-    emotion.loso(config, clips, tmp_path)
-    folders = [tmp_path / "loso" / name for name in ("", "alone", "fused")]
-    results, alone, fused = (
-        json.loads((folder / "results.json").read_text()) for folder in folders
-    )
-    assert (results["seeds"], alone["seeds"], fused["seeds"], fused["clips"]) == (1, 1, 4, 32)
-    assert results["uar_alone"] == alone["uar"]
-    together, *apart = (np.load(folder / "predictions.npz") for folder in folders)
+    config.fused.features, config.protocol, config.num_folds = str(functionals), "random", 2
+    experiment = Experiment(config, clips)
+    results = experiment.evaluate(tmp_path)
+    assert results["protocol"] == "speaker-dependent 2-fold"
+    folds = experiment.fit(experiment.make_splits(), tmp_path / "train")
+    row = experiment.clips.rows[experiment.make_splits()[1].test[0]]
     shares = [
-        calibration.mean_probabilities(stored["logits"], results["temperature"])
-        for stored in (together, *apart)
+        np.array(list(bundle.predict(row["path"]).probabilities.values()))
+        for bundle in (folds[1], folds[1].fused, dataclasses.replace(folds[1], fused=None))
     ]
-    np.testing.assert_allclose(shares[0], (shares[1] + shares[2]) / 2)
-    assert results["uar"] == pytest.approx(np.mean(shares[0].argmax(-1) == together["labels"]))
+    np.testing.assert_allclose(2 * shares[0], shares[1] + shares[2], rtol=1e-6)
+    assert folds[0]._forward is folds[1]._forward, "compiled once"
 
-    emotion.ship(config, clips, tmp_path)
+    experiment.ship(tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/emotion")
-    assert (bundle.members, bundle.fused.members, bundle.fused.temperature) == (
-        1,
-        4,
-        results["temperature"],
-    )
-    path = features.open_features(clips).rows[0]["path"]
-    rows = [list(one.predict(path).probabilities.values()) for one in (bundle, bundle.fused)]
-    bundle.fused = None
-    np.testing.assert_allclose(
-        2 * np.array(rows[0]) - rows[1], list(bundle.predict(path).probabilities.values())
-    )
+    counts = bundle.members, bundle.fused.members, bundle.fused.temperature
+    assert counts == (1, 4, results["temperature"])
     assert "4 networks that differ" in (tmp_path / "ship/emotion/fused/README.md").read_text()
 
+
+def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
     with pytest.raises(ConfigError, match="functionals cannot be augmented"):
-        emotion.train(config, functionals, tmp_path)
-    fewer = tmp_path / "fewer"
-    audio = pathlib.Path(path).parents[1]
-    features.prepare(
-        corpora.load("ravdess", audio)[1:], fewer, FrontendConfig(n_mels=16), progress=False
-    )
+        Experiment(config, functionals)
+    fewer, config.fused.features = tmp_path / "fewer", str(functionals)
+    audio = pathlib.Path(features.open_features(clips).rows[0]["path"]).parents[1]
+    front_end = FrontendConfig(n_mels=16)
+    features.prepare(corpora.load("ravdess", audio)[1:], fewer, front_end, progress=False)
     with pytest.raises(ConfigError, match="other clips than those fused"):
-        emotion.loso(config, fewer, tmp_path)
-
-
-def test_random_split_says_what_it_is(clips, config, tmp_path):
-    emotion.random_split(config, clips, tmp_path)
-    results = json.loads((tmp_path / "random_split/results.json").read_text())
-    assert results["protocol"] == "speaker-dependent 5-fold"
-
-
-def test_one_training(clips, config, tmp_path, capsys):
-    emotion.train(config, clips, tmp_path)
-    assert "speaker-disjoint, 1 speakers, 8 clips:" in capsys.readouterr().out
-    for name in ("curves.png", "confusion.png", "results.json"):
-        assert (tmp_path / "train" / name).exists()
-    events = b"".join(path.read_bytes() for path in (tmp_path / "train").rglob("events.*"))
-    assert all(picture in events for picture in (b"curves", b"confusion"))
-
-
-def test_networks(clips, config):
-    config.network = "deep"
-    with pytest.raises(ConfigError, match="choose one of"):
-        emotion.train(config, clips, None)
+        Experiment(config, fewer)
+    config.fused.features, config.protocol = "", "twice"
+    with pytest.raises(ConfigError, match="protocol twice: choose loso"):
+        Experiment(config, clips).train(tmp_path)
+    config.network.name = "Deep"
+    with pytest.raises(ConfigError, match="network Deep is unknown: choose one of"):
+        Experiment(config, clips)
+    config.network.name, config.protocol, config.eval.snrs = "ResidualClassifier", "random", (0.0,)
+    with pytest.raises(ConfigError, match="no noises to add"):
+        Experiment(config, clips).train(tmp_path)
