@@ -10,13 +10,14 @@ from pathlib import Path
 
 from data_pipelines import corpora, features
 from data_pipelines.corpora import UNKNOWN, Utterance
-from lin_jax import compilation_cache
+from lin_jax import bundles, compilation_cache
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import exit_code
 
 EPILOG = """Run the same command again to go on after a stop. What could not be used is listed in OUT/report.json.
 Exit code: 0 all clips written, 1 some were skipped, 2 nothing could be done."""
 
+STORE = "features"
 SHOWN = 10  # skipped recordings, or speakers, named on the terminal; the report has them all
 
 
@@ -141,12 +142,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare what the command line asks for; returns the exit code."""
+    frontend, store = _needed(args.needed_for) if args.needed_for else (FrontendConfig(), STORE)
     options = vars(args)
     chosen = {
         field.name: options[f"frontend.{field.name}"]
         for field in dataclasses.fields(FrontendConfig)
+        if f"frontend.{field.name}" in options
     }
-    frontend = FrontendConfig(**chosen)
+    frontend, store = dataclasses.replace(frontend, **chosen), args.store or store
     audio_options = {}
     if args.corpus == "ravdess":
         audio_options["channel"] = args.channel
@@ -196,7 +199,7 @@ def run(args: argparse.Namespace) -> int:
         utterances,
         args.out,
         frontend,
-        store=args.store,
+        store=store,
         licence=args.licence or corpora.licence(args.corpus),
         workers=args.workers,
     )
@@ -218,6 +221,14 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 1 if report.skipped else 0
+
+
+def _needed(name: str) -> tuple[FrontendConfig, str]:
+    """The front end of a bundle, by name or folder, and the store that it was trained from."""
+    known, (first, _, rest) = bundles.shipped(), name.partition("/")
+    described = bundles.describe(known[first] / rest if first in known else name)
+    store = described.get("provenance", {}).get("store", STORE)
+    return FrontendConfig.from_dict(described["frontend"]), store
 
 
 def _remarks(utterances: list[Utterance]) -> Iterator[str]:
@@ -244,10 +255,16 @@ def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FOLDER", help="where the feature set goes"
     )
     parser.add_argument(
+        "--for",
+        dest="needed_for",
+        metavar="BUNDLE",
+        help="store and front end as a bundle needs them, such as emotion or a folder of your own; "
+        "those of the networks fused with it: emotion/fused",
+    )
+    parser.add_argument(
         "--store",
         choices=features.STORES,
-        default="features",
-        help="features (default), or the waveform they are made of, so that training can augment it",
+        help=f"{STORE} (default), or the waveform they are made of, so that training can augment it",
     )
     parser.add_argument(
         "--speeds",
@@ -273,9 +290,9 @@ def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
         group.add_argument(
             f"--frontend.{field.name}",
             type=_reader(hints[field.name]),
-            default=field.default,
+            default=argparse.SUPPRESS,
             metavar=field.name.upper(),
-            help=f"(default {field.default})",
+            help=f"(default {field.default}, or what --for needs)",
         )
     return parser
 

@@ -4,6 +4,7 @@ No speaker on two sides.
 """
 
 import dataclasses
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,6 +80,56 @@ def hold_out(
     split = Split("speaker-disjoint", *(_of(speakers, side) for side in sides))
     check(split, speakers)
     return split
+
+
+def hold_out_sentences(
+    people: Sequence[str],
+    corpora: Sequence[str],
+    words: Sequence[str],
+    usable: Sequence[bool],
+    natural: Sequence[bool],
+    test: int,
+    share: float,
+    seed: int = 0,
+) -> Split:
+    """Hold out speakers and sentences: neither of the test is in training.
+
+    A sentence is drawn by what is said in it, so that it is on the same side in every corpus and in
+    every training.
+
+    Args:
+        people: who speaks each clip, at whatever speed.
+        corpora: the corpus of each clip.
+        words: what is said in each clip; "" where it is not known, so that it cannot be tested.
+        usable: whether a clip may be on any side.
+        natural: whether a clip is at its own speed; others are trained on only.
+        test: speakers of each corpus that are not trained on; at most a fifth of them.
+        share: of the different sentences that are not trained on; half of them, by speakers who
+            are, are for validation.
+        seed: of both choices.
+
+    Raises:
+        CorpusError: nothing is left to train on.
+    """
+    people, corpora, words = np.asarray(people), np.asarray(corpora), np.asarray(words)
+    usable, natural, read = np.asarray(usable), np.asarray(natural), words != ""
+    unseen = np.zeros(len(people), bool)
+    for corpus in np.unique(corpora):
+        names = np.unique(people[corpora == corpus])
+        drawn = np.random.default_rng(seed).permutation(names)[: min(test, len(names) // 5)]
+        unseen |= (corpora == corpus) & np.isin(people, drawn)
+    lots = np.array([zlib.crc32(f"{seed} {said}".encode()) / 2**32 for said in words])
+    train = np.flatnonzero(usable & ~unseen & ~(read & (lots < share)))
+    if not len(train):
+        raise CorpusError("nothing is left to train on: hold out fewer sentences or speakers")
+    known = usable & ~unseen & read & (lots < share) & natural & np.isin(people, people[train])
+    tested = known & (lots < share / 2)
+    return Split(
+        "sentences that were not trained on, in voices that were (seen) or not (unseen)",
+        train,
+        np.flatnonzero(known & ~tested),
+        np.flatnonzero(tested | (usable & unseen & natural & read & ~np.isin(words, words[train]))),
+    )
 
 
 def k_fold(

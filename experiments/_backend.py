@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from data_pipelines import loaders, trials
-from data_pipelines.feature_set import FeatureSet, Segments, mean_std
+from data_pipelines.feature_set import FeatureSet, Segments, Subset, mean_std
 from data_pipelines.loaders import LoaderConfig
 from lin_jax import calibration, metrics, scoring
 from lin_jax.audio import files
@@ -160,17 +160,42 @@ def _with_speech(bundle: Verifier, vectors, is_speech) -> Verifier:
     return dataclasses.replace(bundle, fused=fused, speech_weight=weight, speech_bias=bias)
 
 
-def by_length(bundle: Verifier, clips: FeatureSet, indices, single: bool, known) -> dict[str, dict]:
+def is_single(clips: FeatureSet, indices) -> bool:
+    """Whether each speaker has one clip only."""
+    return len(np.unique(clips.speakers[indices])) == len(indices)
+
+
+def make_trials(
+    clips: FeatureSet, indices, seconds: float, known
+) -> tuple[FeatureSet, metrics.Trials, str]:
+    """All pairs of clips of one corpus, or of pieces where each speaker has one clip only.
+
+    Args:
+        clips: the feature set.
+        indices: of the clips.
+        seconds: of a piece.
+        known: speakers that were trained on, of whom there must be none.
+
+    Returns:
+        The clips or pieces, the trials, and what they are in words.
+    """
+    single, chosen = is_single(clips, indices), Subset(clips, indices)
+    if single:
+        chosen = Segments(clips, indices, seconds)
+    pairs = trials.all_pairs(chosen, np.arange(len(chosen)), known)
+    return chosen, pairs, f"same recording, {seconds:g} s pieces" if single else "whole clips"
+
+
+def by_length(bundle: Verifier, clips: FeatureSet, indices, known) -> dict[str, dict]:
     """Equal error rates of the first seconds of clips, or of all pieces of single ones.
 
     Args:
         bundle: the verifier.
         clips: the feature set.
         indices: of the clips of one corpus.
-        single: whether each speaker has one clip only.
         known: speakers that were trained on, of whom there must be none.
     """
-    results = {}
+    results, single = {}, is_single(clips, indices)
     for seconds in CLIP_SECONDS:
         try:
             pieces = Segments(clips, indices, seconds, max_per_clip=None if single else 1)
@@ -186,27 +211,26 @@ def by_length(bundle: Verifier, clips: FeatureSet, indices, single: bool, known)
     return results
 
 
-def corpus_batches(
-    clips: FeatureSet, indices, loader: LoaderConfig, batches: int
-) -> Iterator[dict]:
+def corpus_batches(clips: FeatureSet, indices, config) -> Iterator[dict]:
     """The same crops every time, each batch of one corpus: pairs of two corpora are easy.
 
     Args:
         clips: the feature set.
         indices: of the clips to watch a training by.
-        loader: how they are read.
-        batches: of each corpus.
+        config: with `loader`, and `eval_batches` of each corpus.
     """
     numbers, _ = clips.labels("speaker")
-    count = loader.clips_per_speaker or 2
+    count = config.loader.clips_per_speaker or 2
     for corpus in np.unique(clips.corpora[indices]):
         chosen = indices[clips.corpora[indices] == corpus]
         speakers = len(np.unique(clips.speakers[chosen]))
         if speakers < 2:
             continue
-        size = min(loader.batch_size // count, speakers) * count
-        settings = dataclasses.replace(loader, batch_size=size, clips_per_speaker=count, seed=0)
+        size = min(config.loader.batch_size // count, speakers) * count
+        settings = dataclasses.replace(
+            config.loader, batch_size=size, clips_per_speaker=count, seed=0
+        )
         with contextlib.closing(
             loaders.make_loader(clips, chosen, numbers, settings, train=True)
         ) as stream:
-            yield from itertools.islice(stream, batches)
+            yield from itertools.islice(stream, config.eval_batches)

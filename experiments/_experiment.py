@@ -76,9 +76,7 @@ class Experiment:
         bundle: name or folder of a bundle to evaluate; "" is the one that is trained.
 
     Raises:
-        ConfigError: settings that cannot work.
-        FeatureError: a feature set that cannot be opened, or was made with another front end than
-            the bundle's.
+        ConfigError: settings that cannot work; FeatureError as `open_features`.
     """
 
     NAME: ClassVar[str]  # of the bundle
@@ -119,6 +117,7 @@ class Experiment:
             "corpora": self.clips.describe(self.trained_on()) + facts.get("corpora", []),
             "parents": parents(self.config.init),
             "command": command,
+            "store": self.clips.store,
         }
         folder = workdir / "ship" / self.NAME
         return bundles.save(folder, bundle, provenance=provenance, dtype="float16")
@@ -146,9 +145,8 @@ class Experiment:
             loaders.crops, self.clips, watched, config.loader, config.eval_batches
         )
         params = self.start_params(task) if self.start else None
-        return task, fit(
-            config, task, train, watch if len(watched) else None, workdir, params=params
-        )
+        watch = watch if len(watched) else None
+        return task, fit(config, task, train, watch, workdir, params=params)
 
     def hold_out(self) -> splits.Split:
         """Which clips are trained on, watched and evaluated; no speaker is on two sides."""
@@ -218,10 +216,7 @@ def fit(
     *,
     params: Any = None,
 ) -> loop.Result:
-    """Train by the loop as `config.train` and `config.optim` say, with curves at the end.
-
-    Args and errors are those of `loop.fit`.
-    """
+    """Train by the loop as the config says, with curves at the end; see `loop.fit`."""
     with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
         writer.write_hparams(_run.flatten(config))
         result = loop.fit(

@@ -160,23 +160,22 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
     import jax
     import numpy as np
 
-    from experiments import synthesis
+    from experiments import conversion
     from lin_jax.audio.frontend import FrontendConfig
-    from lin_jax.models import attention
-    from lin_jax.models.tacotron import Tacotron
+    from lin_jax.models import attention, registry
     from lin_jax.tasks.synthesis import Synthesis
     from lin_jax.training import optim, parallel, state, step
 
     B, L, T, E = 32, 64, 160, 576
     frontend = FrontendConfig(n_mels=80)
     M = frontend.num_features
-    sizes = dataclasses.asdict(synthesis.CONFIG.network) | {"num_symbols": 60, "reduction": 4}
-    sizes |= {name: tuple(sizes[name]) for name in ("prenet", "postnet")}
-    task = Synthesis(
-        Tacotron(M, max_reduction=4, **sizes), frontend, np.zeros(M), np.ones(M), voice_size=E
+    sizes = dataclasses.asdict(conversion.CONFIG.network) | {"num_symbols": 60, "reduction": 4}
+    network = registry.build(
+        conversion.CONFIG.network, num_mels=M, num_symbols=60, reduction=4, max_reduction=4
     )
+    task = Synthesis(network, frontend, np.zeros(M), np.ones(M), voice_size=E)
     optimizer, mesh = (
-        optim.build(synthesis.CONFIG.optim, synthesis.CONFIG.train.num_steps),
+        optim.build(conversion.CONFIG.optim, conversion.CONFIG.train.num_steps),
         parallel.make_mesh(),
     )
     rng = np.random.default_rng(0)

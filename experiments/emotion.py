@@ -2,7 +2,7 @@ r"""Emotion recognition on RAVDESS: a residual network on log-mel frames, fused 
 
     python -m data_pipelines ravdess --audio-dir RAVDESS --out features/ravdess --for emotion
     python -m data_pipelines ravdess --audio-dir RAVDESS --out features/functionals \
-        --for emotion-functionals
+        --for emotion/fused
     python -m experiments.emotion --features features/ravdess --workdir runs/emotion \
         --config.fused.features=features/functionals --preset shipped
 

@@ -3,7 +3,7 @@ r"""Gender recognition, or that nobody speaks: a residual network on MFCC, fused
     for corpus in librispeech kaldi ravdess noise; do
         python -m data_pipelines $corpus --audio-dir ... --out features/gender/$corpus --for gender
         python -m data_pipelines $corpus --audio-dir ... --out features/functionals/$corpus \
-            --for gender-functionals
+            --for gender/fused
     done  # and noises that are made: noise --audio-dir runs/noise --generate 240
     python -m experiments.gender --workdir runs/gender --features features/gender/librispeech,… \
         --config.fused.features=features/functionals/librispeech,… --preset shipped

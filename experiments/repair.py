@@ -121,8 +121,7 @@ CONFIG = Config(
 FINE_TUNED = {"optim.learning_rate": 1e-3, "optim.warmup_steps": 100}
 SHALLOW = {"network.middle": (1, 2, 4, 8, 16, 32), "task.stoi_weight": 0.0}
 PRESETS = {
-    # Some of these settings were changed in the midst of the trainings of what ships, as its
-    # bundle.json has it; here each stage has one value of each.
+    # What ships changed some settings in the midst of a stage, as its bundle.json has it.
     "shipped": [
         Stage(
             {"task.si_sdr_weight": 0.02, "degrade.drop_prob": 0.12} | SHALLOW,

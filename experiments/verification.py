@@ -1,7 +1,7 @@
 r"""Speaker verification: a residual encoder whose embeddings are near for one speaker and far for two.
 
     for corpus in kaldi librispeech ravdess noise; do  # kaldi: speechocean762
-        python -m data_pipelines $corpus --audio-dir ... --out features/$corpus --for verification
+        python -m data_pipelines $corpus --audio-dir ... --out features/$corpus --for speaker
     done
     python -m experiments.verification --features features/kaldi,features/librispeech,features/ravdess \
         --config.noise=features/noise --workdir runs/verification --preset shipped
@@ -15,13 +15,15 @@ clips. What ships is evaluated by --mode=evaluate --bundle=speaker and fine-tune
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from data_pipelines import features, loaders, trials
-from data_pipelines.feature_set import FeatureSet, Segments, Subset
+from data_pipelines.feature_set import FeatureSet
 from data_pipelines.loaders import LoaderConfig
 from experiments import _backend, _experiment, _run
 from experiments._run import Stage
@@ -99,8 +101,7 @@ CONFIG = Config(
 PRESETS = {
     "shipped": [Stage({"everyone": True})],
     "speaker_encoder": [Stage({"fusion_weight": 0.0})],  # by which voices are cloned
-    # The network and loss of the original project; of the hardest triplets, or faster, all
-    # embeddings become one.
+    # The original project's; of the hardest triplets, or faster, all embeddings become one.
     "original": [
         Stage(
             {"network.name": "SmallSpeakerEncoder", "fusion_weight": 0.0, "task.loss": "triplet"}
@@ -123,14 +124,13 @@ class Experiment(_experiment.Experiment):
         config, clips = self.config, self._train(everyone)
         task, labels = self.make_task(clips)
         train = loaders.make_loader(self.clips, clips, labels, config.loader, train=True)
-        watch = lambda: _backend.corpus_batches(  # noqa: E731
-            self.clips, self.split.validation, config.loader, config.eval_batches
-        )
-        watch = None if everyone or not len(self.split.validation) else watch
+        watched = [] if everyone else self.split.validation
+        watch = functools.partial(_backend.corpus_batches, self.clips, watched, config)
         params = None
         if self.start:
             params = task.init(jax.random.key(config.train.seed))["params"]
             params |= {"encoder": _experiment.start_from(self.start, params["encoder"])}
+        watch = watch if len(watched) else None
         return task, _experiment.fit(config, task, train, watch, workdir, params=params)
 
     def make_task(self, train=None) -> tuple[Verification, np.ndarray]:
@@ -139,9 +139,9 @@ class Experiment(_experiment.Experiment):
         names = np.unique(self.speakers[train])
         labels = np.searchsorted(names, self.speakers).clip(max=len(names) - 1)
         labels = np.where(names[labels] == self.speakers, labels, -1)
-        network, scale = registry.build(self.config.network), self.clips.mean_std(train)
-        frontend, settings = self.clips.frontend, (self.config.task, self.config.augment)
-        return Verification(network, len(names), frontend, *scale, *settings), labels
+        network, config = registry.build(self.config.network), self.config
+        given = self.clips.frontend, *self.clips.mean_std(train), config.task, config.augment
+        return Verification(network, len(names), *given), labels
 
     def make_bundle(self, task: Verification, result, everyone: bool = False) -> bundles.Verifier:
         """The encoder with its scoring back end; calibrated, unless validation speakers trained it."""
@@ -165,15 +165,15 @@ class Experiment(_experiment.Experiment):
             return bundle
         heldout = []
         for clips in self._by_corpus(self.split.validation):
-            chosen, pairs, _ = self._trials(clips)
+            chosen, pairs, _ = self.trials(clips)
             heldout.append((evaluation.embed(bundle, _backend.waveforms(chosen)), pairs))
         return _backend.calibrate(bundle, heldout)
 
     def ship(self, workdir: pathlib.Path) -> pathlib.Path:
         """The bundle, of a further training on everyone if the config says so."""
         _run.read_results(workdir)
-        if not self.config.noise:
-            raise ConfigError("what is no voice must be learnt: name noises with --config.noise")
+        if not self.config.noise:  # from which the bundle learns what is no voice
+            raise ConfigError("no noises: name a feature set of them with --config.noise")
         return super().ship(workdir)
 
     def bundle(self, workdir: pathlib.Path) -> tuple[bundles.Verifier, dict]:
@@ -188,6 +188,16 @@ class Experiment(_experiment.Experiment):
         """See `_experiment.Experiment`."""
         return self._train(self.config.everyone)
 
+    @property
+    def known(self) -> Sequence[str]:
+        """Speakers that must be in no trial."""
+        return () if self.given else np.unique(self.speakers[self.split.train])
+
+    def trials(self, indices) -> tuple[FeatureSet, metrics.Trials, str]:
+        """All pairs of clips of one corpus; see `_backend.make_trials`."""
+        seconds = self.config.segment_seconds
+        return _backend.make_trials(self.clips, indices, seconds, self.known)
+
     def test_set(self) -> list[np.ndarray]:
         """Clips of each corpus."""
         if not len(self.split.test) or not len(self.split.validation):
@@ -200,14 +210,13 @@ class Experiment(_experiment.Experiment):
         with contextlib.closing(writers.create(out, self.config.train.num_steps)) as writer:
             for clips in test_set:
                 corpus = str(self.corpora[clips[0]])
-                chosen, pairs, protocol = self._trials(clips)
+                chosen, pairs, protocol = self.trials(clips)
                 trials.write(out / f"{corpus}_trials.tsv", pairs, chosen)
                 embeddings = evaluation.embed(bundle, _backend.waveforms(chosen))
                 results, scores = evaluation.evaluate(bundle, embeddings, pairs)
                 results |= {"protocol": protocol, "clips": len(chosen)}
-                results["seconds"] = _backend.by_length(
-                    bundle, self.clips, clips, self._single(clips), self._known
-                )
+                given = bundle, self.clips, clips, self.known
+                results["seconds"] = _backend.by_length(*given)
                 found["corpora"][corpus] = results
                 print(evaluation.summary(corpus, results))
                 names = [name.rpartition("/")[2] for name in chosen.speakers]
@@ -234,22 +243,6 @@ class Experiment(_experiment.Experiment):
     def _by_corpus(self, indices) -> list[np.ndarray]:
         corpora = self.corpora[indices]
         return [indices[corpora == corpus] for corpus in np.unique(corpora)]
-
-    def _trials(self, indices) -> tuple[FeatureSet, metrics.Trials, str]:
-        """All pairs of clips of one corpus, or of pieces where each speaker has one clip only."""
-        single, seconds = self._single(indices), self.config.segment_seconds
-        chosen = Subset(self.clips, indices)
-        if single:
-            chosen = Segments(self.clips, indices, seconds)
-        pairs = trials.all_pairs(chosen, np.arange(len(chosen)), self._known)
-        return chosen, pairs, f"same recording, {seconds:g} s pieces" if single else "whole clips"
-
-    def _single(self, indices) -> bool:
-        return len(np.unique(self.speakers[indices])) == len(indices)
-
-    @property
-    def _known(self) -> np.ndarray:
-        return () if self.given else np.unique(self.speakers[self.split.train])
 
 
 if __name__ == "__main__":

@@ -84,7 +84,6 @@ def test_no_imports_go_in_a_circle():
     graphlib.TopologicalSorter(IMPORTS).prepare()  # CycleError names the circle
 
 
-@pytest.mark.xfail(reason="the experiments are being put in one file each")
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.name
 )

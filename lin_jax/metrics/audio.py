@@ -30,6 +30,7 @@ PACKAGES = {
     "pesq": "pesq",
     "stoi": "pystoi",
     "mel_cepstral_distance": "mel_cepstral_distance",
+    "pitch_contour": "librosa",
 }  # that a measure needs
 
 

@@ -1,5 +1,8 @@
 """The shared main: flags reach the mode, the config is saved, and errors are one line."""
 
+import copy
+import dataclasses
+import importlib
 import json
 import pathlib
 import subprocess
@@ -7,70 +10,154 @@ import sys
 
 import pytest
 
+from experiments import _run
+
+EXPERIMENTS = ("conversion", "emotion", "gender", "repair", "synthesis", "verification", "vocoder")
+
 EXPERIMENT = '''
 """Train nothing: a test."""
 import dataclasses
 from experiments import _run
+from experiments._run import Stage
 from lin_jax.errors import CorpusError
 
 @dataclasses.dataclass
 class Inner:
+    """More settings.
+
+    Attributes:
+        rate: how fast
+            it goes.
+    """
     rate: float = 0.1
     masks: tuple[float, float] = (0.9, 1.1)
 
 @dataclasses.dataclass
 class Config:
+    """Settings.
+
+    Attributes:
+        seed: of everything.
+    """
     seed: int = 0
+    init: str = ""
     inner: Inner = dataclasses.field(default_factory=Inner)
 
-def train(config, features, workdir):
-    print("train", config.seed, config.inner.rate, features.name, workdir.name)
+class Experiment:
+    MODES = ("train", "fail", "interrupt")
 
-def fail(config, features, workdir):
-    raise CorpusError("no clips in here: add some")
+    def __init__(self, config, features, bundle):
+        self.config, self.features, self.given = config, features, bundle
 
-def interrupt(config, features, workdir):
-    raise KeyboardInterrupt
+    def train(self, workdir):
+        """Print what is set."""
+        config = self.config
+        print("train", config.seed, config.inner.rate, self.features, workdir.name, self.given, config.init)
 
-_run.main(Config(), {"train": train, "fail": fail, "interrupt": interrupt})
+    def fail(self, workdir):
+        """Fail."""
+        raise CorpusError("no clips in here: add some")
+
+    def interrupt(self, workdir):
+        """Stop."""
+        raise KeyboardInterrupt
+
+TWICE = [
+    Stage({"inner.rate": 0.7}, ("train",), "first"),
+    Stage({"init": "{workdir}/first/ship", "seed": 5}, ("train",), "second"),
+]
+_run.main(Experiment, Config(), {"twice": TWICE})
 '''
 
 
 @pytest.mark.parametrize(
     ("options", "code", "out", "err"),
     [
-        (["--config.inner.rate=0.5", "--config.seed=3"], 0, "train 3 0.5 clips run\n", ""),
-        (["--mode=fail"], 2, "", "error: no clips in here: add some\n"),
+        (
+            ["--config.inner.rate=0.5", "--config.seed=3", "--bundle=b"],
+            0,
+            "train 3 0.5 clips run b \n",
+            "",
+        ),
+        (
+            ["--preset=twice", "--config.seed=4"],
+            0,
+            "train 4 0.7 clips first  \ntrain 4 0.1 clips second  run/first/ship\n",
+            "",
+        ),
+        (["--preset=twice", "--mode=fail"], 2, "", "error: no clips in here: add some\n"),
         (["--mode=interrupt"], 130, "", ""),
-        (["--config.inner.rat=0.5"], 1, "", None),
+        (
+            ["--config.inner.rat=0.5"],
+            1,
+            "",
+            "error: --config.inner.rat: no such setting; do you mean --config.inner.rate?\n",
+        ),
+        (["--config.x=0"], 1, "", "error: --config.x: no such setting; --help lists all\n"),
         (["seed=3"], 1, "", None),
     ],
-    ids=["runs", "error", "interrupt", "typo", "stray"],
+    ids=["runs", "preset", "error", "interrupt", "typo", "strange", "stray"],
 )
 def test_main(tmp_path, options, code, out, err):
     """Exit codes and output of a run, good or bad; never a traceback."""
-    script, workdir = tmp_path / "experiment.py", tmp_path / "run"
+    script, workdir = tmp_path / "experiment.py", pathlib.Path("run")
     script.write_text(EXPERIMENT)
     command = [sys.executable, str(script), "--features=clips", f"--workdir={workdir}", *options]
     root = pathlib.Path(__file__).parents[2]
     env = {"PYTHONPATH": str(root), "HOME": str(tmp_path)}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=env, cwd=tmp_path
+    )
     assert (run.returncode, run.stdout if code == 0 else "") == (code, out), run.stderr
     assert err is None or run.stderr == err
     assert "Traceback" not in run.stderr
     if code == 0:
-        settings = {"seed": 3, "inner.rate": 0.5, "inner.masks": [0.9, 1.1]}
-        assert json.loads((workdir / "config.json").read_text()) == settings
+        folder = tmp_path / "run" / ("second" if "--preset=twice" in options else "")
+        settings = json.loads((folder / "config.json").read_text())
+        assert settings["seed"] == (4 if folder.name == "second" else 3)
         assert list((tmp_path / ".lin_jax/compiled").iterdir()), (
             "there is a place for what is compiled"
         )
 
 
+def test_help(tmp_path):
+    """Every setting with its default and its docstring; sizes with that of the network."""
+    script = tmp_path / "experiment.py"
+    script.write_text(EXPERIMENT)
+    root = pathlib.Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(root), "HOME": str(tmp_path)},
+    )
+    assert run.stdout.startswith("Train nothing: a test.")
+    assert "--config.inner.rate=0.1\n      how fast it goes.\n" in run.stdout
+    assert "--config.inner.masks=0.9,1.1" in run.stdout
+    assert "  fail\n      Fail.\n" in run.stdout
+    assert "  twice\n      inner.rate=0.7; then init={workdir}/first/ship, seed=5" in run.stdout
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_setting_is_described(name):
+    """By a text of its own, not by that of its group; and every preset sets what there is."""
+    module = importlib.import_module(f"experiments.{name}")
+    text = _run.explain(module.__doc__, module.Experiment, module.CONFIG, module.PRESETS)
+    for setting in _run.flatten(module.CONFIG):
+        described = _run._described(module.CONFIG, setting)
+        assert described, setting
+        assert f"--config.{setting}=" in text
+    for stages in module.PRESETS.values():
+        for stage in stages:
+            config = copy.deepcopy(module.CONFIG)
+            for setting, value in stage.settings.items():
+                _run.assign(config, setting, value)
+
+
 def test_changed_settings_are_told(tmp_path, capsys):
     """A second run with other settings in the same folder says which; one with the same says nothing."""
-    import dataclasses
-
-    from experiments import _run
 
     @dataclasses.dataclass
     class Config:

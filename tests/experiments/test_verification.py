@@ -115,7 +115,7 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     for name in ("trials.tsv", "det.png", "scores.png", "projection.png"):
         assert (tmp_path / f"evaluate/single_{name}").exists()
 
-    with pytest.raises(ConfigError, match="name noises with"):
+    with pytest.raises(ConfigError, match="no noises: name"):
         Experiment(config, both).ship(tmp_path)
     config.noise, config.augment = str(folder / "noise"), AugmentConfig()
     config.everyone = True
