@@ -46,8 +46,8 @@ def conditions(snrs: Sequence[float], *, telephone: bool) -> dict[str, Condition
 
 def predict(
     bundle: Classifier,
-    paths: Sequence[str],
-    speakers: Sequence[str],
+    paths: Sequence[str] | np.ndarray,
+    speakers: Sequence[str] | np.ndarray,
     under: Mapping[str, Condition],
     noises: Sequence[str] = (),
     *,
@@ -70,6 +70,7 @@ def predict(
     from tqdm import tqdm
 
     rate, rng = bundle.frontend.sample_rate, np.random.default_rng(0)
+    noises = list(noises)
     rows = {name: np.full((len(paths), len(bundle.labels)), np.nan) for name in under}
     for b, path in enumerate(tqdm(paths, unit="clip", leave=False)):
         samples, _ = files.read(path, rate)
@@ -227,10 +228,11 @@ def report(
     matrix = metrics.confusion_matrix(labels, probabilities.argmax(-1), len(names))
     parts = results["conditions"] | results["groups"]
     bars = {"clean": results["accuracy"]} | {name: each["accuracy"] for name, each in parts.items()}
+    confidence, accuracy, count = metrics.reliability(probabilities, labels)
     drawn = {
         "confusion": plots.plot_confusion(matrix, names, folder / "confusion.png"),
         "reliability": plots.plot_reliability(
-            *metrics.reliability(probabilities, labels), folder / "reliability.png"
+            confidence, accuracy, count, folder / "reliability.png"
         ),
         "accuracy": plots.plot_bars(bars, folder / "accuracy.png", mark=results["accuracy"]),
         "accuracy_by_speaker": plots.plot_bars(

@@ -314,12 +314,12 @@ def report(
             rows.append([kind, f"{system}, {SYSTEMS[system]}", *cells])
         chosen = [i for i, s in enumerate(sentences) if s.kind == kind][:examples]
         for number, i in enumerate(chosen):
-            for system, made in speech.items():
-                if made[i] is None:
+            for system, row in speech.items():
+                if (made := row[i]) is None:
                     continue
                 path = folder / f"examples/{kind}-{number}-{system}.flac"
-                made[i].write(path)
-                samples, rate = made[i].samples, made[i].sample_rate
+                made.write(path)
+                samples, rate = made.samples, made.sample_rate
                 figure = plots.plot_spectrogram(samples, rate, path.with_suffix(".png"))
                 text = sentences[i].source_text if system == "converted" else sentences[i].text
                 parts = [html.picture(figure, text), html.player(samples, rate)]
