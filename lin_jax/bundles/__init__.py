@@ -6,13 +6,18 @@ from lin_jax.bundles.folder import (
     PRETRAINED,
     describe,
     load,
-    load_vocoder,
     read_card,
     save,
     shipped,
 )
 from lin_jax.bundles.repairer import AdaptiveMix, Repairer, RepairResult
-from lin_jax.bundles.synthesizer import Speech, SpeechSegment, Synthesizer, VoiceProfile
+from lin_jax.bundles.synthesizer import (
+    Speech,
+    SpeechSegment,
+    Synthesizer,
+    VoiceProfile,
+    load_vocoder,
+)
 from lin_jax.bundles.verifier import SpeakerEmbedding, Verdict, Verifier
 from lin_jax.bundles.vocoder import Vocoder
 

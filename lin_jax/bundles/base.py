@@ -6,6 +6,7 @@ Shape letters: B windows, N samples.
 import contextlib
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,7 +40,10 @@ class Bundle:
         tuple[str, ...]
     ] = ()  # those of them that are kept as roughly as the network's parameters
     optional_arrays: ClassVar[tuple[str, ...]] = ()  # likewise, but None where a bundle has none
+    network: ClassVar[str] = ""  # of a kind within a kind: the class of network that it is for
     fused = None  # another bundle of the kind, where two answer together
+    # `lin_jax.bundles.load`, for a bundle that uses others; it hands itself in.
+    load: ClassVar[Callable[[Any], "Bundle"]]
 
     def settings(self) -> dict:
         """What bundle.json says of this kind beyond what it says of all."""
@@ -49,6 +53,12 @@ class Bundle:
     def from_settings(cls, settings: dict, **common) -> "Bundle":
         """The bundle that `settings` came from; KeyError if one is missing."""
         raise NotImplementedError
+
+    @classmethod
+    def kind_for(cls, model) -> "type[Bundle]":
+        """This kind, or the kind within it that is for such a network."""
+        kinds = {kind.network: kind for kind in cls.__subclasses__()}
+        return kinds.get(type(model).__name__, cls)
 
     def rate(self, source, sample_rate: int | None) -> int:
         """Rate in Hz at which a source arrives: a path is read at the front end's, a waveform must tell its own."""

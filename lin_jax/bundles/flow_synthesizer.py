@@ -6,6 +6,7 @@ Shape letters: B sentences, L symbols, T frames, M mel bins, E embedding.
 import dataclasses
 import functools
 import itertools
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class FlowSynthesizer(Synthesizer):
     steps: int = 8
     temperature: float = 0.7
     guidance: float = 0.5
+
+    network: ClassVar[str] = "AcousticModel"
 
     def settings(self) -> dict:
         """See `Bundle`."""

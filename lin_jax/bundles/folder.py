@@ -19,6 +19,7 @@ import numpy as np
 from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.card import render
 from lin_jax.bundles.classifier import Classifier
+from lin_jax.bundles.flow_synthesizer import FlowSynthesizer  # noqa: F401  a kind within a kind
 from lin_jax.bundles.repairer import Repairer
 from lin_jax.bundles.synthesizer import Synthesizer
 from lin_jax.bundles.verifier import Verifier
@@ -134,13 +135,14 @@ def load(name_or_path) -> Bundle:
             raise BundleError(
                 f"{folder}: a {found}, this lin_jax reads {', '.join(KINDS)} of format {FORMAT}; update lin_jax"
             )
-        kind = KINDS[described["task"]]
         weights = (folder / "weights.safetensors").read_bytes()
         if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
             raise BundleError(
                 f"{folder}: weights.safetensors is damaged or of another bundle; copy the folder again"
             )
         flat = {name: leaf.astype(np.float32) for name, leaf in from_bytes(weights).items()}
+        model = _build(described["model"])
+        kind = KINDS[described["task"]].kind_for(model)
         frontend = FrontendConfig.from_dict(described["frontend"])
         if frontend.fingerprint() != described["fingerprint"]:
             raise BundleError(
@@ -156,7 +158,7 @@ def load(name_or_path) -> Bundle:
             described,
             **fused,
             name=described["name"],
-            model=_build(described["model"]),
+            model=model,
             frontend=frontend,
             variables=traverse_util.unflatten_dict(variables, sep="/"),
             **{name: flat[name] for name in kind.arrays},
@@ -172,16 +174,7 @@ def load(name_or_path) -> Bundle:
         ) from None
 
 
-def load_vocoder(name_or_path, frontend) -> Vocoder | None:
-    """The vocoder bundle of that name or folder, None for ""; BundleError unless it makes sound of such frames."""
-    if not name_or_path:
-        return None
-    bundle = load(name_or_path)
-    if bundle.task != Vocoder.task or bundle.frontend != frontend:
-        raise BundleError(
-            f"{name_or_path}: no vocoder of such frames; choose one trained with the same front end"
-        )
-    return bundle
+Bundle.load = staticmethod(load)
 
 
 def shipped() -> dict[str, pathlib.Path]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
+from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 from lin_jax.text import Sentence, SymbolTable, normalise, sentences
 
@@ -179,11 +180,7 @@ class Synthesizer(Bundle):
 
     @classmethod
     def from_settings(cls, settings: dict, **common) -> "Synthesizer":
-        """See `Bundle`; a network that speaks by durations has a kind of its own."""
-        from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
-        from lin_jax.models.acoustic import AcousticModel
-
-        cls = FlowSynthesizer if isinstance(common["model"], AcousticModel) else Synthesizer
+        """See `Bundle`."""
         return cls(
             **common,
             **settings.get("flow", {}),
@@ -519,9 +516,7 @@ class Synthesizer(Bundle):
 
     @functools.cached_property
     def _encoder(self):
-        from lin_jax.bundles.folder import load
-
-        encoder = load(self.encoder)
+        encoder: Any = self.load(self.encoder)
         if encoder.task != "verification":
             raise BundleError(
                 f"{self.encoder}: a {encoder.task} bundle where a voice is to be heard; use a speaker bundle"
@@ -535,15 +530,11 @@ class Synthesizer(Bundle):
 
     @functools.cached_property
     def _repairer(self):
-        from lin_jax.bundles.folder import load
-
-        return load(REPAIRER)
+        return self.load(REPAIRER)
 
     @functools.cached_property
     def _sound_maker(self):
         """The vocoder bundle; None if there is none."""
-        from lin_jax.bundles.folder import load_vocoder
-
         return load_vocoder(self.vocoder, self.frontend)
 
     @functools.cached_property
@@ -671,6 +662,18 @@ class _Job:
     source: np.ndarray
     most_seconds: float
     progress: float
+
+
+def load_vocoder(name_or_path, frontend) -> Vocoder | None:
+    """The vocoder bundle of that name or folder, None for ""; BundleError unless it makes sound of such frames."""
+    if not name_or_path:
+        return None
+    bundle = Bundle.load(name_or_path)
+    if bundle.task != Vocoder.task or bundle.frontend != frontend:
+        raise BundleError(
+            f"{name_or_path}: no vocoder of such frames; choose one trained with the same front end"
+        )
+    return bundle
 
 
 def _size(count: int, unit: int) -> int:
