@@ -103,8 +103,8 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
         jax.random.key(0),
         parallel.make_mesh(),
     )
-    train_step = parallel.compile_step(step.make_train_step(task, optimizer), mesh)
-    batch = parallel.shard_batch(next(make_loader()), mesh)
+    train_steps = parallel.compile_steps(step.make_train_step(task, optimizer), mesh)
+    batch = parallel.shard_batches([next(make_loader())], mesh)
     bare, looped = [], []
 
     class Turns(writers.Writer):
@@ -112,7 +112,7 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
 
         def __init__(self):
             create = functools.partial(state.create_state, task, optimizer)
-            self.state, _ = train_step(parallel.init_state(create, key, mesh), batch, key)
+            self.state, _ = train_steps(parallel.init_state(create, key, mesh), batch, key)
 
         def write_scalars(self, step, scalars):
             if "train/loss" not in scalars:
@@ -124,7 +124,7 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
             if step > 10:  # the first turn compiled
                 looped.append((start - self.end) / 10)
             for _ in range(10):
-                self.state, _ = train_step(self.state, batch, key)
+                self.state, _ = train_steps(self.state, batch, key)
             jax.block_until_ready(self.state)
             self.end = time.perf_counter()
             bare.append((self.end - start) / 10)
@@ -187,16 +187,16 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
         "voice": rng.normal(size=(B, E)).astype(np.float32),
         "weight": np.ones(B, np.float32),
     }
-    batch, key = parallel.shard_batch(batch, mesh), jax.random.key(0)
+    batch, key = parallel.shard_batches([batch], mesh), jax.random.key(0)
 
     def ours():
-        train_step = parallel.compile_step(step.make_train_step(task, optimizer), mesh)
+        train_steps = parallel.compile_steps(step.make_train_step(task, optimizer), mesh)
         current = parallel.init_state(
             functools.partial(state.create_state, task, optimizer), key, mesh
         )
         for _ in range(steps):
             start = time.perf_counter()
-            current, sums = train_step(current, batch, key)
+            current, sums = train_steps(current, batch, key)
             jax.block_until_ready((current, sums))
             yield time.perf_counter() - start
 

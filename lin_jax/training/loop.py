@@ -36,6 +36,9 @@ class TrainConfig:
             one too.
         early_stopping_patience: evaluations without a better `task.monitor` after which to stop; 0
             never stops early.
+        steps_per_call: steps in one launch, for steps so short that launching them takes longer;
+            the figures are the same. Reports, evaluations and checkpoints that fall due within a
+            launch come after it.
         seed: of the initial parameters and of everything drawn in the steps.
         parallel: "jit" or "pmap", see `parallel`.
     """
@@ -45,6 +48,7 @@ class TrainConfig:
     eval_every: int = 100
     checkpoint_every: int = 100
     early_stopping_patience: int = 0
+    steps_per_call: int = 1
     seed: int = 0
     parallel: str = "jit"
 
@@ -145,8 +149,8 @@ def fit(
     train_step = make_train_step(
         task, optimizer, ema_decay=optim_config.ema_decay, axis_name=axis_name
     )
-    train_step = parallel.compile_step(train_step, mesh, config.parallel)
-    feed = parallel.DeviceFeed(train_loader, mesh)
+    train_steps = parallel.compile_steps(train_step, mesh, config.parallel)
+    feed = parallel.DeviceFeed(train_loader, mesh, config.num_steps, config.steps_per_call)
 
     with contextlib.ExitStack() as stack:
         if writer is None:
@@ -162,24 +166,27 @@ def fit(
             writer.write_texts(0, {"parameters": table})
         else:
             state, position, saved = checkpoints.restore(target)
-            feed.seek(position)
             progress = Progress(**saved)
+            feed.seek(position, progress.step)
             writer.write_texts(progress.step, {"resumed": f"resumed from {checkpoints.directory}"})
 
         meter = _Meter(task, writer, progress, checkpoints)
+        before = progress.step  # the latest call
         while progress.step < config.num_steps and not _stopped_early(progress, config):
-            batch = next(feed)
-            state, sums = train_step(state, batch, run_key)
-            # The next step is already on its way: reading the figures of those before does not keep
-            # the devices idle.
-            if progress.step % config.log_every == 0:
+            count, batches = feed.take()
+            state, sums = train_steps(state, batches, run_key)
+            # The next steps are already on their way: reading the figures of those before does not
+            # keep the devices idle.
+            if _falls_due(config.log_every, before, progress.step):
                 meter.report()
-            progress.step += 1
-            meter.add(sums, batch)
+            before, progress.step = progress.step, progress.step + count
+            meter.add(sums, batches)
 
             last = progress.step == config.num_steps
             improved = False
-            if eval_loader is not None and (last or progress.step % config.eval_every == 0):
+            if eval_loader is not None and (
+                last or _falls_due(config.eval_every, before, progress.step)
+            ):
                 meter.report()
                 figures = evaluate(task, state.variables, eval_loader())
                 improved = _update_progress(progress, figures, task)
@@ -190,7 +197,7 @@ def fit(
                 received
             )  # asked once: a signal during the save is for the next step
             stopping = last or interrupted or _stopped_early(progress, config)
-            if improved or stopping or progress.step % config.checkpoint_every == 0:
+            if improved or stopping or _falls_due(config.checkpoint_every, before, progress.step):
                 meter.report()  # which refuses to go on, and to save, if anything is not finite
                 writer.flush()
                 checkpoints.save(
@@ -256,10 +263,10 @@ class _Meter:
         self._clock = time.perf_counter()
         self.compile_seconds = None
 
-    def add(self, sums, batch):
-        """Keep the sums of a step just started; the first one is waited for, since it compiles."""
+    def add(self, sums, batches):
+        """Keep the sums of a call just started; the first one is waited for, since it compiles."""
         self._held.append(sums)
-        self._clips += len(batch["weight"])
+        self._clips += batches["weight"].size
         if self.compile_seconds is None:
             jax.block_until_ready(sums)
             self.compile_seconds = time.perf_counter() - self._clock
@@ -277,10 +284,11 @@ class _Meter:
             return
         held, self._held = jax.device_get(self._held), []
         step = self._progress.step
-        for past, sums in reversed(list(enumerate(reversed(held)))):
-            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(sums)):
+        held = jax.tree.map(lambda *parts: np.concatenate(parts), *held)  # [steps, …]
+        for past in reversed(range(len(held["steps"]))):
+            if not all(np.isfinite(leaf[-1 - past]).all() for leaf in jax.tree.leaves(held)):
                 self._refuse(step - past)
-        sums = _add(held)
+        sums = jax.tree.map(lambda values: np.sum(values, axis=0), held)
         figures = self._task.summarise(sums)
         figures |= {
             name: float(sums[name] / sums["steps"]) for name in ("grad_norm", "learning_rate")
@@ -328,6 +336,11 @@ def _update_progress(progress, figures, task):
     return improved
 
 
+def _falls_due(every, before, step):
+    """Whether a multiple of `every` is among the steps after `before` up to `step`."""
+    return step // every > before // every
+
+
 def _stopped_early(progress, config):
     return 0 < config.early_stopping_patience <= progress.stale
 
@@ -359,6 +372,6 @@ def _catch_signals():
 
 
 def _validate(config):
-    for name in ("num_steps", "log_every", "eval_every", "checkpoint_every"):
+    for name in ("num_steps", "log_every", "eval_every", "checkpoint_every", "steps_per_call"):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)}: choose at least 1")

@@ -3,20 +3,23 @@
 Training is data-parallel: every device holds the whole state and its share of each batch. Under
 "jit" the batch is one global array split over a mesh and the compiler adds the sums across devices,
 so any number of devices and hosts computes what one device would, BatchNorm statistics included.
-"pmap" maps the step over the devices of one host and averages gradients by name; it gives the same
-parameters where nothing in the step is random and the network's BatchNorm has `axis_name=AXIS`. For
-several hosts, call `jax.distributed.initialize()` first.
+"pmap" maps the step over the devices and averages gradients by name; it gives the same parameters
+where nothing in the step is random and the network's BatchNorm has `axis_name=AXIS`. For several
+hosts, call `jax.distributed.initialize()` first.
 """
 
 import collections
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lin_jax.errors import ConfigError, TrainingError
+from lin_jax.training.step import scan_steps
 
 AXIS = "data"
 MODES = ("jit", "pmap")
@@ -42,7 +45,7 @@ def shard_batch(batch, mesh: Mesh):
     """Put a batch of NumPy arrays on the devices.
 
     Args:
-        batch: this process's examples, arrays [B, ...]; B is a multiple of the process's devices.
+        batch: this process's examples, arrays [B, …]; B is a multiple of the process's devices.
         mesh: from `make_mesh`.
 
     Returns:
@@ -51,14 +54,27 @@ def shard_batch(batch, mesh: Mesh):
     Raises:
         ConfigError: B cannot be split evenly.
     """
-    B, num_devices = len(next(iter(batch.values()))), mesh.local_mesh.size
+    return _put(batch, mesh, PartitionSpec(AXIS))
+
+
+def shard_batches(batches: Sequence[Mapping], mesh: Mesh):
+    """Put batches of one shape on the devices, stacked [steps, B, …] and split along the second
+    axis; see `shard_batch`.
+    """
+    stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+    return _put(stacked, mesh, PartitionSpec(None, AXIS))
+
+
+def _put(arrays, mesh, spec):
+    axis = spec.index(AXIS)
+    B, num_devices = next(iter(arrays.values())).shape[axis], mesh.local_mesh.size
     if B % num_devices:
         raise ConfigError(
             f"{B} examples cannot be split over {num_devices} devices: choose a multiple as batch "
             "size"
         )
-    put = functools.partial(jax.make_array_from_process_local_data, split(mesh))
-    return jax.tree.map(put, dict(batch))
+    put = functools.partial(jax.make_array_from_process_local_data, NamedSharding(mesh, spec))
+    return jax.tree.map(put, dict(arrays))
 
 
 def init_state(create: Callable, key: jax.Array, mesh: Mesh):
@@ -78,34 +94,35 @@ def abstract_state(create: Callable, key: jax.Array, mesh: Mesh):
     )
 
 
-def compile_step(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
-    """Compile a train step for the mesh.
+def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
+    """Compile several updates as one launch.
 
     Args:
-        step: from `make_train_step`; for "pmap", with `axis_name=AXIS`.
+        step: from `make_train_step`, with `axis_name=AXIS` for pmap.
         mesh: from `make_mesh`.
-        mode: "jit" or "pmap" (see the top of this file).
+        mode: "jit" or "pmap".
 
     Returns:
-        The step over global arrays. Under "jit" it takes over the memory of the state it is given.
+        (state, batches, key) → (state, sums) as `scan_steps` has them, with batches from
+        `shard_batches`; each shape is compiled once. The state given to it is used up.
+
+    Raises:
+        ConfigError: an unknown mode.
     """
     if mode not in MODES:
         raise ConfigError(f"unknown parallel mode {mode!r}: choose one of {', '.join(MODES)}")
-    whole, parts = replicated(mesh), split(mesh)
-    if mode == "jit":
-        return jax.jit(
-            step, in_shardings=(whole, parts, whole), out_shardings=(whole, whole), donate_argnums=0
+    if mode == "pmap":
+        specs = (PartitionSpec(), PartitionSpec(AXIS), PartitionSpec())
+        step = jax.shard_map(
+            step, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
         )
-    if jax.process_count() > 1:
-        raise ConfigError("pmap runs on one host: choose jit")
-    mapped = jax.pmap(
-        step, AXIS, in_axes=(None, 0, None), out_axes=None, devices=list(mesh.devices.flat)
+    whole, parts = replicated(mesh), NamedSharding(mesh, PartitionSpec(None, AXIS))
+    return jax.jit(
+        scan_steps(step),
+        in_shardings=(whole, parts, whole),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
     )
-
-    def per_device(x):
-        return x.reshape(mesh.size, -1, *x.shape[1:])
-
-    return lambda state, batch, key: mapped(state, jax.tree.map(per_device, batch), key)
 
 
 @functools.lru_cache(maxsize=8)  # jit alone would compile again for each access to the bound method
@@ -116,7 +133,7 @@ def compile_evaluate(evaluate: Callable, mesh: Mesh) -> Callable:
 
 
 class DeviceFeed:
-    """Batches on the devices ahead of the step that needs them, and the loader's position as of the
+    """Batches on the devices ahead of the call that needs them, and the loader's position as of the
     latest one used.
 
     The loader itself stands a few batches further on; saving its own position would skip them after
@@ -125,27 +142,59 @@ class DeviceFeed:
     Args:
         loader: endless Grain iterator of batches.
         mesh: from `make_mesh`.
-        ahead: batches kept ready.
+        num_steps: batches to give in all; None is no end.
+        steps_per_call: batches to give at once.
+        ahead: calls whose batches are kept ready.
     """
 
-    def __init__(self, loader: Any, mesh: Mesh, ahead: int = 2):
+    def __init__(
+        self,
+        loader: Any,
+        mesh: Mesh,
+        num_steps: int | None = None,
+        steps_per_call: int = 1,
+        ahead: int = 2,
+    ):
         self._loader, self._mesh, self._ahead = loader, mesh, ahead
-        self._queue: collections.deque = collections.deque()
-        self.position = loader.get_state()
+        self._num_steps, self._steps_per_call = num_steps, steps_per_call
+        self.seek(loader.get_state())
 
-    def __next__(self):
-        while len(self._queue) < self._ahead:
+    def seek(self, position, step: int = 0):
+        """Go on after the batch at which `position` was read, that of the `step`-th step."""
+        self._loader.set_state(position)
+        self.position = position
+        self._left = math.inf if self._num_steps is None else self._num_steps - step
+        self._read: list = []  # batches with the position after each, not yet on the devices
+        self._ready: collections.deque = collections.deque()
+
+    def take(self) -> tuple[int, Any]:
+        """The next batches, [steps, B, …]: as many as a call makes, or one where they differ in
+        shape.
+
+        Returns:
+            How many, and the batches on the devices.
+
+        Raises:
+            TrainingError: the data ended.
+            ConfigError: a batch cannot be split over the devices.
+        """
+        while len(self._ready) < self._ahead and self._left:
+            self._prepare()
+        count, batches, self.position = self._ready.popleft()
+        return count, batches
+
+    def _prepare(self):
+        count = int(min(self._steps_per_call, self._left))
+        while len(self._read) < count:
             batch = next(self._loader, None)
             if batch is None:
                 raise TrainingError(
                     "the training data ended before the last step: make the loader with epochs=None"
                 )
-            self._queue.append((shard_batch(batch, self._mesh), self._loader.get_state()))
-        batch, self.position = self._queue.popleft()
-        return batch
-
-    def seek(self, position):
-        """Go on after the batch at which `position` was read."""
-        self._queue.clear()
-        self._loader.set_state(position)
-        self.position = position
+            self._read.append((batch, self._loader.get_state()))
+        shapes = [jax.tree.map(np.shape, batch) for batch, _ in self._read[:count]]
+        count = count if all(shape == shapes[0] for shape in shapes) else 1
+        taken, self._read = self._read[:count], self._read[count:]
+        batches = shard_batches([batch for batch, _ in taken], self._mesh)
+        self._ready.append((count, batches, taken[-1][1]))
+        self._left -= count

@@ -2,6 +2,8 @@
 `task.evaluate`.)
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -69,3 +71,24 @@ def make_train_step(
         ), sums
 
     return train_step
+
+
+def scan_steps(train_step: Callable) -> Callable:
+    """Make several updates in one call, so that a short step is not bound by its launch.
+
+    Args:
+        train_step: from `make_train_step`.
+
+    Returns:
+        (state, batches, key) → (state, sums): `batches` are stacked [steps, B, …], and so are the
+        sums [steps, …]. The bits are those of as many calls of `train_step`.
+    """
+
+    def train_steps(state, batches, key):
+        def body(state, batch):
+            return train_step(state, batch, key)
+
+        single = len(jax.tree.leaves(batches)[0]) == 1
+        return jax.lax.scan(body, state, batches, unroll=single)
+
+    return train_steps

@@ -19,10 +19,15 @@ def unbroken(tmp_path_factory):
     return tiny.fit(tmp_path_factory.mktemp("unbroken"))
 
 
+def assert_same_arrays(result, expected):
+    """Equal bit for bit."""
+    jax.tree.map(np.testing.assert_array_equal, result, expected)
+
+
 def assert_same_run(result, expected):
     """Every array of the state, the best variables and the history are equal bit for bit."""
     for ours, theirs in ((result.state, expected.state), (result.variables, expected.variables)):
-        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+        assert_same_arrays(ours, theirs)
     assert (result.best, result.best_step) == (expected.best, expected.best_step)
     assert result.history == expected.history
 
@@ -77,6 +82,26 @@ def test_history_and_best(unbroken):
         0
     ].keys()
     assert unbroken.compile_seconds > 0.0
+
+
+def test_several_steps_in_one_call_are_the_same_run(unbroken, tmp_path):
+    """The same bits as single calls, stopped in between, with a last call that is shorter."""
+    options = {"log_every": 5, "eval_every": 10, "checkpoint_every": 5}
+    single = tiny.fit(tmp_path / "single", **options)
+    assert_same_arrays(single.state, unbroken.state)
+    loader = tiny.Interrupting(tiny.train_loader(), signal.SIGTERM, 11)
+    with pytest.raises(SystemExit):
+        tiny.fit(tmp_path / "scanned", loader=loader, steps_per_call=5, **options)
+    scanned = tiny.fit(tmp_path / "scanned", steps_per_call=5, **options)
+    assert_same_run(scanned, single)
+
+
+def test_what_falls_due_within_a_call_comes_after_it(tmp_path):
+    """Nothing is left out, and nothing comes twice."""
+    options = {"log_every": 3, "eval_every": 6, "checkpoint_every": 100}
+    history = tiny.fit(tmp_path, steps_per_call=4, num_steps=14, **options).history
+    assert [row["step"] for row in history if "eval/loss" in row] == [8, 12, 14]
+    assert [row["step"] for row in history if "train/loss" in row] == [4, 8, 12, 14]
 
 
 class Poisoned(tiny.Interrupting):

@@ -55,12 +55,42 @@ def test_feed_knows_the_position_of_the_batch_in_use():
     mesh = parallel.make_mesh()
     feed = parallel.DeviceFeed(tiny.train_loader(), mesh, ahead=3)
     for _ in range(4):
-        next(feed)
-    position, expected = feed.position, [next(feed) for _ in range(5)]
+        feed.take()
+    position, expected = feed.position, [feed.take()[1] for _ in range(5)]
     other = parallel.DeviceFeed(tiny.train_loader(), mesh, ahead=1)
-    other.seek(position)
-    for batch in expected:
-        jax.tree.map(np.testing.assert_array_equal, next(other), batch)
+    other.seek(position, 4)
+    for batches in expected:
+        jax.tree.map(np.testing.assert_array_equal, other.take()[1], batches)
+
+
+class Lengths:
+    """An endless loader of batches [2, length], of the lengths given in turn."""
+
+    def __init__(self, *lengths):
+        self.lengths, self.number = lengths, 0
+
+    def __next__(self):
+        self.number += 1
+        return {"x": np.full((2, self.lengths[(self.number - 1) % len(self.lengths)]), self.number)}
+
+    def get_state(self):
+        return self.number
+
+    def set_state(self, number):
+        self.number = number
+
+
+def test_feed_gives_the_batches_of_a_call_at_once():
+    """Batches of other shapes go alone, the last call makes what is left, and none is skipped."""
+    feed = parallel.DeviceFeed(Lengths(3, 3, 3, 3, 5), parallel.make_mesh(), 11, 3, ahead=1)
+    calls, positions = [], []
+    for _ in range(7):
+        count, batches = feed.take()
+        assert batches["x"].shape[:2] == (count, 2)
+        calls.append(batches["x"][:, 0, 0].tolist())
+        positions.append(feed.position)
+    assert calls == [[1, 2, 3], [4], [5], [6, 7, 8], [9], [10], [11]]
+    assert positions == [call[-1] for call in calls]
 
 
 def test_batch_that_cannot_be_split():
