@@ -253,6 +253,17 @@ def test_noise_is_unsure(bundle, swap):
     assert "does not sound like speech" in heard.reason
 
 
+@pytest.mark.parametrize(("rate", "unsure"), [(4000, True), (8000, False)])
+def test_too_narrow_a_band_is_unsure(bundle, rate, unsure):
+    """Half of a telephone's band tells little of a voice, at whatever rate it comes."""
+    narrow = files.resample(verifiers.voice(0, 3.0, seed=1), RATE, rate)
+    for sound, sample_rate in ((narrow, rate), (files.resample(narrow, rate, RATE), RATE)):
+        (voice,) = bundle.embed_all([sound], sample_rate)
+        verdict = bundle.compare([voice], list(bundle.embed_all([verifiers.voice(0)], RATE)))
+        assert (verdict.decision == "unsure") == unsure
+        assert ("kHz, 3 kHz are needed to be sure" in verdict.reason) == unsure
+
+
 def test_recording_compared_with_itself_is_said_so(bundle, tmp_path):
     path, copy = tmp_path / "a.wav", tmp_path / "b.flac"
     files.write(path, verifiers.voice(0), RATE)
