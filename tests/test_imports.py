@@ -22,7 +22,13 @@ FLOORS = (
     ("lin_jax.models", "lin_jax.losses", "lin_jax.scoring"),
     ("lin_jax.metrics",),
     ("lin_jax.audio", "lin_jax.text", "lin_jax.alignment", "lin_jax.calibration"),
-    ("lin_jax.vectors", "lin_jax.shapes", "lin_jax.espeak", "lin_jax.compilation_cache"),
+    (
+        "lin_jax.vectors",
+        "lin_jax.shapes",
+        "lin_jax.espeak",
+        "lin_jax.checksums",
+        "lin_jax.compilation_cache",
+    ),
     ("lin_jax.errors", "lin_jax.lazy"),
 )
 FLOOR = {package: -floor for floor, packages in enumerate(FLOORS) for package in packages}

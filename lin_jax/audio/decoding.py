@@ -222,7 +222,8 @@ class FFmpegSource(Source):
         self._check_end(done + round(lost * self.sample_rate), self._claimed)
         if lost:
             message = f"{self.name}: {lost:.2f} s are damaged, and left out"
-            warnings.warn(AudioWarning(message), stacklevel=2)
+            # From here, and not from wherever it is read, so that it is told once.
+            warnings.warn(AudioWarning(message), stacklevel=1)
 
     def close(self):
         """Let go of the file."""

@@ -1,21 +1,26 @@
 """A bundle as a folder, one format for every kind.
 
-bundle.json          what it is: task, network, front end and its fingerprint, and what its kind adds
+bundle.json          what it is: task, network, front end and its fingerprint, what its kind adds,
+                     and checksums of itself, of the weights and of what is fused
 weights.safetensors  variables, normalisation and what other arrays its kind has, under flat names
 README.md            the model card
 fused/               another bundle of the kind, where two answer together
 """
 
+import builtins
 import dataclasses
 import hashlib
 import json
 import os
 import pathlib
 import shutil
+import types
+import typing
 from collections.abc import Mapping
 
 import numpy as np
 
+from lin_jax import checksums
 from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.card import render
 from lin_jax.bundles.classifier import Classifier
@@ -24,11 +29,29 @@ from lin_jax.bundles.repairer import Repairer
 from lin_jax.bundles.synthesizer import Synthesizer
 from lin_jax.bundles.verifier import Verifier
 from lin_jax.bundles.vocoder import Vocoder
-from lin_jax.errors import BundleError, ConfigError
+from lin_jax.errors import BundleError, ConfigError, LinError
 from lin_jax.models import registry
 
 FORMAT = 2
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
+# Settings that ask for memory or time, and nothing else holds: (least, most) that a bundle may have.
+BOUNDS = {
+    "sample_rate": (1_000, 192_000),
+    "n_fft": (2, 8192),
+    "hop_length": (8, 8192),
+    "n_mels": (1, 1024),
+    "n_mfcc": (1, 1024),
+    "members": (1, 64),
+    "window_seconds": (0.05, 120),
+    "speeds": (0.5, 2),
+    "top": (1, 100_000),
+    "iterations": (0, 1000),
+    "max_seconds": (0.05, 120),
+    "trained_seconds": (0.05, 120),
+    "source_mfcc": (1, 1024),
+    "shifts": (1, 64),
+}
+MAX_SETTING = 65_536  # of all others
 KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Synthesizer, Vocoder)}
 
 
@@ -77,9 +100,7 @@ def save(
         "frontend": bundle.frontend.to_dict(),
         "fingerprint": bundle.frontend.fingerprint(),
         **bundle.settings(),
-        "parameters": sum(
-            leaf.size for name, leaf in flat.items() if name.startswith("variables/params/")
-        ),
+        "parameters": _count(flat),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     if provenance is not None:
@@ -90,11 +111,12 @@ def save(
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        (part / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
         (part / "weights.safetensors").write_bytes(weights)
         (part / "README.md").write_text(card, encoding="utf-8")
         if bundle.fused:
             save(part / "fused", bundle.fused, card, provenance=provenance, dtype=dtype)
+            described["fused_sha256"] = checksums.of_file(part / "fused" / "bundle.json")
+        (part / "bundle.json").write_text(checksums.to_json(described))
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
@@ -128,8 +150,8 @@ def load(name_or_path) -> Bundle:
     from lin_jax.audio.frontend import FrontendConfig
 
     folder = _find(name_or_path)
+    described = describe(folder)
     try:
-        described = json.loads((folder / "bundle.json").read_text())
         if described["format"] != FORMAT or described["task"] not in KINDS:
             found = f"{described['task']} bundle of format {described['format']}"
             raise BundleError(
@@ -140,6 +162,7 @@ def load(name_or_path) -> Bundle:
             raise BundleError(
                 f"{folder}: weights.safetensors is damaged or of another bundle; copy the folder again"
             )
+        _check_bounds(described)
         flat = {name: leaf.astype(np.float32) for name, leaf in from_bytes(weights).items()}
         model = _build(described["model"])
         kind = KINDS[described["task"]].kind_for(model)
@@ -153,8 +176,12 @@ def load(name_or_path) -> Bundle:
             for name, leaf in flat.items()
             if name.startswith("variables/")
         }
-        fused = {"fused": load(folder / "fused")} if (folder / "fused").exists() else {}
-        return kind.from_settings(
+        fused = {}
+        if "fused_sha256" in described:
+            if checksums.of_file(folder / "fused" / "bundle.json") != described["fused_sha256"]:
+                raise BundleError(f"{folder}: fused/ is of another bundle; copy the folder again")
+            fused = {"fused": load(folder / "fused")}
+        bundle = kind.from_settings(
             described,
             **fused,
             name=described["name"],
@@ -164,11 +191,17 @@ def load(name_or_path) -> Bundle:
             **{name: flat[name] for name in kind.arrays},
             **{name: flat[name] for name in kind.optional_arrays if name in flat},
         )
+        _check_types(bundle)
+        if described["parameters"] != _count(flat):
+            raise ValueError("the weights have another number of parameters")
+        return bundle
     except KeyError as error:
         raise BundleError(
             f"{folder}: bundle.json or weights lack {error}; copy the folder again"
         ) from None
-    except (OSError, ValueError, TypeError, ConfigError, SafetensorError) as error:
+    except BundleError:
+        raise
+    except (OSError, ValueError, TypeError, LinError, SafetensorError) as error:
         raise BundleError(
             f"{folder}: cannot be read ({str(error).splitlines()[0]}); copy the folder again"
         ) from None
@@ -183,12 +216,15 @@ def shipped() -> dict[str, pathlib.Path]:
 
 
 def describe(name_or_path) -> dict:
-    """The content of a bundle's bundle.json; BundleError if it is missing or cannot be read."""
+    """The content of a bundle's bundle.json; BundleError if it is missing or was changed."""
     path = _find(name_or_path) / "bundle.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise BundleError(f"{path}: cannot be read; copy the folder again") from None
+        return checksums.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{path}: damaged or changed ({reason}); copy the folder again, or save it again"
+        ) from None
 
 
 def read_card(name_or_path) -> str:
@@ -234,13 +270,74 @@ def _describe(model) -> dict:
     return {"name": name, "kwargs": kwargs}
 
 
+def _count(flat) -> int:
+    """Parameters of the network among named arrays."""
+    return sum(leaf.size for name, leaf in flat.items() if name.startswith("variables/params/"))
+
+
+def _check_bounds(described):
+    """Raises BundleError if a setting is none that a network or front end can have."""
+    free = ("provenance", "parameters")
+    for name, number in _numbers({k: v for k, v in described.items() if k not in free}):
+        low, high = BOUNDS.get(name, (-MAX_SETTING, MAX_SETTING))
+        if not low <= number <= high:  # nor if it is NaN
+            raise BundleError(
+                f"{described['name']}: {name} is {number}, where {low} to {high} can be; "
+                "use a bundle that you trust"
+            )
+
+
+def _numbers(value, name=""):
+    """The numbers in a JSON value, each with the name that it has."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item, name)
+    elif isinstance(value, int | float):
+        yield name, value
+
+
+def _check_types(part):
+    """Raises TypeError unless all fields of a dataclass, read from a file, are of their types."""
+    hints = typing.get_type_hints(type(part))
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if dataclasses.is_dataclass(value) and field.name != "parent":
+            _check_types(value)
+        elif not _fits(value, hints[field.name]):
+            raise TypeError(f"{field.name} is {str(value)[:40]!r}, not {hints[field.name]}")
+
+
+def _fits(value, hint) -> bool:
+    """Whether a value is of a type, as far as JSON can tell."""
+    options = typing.get_args(hint)
+    match typing.get_origin(hint) or hint:
+        case types.UnionType | typing.Union:
+            return any(_fits(value, option) for option in options)
+        case typing.Literal:
+            return value in options
+        case builtins.tuple:
+            item = options[0] if options else typing.Any
+            return isinstance(value, tuple) and all(_fits(part, item) for part in value)
+        case builtins.float:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case builtins.int:
+            return type(value) is int
+        case builtins.bool | builtins.str | builtins.dict | types.NoneType as kind:
+            return isinstance(value, kind)
+    return True
+
+
 def _build(described: dict):
     """The network that `_describe` told of."""
     try:
         network = registry.find(described["name"])
     except ConfigError as error:
         raise BundleError(f"{error}; or update lin_jax") from None
-    return network(**{name: _frozen(value) for name, value in described["kwargs"].items()})
+    kwargs = dict(described["kwargs"]).items()
+    return network(**{name: _frozen(value) for name, value in kwargs})
 
 
 def _frozen(value):

@@ -24,6 +24,7 @@ LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 # the voice.
 MAX_WINDOWS = 15
 MIN_SECONDS = 0.5  # of sound; of less nothing is said at all
+MIN_BAND_HZ = 3000.0  # what a telephone lets through; of a voice that lacks it nothing sure is said
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
 READ_AHEAD = 32  # recordings that are read while as many others go through the network
 
@@ -38,6 +39,8 @@ class SpeakerEmbedding:
         seconds: how much sound was heard, without the silence at both ends.
         speech: probability that it is speech.
         digest: of what was heard; recordings that share it are copies of each other.
+        band_hz: frequency above which nothing is audible; None where all is that the front end
+            takes.
     """
 
     name: str
@@ -45,6 +48,7 @@ class SpeakerEmbedding:
     seconds: float
     speech: float
     digest: str
+    band_hz: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Verdict:
     """Whether two sides are the same speaker.
 
     Attributes:
-        decision: "unsure" where a side is too short or not speech.
+        decision: "unsure" where a side is too short, too narrow in frequency, or not speech.
         score: cosine similarity of the two sides, -1 to 1.
         distance: cosine distance, 1 - score.
         normalised_score: what is decided by, see `scoring.ScoringBackend`; the score itself where the bundle
@@ -227,6 +231,11 @@ class Verifier(Bundle):
         for voice in voices:
             if voice.speech < self.speech_threshold:
                 return f"{voice.name} does not sound like speech"
+            if voice.band_hz is not None and voice.band_hz < MIN_BAND_HZ:
+                return (
+                    f"{voice.name}: nothing of the voice above {voice.band_hz / 1000:.1f} kHz, "
+                    f"{MIN_BAND_HZ / 1000:g} kHz are needed to be sure"
+                )
         seconds = sum(voice.seconds for voice in voices)
         if seconds < self.min_seconds:
             names = " + ".join(voice.name for voice in voices)
@@ -298,6 +307,7 @@ class Verifier(Bundle):
 
     def _read(self, source, sample_rate) -> "_Recording | AudioError":
         from lin_jax.audio import files
+        from lin_jax.audio.diagnosis import Meter
 
         rate, longest = self.frontend.sample_rate, LENGTHS[-1]
         size = round(longest * rate)
@@ -331,7 +341,10 @@ class Verifier(Bundle):
                 )
         except AudioError as error:
             return error
-        return _Recording(name, windows, seconds)
+        meter = Meter(rate)
+        for window in windows:
+            meter.update(window[:, None])
+        return _Recording(name, windows, seconds, meter.diagnosis().band_hz)
 
     def _hear(
         self, group: "list[_Recording | AudioError]"
@@ -352,7 +365,9 @@ class Verifier(Bundle):
             embedding = unit_vectors(total).astype(np.float32)
             own = first(embedding, len(self.speech_weight))
             speech = _logistic(self.speech_weight @ own + self.speech_bias)
-            yield SpeakerEmbedding(one.name, embedding, one.seconds, speech, digest.hexdigest())
+            yield SpeakerEmbedding(
+                one.name, embedding, one.seconds, speech, digest.hexdigest(), one.band_hz
+            )
 
     def _embeddings(self, windows: list[np.ndarray]) -> np.ndarray:
         """Embeddings [B, E] of B waveforms, each at the front end's rate; those of like length go together."""
@@ -407,6 +422,7 @@ class _Recording:
     name: str
     windows: list[np.ndarray]
     seconds: float
+    band_hz: float | None
 
 
 def _logistic(x) -> float:

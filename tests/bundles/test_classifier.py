@@ -1,6 +1,5 @@
 """Bundles: what is saved is what predicts, by the same numbers as in training, and nothing broken is loaded."""
 
-import json
 import pathlib
 import shutil
 import subprocess
@@ -12,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from helpers.damage import flipped_bits
 
 import lin_jax
-from lin_jax import bundles
+from lin_jax import bundles, checksums
 from lin_jax.audio import files, frontend
 from lin_jax.errors import AudioError, BundleError
 from lin_jax.models.registry import NETWORKS
@@ -192,7 +192,7 @@ def test_serving_imports_nothing_that_only_training_needs(tmp_path):
 import sys
 import numpy as np
 import lin_jax, lin_jax.bundles
-sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})
 from {__name__} import Pooled
 from lin_jax.models.registry import register
 register(Pooled)
@@ -227,7 +227,7 @@ def test_timeline_names_the_recording_it_refuses(tmp_path):
 
 def _edit(**changes):
     def edit(folder):
-        described = json.loads((folder / "bundle.json").read_text())
+        described = bundles.describe(folder)
         for name, value in changes.items():
             if value is None:
                 del described[name]
@@ -235,7 +235,7 @@ def _edit(**changes):
                 described[name] |= value
             else:
                 described[name] = value
-        (folder / "bundle.json").write_text(json.dumps(described))
+        (folder / "bundle.json").write_text(checksums.to_json(described))
 
     return edit
 
@@ -244,7 +244,17 @@ def _edit(**changes):
     ("damage", "message"),
     [
         (shutil.rmtree, "no bundle here; give a folder"),
-        (lambda folder: (folder / "bundle.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "bundle.json").write_text("{"), "damaged or changed"),
+        (lambda folder: (folder / "bundle.json").write_text("{}"), "it has no checksum"),
+        (lambda folder: (folder / "bundle.json").write_text("[" * 10**5), "damaged or changed"),
+        (_edit(window_seconds=1e6), "window_seconds is 1000000.0, where 0.05 to 120 can be"),
+        (_edit(frontend={"n_fft": 10**400}), "n_fft is 1000000000.*, where 2 to 8192"),
+        (_edit(window_seconds="long"), "window_seconds is 'long', not"),
+        (_edit(labels=["calm", 1]), "labels is .*, not"),
+        (_edit(no_speech=[]), r"no_speech is '\[\]', not"),
+        (_edit(model={"kwargs": [[]]}), "cannot be read"),
+        (_edit(parameters=3), "another number of parameters"),
+        (_edit(calibration={"temperature": float("nan")}), "temperature is nan"),
         (lambda folder: (folder / "weights.safetensors").unlink(), "cannot be read"),
         (
             lambda folder: (folder / "weights.safetensors").write_bytes(b"version https://git-lfs"),
@@ -265,6 +275,21 @@ def test_broken_bundle_is_refused(tmp_path, damage, message):
     with pytest.raises(BundleError, match=message) as caught:
         bundles.load(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    folder = bundles.save(tmp_path / "mood", make(fused=make(2)), provenance={"command": "train"})
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".json", ".safetensors")]
+    assert len(paths) == 4
+    flipped = 0
+    for path in paths:
+        for _ in flipped_bits(path, 60):
+            flipped += 1
+            with pytest.raises(BundleError) as caught:
+                bundles.load(folder)
+            assert "\n" not in str(caught.value)
+    assert flipped == 240
+    bundles.load(folder)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -318,6 +343,10 @@ def test_two_answer_together(tmp_path):
     assert lin_jax.load(tmp_path / "mood/fused").members == 2
     (tmp_path / "mood/fused/weights.safetensors").write_bytes(b"")
     with pytest.raises(BundleError, match=r"fused: weights\.safetensors is damaged"):
+        lin_jax.load(tmp_path / "mood")
+    shutil.rmtree(tmp_path / "mood/fused")
+    bundles.save(tmp_path / "mood/fused", make(3))
+    with pytest.raises(BundleError, match="fused/ is of another bundle"):
         lin_jax.load(tmp_path / "mood")
     with pytest.raises(BundleError, match="hears other windows, or has other labels"):
         make(fused=make(window_seconds=2.0))

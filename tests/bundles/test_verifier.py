@@ -1,7 +1,6 @@
 """The verifier: embeddings do not depend on what is heard beside them, and nothing is said that cannot be known."""
 
 import dataclasses
-import json
 import tracemalloc
 
 import numpy as np
@@ -10,7 +9,7 @@ from helpers import verifiers
 from helpers.recordings import BAD, two_hours
 
 import lin_jax
-from lin_jax import bundles, scoring
+from lin_jax import bundles, checksums, scoring
 from lin_jax.audio import files
 from lin_jax.bundles.verifier import LENGTHS, MIN_SECONDS
 from lin_jax.errors import AudioError, BundleError, ConfigError
@@ -149,9 +148,9 @@ def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
 
 def test_bundle_from_before_there_were_cohorts_is_read(tmp_path):
     folder = bundles.save(tmp_path / "voices", verifiers.verifier(), "")
-    described = json.loads((folder / "bundle.json").read_text())
+    described = bundles.describe(folder)
     del described["top"], described["fusion_weight"]
-    (folder / "bundle.json").write_text(json.dumps(described))
+    (folder / "bundle.json").write_text(checksums.to_json(described))
     loaded = bundles.load(folder)
     assert loaded.cohort is loaded.plda_mean is None
 
@@ -253,6 +252,17 @@ def test_noise_is_unsure(bundle, swap):
     assert "does not sound like speech" in heard.reason
 
 
+@pytest.mark.parametrize(("rate", "unsure"), [(4000, True), (8000, False)])
+def test_too_narrow_a_band_is_unsure(bundle, rate, unsure):
+    """Half of a telephone's band tells little of a voice, at whatever rate it comes."""
+    narrow = files.resample(verifiers.voice(0, 3.0, seed=1), RATE, rate)
+    for sound, sample_rate in ((narrow, rate), (files.resample(narrow, rate, RATE), RATE)):
+        (voice,) = bundle.embed_all([sound], sample_rate)
+        verdict = bundle.compare([voice], list(bundle.embed_all([verifiers.voice(0)], RATE)))
+        assert (verdict.decision == "unsure") == unsure
+        assert ("kHz, 3 kHz are needed to be sure" in verdict.reason) == unsure
+
+
 def test_recording_compared_with_itself_is_said_so(bundle, tmp_path):
     path, copy = tmp_path / "a.wav", tmp_path / "b.flac"
     files.write(path, verifiers.voice(0), RATE)
@@ -275,8 +285,8 @@ def test_samples_without_a_rate_are_refused(bundle):
 
 def test_incomplete_calibration_is_refused(tmp_path):
     folder = bundles.save(tmp_path / "voices", verifiers.verifier(), "")
-    described = json.loads((folder / "bundle.json").read_text())
+    described = bundles.describe(folder)
     del described["calibration"]["threshold"]
-    (folder / "bundle.json").write_text(json.dumps(described))
+    (folder / "bundle.json").write_text(checksums.to_json(described))
     with pytest.raises(BundleError, match="lack 'threshold'"):
         bundles.load(folder)

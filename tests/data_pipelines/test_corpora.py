@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from data_pipelines import archive, corpora
-from data_pipelines.corpora import ravdess
+from data_pipelines.corpora import UNKNOWN, ravdess
 from lin_jax.errors import AudioError, CorpusError, LinError
 
 
@@ -79,8 +79,36 @@ def test_table_takes_further_columns_as_labels(tmp_path, name, comma):
 
 
 @pytest.mark.parametrize(
+    ("comma", "first_line", "line_end", "encoding"),
+    [
+        (";", "", "\n", "utf-8"),
+        (",", "", "\r\n", "utf-8-sig"),
+        ("\t", "", "\r\n", "utf-16"),
+        (",", "", "\r", "utf-8"),
+        (";", "sep=;\n", "\n", "utf-8-sig"),
+        (",", "", ",,\n,,,,,\n", "utf-8"),
+    ],
+)
+def test_table_as_spreadsheets_write_it(tmp_path, comma, first_line, line_end, encoding):
+    """Quotes are doubled within quotes, names of columns begin with a capital, cells are empty."""
+    rows = [
+        ["Path", "Speaker", " Text", "Emotion"],
+        ["a.wav", "s", '"He said ""no"", twice; you\t"', ""],
+        ["b.wav ", " x", "", "sad"],
+    ]
+    text = first_line + "".join(comma.join(row) + line_end for row in rows)
+    (tmp_path / "table.csv").write_bytes(text.encode(encoding))
+    first, second = corpora.load("table", tmp_path)
+    assert first.text == 'He said "no", twice; you'
+    assert (first.labels, second.labels) == ({"emotion": UNKNOWN}, {"emotion": "sad"})
+    assert (second.path, second.speaker, second.text) == (tmp_path / "b.wav", "x", "")
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
+        (b"path,speaker,Label,label\na.wav,s,x,y\n", "two columns 'label'"),
+        (b"path,speaker,\na.wav,s,x\n", "line 2: give it 3 cells"),
         (b"path,label\na.wav,x\n", "no column 'speaker'"),
         (b"", "no column 'path'"),
         (b"path,speaker\n", "no rows"),
