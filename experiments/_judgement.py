@@ -594,9 +594,9 @@ def _show(experiment, results, sides, said, waves, longest, workdir):
                 if system == "original":
                     files.write(path, samples, rate)
                 else:
-                    bundles.Speech(samples, rate, (), f"{system} by experiments.synthesis").write(
-                        path
-                    )
+                    bundles.Speech.marked(
+                        samples, rate, (), f"{system} by experiments.synthesis"
+                    ).write(path)
                 parts, sounds[name] = [html.player(samples, rate)], samples
                 if system == "generated":
                     figure = _alignment(experiment, said[b], path.with_suffix(".png"))

@@ -76,6 +76,7 @@ def mark(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]  # [T, size]
     bands = _bands(np.fft.rfftfreq(size, 1 / sample_rate))
     gains = 10 ** (STRENGTH_DB / 20 * (_pattern() @ bands))  # [C, F]
+    gains /= np.where(bands.any(0), np.cosh(STRENGTH_DB / 10 * np.log(10)) ** 0.5, 1)  # mean power
     cells = np.floor((np.arange(len(frames)) - 0.5) * hop / sample_rate / CELL_SECONDS)
     cells = cells.astype(int) % CELLS
     marked, block = np.zeros(len(padded), np.float32), 8 * CELLS

@@ -27,10 +27,12 @@ def buzz(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
 def test_the_mark_is_found_at_every_rate(rate):
     clean = buzz(3.0, rate)
     marked = watermark.mark(clean, rate)
-    assert marked.shape == clean.shape and marked.dtype == np.float32
+    assert marked.shape == clean.shape
+    assert marked.dtype == np.float32
     assert not watermark.detect(clean, rate).found
     detection = watermark.detect(marked, rate)
-    assert detection.found and detection.false_alarm < 1e-9
+    assert detection.found
+    assert detection.false_alarm < 1e-9
     assert detection.spans == ((0.0, detection.seconds),)
     assert detection.seconds == pytest.approx(3.0, abs=0.01)
 
@@ -60,6 +62,8 @@ def test_the_band_is_all_that_changes_and_by_no_more_than_the_strength():
     inside = (hz > watermark.LOWEST_HZ - 60) & (hz < top + 60)
     assert power[~inside].sum() < 1e-3 * power.sum()
     assert change.std() < (10 ** (watermark.STRENGTH_DB / 20) - 1) * clean.std()
+    level = 20 * np.log10((clean + change).std() / clean.std())
+    assert level == pytest.approx(0, abs=0.05)
 
 
 def test_only_the_marked_stretch_of_a_recording_is_named():
@@ -67,14 +71,16 @@ def test_only_the_marked_stretch_of_a_recording_is_named():
         [buzz(12.0), watermark.mark(buzz(9.0, seed=1), RATE), buzz(12.0, seed=2)]
     )
     ((start, end),) = watermark.detect(whole, RATE).spans
-    assert 8 < start < 13 and 20 < end < 26
+    assert 8 < start < 13
+    assert 20 < end < 26
 
 
 def test_a_file_and_its_samples_give_the_same_answer(tmp_path):
     marked = watermark.mark(buzz(7.5), RATE)
     files.write(tmp_path / "a.wav", marked, RATE)
     by_path, by_samples = watermark.detect(tmp_path / "a.wav"), watermark.detect(marked, RATE)
-    assert by_path.found and by_path.spans == by_samples.spans
+    assert by_path.found
+    assert by_path.spans == by_samples.spans
     assert by_path.score == pytest.approx(by_samples.score, rel=1e-2)
 
 
@@ -98,7 +104,8 @@ def test_the_bound_of_false_alarms_holds_for_other_keys():
         bound = watermark.false_alarm(z) / len(watermark.SPEEDS)
         assert np.mean(np.array(scores) >= z) <= bound
     assert 2.0 < np.median(scores) < 3.5  # deviations are what they are called
-    assert watermark.false_alarm(0.0) > 1 and math.isclose(watermark.false_alarm(-1.0), 1792)
+    assert watermark.false_alarm(0.0) > 1
+    assert math.isclose(watermark.false_alarm(-1.0), 1792)
 
 
 def test_errors_are_named(tmp_path):
@@ -116,7 +123,8 @@ def test_errors_are_named(tmp_path):
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
 def test_the_shortest_waveforms_are_marked(count):
     marked = watermark.mark(np.full(count, 0.1, np.float32), RATE)
-    assert marked.shape == (count,) and np.all(np.isfinite(marked))
+    assert marked.shape == (count,)
+    assert np.all(np.isfinite(marked))
 
 
 def test_long_speech_is_marked_as_if_at_once(monkeypatch):
