@@ -9,7 +9,7 @@ import sys
 
 import lin_jax
 from lin_jax import compilation_cache
-from lin_jax.apps import classify, repair, speak, verify, web
+from lin_jax.apps import classify, detect, repair, speak, verify, web
 from lin_jax.apps.common import warned
 from lin_jax.errors import exit_code
 
@@ -18,6 +18,7 @@ COMMANDS = (
     *verify.COMMANDS,
     *repair.COMMANDS,
     *speak.COMMANDS,
+    *detect.COMMANDS,
     *web.COMMANDS,
 )
 

@@ -75,7 +75,7 @@ class VoiceProfile:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Speech:
-    """Synthetic speech.
+    """Synthetic speech; it is made by `Speech.marked` and by nothing else.
 
     Attributes:
         samples: float32 [N] within ±1.
@@ -88,6 +88,22 @@ class Speech:
     sample_rate: int
     segments: tuple[SpeechSegment, ...]
     provenance: str
+
+    @classmethod
+    def marked(cls, samples, sample_rate: int, segments, provenance: str) -> "Speech":
+        """The one way out of a synthesizer: speech with the watermark of `lin_jax.audio.watermark`.
+
+        Args:
+            samples: what was generated [N], float; softened where it would be beyond full scale.
+            sample_rate: see there.
+            segments: likewise.
+            provenance: likewise.
+        """
+        from lin_jax.audio import watermark
+
+        samples = watermark.mark(samples, sample_rate)
+        samples = samples / max(1.0, np.abs(samples).max(initial=0) / LOUDEST)
+        return cls(samples.astype(np.float32), sample_rate, tuple(segments), provenance)
 
     @property
     def seconds(self) -> float:
@@ -497,10 +513,9 @@ class Synthesizer(Bundle):
         samples = np.concatenate([*parts, np.zeros(round(gaps[-1] * rate), np.float32)])
         if level != "none":
             samples = files.level(samples, target_db=self.frontend.level_db, kind=level)
-        samples = samples / max(1.0, np.abs(samples).max(initial=0) / LOUDEST)
         voice = f"the voice {voice}" if voice else "a copied voice"
         provenance = f"made by lin_jax with the bundle {self.name} in {voice}"
-        return Speech(samples.astype(np.float32), rate, tuple(pieces), provenance)
+        return Speech.marked(samples, rate, pieces, provenance)
 
     def _spelt(self, words, text: str):
         """Words of phonemes by their letters, where there are as many of these; else as they are."""

@@ -187,8 +187,8 @@ def _resynthesize(bundle: Synthesizer, paths) -> list[Speech]:
         padded = np.zeros((1, max(size, len(samples))), np.float32)
         padded[0, : len(samples)] = samples
         waveform, length = resynthesize(constants, padded, np.array([len(samples)], np.int32))
-        samples = np.clip(np.asarray(waveform[0])[: int(length[0])], -1, 1)
-        made.append(Speech(samples, rate, (), f"mel frames by {bundle.vocoder or 'Griffin-Lim'}"))
+        samples, maker = np.asarray(waveform[0])[: int(length[0])], bundle.vocoder or "Griffin-Lim"
+        made.append(Speech.marked(samples, rate, (), f"made of mel frames by {maker}"))
     return made
 
 

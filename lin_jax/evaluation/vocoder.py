@@ -162,7 +162,10 @@ def report(
             if system == "original":
                 files.write(path, samples, sample_rate)
             else:
-                Speech(samples, sample_rate, (), f"{system} by experiments.vocoder").write(path)
+                provenance = f"{system} by experiments.vocoder"
+                speech = Speech.marked(samples, sample_rate, (), provenance)
+                speech.write(path)
+                samples = speech.samples
             figure = plots.plot_spectrogram(samples, sample_rate, path.with_suffix(".png"))
             parts = [html.picture(figure), html.player(samples, sample_rate)]
             cards.append((f"{example}: {system}", parts))
