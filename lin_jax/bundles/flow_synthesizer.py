@@ -68,7 +68,9 @@ class FlowSynthesizer(Synthesizer):
                 )
                 durations = np.asarray(durations)
                 T = _size(int(durations.sum(axis=1).max()), FRAMES)
-                frames, num_frames = self._draw(T)(self._constants, encoded, voices, durations)
+                frames, num_frames = self._draw(
+                    self._constants, encoded, voices, durations, max_frames=T
+                )
             for b, i in enumerate(group):
                 made = np.asarray(frames[b, : int(num_frames[b])])
                 words = self._words(sources[b], durations[b], seconds_a_frame)
@@ -101,27 +103,24 @@ class FlowSynthesizer(Synthesizer):
 
         return predict
 
-    @functools.cache  # noqa: B019  a bundle lives as long as its compiled programs
-    def _draw(self, num_frames: int):
-        """The compiled drawing of so many frames, T."""
+    @functools.cached_property
+    def _draw(self):
         import jax
 
-        @jax.jit
-        def draw(constants, encoded, voice, durations):
+        from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
+
+        config = AcousticConfig(
+            steps=self.steps, temperature=self.temperature, guidance=self.guidance
+        )
+
+        @functools.partial(jax.jit, static_argnames="max_frames")
+        def draw(constants, encoded, voice, durations, *, max_frames):
             variables, mean, std = constants
-            shape = (len(durations), num_frames, self.frontend.num_features)
-            noise = self.temperature * jax.random.normal(jax.random.key(0), shape)
-            frames, count = self.model.apply(
-                variables,
-                encoded,
-                voice,
-                durations,
-                noise,
-                steps=self.steps,
-                guidance=self.guidance,
-                method="generate",
-            )
-            return frames * std + mean, count
+            # Its training task is asked, so that serving cannot drift from training.
+            size = self.voices.shape[1]
+            task = AcousticSynthesis(self.model, self.frontend, mean, std, size, config)
+            drawn = task.generate(variables, encoded, voice, durations, max_frames)
+            return drawn["features"], drawn["num_frames"]
 
         return draw
 

@@ -8,11 +8,12 @@ import functools
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from lin_jax.bundles import saved_voices
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
@@ -220,7 +221,7 @@ class Synthesizer(Bundle):
         """A voice to speak in: a learnt one, or that of somebody who is heard.
 
         Args:
-            sources: name of a learnt voice, path of an audio file, waveform [N] or [N, channels],
+            sources: name of a learnt or saved voice, path of an audio file, waveform [N] or [N, channels],
                 or a list of these, which are averaged. Of a recording the first `REFERENCE_SECONDS`
                 are heard.
             sample_rate: of waveforms, in Hz.
@@ -277,10 +278,7 @@ class Synthesizer(Bundle):
         self._check("text", speed)
         voice, name = self._chosen(voice)
         readable = self._read(text)
-        jobs = [
-            _Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0) for _, symbols in readable
-        ]
-        sounds = self._sounds(jobs, voice, speed, progress)
+        sounds = self._sounds([_text_job(each) for _, each in readable], voice, speed, progress)
         gaps = [0.0, *(sentence.pause / speed for sentence, _ in readable[:-1]), 0.0]
         texts = [sentence.text for sentence, _ in readable]
         named = zip(sounds, texts, strict=True)
@@ -291,6 +289,32 @@ class Synthesizer(Bundle):
         speech = self._joined(sounds, gaps, texts, name)
         self._warn(f"{piece.text!r}" for piece in speech.segments if not piece.stopped)
         return speech
+
+    def stream(self, text: str, voice=None, speed: float = 1.0) -> Iterator[Speech]:
+        """Say a text sentence by sentence, each as soon as it is made, with the pause before it.
+
+        Args:
+            text: what to say.
+            voice: as for `speak`.
+            speed: 0.5 to 2.
+
+        Returns:
+            An iterator of the `Speech` of each sentence; what cannot be said at all is an error at
+            once, as for `speak`.
+        """
+        self._check("text", speed)
+        voice, name = self._chosen(voice)
+        return self._stream(self._read(text), voice, name, speed)
+
+    def _stream(self, readable, voice, name: str, speed: float) -> Iterator[Speech]:
+        gap = 0.0
+        for sentence, symbols in readable:
+            (sound,) = self._sounds([_text_job(symbols)], voice, speed, lambda sentences: None)
+            sound = dataclasses.replace(sound, words=self._spelt(sound.words, sentence.text))
+            if not sound.stopped:
+                self._warn([repr(sentence.text)])
+            yield self._joined([sound], [gap, 0.0], [sentence.text], name)
+            gap = sentence.pause / speed
 
     def convert_voice(
         self,
@@ -381,6 +405,9 @@ class Synthesizer(Bundle):
 
         if isinstance(source, str) and source in self.names:
             return self._learnt_profile(self.names.index(source))
+        if isinstance(source, str) and source in saved_voices.names():
+            kept = saved_voices.load(source, self.encoder_fingerprint)
+            return VoiceProfile(**kept.arrays)
         if is_path(source):
             name = str(source)
             try:
@@ -689,6 +716,11 @@ def load_vocoder(name_or_path, frontend) -> Vocoder | None:
             f"{name_or_path}: no vocoder of such frames; choose one trained with the same front end"
         )
     return bundle
+
+
+def _text_job(symbols: np.ndarray) -> _Job:
+    """A sentence, as symbols [L]."""
+    return _Job(symbols, ALWAYS + SLOWEST_SYMBOL * len(symbols), 1.0)
 
 
 def _size(count: int, unit: int) -> int:

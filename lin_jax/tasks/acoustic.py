@@ -105,19 +105,47 @@ class AcousticSynthesis:
         return {name: float(sums[name] / sums["weight"]) for name in names}
 
     def predict(self, variables, batch):
-        """Frames [B, T, M] in decibels by given durations, their number, and that each clip
-        ends.
+        """Mel frames by given durations; see `Task.predict` and `generate`.
+
+        Args:
+            variables: of the network.
+            batch: "symbols" [B, L], "num_symbols" [B], "voice" [B, E], "durations" [B, L], and
+                "max_frames", the static T.
+
+        Returns:
+            "features" [B, T, M] in decibels, zero past "num_frames" [B].
         """
-        config, B = self.config, len(batch["symbols"])
-        bound = self.model.bind(variables)
-        encoded, voice = bound.encode(batch["symbols"], batch["num_symbols"], batch["voice"])
-        noise = config.temperature * jax.random.normal(
-            jax.random.key(0), (B, batch["max_frames"], self.frontend.num_features)
+        encoded, voice = self.model.apply(
+            variables, batch["symbols"], batch["num_symbols"], batch["voice"], method="encode"
         )
-        frames, num_frames = bound.generate(
-            encoded, voice, batch["durations"], noise, steps=config.steps, guidance=config.guidance
+        return self.generate(variables, encoded, voice, batch["durations"], batch["max_frames"])
+
+    def generate(self, variables, encoded, voice, durations, max_frames: int):
+        """Draw mel frames of encoded symbols, always from the same noise.
+
+        Args:
+            variables: of the network.
+            encoded: what `AcousticModel.encode` gives of the symbols [B, L, H].
+            voice: and of the voice [B, H].
+            durations: frames of each symbol [B, L] int.
+            max_frames: T, static.
+
+        Returns:
+            As `predict`.
+        """
+        config = self.config
+        shape = (len(durations), max_frames, self.frontend.num_features)
+        frames, num_frames = self.model.apply(
+            variables,
+            encoded,
+            voice,
+            durations,
+            config.temperature * jax.random.normal(jax.random.key(0), shape),
+            steps=config.steps,
+            guidance=config.guidance,
+            method="generate",
         )
-        valid = frame_mask(num_frames, frames.shape[1])[..., None]
+        valid = frame_mask(num_frames, max_frames)[..., None]
         features = jnp.where(valid, frames * self.std + self.mean, 0.0)
         return {"features": features, "num_frames": num_frames}
 

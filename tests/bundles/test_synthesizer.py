@@ -106,6 +106,21 @@ def test_sentences_in_order(bundle):
     assert 10 * np.log10(np.mean(steady**2)) == pytest.approx(-25.0, abs=1.0)  # marked
 
 
+def test_streamed_sentences_are_those_of_the_whole(bundle):
+    """One after the other they are what is said at once; what cannot be said is an error at once."""
+    text = "Abcdefg. ab. Hagebad."
+    whole, parts = bundle.speak(text, "High"), list(bundle.stream(text, "High"))
+    assert [part.segments[0].text for part in parts] == [each.text for each in whole.segments]
+    assert sum(len(part.samples) for part in parts) == len(whole.samples)
+    assert [part.segments[0].start for part in parts] == pytest.approx([0, 0.3, 0.3])
+    for part, text in zip(parts, ("abcdefg.", "ab", "hagebad."), strict=True):
+        assert spelt(part, part.segments[0], text, voice=1)
+    with pytest.raises(TextError):
+        bundle.stream("…")
+    with pytest.raises(ConfigError, match="choose one from"):
+        bundle.stream("ab", speed=9)
+
+
 def test_voices(bundle):
     """A learnt one by its name, one that is heard, and several together; the first is the default."""
     speech = bundle.speak("abc")

@@ -1,0 +1,124 @@
+"""Voices that were saved by name: a small file each, which holds an embedding and no sound."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+
+import numpy as np
+
+from lin_jax import checksums
+from lin_jax.errors import ConfigError
+
+FOLDER = pathlib.Path("~/.lin_jax/voices")
+SUFFIX = ".voice.json"
+FIELDS = ("embedding", "ltas", "ltas_correction")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SavedVoice:
+    """A voice as it is kept.
+
+    Attributes:
+        fingerprint: `Verifier.fingerprint` of the speaker bundle that embedded it.
+        consent: by what right it may be used, in words.
+        arrays: of a `VoiceProfile`, by field; None where it has none.
+    """
+
+    fingerprint: str
+    consent: str
+    arrays: dict[str, np.ndarray | None]
+
+
+def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
+    """Keep a voice by name, in place of one that was kept before; only its owner may read it.
+
+    Args:
+        name: letters, digits, "-" and "_", 64 at most.
+        profile: the `VoiceProfile`.
+        fingerprint: of the speaker bundle that embedded it.
+        consent: by what right it may be used.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: the name cannot be one, nobody consented, or the disk does not take it.
+    """
+    if not consent:
+        raise ConfigError(f"{name}: say by what right this voice may be used")
+    path = _path(name)
+    arrays = {field: getattr(profile, field) for field in FIELDS}
+    content = {
+        "fingerprint": fingerprint,
+        "consent": consent,
+        **{field: None if x is None else np.asarray(x).tolist() for field, x in arrays.items()},
+    }
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part.touch(mode=0o600)
+        part.write_text(checksums.to_json(content))
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def load(name: str, fingerprint: str = "") -> SavedVoice:
+    """A voice that was saved.
+
+    Args:
+        name: of the voice.
+        fingerprint: of the speaker bundle of the synthesizer that is to use it; "" is any.
+
+    Raises:
+        ConfigError: no such voice, a damaged file, or one of another speaker bundle.
+    """
+    path = _path(name)
+    try:
+        content = checksums.from_json(path.read_text(encoding="utf-8"))
+        arrays = {field: _array(content[field]) for field in FIELDS}
+        voice = SavedVoice(content["fingerprint"], content["consent"], arrays)
+    except FileNotFoundError:
+        known = ", ".join(names()) or "none is"
+        raise ConfigError(f"{name}: no such voice is saved ({known})") from None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ConfigError(f"{path}: damaged; save the voice again") from None
+    if fingerprint and voice.fingerprint != fingerprint:
+        raise ConfigError(f"{name}: saved with another speaker bundle; save it again")
+    return voice
+
+
+def names() -> list[str]:
+    """The voices that are saved, sorted."""
+    return sorted(
+        path.name.removesuffix(SUFFIX)
+        for path in FOLDER.expanduser().glob(f"*{SUFFIX}")
+        if not path.name.startswith(".")
+    )
+
+
+def remove(name: str):
+    """Delete a voice.
+
+    Raises:
+        ConfigError: no such voice is saved.
+    """
+    path = _path(name)
+    if not path.exists():
+        raise ConfigError(f"{name}: no such voice is saved ({', '.join(names()) or 'none is'})")
+    path.unlink()
+
+
+def _path(name: str) -> pathlib.Path:
+    if not re.fullmatch(r"[\w-]{1,64}", name):
+        raise ConfigError(f"{name!r}: give a name of letters, digits, - and _, 64 at most")
+    return FOLDER.expanduser() / f"{name}{SUFFIX}"
+
+
+def _array(value) -> np.ndarray | None:
+    return None if value is None else np.array(value, np.float32)
