@@ -118,7 +118,7 @@ def hold_out_sentences(
         names = np.unique(people[corpora == corpus])
         drawn = np.random.default_rng(seed).permutation(names)[: min(test, len(names) // 5)]
         unseen |= (corpora == corpus) & np.isin(people, drawn)
-    lots = np.array([zlib.crc32(f"{seed} {said}".encode()) / 2**32 for said in words])
+    lots = np.array([zlib.crc32(f"{seed} {sentence}".encode()) / 2**32 for sentence in words])
     train = np.flatnonzero(usable & ~unseen & ~(read & (lots < share)))
     if not len(train):
         raise CorpusError("nothing is left to train on: hold out fewer sentences or speakers")

@@ -38,7 +38,7 @@ from lin_jax.training.optim import OptimConfig
 
 @dataclasses.dataclass
 class Config:
-    """What every experiment can be told.
+    """The settings of every experiment.
 
     Attributes:
         init: name or folder of a bundle to fine-tune; "" starts from random parameters.

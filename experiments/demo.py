@@ -3,7 +3,7 @@
     make demo            or        python -m experiments.demo --out runs/demo
 
 Takes about three minutes on two cores. Started again after a stop it goes on where it was. Expected
-of 7 unheard voices: their style is named right in 75-90 % of the clips, against 25 % by chance.
+of 7 held-out voices: their style is named right in 75-90 % of the clips, against 25 % by chance.
 """
 
 import argparse
@@ -36,10 +36,11 @@ from lin_jax.training import loop, optim
 
 CARD = """# {what} of synthetic voices
 
-Made by `make demo` to show the way from recordings to a model. It has heard nothing but espeak-ng: {voices} voices with
-{clips} clips in four styles. It says nothing about people; for them use the bundle `{instead}`.
+Made by `make demo` to show the way from recordings to a model. It was trained on nothing but
+espeak-ng: {voices} voices with {clips} clips in four styles. It says
+nothing about people; for them use the bundle `{instead}`.
 
-Judged on voices it had not heard ({protocol}): {figures}.
+Evaluated on held-out voices ({protocol}): {figures}.
 """
 SHOWN = {
     "repairer": "repair",
@@ -90,7 +91,7 @@ def run(
     _say(4, "An encoder learns who is speaking, from the same voices")
     speakers = _verify(clips, split, size, out)
 
-    _say(5, "The command line hears voices it never met")
+    _say(5, "The command line on held-out voices")
     clip, *others = [clips.rows[i] for i in split.test]
     same = next(row for row in others if row["speaker"] == clip["speaker"])
     stranger = next(row for row in others if row["speaker"] != clip["speaker"])
@@ -128,10 +129,10 @@ def run(
             ),
         ],
         lead="From no data to working models: a synthetic corpus, its features, small residual networks, their "
-        "judgement on unheard voices, and their use.",
+        "judgement on held-out voices, and their use.",
     )
     print(
-        f"\nOf {style.figures['unheard voices']} unheard voices, {style.figures['accuracy']} of the styles and"
+        f"\nOf {style.figures['held-out voices']} held-out voices, {style.figures['accuracy']} of the styles and"
     )
     print(
         f"{gender.figures['accuracy']} of the genders are named right; the equal error rate of who is speaking is"
@@ -145,10 +146,10 @@ def run(
 
 @dataclasses.dataclass(frozen=True)
 class Classified:
-    """A classifier that was trained, and what it hears in the test clips."""
+    """A classifier that was trained, and its predictions of the test clips."""
 
     names: tuple[str, ...]
-    heard: list[bundles.Prediction]
+    predictions: list[bundles.Prediction]
     matrices: dict[str, np.ndarray]
     history: list[dict[str, float]]
     figures: dict[str, str]
@@ -186,10 +187,10 @@ def _classify(label, instead, clips, split, num_steps, size, out) -> Classified:
         out / "training" / label,
     )
     bundle = bundles.Classifier(label, model, clips.frontend, result.variables, mean, std, names)
-    heard = [bundle.predict(clips.rows[i]["path"]) for i in split.test]
+    predictions = [bundle.predict(clips.rows[i]["path"]) for i in split.test]
     matrices = metrics.confusion_by_speaker(
         labels[split.test],
-        [names.index(clip.label) for clip in heard],
+        [names.index(clip.label) for clip in predictions],
         [clips.speakers[i] for i in split.test],
         len(names),
     )
@@ -201,7 +202,7 @@ def _classify(label, instead, clips, split, num_steps, size, out) -> Classified:
         "accuracy": f"{metrics.accuracy(matrix):.1%}",
         "mean recall (UAR)": f"{metrics.uar(matrix):.1%}",
         "95 % interval of the UAR": f"{low:.0%} – {high:.0%}",
-        "unheard voices": str(len(matrices)),
+        "held-out voices": str(len(matrices)),
         "clips judged": str(len(split.test)),
     }
     bundles.save(
@@ -210,7 +211,7 @@ def _classify(label, instead, clips, split, num_steps, size, out) -> Classified:
         _card(label.capitalize(), instead, clips, split, figures),
         dtype="float16",
     )
-    return Classified(names, heard, matrices, result.history, figures)
+    return Classified(names, predictions, matrices, result.history, figures)
 
 
 def _verify(clips, split, size, out) -> Verified:
@@ -273,9 +274,9 @@ def _verify(clips, split, size, out) -> Verified:
     decided = (scores >= bundle.threshold) == listed.same
     figures = {
         "equal error rate": f"{metrics.equal_error_rate(scores, listed.same)[0]:.1%}",
-        "of the pairs told right": f"{decided.mean():.1%}",
+        "of the pairs decided right": f"{decided.mean():.1%}",
         "pairs of clips": f"{len(scores)}",
-        "unheard voices": f"{len(np.unique(listed.speakers))}",
+        "held-out voices": f"{len(np.unique(listed.speakers))}",
     }
     bundles.save(
         out / "speakers",
@@ -364,7 +365,7 @@ def _ask(*arguments) -> tuple[str, str]:
 
 
 def _model(bundle: str) -> list[str]:
-    """How `lin` is told of a bundle that does not ship."""
+    """How `lin` is given a bundle that does not ship."""
     return [] if bundle in bundles.shipped() else ["--model", bundle]
 
 
@@ -385,7 +386,7 @@ def _style_sections(clips, split, style) -> list[html.Section]:
     return [
         html.Section(
             "In figures",
-            f"Speaking style, on voices the network never heard; guessing gives {chance:.0%}.",
+            f"Speaking style, on held-out voices; guessing gives {chance:.0%}.",
             [html.tiles(style.figures)],
         ),
         html.Section(
@@ -401,19 +402,19 @@ def _style_sections(clips, split, style) -> list[html.Section]:
         ),
         html.Section(
             "Judgement",
-            "Each row is what was spoken, each column what was heard.",
+            "Each row is what was spoken, each column what was recognised.",
             [
                 html.picture(plots.plot_confusion(matrix, style.names)),
                 html.picture(
                     plots.plot_bars(by_speaker, mark=metrics.accuracy(matrix)),
-                    "accuracy by unheard voice",
+                    "accuracy by held-out voice",
                 ),
             ],
         ),
         html.Section(
             "Listen",
-            "One clip of each style, then what was misheard. A tick marks what was spoken.",
-            [html.cards(_cards(clips, split.test, style.heard))],
+            "One clip of each style, then what was mistaken. A tick marks what was spoken.",
+            [html.cards(_cards(clips, split.test, style.predictions))],
         ),
     ]
 
@@ -432,19 +433,19 @@ def _speaker_section(clips, speakers, chosen) -> html.Section:
     cards = []
     for title, other in (("One voice", same), ("Two voices", stranger)):
         verdict = speakers.bundle.verify(clip["path"], other["path"])
-        heard = f"{verdict.decision}: score {verdict.score:.2f}, probability of the same {verdict.probability:.0%}"
+        summary = f"{verdict.decision}: score {verdict.score:.2f}, probability of the same {verdict.probability:.0%}"
         cards.append(
             (
                 title,
                 [
                     *(html.player(*files.read(row["path"])) for row in (clip, other)),
-                    html.code(heard),
+                    html.code(summary),
                 ],
             )
         )
     return html.Section(
         "Who is speaking",
-        "Every clip of the unheard voices against every other one. The validation voices chose the dashed threshold.",
+        "Every clip of the held-out voices against every other one. The validation voices chose the dashed threshold.",
         [
             html.tiles(speakers.figures),
             html.picture(
@@ -470,8 +471,8 @@ def _repair_section(damaged, folder) -> html.Section:
         rows.append((name, *ratios, *distances))
     return html.Section(
         "Repair",
-        "A clip of an unheard voice, damaged in three ways and repaired by the network that ships, which never heard "
-        "espeak-ng. SI-SDR in dB is better the higher, the spectral distance in dB the lower.",
+        "A clip of a held-out voice, damaged in three ways and repaired by the network that ships, "
+        "which was not trained on espeak-ng. SI-SDR in dB is better the higher, the spectral distance in dB the lower.",
         [
             html.table(["damage", "SI-SDR", "repaired", "spectral distance", "repaired"], rows),
             html.cards(
@@ -502,22 +503,24 @@ def _speech_section(reference, spoken) -> html.Section:
     )
 
 
-def _cards(clips, indices, heard):
+def _cards(clips, indices, predictions):
     """A few clips to look at and listen to."""
-    pairs = [(clips.rows[i], prediction) for i, prediction in zip(indices, heard, strict=True)]
+    pairs = [
+        (clips.rows[i], prediction) for i, prediction in zip(indices, predictions, strict=True)
+    ]
     right = {
-        row["labels"]["style"]: (row, said)
-        for row, said in pairs
-        if said.label == row["labels"]["style"]
+        row["labels"]["style"]: (row, clip)
+        for row, clip in pairs
+        if clip.label == row["labels"]["style"]
     }
-    wrong = [(row, said) for row, said in pairs if said.label != row["labels"]["style"]]
-    for row, said in [*(right[style] for style in sorted(right)), *wrong[:2]]:
+    wrong = [(row, clip) for row, clip in pairs if clip.label != row["labels"]["style"]]
+    for row, clip in [*(right[style] for style in sorted(right)), *wrong[:2]]:
         samples, sample_rate = files.read(row["path"])
         style = row["labels"]["style"]
         parts = [
             html.picture(plots.plot_spectrogram(samples, sample_rate), row["text"]),
             html.player(samples, sample_rate),
-            html.bars(said.probabilities, style),
+            html.bars(clip.probabilities, style),
         ]
         yield f"{style}, {row['speaker']}", parts
 

@@ -1,4 +1,4 @@
-"""A synthesizer in use whose network speaks by durations: every symbol is said once, when it is known.
+"""A synthesizer in use whose network speaks by durations: every symbol is spoken once, at a known time.
 
 Shape letters: B sentences, L symbols, T frames, M mel bins, E embedding.
 """
@@ -51,7 +51,7 @@ class FlowSynthesizer(Synthesizer):
         return VoiceProfile(embedding)
 
     def _sounds(self, jobs, voice, speed, progress):
-        """What each job sounds like; the longest are said first, so that batches are even."""
+        """What each job sounds like; the longest come first, so that batches are even."""
         seconds_a_frame = self.frontend.hop_length / self.frontend.sample_rate
         space = self.table.encode_symbols(" ")  # for the silence before the first word
         sounds = [None] * len(jobs)

@@ -1,6 +1,6 @@
 """A trained repair network in use: recordings of any rate, length and number of channels come back restored.
 
-The network hears a recording at its own rate, in windows, each channel for itself. What it changes
+The network is given a recording at its own rate, in windows, each channel for itself. What it changes
 is brought to the recording's rate and added there, so that what it leaves alone comes back as it
 was. Above the network's band, the recording is turned down by as much as the network turned down
 the top of its band, and otherwise left alone.
@@ -145,7 +145,7 @@ class Repairer(Bundle):
         Args:
             pairs: paths to read and to write, as for `repair_file`.
             strength: how much of the repair is mixed in, 0 to 1.
-            progress: is told of every few seconds of sound that are written.
+            progress: called with every few seconds of sound that are written.
 
         Yields:
             For each pair, as soon as it is finished, what was `Repaired`, or the AudioError that
@@ -295,7 +295,7 @@ class _Job:
     Attributes:
         ended: whether nothing more is to be done.
         error: why it ended, if not well.
-        before: what was wrong with it; `after` hears what becomes of it.
+        before: what was wrong with it; `after` meters what becomes of it.
     """
 
     def __init__(
@@ -331,7 +331,7 @@ class _Job:
         self._channels.append(
             [changed, window / self._scale, 1 - top_gain[:W]] if self._upper else [changed]
         )
-        if len(self._channels) == self._heard:
+        if len(self._channels) == self._distinct:
             signals = np.concatenate(np.stack(self._channels, axis=-1), axis=-1)  # [W, C or 3 C]
             self._channels = []
             piece = self._joiner.push(signals)
@@ -368,12 +368,12 @@ class _Job:
         network_rate = bundle.frontend.sample_rate
         self._offset = before.offset
         self._scale = _scale(bundle.frontend, self.before)
-        self._heard = (
+        self._distinct = (
             1 if alike else self.info.channels
-        )  # channels that are the same are heard once
+        )  # channels that are the same are repaired once
         self._upper = rate > network_rate
         self._native, self._channels = Queue(), []
-        self._up = _resampler(network_rate, rate, self._heard * (3 if self._upper else 1))
+        self._up = _resampler(network_rate, rate, self._distinct * (3 if self._upper else 1))
         overlap = Overlap(
             -(-N * network_rate // rate),
             bundle.sizes[-1],
@@ -389,13 +389,13 @@ class _Job:
                     return
 
     def _at_network_rate(self, network_rate) -> Iterator[np.ndarray]:
-        """What the network hears [n, C]; the recording itself is kept until it can be put together with the repair."""
-        down, done = _resampler(self.info.sample_rate, network_rate, self._heard), 0
+        """What the network is given [n, C]; the recording is kept until the repair is ready."""
+        down, done = _resampler(self.info.sample_rate, network_rate, self._distinct), 0
         for block in self._blocks():
             done += len(block)
             self._native.push(block)
-            heard = (block - self._offset)[:, : self._heard].astype(np.float32)
-            yield down(heard * self._scale, done == self.info.num_samples)
+            samples = (block - self._offset)[:, : self._distinct].astype(np.float32)
+            yield down(samples * self._scale, done == self.info.num_samples)
 
     def _settle(self, piece, last):
         """Write as much as a piece [n, signals] at the network's rate settles."""
@@ -404,7 +404,9 @@ class _Job:
         block = self._native.pop(n)
         if block is not None:
             piece = zero_padded(piece, n)[:n]
-            change, *upper = np.split(piece, piece.shape[1] // self._heard, axis=1)  # [n, C] each
+            change, *upper = np.split(
+                piece, piece.shape[1] // self._distinct, axis=1
+            )  # [n, C] each
             if self._upper:
                 low, loss = upper
                 change = change - np.clip(loss, 0, 1) * (block - self._offset - low)
@@ -478,11 +480,11 @@ def _resampler(source_rate: int, target_rate: int, channels: int):
     return soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32").resample_chunk
 
 
-def _scale(frontend, heard: Diagnosis) -> float:
+def _scale(frontend, before: Diagnosis) -> float:
     """What the network's input is multiplied by, so that it has the front end's level or is at least within ±1."""
     if frontend.level == "none":
-        return min(1.0, 1.0 / heard.peak)
-    return 10 ** (frontend.level_db / 20) / (heard.rms if frontend.level == "rms" else heard.peak)
+        return min(1.0, 1.0 / before.peak)
+    return 10 ** (frontend.level_db / 20) / (before.rms if frontend.level == "rms" else before.peak)
 
 
 def _checked(strength: float) -> float:

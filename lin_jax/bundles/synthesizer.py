@@ -1,4 +1,4 @@
-"""A trained synthesizer in use: a text, or a recording, is said in a voice that was learnt or heard.
+"""A trained synthesizer in use: a text, or a recording, is spoken in a voice of its training or of a recording.
 
 Shape letters: B pieces, L symbols, N samples, T frames, M mel bins, V voices, E embedding.
 """
@@ -22,7 +22,7 @@ from lin_jax.text import Sentence, SymbolTable, normalise, sentences
 # What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
 # much: few shapes are compiled.
 SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 256
-SYMBOLS_A_SECOND = 12.0  # no sentence is longer than what is said in `trained_seconds` at this pace
+SYMBOLS_A_SECOND = 12.0  # no sentence is longer than `trained_seconds` at this pace
 MAX_LETTERS = 24  # of a word, which is not cut
 # What does not end by itself is cut after so long.
 SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
@@ -31,7 +31,7 @@ SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
     1.0,
 )  # seconds, times the recording's, and seconds besides
 SPEEDS = (0.5, 2.0)
-REFERENCE_SECONDS = 120.0  # of a recording in which a voice is heard
+REFERENCE_SECONDS = 120.0  # of a recording that a voice is cloned from
 FADE = 0.005  # seconds
 LOUDEST = 0.99  # peak, so that integers hold it
 REPAIRER = "repair"
@@ -39,10 +39,10 @@ REPAIRER = "repair"
 
 @dataclasses.dataclass(frozen=True)
 class SpeechSegment:
-    """A sentence, or a phrase of a recording, in what is said.
+    """A sentence, or a phrase of a recording, in synthetic speech.
 
     Attributes:
-        text: what is said; "" of a recording.
+        text: what is spoken; "" of a recording.
         start: seconds from the beginning.
         end: the same.
         stopped: whether it ended by itself; if not it was cut.
@@ -62,7 +62,7 @@ class VoiceProfile:
     """A voice to speak in.
 
     Attributes:
-        embedding: what the speaker bundle hears in it, made clearer; float32 unit vector [E].
+        embedding: of the speaker bundle, moved to the anchor voices; float32 unit vector [E].
         ltas: mean level of each mel band while it speaks, in decibels, float32 [M]; None where the
             network needs none.
         ltas_correction: what the synthesizer lacks of that, likewise; see
@@ -81,7 +81,7 @@ class Speech:
     Attributes:
         samples: float32 [N] within ±1.
         sample_rate: in Hz.
-        segments: what is said when.
+        segments: what is spoken when.
         provenance: what it was made by; it stands in every file that is written.
     """
 
@@ -136,21 +136,21 @@ class Synthesizer(Bundle):
     Attributes:
         mean: of each feature over the training frames [M].
         std: its standard deviation [M].
-        voices: of the speakers it learnt from, as `encoder` hears them, made clearer [V, E].
+        voices: of its training speakers, embedded by `encoder` and moved to the anchors [V, E].
         ltas: of the same, the mean frames [V, M].
         ltas_corrections: of the same, what the network lacks of that [V, M].
         names: of these speakers (V).
         sexes: of the same, "female", "male" or "" (V).
         table: the symbols of its texts.
-        encoder: name or folder of the speaker bundle that heard the voices.
+        encoder: name or folder of the speaker bundle that embedded the voices.
         encoder_fingerprint: `Verifier.fingerprint` of that bundle; "" if it is not known.
         max_seconds: after which speech is stopped.
-        source_mfcc: coefficients of a recording that is said again.
+        source_mfcc: coefficients of a recording that is converted.
         sources: what it says: "text", "speech" or both.
         trained_seconds: length of the longest clip it learnt from.
         vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to
             Griffin-Lim.
-        anchor_voices: names of the learnt voices in which it is understood: a voice that is heard is moved
+        anchor_voices: names of the learnt voices in which it is understood: a cloned voice is moved
             towards the nearest ones.
         min_anchor_similarity: how far; see `lin_jax.tasks.synthesis.move_to_anchors`.
     """
@@ -218,7 +218,7 @@ class Synthesizer(Bundle):
     def clone_voice(
         self, sources, sample_rate: int | None = None, repair: bool = False
     ) -> VoiceProfile:
-        """A voice to speak in: a learnt one, or that of somebody who is heard.
+        """A voice to speak in: one of the training, a saved one, or that of recordings.
 
         Args:
             sources: name of a learnt or saved voice, path of an audio file, waveform [N] or [N, channels],
@@ -232,7 +232,7 @@ class Synthesizer(Bundle):
 
         Raises:
             AudioError: a recording cannot be read, is silent or too short, or nobody speaks in it.
-            BundleError: the speaker bundle is missing, or another one than that which heard the
+            BundleError: the speaker bundle is missing, or another one than that which embedded the
                 learnt voices.
         """
         sources = sources if isinstance(sources, list | tuple) else [sources]
@@ -265,13 +265,13 @@ class Synthesizer(Bundle):
             voice: a `VoiceProfile`, or whatever `Synthesizer.clone_voice` takes other than waveforms; None is
                 the first learnt one.
             speed: 0.5 to 2; the pitch stays.
-            progress: is told of every sentence that is finished.
+            progress: called with 1 for every sentence that is finished.
 
         Returns:
             The `Speech`.
 
         Raises:
-            TextError: there is nothing in the text that can be said.
+            TextError: there is nothing in the text that can be spoken.
             AudioError, BundleError: as for `voice`.
             ConfigError: another speed, or a bundle that reads no texts.
         """
@@ -324,7 +324,7 @@ class Synthesizer(Bundle):
         speed: float = 1.0,
         progress: Callable[[float], None] = lambda seconds: None,
     ) -> Speech:
-        """Say again what is said in a recording, in another voice, phrase by phrase; its pauses stay.
+        """Speak what a recording says in another voice, phrase by phrase; its pauses stay.
 
         A phrase that did not come to an end and was cut is named in a warning.
 
@@ -333,7 +333,7 @@ class Synthesizer(Bundle):
             voice: as for `speak`.
             sample_rate: of a waveform, in Hz; not used for a path.
             speed: as for `speak`.
-            progress: is told of the seconds of the recording that are finished.
+            progress: called with the seconds of the recording that are finished.
 
         Returns:
             The `Speech`; errors as for `speak`, and AudioError if the recording cannot be read or
@@ -368,12 +368,12 @@ class Synthesizer(Bundle):
         failed = (
             span for span, piece in zip(spans, speech.segments, strict=True) if not piece.stopped
         )
-        self._warn(f"what is said at {start / rate:.1f} s" for start, _ in failed)
+        self._warn(f"the phrase at {start / rate:.1f} s" for start, _ in failed)
         return speech
 
     @property
     def longest(self) -> int:
-        """Symbols of a sentence; a longer one is said in parts."""
+        """Symbols of a sentence; a longer one is spoken in parts."""
         return max(8, round(SYMBOLS_A_SECOND * self.trained_seconds))
 
     def _check(self, source: str, speed: float):
@@ -500,8 +500,8 @@ class Synthesizer(Bundle):
                     np.tile(np.float32(one), (B, 1))
                     for one in (voice.embedding, voice.ltas, voice.ltas_correction)
                 )
-                said = self._say(self._constants, *batch, *voices)
-            for i, frames, count, stopped in zip(chosen, *map(np.asarray, said), strict=False):
+                spoken = self._say(self._constants, *batch, *voices)
+            for i, frames, count, stopped in zip(chosen, *map(np.asarray, spoken), strict=False):
                 if not stopped:
                     count = min(count, round(jobs[i].most_seconds * rate / hop))
                 sounds[i] = _Sound(self._sound(frames[:count], speed), bool(stopped))
@@ -561,7 +561,7 @@ class Synthesizer(Bundle):
         encoder: Any = self.load(self.encoder)
         if encoder.task != "verification":
             raise BundleError(
-                f"{self.encoder}: a {encoder.task} bundle where a voice is to be heard; use a speaker bundle"
+                f"{self.encoder}: a {encoder.task} bundle where a voice is to be embedded; use a speaker bundle"
             )
         if self.encoder_fingerprint and encoder.fingerprint != self.encoder_fingerprint:
             raise BundleError(
@@ -620,8 +620,12 @@ class Synthesizer(Bundle):
                     )
                 )
             batch |= {"voice": voice, "ltas": ltas, "ltas_correction": ltas_correction}
-            said = self._task(constants).predict(constants[0], batch)
-            return said["features"], said["num_frames"], said["stopped"]  # [B, T, M], [B], [B]
+            outputs = self._task(constants).predict(constants[0], batch)
+            return (
+                outputs["features"],
+                outputs["num_frames"],
+                outputs["stopped"],
+            )  # [B, T, M], [B], [B]
 
         return say
 
@@ -684,7 +688,7 @@ def mean_weights(names: Sequence[str]) -> Synthesizer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Sound:
-    """The waveform [N] of a job, whether it ended by itself, and when its words are said in it."""
+    """The waveform [N] of a job, whether it ended by itself, and when its words are spoken in it."""
 
     samples: np.ndarray
     stopped: bool = True
@@ -693,12 +697,12 @@ class _Sound:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What is said in one go.
+    """What is spoken in one go.
 
     Attributes:
         source: symbols [L] int32, or samples [N] at the front end's rate and level.
         most_seconds: after which it is cut if it does not end.
-        progress: what is told of it when it is finished.
+        progress: what `progress` is called with when it is finished.
     """
 
     source: np.ndarray

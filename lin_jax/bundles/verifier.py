@@ -17,13 +17,13 @@ from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError
 from lin_jax.vectors import mean_direction, unit_vectors
 
-# A recording is heard in windows of at most the last of these lengths in seconds, and each window
+# A recording is embedded in windows of at most the last of these lengths in seconds, and each window
 # is padded to one of them: so many shapes are compiled and no more.
 LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-# Windows heard of one recording, spread evenly over a longer one: more of it says little new about
+# Windows embedded of one recording, spread evenly over a longer one: more of it says little new about
 # the voice.
 MAX_WINDOWS = 15
-MIN_SECONDS = 0.5  # of sound; of less nothing is said at all
+MIN_SECONDS = 0.5  # of sound; of less there is no embedding
 MIN_BAND_HZ = 3000.0  # what a telephone lets through; of a voice that lacks it nothing sure is said
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
 READ_AHEAD = 32  # recordings that are read while as many others go through the network
@@ -31,14 +31,14 @@ READ_AHEAD = 32  # recordings that are read while as many others go through the 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpeakerEmbedding:
-    """What is heard of the speaker of one recording.
+    """The embedding of the speaker of one recording.
 
     Attributes:
         name: path of the recording, or "samples".
         embedding: unit vector [E]; near those of the same speaker.
-        seconds: how much sound was heard, without the silence at both ends.
+        seconds: how much sound was embedded, without the silence at both ends.
         speech: probability that it is speech.
-        digest: of what was heard; recordings that share it are copies of each other.
+        digest: of the samples; recordings that share it are copies of each other.
         band_hz: frequency above which nothing is audible; None where all is that the front end
             takes.
     """
@@ -90,7 +90,7 @@ class Verifier(Bundle):
         speech_bias: of the same.
         speech_threshold: probability of speech below which a recording does not count as speech.
         min_seconds: of sound on a side, below which the verdict is unsure.
-        speeds: at which each recording is heard, as in `VerificationConfig`; an embedding holds one
+        speeds: at which each recording is embedded, as in `VerificationConfig`; an embedding holds one
             part for each.
         plda_mean: of the `scoring.Plda` whose likelihood ratios are the scores [E]; without one
             they are cosines.
@@ -99,7 +99,7 @@ class Verifier(Bundle):
         cohort: unit vectors of the strangers that scores are normalised by [S, E]; without them
             scores stay as they are.
         top: strangers that a side is compared with, those nearest to it.
-        fused: another verifier, which hears recordings by features of its own; embeddings are
+        fused: another verifier, which embeds recordings by features of its own; embeddings are
             those of both, `joined`.
         fusion_weight: of what is beside in a score.
     """
@@ -134,7 +134,7 @@ class Verifier(Bundle):
     def __post_init__(self):
         if self.fused and self.frontend.waveform_settings != self.fused.frontend.waveform_settings:
             raise BundleError(
-                f"{self.name}: hears another sound of a recording than the one beside it"
+                f"{self.name}: prepares waveforms otherwise than the one it is fused with"
             )
 
     def settings(self) -> dict:
@@ -197,7 +197,7 @@ class Verifier(Bundle):
         b: Sequence[SpeakerEmbedding],
         threshold: float | None = None,
     ) -> Verdict:
-        """The `Verdict` on two sides that were heard already, each one voice at least; see `verify`."""
+        """The `Verdict` on two sides that were embedded already, each one voice at least; see `verify`."""
         if not a or not b:
             raise AudioError("a side without recordings cannot be compared; give one at least")
         threshold = self.threshold if threshold is None else threshold
@@ -227,7 +227,7 @@ class Verifier(Bundle):
         return Verdict(same, score, 1.0 - score, normalised, threshold, probability, reason)
 
     def reason_unsure(self, voices: Sequence[SpeakerEmbedding]) -> str:
-        """Why nothing sure can be said of a side, or ""."""
+        """Why a side cannot be decided on, or ""."""
         for voice in voices:
             if voice.speech < self.speech_threshold:
                 return f"{voice.name} does not sound like speech"
@@ -245,7 +245,7 @@ class Verifier(Bundle):
     def embed_all(
         self, sources: Iterable, sample_rate: int | None = None
     ) -> Iterator[SpeakerEmbedding | AudioError]:
-        """Hear any number of recordings: they are read ahead in threads and go through the network in batches.
+        """Embed any number of recordings: they are read ahead in threads and go through the network in batches.
 
         Args:
             sources: as for `embed`.
@@ -262,7 +262,7 @@ class Verifier(Bundle):
             ahead = []
             for group in [*groups, []]:
                 reading = [pool.submit(self._read, source, sample_rate) for source in group]
-                yield from self._hear([future.result() for future in ahead])
+                yield from self._embed_group([future.result() for future in ahead])
                 ahead = reading
 
     @functools.cached_property
@@ -319,11 +319,11 @@ class Verifier(Bundle):
                 blocks = [
                     files.read(source, rate, start=start, duration=longest)[0] for start in starts
                 ]
-                heard = [block for block in blocks if np.abs(block).max() >= files.SILENCE]
-                if not heard:
+                loud = [block for block in blocks if np.abs(block).max() >= files.SILENCE]
+                if not loud:
                     raise AudioError(f"{name}: silent throughout; record it again or leave it out")
                 windows = [
-                    files.load(block, self.frontend, sample_rate=rate)[:size] for block in heard
+                    files.load(block, self.frontend, sample_rate=rate)[:size] for block in loud
                 ]
                 seconds = sum(map(len, windows)) / rate
             else:
@@ -346,7 +346,7 @@ class Verifier(Bundle):
             meter.update(window[:, None])
         return _Recording(name, windows, seconds, meter.diagnosis().band_hz)
 
-    def _hear(
+    def _embed_group(
         self, group: "list[_Recording | AudioError]"
     ) -> Iterator[SpeakerEmbedding | AudioError]:
         """The voices of recordings, in order; their windows are mixed, so that batches are full."""

@@ -69,5 +69,5 @@ class Vocoder(Bundle):
         else:
             config = VocodingConfig(iterations=self.iterations)
             task = Vocoding(self.model, self.frontend, mean, std, config=config)
-        said = task.predict(variables, {"features": features, "num_frames": num_frames})
-        return said["waveform"], said["length"]
+        outputs = task.predict(variables, {"features": features, "num_frames": num_frames})
+        return outputs["waveform"], outputs["length"]

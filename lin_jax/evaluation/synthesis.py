@@ -46,13 +46,13 @@ class Sentence:
     """A sentence to say.
 
     Attributes:
-        text: what is said.
+        text: what to say.
         speaker: in whose voice.
         kind: "seen" in training or "unseen".
         original: path of the speaker's own recording of it.
         references: the name of a voice of the bundle, or paths to clone the voice from.
         source: path of a recording to convert; "" for none.
-        source_text: what is said in that.
+        source_text: the words of that.
     """
 
     text: str
@@ -113,7 +113,7 @@ def evaluate(
     values["converted"] = {
         metric: numbers
         for metric, numbers in values.get("converted", {}).items()
-        if metric not in ("mcd", "pitch", "duration")  # another sentence is said
+        if metric not in ("mcd", "pitch", "duration")  # another sentence is spoken
     }
     words, tools = _word_errors(bundle, sentences, waves, values, known_texts)
     results = {"real_time_factor": factor, "tools": tools, "voices": {}}

@@ -233,7 +233,7 @@ def test_revoiced_phrase_that_was_cut_is_named(lin, monkeypatch):
     )
     code, out, err = lin("convert", "low.wav", "--out", "b.wav")
     assert (code, len(out)) == (1, 2)
-    assert err == ["lin: did not come to an end and was cut: what is said at 0.0 s"]
+    assert err == ["lin: did not come to an end and was cut: the phrase at 0.0 s"]
 
 
 def test_voices(lin):

@@ -142,7 +142,7 @@ def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
     assert both.verify(a, verifiers.voice(0, seed=1), sample_rate=RATE).decision == "same"
     assert len({both.fingerprint, bundle.fingerprint, other.fingerprint}) == 3
     other.frontend = dataclasses.replace(other.frontend, trim_db=None)
-    with pytest.raises(BundleError, match="hears another sound"):
+    with pytest.raises(BundleError, match="prepares waveforms otherwise"):
         verifiers.verifier(fused=other)
 
 
