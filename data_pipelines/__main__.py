@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_pipelines import corpora, features
 from data_pipelines.corpora import UNKNOWN, Utterance
-from lin_jax import bundles, compilation_cache
+from lin_jax import compilation_cache
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import exit_code
 
@@ -225,6 +225,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _needed(name: str) -> tuple[FrontendConfig, str]:
     """The front end of a bundle, by name or folder, and the store that it was trained from."""
+    from lin_jax import bundles
+
     known, (first, _, rest) = bundles.shipped(), name.partition("/")
     described = bundles.describe(known[first] / rest if first in known else name)
     store = described.get("provenance", {}).get("store", STORE)

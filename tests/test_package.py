@@ -3,8 +3,13 @@
 import importlib
 import subprocess
 import sys
+import typing
 
 import pytest
+
+import lin_jax
+from lin_jax import bundles
+from lin_jax.bundles import folder
 
 
 def test_import_is_light():
@@ -61,3 +66,20 @@ def test_a_facade_gives_all_it_names(name):
     assert all(callable(getattr(module, each)) for each in module.__all__)
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = module.nothing_of_the_kind
+
+
+def test_load_is_typed_for_what_ships():
+    """A type checker knows the kind of each bundle that ships, and the kinds are true."""
+    kinds = {}
+    for each in typing.get_overloads(lin_jax.load)[:-1]:
+        names = typing.get_args(each.__annotations__["name_or_path"])
+        kinds |= dict.fromkeys(names, each.__annotations__["return"])
+    assert set(kinds) == set(bundles.shipped())
+    for name, kind in kinds.items():
+        assert folder.KINDS[bundles.describe(name)["task"]].__name__ == kind
+
+
+def test_a_bundle_is_printed_in_one_line():
+    assert repr(lin_jax.load("gender")) == (
+        "Classifier(gender: ResidualClassifier, 548,703 parameters, fused with gender fused)"
+    )

@@ -18,7 +18,7 @@ from lin_jax.errors import AudioError, BundleError
 BATCHES = (1, 2, 8)
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Bundle:
     """A trained network with all it takes to use it; each kind adds what it answers with.
 
@@ -44,6 +44,13 @@ class Bundle:
     fused = None  # another bundle of the kind, where two answer together
     # `lin_jax.bundles.load`, for a bundle that uses others; it hands itself in.
     load: ClassVar[Callable[[Any], "Bundle"]]
+
+    def __repr__(self) -> str:
+        """One line: kind, name, network and how large it is."""
+        sizes = (array.size for array in _leaves(self.variables.get("params", {})))
+        fused = f", fused with {self.fused.name}" if self.fused else ""
+        network = type(self.model).__name__
+        return f"{type(self).__name__}({self.name}: {network}, {sum(sizes):,} parameters{fused})"
 
     def settings(self) -> dict:
         """What bundle.json says of this kind beyond what it says of all."""
@@ -80,6 +87,13 @@ class Bundle:
             raise BundleError(
                 f"{self.name}: weights do not fit the network ({reason}); save it again"
             ) from None
+
+
+def _leaves(tree) -> list:
+    """The arrays of nested dicts."""
+    if not isinstance(tree, dict):
+        return [tree]
+    return [leaf for inner in tree.values() for leaf in _leaves(inner)]
 
 
 def padded(windows: list[np.ndarray], size: int, batch: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ class Segment:
     probabilities: dict[str, float]
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Classifier(Bundle):
     """A trained classifier with all it takes to use it; its network maps features [B, T, D] to logits [B, C].
 

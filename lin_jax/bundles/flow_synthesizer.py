@@ -23,7 +23,7 @@ from lin_jax.text import END
 from lin_jax.text.normalisation import PAUSES
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class FlowSynthesizer(Synthesizer):
     """A trained synthesizer whose network is an `AcousticModel`; it says texts.
 

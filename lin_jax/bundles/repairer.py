@@ -69,7 +69,7 @@ class AdaptiveMix:
     min_gain: float
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Repairer(Bundle):
     """A trained repair network with all it takes to use it.
 

@@ -129,7 +129,7 @@ class Speech:
             file.write(self.samples[:, None])
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Synthesizer(Bundle):
     """A trained synthesizer with all it takes to use it; its network is a `Tacotron` of voices [B, E].
 

@@ -76,7 +76,7 @@ class Verdict:
     reason: str
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Verifier(Bundle):
     """A trained speaker encoder with all it takes to use it; its network maps features [B, T, D] to unit vectors.
 

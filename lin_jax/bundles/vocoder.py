@@ -12,7 +12,7 @@ import numpy as np
 from lin_jax.bundles.base import Bundle
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Vocoder(Bundle):
     """A trained vocoder with all it takes to use it.
 

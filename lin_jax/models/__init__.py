@@ -8,7 +8,6 @@ __getattr__, __all__ = lazy.exports(
         "acoustic": "AcousticModel Flow",
         "aligner": "Aligner",
         "autoencoder": "MelAutoencoder SpectralAutoencoder",
-        "recogniser": "PhonemeRecogniser",
         "residual_classifier": "DenseResidualClassifier ResidualClassifier",
         "speaker_encoder": "FunctionalEncoder SmallSpeakerEncoder SpeakerEncoder",
         "tacotron": "Tacotron",

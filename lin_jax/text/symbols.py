@@ -116,7 +116,8 @@ class SymbolTable:
             language = scripts.LANGUAGES[next(iter(unreadable))]
             raise TextError(
                 f"nothing to say: a voice of {self.language} cannot read {problem}; "
-                f"choose a voice that can: --language {language}"
+                "use a synthesizer trained on such texts: --model, or experiments.synthesis "
+                f"--config.language={language}"
             )
         if problem and not spoken:
             raise TextError(f"nothing to say: this voice cannot read {problem}")

@@ -82,9 +82,9 @@ def test_other_scripts_are_refused_by_name():
     table = SymbolTable.of(
         ["the quick brown fox jumps over a lazy dog, hello world"], "en-us", "phonemes"
     )
-    with pytest.raises(TextError, match=r"Cyrillic letters \(Привет\); .*--language ru"):
+    with pytest.raises(TextError, match=r"Cyrillic letters \(Привет\); .*--config\.language=ru"):
         table.encode("Привет, как дела?")
-    with pytest.raises(TextError, match=r"Chinese letters \(你好\); .*--language cmn"):
+    with pytest.raises(TextError, match=r"Chinese letters \(你好\); .*--config\.language=cmn"):
         table.encode("你好，世界。")
     with pytest.raises(TextError, match="grinning face"):
         table.encode("😀")
