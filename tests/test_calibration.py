@@ -33,3 +33,19 @@ def test_logistic_calibration():
     np.testing.assert_allclose(
         calibration.fit_logistic(vectors, same)[0], model.coef_[0], rtol=1e-2
     )
+
+
+def test_threshold_holds_in_every_corpus():
+    """Impostors are more alike in the second corpus; both weigh alike, whatever the number of their trials."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for mean, count in ((0.0, 4000), (1.0, 400)):
+        same = np.arange(count) % 4 == 0
+        trials.append((rng.normal(np.where(same, 5.0, mean), 1.0), same))
+    chosen = calibration.fit_threshold(trials, 0.05)
+    accepted = [np.mean(scores[~same] >= chosen["threshold"]) for scores, same in trials]
+    assert accepted[0] < 0.01
+    assert accepted[1] == pytest.approx(0.05, abs=0.004)
+    assert chosen["slope"] * chosen["threshold"] + chosen["offset"] == pytest.approx(0)
+    twice = [trials[0], tuple(np.tile(part, 3) for part in trials[1])]
+    assert calibration.fit_threshold(twice, 0.05) == pytest.approx(chosen, rel=1e-2)

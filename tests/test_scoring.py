@@ -125,3 +125,16 @@ def test_as_norm_by_hand():
     (score,) = scoring.as_norm([0.8], [[0, 1]], [[0.6, 0.0, -1.0], [0.96, 0.6, -0.8]], top=2)
     left, right = (0.8 - 0.3) / 0.3, (0.8 - 0.78) / 0.18
     assert score == pytest.approx((left + right) / 2)
+
+
+def test_principal_components():
+    """Against scikit-learn's, each halfway to equal variance; no more of them than there are."""
+    from sklearn.decomposition import PCA
+
+    x = np.random.default_rng(0).normal(size=(20, 6)) * [5, 4, 3, 2, 1, 0.5] + 7
+    expected = PCA(3).fit(x)
+    kernel, bias = scoring.principal_axes(x, 3)
+    found = x @ kernel + bias
+    scaled = expected.transform(x) / np.sqrt(expected.singular_values_)
+    np.testing.assert_allclose(np.abs(found), np.abs(scaled), rtol=1e-4, atol=1e-5)
+    assert scoring.principal_axes(x[:3], 5)[0].shape == (6, 2)

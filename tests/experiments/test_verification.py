@@ -16,10 +16,9 @@ from experiments import _backend, verification
 from experiments.verification import EncoderConfig, Experiment
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.calibration import fit_threshold
 from lin_jax.errors import ConfigError
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder
-from lin_jax.scoring import first, principal_axes
+from lin_jax.scoring import first
 
 FRONTEND = FrontendConfig(n_mels=16, hop_length=256, trim_db=None)
 
@@ -156,35 +155,6 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     config.network.hidden = 9
     with pytest.raises(ConfigError, match="speaker: another network, or of another size"):
         Experiment(config, folder / "many").fit(tmp_path / "larger")
-
-
-def test_principal_components():
-    """Against scikit-learn's, each halfway to equal variance; no more of them than there are."""
-    from sklearn.decomposition import PCA
-
-    x = np.random.default_rng(0).normal(size=(20, 6)) * [5, 4, 3, 2, 1, 0.5] + 7
-    expected = PCA(3).fit(x)
-    kernel, bias = principal_axes(x, 3)
-    found = x @ kernel + bias
-    scaled = expected.transform(x) / np.sqrt(expected.singular_values_)
-    np.testing.assert_allclose(np.abs(found), np.abs(scaled), rtol=1e-4, atol=1e-5)
-    assert principal_axes(x[:3], 5)[0].shape == (6, 2)
-
-
-def test_threshold_holds_in_every_corpus():
-    """Strangers are more alike in the second corpus; both weigh alike, whatever the number of their trials."""
-    rng = np.random.default_rng(0)
-    trials = []
-    for mean, count in ((0.0, 4000), (1.0, 400)):
-        same = np.arange(count) % 4 == 0
-        trials.append((rng.normal(np.where(same, 5.0, mean), 1.0), same))
-    chosen = fit_threshold(trials, 0.05)
-    accepted = [np.mean(scores[~same] >= chosen["threshold"]) for scores, same in trials]
-    assert accepted[0] < 0.01
-    assert accepted[1] == pytest.approx(0.05, abs=0.004)
-    assert chosen["slope"] * chosen["threshold"] + chosen["offset"] == pytest.approx(0)
-    twice = [trials[0], tuple(np.tile(part, 3) for part in trials[1])]
-    assert fit_threshold(twice, 0.05) == pytest.approx(chosen, rel=1e-2)
 
 
 def test_no_speaker_is_on_two_sides(folder, config):
