@@ -142,19 +142,15 @@ class Experiment(_experiment.Experiment):
         """Clips [B] bool by name; the results are mainly of the first group."""
         return {"all": np.ones(len(self.labels), bool)}
 
-    def ship(self, workdir: pathlib.Path) -> pathlib.Path:
-        """The bundle of all clips, calibrated by what evaluate found in the same workdir."""
-        self.results = _run.read_results(workdir, "the temperature is in it")
-        return super().ship(workdir)
-
-    def bundle(self, workdir: pathlib.Path) -> tuple[bundles.Classifier, dict]:
+    def final_bundle(self, workdir: pathlib.Path) -> bundles.Classifier:
         """The networks of all clips, fused, with the temperature of the cross-validation."""
+        results = _run.read_results(workdir)
         everything = np.flatnonzero(self.trainable)
         whole = splits.Split("all clips", everything, everything[:0], everything[:1])
         (bundle,) = self.fit([whole], workdir / "ship_networks")
-        calibrated = {name: self.results[name] for name in ("temperature", "unsure_below")}
+        calibrated = {name: results[name] for name in ("temperature", "unsure_below")}
         fused = bundle.fused and dataclasses.replace(bundle.fused, **calibrated)
-        return dataclasses.replace(bundle, fused=fused, **calibrated), {}
+        return dataclasses.replace(bundle, fused=fused, **calibrated)
 
     def trained_on(self) -> np.ndarray:
         """See `_experiment.Experiment`."""

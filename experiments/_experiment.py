@@ -75,8 +75,7 @@ class Experiment:
         folder: the feature set, or several with commas between them.
         bundle: name or folder of a bundle to evaluate; "" is the one that is trained.
 
-    Raises:
-        ConfigError: settings that cannot work; FeatureError as `open_features`.
+    Errors are those of `open_features`, and ConfigError for settings that cannot work.
     """
 
     NAME: ClassVar[str]  # of the bundle
@@ -110,7 +109,7 @@ class Experiment:
         results = _run.read_results(workdir)
         if self.given or "bundle" in results:
             raise ConfigError("what was evaluated is no training of this workdir: omit --bundle")
-        bundle, _ = self.bundle(workdir)
+        bundle = self.final_bundle(workdir)
         command = f"python -m experiments.{pathlib.Path(inspect.getfile(type(self))).stem}"
         facts = self.facts(results)
         provenance = facts | {
@@ -134,6 +133,10 @@ class Experiment:
             "step": result.best_step or int(result.state.step),
             "train_speakers": len(np.unique(self.speakers[self.split.train])),
         }
+
+    def final_bundle(self, workdir: pathlib.Path) -> bundles.Bundle:
+        """What ships: the bundle that was evaluated, unless a subclass trains once more."""
+        return self.bundle(workdir)[0]
 
     def fit(self, workdir: pathlib.Path) -> tuple[Task, loop.Result]:
         """Train on the training speakers; go on, or return, where that was done before."""
@@ -191,7 +194,7 @@ class Experiment:
         raise NotImplementedError
 
     def make_bundle(self, task: Task, result: loop.Result) -> bundles.Bundle:
-        """What ships."""
+        """The bundle of a training."""
         raise NotImplementedError
 
     def test_set(self) -> Any:
@@ -244,7 +247,5 @@ def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
 def parents(init: str) -> list[dict]:
     """The bundles that were fine-tuned, named with commas between, as a card has them."""
     described = (bundles.describe(name) for name in filter(None, init.split(",")))
-    return [
-        {key: parent.get(key) for key in ("name", "weights_sha256", "provenance")}
-        for parent in described
-    ]
+    kept = ("name", "weights_sha256", "provenance")
+    return [{key: parent.get(key) for key in kept} for parent in described]

@@ -189,15 +189,15 @@ def _refuse_typos(settings: Mapping[str, Any]):
             sys.exit(f"error: --{name}: no such setting; {guess}")
 
 
-def read_results(workdir: pathlib.Path, why: str = "the card quotes it") -> dict:
+def read_results(workdir: pathlib.Path) -> dict:
     """What --mode=evaluate found in a workdir.
 
     Raises:
-        ConfigError: it was not run there; says `why` it is needed.
+        ConfigError: it was not run there.
     """
     path = workdir / "evaluate/results.json"
     if not path.exists():
-        raise ConfigError(f"{path}: not there, and {why}: --mode=evaluate first")
+        raise ConfigError(f"{path}: not there, and the card quotes it: --mode=evaluate first")
     return json.loads(path.read_text())
 
 

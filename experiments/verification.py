@@ -176,13 +176,12 @@ class Experiment(_experiment.Experiment):
             raise ConfigError("no noises: name a feature set of them with --config.noise")
         return super().ship(workdir)
 
-    def bundle(self, workdir: pathlib.Path) -> tuple[bundles.Verifier, dict]:
-        """That of everyone, where it ships, calibrated as the one that was evaluated."""
-        evaluated = (workdir / "evaluate/results.json").exists()
-        if self.given or not (evaluated and self.config.everyone):
-            return super().bundle(workdir)
+    def final_bundle(self, workdir: pathlib.Path) -> bundles.Verifier:
+        """That of everyone, if the config says so, calibrated as the one that was evaluated."""
+        if not self.config.everyone:
+            return super().final_bundle(workdir)
         bundle = self.make_bundle(*self.fit(workdir / "everyone", everyone=True), everyone=True)
-        return _backend.take_calibration(bundle, _run.read_results(workdir)["calibration"]), {}
+        return _backend.take_calibration(bundle, _run.read_results(workdir)["calibration"])
 
     def trained_on(self) -> np.ndarray:
         """See `_experiment.Experiment`."""
