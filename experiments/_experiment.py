@@ -181,7 +181,7 @@ class Experiment:
         return self.split.train
 
     def load_start(self, name: str) -> bundles.Bundle:
-        """The bundle to fine-tune."""
+        """The bundle to fine-tune, by the setting `init`."""
         return bundles.load(name)
 
     def start_params(self, task: Task) -> Any:
@@ -231,11 +231,7 @@ def fit(
 
 
 def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
-    """The parameters of a bundle to fine-tune.
-
-    Raises:
-        ConfigError: they have not the shapes of those given.
-    """
+    """The parameters of a bundle to fine-tune; ConfigError unless they have the given shapes."""
     params = bundle.variables["params"]
     if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, shapes):
         raise ConfigError(
