@@ -122,26 +122,25 @@ class Experiment(_experiment.Experiment):
     def fit(self, workdir: pathlib.Path, everyone: bool = False):
         """Train on the training speakers, or on everyone; go on where that was done before."""
         config, clips = self.config, self._train(everyone)
-        task, labels = self.make_task(clips)
+        task, labels = self.make_task(clips), self._labels(clips)
         train = loaders.make_loader(self.clips, clips, labels, config.loader, train=True)
         watched = [] if everyone else self.split.validation
         watch = functools.partial(_backend.corpus_batches, self.clips, watched, config)
-        params = None
-        if self.start:
-            params = task.init(jax.random.key(config.train.seed))["params"]
-            params |= {"encoder": _experiment.start_from(self.start, params["encoder"])}
         watch = watch if len(watched) else None
+        params = self.start_params(task) if self.start else None
         return task, _experiment.fit(config, task, train, watch, workdir, params=params)
 
-    def make_task(self, train=None) -> tuple[Verification, np.ndarray]:
-        """The task for the speakers of training clips; of each clip its speaker's number, or -1."""
+    def make_task(self, train=None) -> Verification:
+        """The task for the speakers of training clips."""
         train = self.split.train if train is None else train
-        names = np.unique(self.speakers[train])
-        labels = np.searchsorted(names, self.speakers).clip(max=len(names) - 1)
-        labels = np.where(names[labels] == self.speakers, labels, -1)
         network, config = registry.build(self.config.network), self.config
         given = self.clips.frontend, *self.clips.mean_std(train), config.task, config.augment
-        return Verification(network, len(names), *given), labels
+        return Verification(network, len(np.unique(self.speakers[train])), *given)
+
+    def start_params(self, task: Verification) -> dict:
+        """The encoder of the bundle to fine-tune, under a new head."""
+        params = task.init(jax.random.key(self.config.train.seed))["params"]
+        return params | {"encoder": _experiment.start_from(self.start, params["encoder"])}
 
     def make_bundle(self, task: Verification, result, everyone: bool = False) -> bundles.Verifier:
         """The encoder with its scoring back end; calibrated, unless validation speakers trained it."""
@@ -194,8 +193,7 @@ class Experiment(_experiment.Experiment):
 
     def trials(self, indices) -> tuple[FeatureSet, metrics.Trials, str]:
         """All pairs of clips of one corpus; see `_backend.make_trials`."""
-        seconds = self.config.segment_seconds
-        return _backend.make_trials(self.clips, indices, seconds, self.known)
+        return _backend.make_trials(self.clips, indices, self.config.segment_seconds, self.known)
 
     def test_set(self) -> list[np.ndarray]:
         """Clips of each corpus."""
@@ -214,8 +212,7 @@ class Experiment(_experiment.Experiment):
                 embeddings = evaluation.embed(bundle, _backend.waveforms(chosen))
                 results, scores = evaluation.evaluate(bundle, embeddings, pairs)
                 results |= {"protocol": protocol, "clips": len(chosen)}
-                given = bundle, self.clips, clips, self.known
-                results["seconds"] = _backend.by_length(*given)
+                results["seconds"] = _backend.by_length(bundle, self.clips, clips, self.known)
                 found["corpora"][corpus] = results
                 print(evaluation.summary(corpus, results))
                 names = [name.rpartition("/")[2] for name in chosen.speakers]
@@ -236,12 +233,17 @@ class Experiment(_experiment.Experiment):
             "metrics": evaluation.card_metrics(results),
         }
 
+    def _labels(self, train) -> np.ndarray:
+        """The number of each clip's speaker among those of training clips, -1 outside of them."""
+        names = np.unique(self.speakers[train])
+        labels = np.searchsorted(names, self.speakers).clip(max=len(names) - 1)
+        return np.where(names[labels] == self.speakers, labels, -1)
+
     def _train(self, everyone: bool) -> np.ndarray:
         return np.arange(len(self.clips)) if everyone else self.split.train
 
     def _by_corpus(self, indices) -> list[np.ndarray]:
-        corpora = self.corpora[indices]
-        return [indices[corpora == corpus] for corpus in np.unique(corpora)]
+        return [indices[self.corpora[indices] == name] for name in np.unique(self.corpora[indices])]
 
 
 if __name__ == "__main__":
