@@ -56,7 +56,7 @@ class Bundle:
 
     @classmethod
     def kind_for(cls, model) -> "type[Bundle]":
-        """This kind, or the kind within it that is for such a network."""
+        """The kind of a bundle with such a network: this one, or one within it."""
         kinds = {kind.network: kind for kind in cls.__subclasses__()}
         return kinds.get(type(model).__name__, cls)
 
