@@ -83,9 +83,6 @@ def test_no_import_goes_up(name):
     assert not up, f"{name} imports {', '.join(sorted(up))}, which do not stand below it"
 
 
-@pytest.mark.xfail(
-    reason="serving and page import each other, and so do the synthesizer and the loader of bundles"
-)
 def test_no_imports_go_in_a_circle():
     graphlib.TopologicalSorter(IMPORTS).prepare()  # CycleError names the circle
 

@@ -1,23 +1,50 @@
-"""Commands that name what a recording is: `lin emotion`, `lin gender`."""
+"""What jobs that classify recordings share: their command, their endpoint and their tab."""
 
 import itertools
 import json
 from collections.abc import Iterator
 
+from lin_jax.apps import serving
 from lin_jax.apps.common import (
     Command,
     clock,
     complain,
     finish,
     load_bundle,
+    printable,
     progress,
     recordings,
-    shown,
 )
+from lin_jax.apps.jobs import Job
 from lin_jax.errors import AudioError
 
+KIND = "classification"
+TIMELINE_SECONDS = 10.0  # a longer recording is shown over time as well
 
-def _classify_arguments(parser):
+
+def classification_job(name: str, summary: str, teach: str, question: str) -> Job:
+    """The job of the bundle of that name.
+
+    Args:
+        name: of the bundle, the command and the address.
+        summary: of the command, in a line.
+        teach: what its `--help` teaches.
+        question: that its tab answers.
+    """
+    return Job(
+        name=name,
+        title=name.capitalize(),
+        kind=KIND,
+        bundle=name,
+        commands=(Command(name, summary, teach, _arguments, _classify),),
+        endpoint=lambda router, model: _endpoint(router, model, name),
+        tab=lambda model, folder: _tab(model, question),
+        requests=f"curl -F file=@clip.wav localhost:7860/api/{name:<12} the same JSON as lin {name} --json",
+        serves=lambda bundle: bundle.name == name,
+    )
+
+
+def _arguments(parser):
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -35,18 +62,20 @@ def _classify_arguments(parser):
     parser.add_argument(
         "--timeline",
         action="store_true",
-        help="say what is heard when, window by window; for recordings of any length",
+        help="classify window by window, with times; for recordings of any length",
     )
 
 
 def _classify(args) -> int:
-    """Print what a classification bundle hears in each recording."""
-    found, failed = recordings(args.inputs)
-    bundle = load_bundle(args.model or args.command, "classification") if found else None
-    width = min(48, max((len(shown(path)) for path in found), default=0))
+    """Print the class of each recording."""
+    paths, failed = recordings(args.inputs)
+    if not paths:
+        return 2
+    bundle = load_bundle(args.model or args.command, KIND)
+    width = min(48, max(len(printable(path)) for path in paths))
     done = 0
-    with progress(1 if args.timeline else len(found), "file") as bar:
-        for path in found:
+    with progress(1 if args.timeline else len(paths), "file") as bar:
+        for path in paths:
             try:
                 lines = (
                     _timeline(bundle, path, args)
@@ -64,20 +93,20 @@ def _classify(args) -> int:
 
 
 def _line(bundle, path, args, width) -> str:
-    heard = bundle.predict(path)
+    prediction = bundle.predict(path)
     if args.json:
-        return json.dumps(answer(args.command, path, heard))
-    return f"{shown(path):<{width}}  {_ranked(heard)}"
+        return json.dumps(as_json(args.command, path, prediction))
+    return f"{printable(path):<{width}}  {_ranked(prediction)}"
 
 
-def answer(command: str, path: str, heard) -> dict:
-    """What `--json` and the HTTP API say of a recording: file, the job's name with its label, and how sure it is."""
+def as_json(job: str, path: str, prediction) -> dict:
+    """What `--json` and the HTTP API print of a recording: file, the job's name with its label, and how sure it is."""
     return {
         "file": path,
-        command: heard.label,
-        "probability": round(heard.probability, 6),
-        "seconds": round(heard.seconds, 3),
-        "probabilities": _rounded(heard.probabilities),
+        job: prediction.label,
+        "probability": round(prediction.probability, 6),
+        "seconds": round(prediction.seconds, 3),
+        "probabilities": _rounded(prediction.probabilities),
     }
 
 
@@ -87,77 +116,96 @@ def _timeline(bundle, path, args) -> Iterator[str]:
     seconds = files.duration(path)
     with progress(round(seconds), "s") as bar:
 
-        def heard():
+        def segments():
             for segment in bundle.timeline(path):
                 yield segment
                 bar.update(segment.end - segment.start)
 
         if args.json:
-            for segment in heard():
+            for segment in segments():
                 span = {"start": round(segment.start, 3), "end": round(segment.end, 3)}
-                said = {"file": path, **span, args.command: segment.label}
-                yield json.dumps(said | {"probabilities": _rounded(segment.probabilities)})
+                row = {"file": path, **span, args.command: segment.label}
+                yield json.dumps(row | {"probabilities": _rounded(segment.probabilities)})
             return
-        head = f"{shown(path)}  {clock(seconds)}"
-        for label, run in itertools.groupby(heard(), key=lambda segment: segment.label):
-            run = list(run)
+        head = f"{printable(path)}  {clock(seconds)}"
+        for label, group in itertools.groupby(segments(), key=lambda segment: segment.label):
+            run = list(group)
             if label in run[0].probabilities:
-                what = f"{label:<10} {sum(segment.probabilities[label] for segment in run) / len(run):4.0%}"
+                mean = sum(segment.probabilities[label] for segment in run) / len(run)
+                what = f"{label:<10} {mean:4.0%}"
             else:
                 what = label or "(silence)"
             if head:  # only now is it known that the recording can be read
                 yield head
-            head = None
+            head = ""
             yield f"  {clock(run[0].start)} – {clock(run[-1].end)}  {what}"
 
 
-def _ranked(heard) -> str:
+def _ranked(prediction) -> str:
     """The label, then the two likeliest others; where it is none of them, such as "unsure", it stands alone."""
-    others = {name: share for name, share in heard.probabilities.items() if name != heard.label}
+    label, probabilities = prediction.label, prediction.probabilities
+    others = {name: share for name, share in probabilities.items() if name != label}
     ranked = sorted(others.items(), key=lambda item: -item[1])
     rest = ", ".join(f"{name} {share:.0%}" for name, share in ranked[:2])
-    share = (
-        f"{heard.probabilities[heard.label]:4.0%}" if heard.label in heard.probabilities else "    "
-    )
-    return f"{heard.label:<10} {share}   {rest}".rstrip()
+    share = f"{probabilities[label]:4.0%}" if label in probabilities else "    "
+    return f"{label:<10} {share}   {rest}".rstrip()
 
 
 def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
     return {name: round(share, 6) for name, share in probabilities.items()}
 
 
-COMMANDS = (
-    Command(
-        name="emotion",
-        summary="say which emotion a voice carries",
-        teach="""\
-examples:
-  lin emotion clip.wav                     one line: the emotion, how sure it is, what comes next
-  lin emotion recordings/                  every recording in a folder and below it
-  lin emotion --timeline interview.mp3     what is heard when; a recording may last hours
-  lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, probability, seconds, probabilities
+def predict(bundle, path: str):
+    """The `Prediction` of a recording."""
+    return bundle.predict(path)
 
-WAV, FLAC, Ogg, Opus, MP3 and AIFF are read, at any rate and with any number of channels.
-A recording that cannot be used is named on stderr and the rest goes on.
-Exit code: 0 all done, 1 some could not be used, 2 none could.""",
-        add_arguments=_classify_arguments,
-        run=_classify,
-    ),
-    Command(
-        name="gender",
-        summary="say whether a voice is female or male, or that nobody speaks",
-        teach="""\
-examples:
-  lin gender clip.wav                      one line: female, male, no speech or unsure, and how likely each is
-  lin gender recordings/                   every recording in a folder and below it
-  lin gender --timeline meeting.mp3        who speaks when; a recording may last hours
-  lin gender --json *.wav | jq .gender     one JSON object a line: file, gender, probability, seconds, probabilities
 
-Noise and silence are "no speech"; where neither answer is likely enough it says "unsure".
-It hears how a voice sounds, not who somebody is; the voices of boys and girls sound alike.
-A recording that cannot be used is named on stderr and the rest goes on.
-Exit code: 0 all done, 1 some could not be used, 2 none could.""",
-        add_arguments=_classify_arguments,
-        run=_classify,
-    ),
-)
+def _endpoint(router, model, name):
+    from fastapi import UploadFile
+
+    from lin_jax.apps import api
+
+    @router.post(f"/{name}", name=name)
+    async def classify(file: UploadFile, uploads: api.Uploads) -> dict:
+        (path,) = await uploads.save([file])
+        with serving.named(uploads.names):
+            return as_json(name, uploads.names[path], await model.run(predict, path))
+
+
+def _tab(model, question):
+    from lin_jax.apps import page, results
+    from lin_jax.reporting import html, plots
+
+    hint = results.hint(f"{question} Drop a recording, or record a sentence.")
+
+    def classify(path):
+        if not path:
+            return hint
+        names = page.names(path)
+        with serving.named(names):
+            prediction = model.submit(predict, path).result()
+            parts = [as_html(prediction)]
+            if prediction.seconds > TIMELINE_SECONDS:
+                timeline = plots.plot_timeline(model.submit(timeline_segments, path).result())
+                parts.append(html.picture(timeline, "how likely each is over time"))
+            parts.append(page.spectrogram(path, names[path]))
+        return "".join(parts)
+
+    page.question_tab(["A voice"], hint, classify)
+
+
+def timeline_segments(bundle, path: str) -> list:
+    """The `Segment`s of a recording."""
+    return list(bundle.timeline(path))
+
+
+def as_html(prediction) -> str:
+    """What a recording is, and how likely each class is."""
+    from lin_jax.apps import results
+    from lin_jax.reporting import html
+
+    sure = prediction.label in prediction.probabilities
+    how = f"{prediction.probability:.0%} sure" if sure else "no answer is likely enough"
+    below = f"{how} · {prediction.seconds:.1f} s"
+    kind = "sure" if sure else "unsure"
+    return results.answer(prediction.label, below, kind) + html.bars(prediction.probabilities)

@@ -1,4 +1,4 @@
-"""The command line: `lin COMMAND …`, one command a job.
+"""The command line: `lin COMMAND …`, the commands of every job and `lin serve`.
 
 Exit codes: 0 all was done, 1 some inputs failed and were named on stderr, 2 nothing could be done,
 130 interrupted.
@@ -9,26 +9,23 @@ import sys
 
 import lin_jax
 from lin_jax import compilation_cache
-from lin_jax.apps import classify, detect, repair, speak, verify, web
-from lin_jax.apps.common import warned
+from lin_jax.apps import detect, jobs, serve
+from lin_jax.apps.common import Command, show_warnings
 from lin_jax.errors import exit_code
-
-COMMANDS = (
-    *classify.COMMANDS,
-    *verify.COMMANDS,
-    *repair.COMMANDS,
-    *speak.COMMANDS,
-    *detect.COMMANDS,
-    *web.COMMANDS,
-)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run `lin` with these arguments (those of the process by default) and return the exit code."""
     args = _parser().parse_args(argv)
     compilation_cache.enable()
-    with warned():
+    with show_warnings():
         return exit_code(lambda: args.run(args), prefix="lin")
+
+
+def commands() -> tuple[Command, ...]:
+    """What `lin` can do."""
+    of_jobs = (command for job in jobs.discover() for command in job.commands)
+    return (*of_jobs, detect.COMMAND, serve.COMMAND)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,11 +35,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="lin COMMAND --help shows what a command takes, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"lin_jax {lin_jax.__version__}")
-    commands = parser.add_subparsers(
+    children = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", required=True
     )
-    for command in COMMANDS:
-        child = commands.add_parser(
+    for command in commands():
+        child = children.add_parser(
             command.name,
             help=command.summary,
             description=command.summary[0].upper() + command.summary[1:] + ".",

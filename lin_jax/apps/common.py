@@ -6,7 +6,8 @@ import dataclasses
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import lin_jax
 from lin_jax.errors import AudioError, BundleError
@@ -14,7 +15,7 @@ from lin_jax.errors import AudioError, BundleError
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A job on the command line: its name, what `--help` teaches, its arguments, and what it does (→ exit code)."""
+    """A command of `lin`: its name, what `--help` teaches, its arguments, and what it does (→ exit code)."""
 
     name: str
     summary: str
@@ -23,23 +24,29 @@ class Command:
     run: Callable[[argparse.Namespace], int]
 
 
-def recordings(inputs) -> tuple[list[str], int]:
+def recordings(inputs: Iterable[str]) -> tuple[list[str], int]:
     """The recordings that the inputs name, in order, and how many inputs named none."""
-    from lin_jax.audio import files
-
-    found, failed = [], 0
+    paths: list[str] = []
+    failed = 0
     for name in inputs:
         try:
-            found += map(str, files.find(name)) if os.path.isdir(name) else [name]
+            if os.path.isdir(name):
+                from lin_jax.audio import files
+
+                paths += map(str, files.find(name))
+            elif os.path.exists(name):
+                paths.append(name)
+            else:
+                raise AudioError(f"{name}: no such file; check the path")
         except AudioError as error:
             complain(error)
             failed += 1
-    return found, failed
+    return paths, failed
 
 
-def load_bundle(name: str, task: str):
+def load_bundle(name: str, task: str) -> Any:
     """The bundle of that name or folder; BundleError if it is made for another task."""
-    bundle = lin_jax.load(name)
+    bundle: Any = lin_jax.load(name)
     if bundle.task != task:
         raise BundleError(
             f"{name}: a {bundle.task} bundle where {task} is needed; choose another with --model"
@@ -54,23 +61,23 @@ def progress(total: int, unit: str):
     return tqdm(total=total, unit=unit, disable=None if total > 1 else True, leave=False)
 
 
-def shown(value) -> str:
+def printable(value) -> str:
     """Any path or error as text a terminal takes, also where a file name is not UTF-8."""
     return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def complain(problem):
+def complain(problem) -> None:
     """Name a problem on stderr, above the bar if there is one."""
     from tqdm import tqdm
 
-    tqdm.write(f"lin: {shown(problem)}", file=sys.stderr)
+    tqdm.write(f"lin: {printable(problem)}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def warned():
+def show_warnings() -> Iterator[None]:
     """Where warnings are named like problems, each once."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: complain(message)
+        warnings.showwarning = lambda message, *_, **__: complain(message)
         warnings.simplefilter("default", UserWarning)
         yield
 

@@ -4,11 +4,12 @@ import dataclasses
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lin_jax.bundles import SpeakerEmbedding
 from lin_jax.errors import GalleryError
+
+if TYPE_CHECKING:
+    from lin_jax.bundles import SpeakerEmbedding
 
 DEFAULT = pathlib.Path("~/.lin_jax/gallery")
 RESERVED = ("unknown", "unsure")  # what is answered when nobody is recognised
@@ -30,7 +31,7 @@ class Gallery:
             path.stem for path in self.folder.glob("*.json") if not path.name.startswith(".")
         )
 
-    def voices(self, name: str, fingerprint: str | None = None) -> list[SpeakerEmbedding]:
+    def voices(self, name: str, fingerprint: str | None = None) -> "list[SpeakerEmbedding]":
         """Voices of one speaker, one a recording.
 
         Args:
@@ -41,6 +42,10 @@ class Gallery:
             At least one; GalleryError if the name is unknown, or the file damaged or made with
             another bundle.
         """
+        import numpy as np
+
+        from lin_jax.bundles import SpeakerEmbedding
+
         path = self._known(name)
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
@@ -63,13 +68,13 @@ class Gallery:
             ) from None
         return voices
 
-    def add(self, name: str, voices: list[SpeakerEmbedding], fingerprint: str) -> int:
+    def add(self, name: str, voices: "list[SpeakerEmbedding]", fingerprint: str) -> int:
         """Add recordings to a speaker, new or known, one that is there already taking its old place.
 
         Args:
             name: of the speaker; it becomes the name of the file.
-            voices: what was heard in each recording.
-            fingerprint: of the bundle that heard them.
+            voices: the embedding of each recording.
+            fingerprint: of the bundle that made them.
 
         Returns:
             How many recordings the speaker has now; GalleryError as for `voices` or if the name

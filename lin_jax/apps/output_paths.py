@@ -22,7 +22,7 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
         replaced, two would become the same file, or it cannot be written.
     """
     inputs = list(inputs)
-    found, failed = [], 0  # (recording, its name in a folder)
+    named, failed = [], 0  # (recording, its name in a folder)
     within = os.path.join(os.path.realpath(out), "")
     for name in inputs:
         paths, missing = recordings([name])
@@ -35,13 +35,13 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
             paths = [
                 path for path in paths if not os.path.realpath(path).startswith(within)
             ] or paths
-        found += [(path, os.path.relpath(path, root or ".")) for path in paths]
+        named += [(path, os.path.relpath(path, root or ".")) for path in paths]
 
     place = pathlib.Path(out)
-    one = len(inputs) == 1 and not os.path.isdir(inputs[0])
-    is_file = one and place.suffix and not place.is_dir() and not out.endswith(os.sep)
-    sources = {}
-    for path, name in found:
+    single = len(inputs) == 1 and not os.path.isdir(inputs[0])
+    is_file = single and place.suffix and not place.is_dir() and not out.endswith(os.sep)
+    sources: dict[str, str] = {}
+    for path, name in named:
         target = str(place if is_file else place / name)
         if _same(path, target):
             raise ConfigError(f"{path}: would be replaced; choose another place for --out")

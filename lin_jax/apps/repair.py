@@ -4,21 +4,28 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import time
+from typing import TYPE_CHECKING, Annotated
 
-from lin_jax.apps import output_paths
+from lin_jax.apps import output_paths, serving
 from lin_jax.apps.common import (
     Command,
     clock,
     complain,
     finish,
     load_bundle,
+    printable,
     progress,
     recordings,
-    shown,
 )
-from lin_jax.bundles import Repairer, RepairResult
+from lin_jax.apps.jobs import Job
 from lin_jax.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
+    from lin_jax.bundles import RepairResult
+
+KIND = "repair"
 
 # From here on a fault is worth a word: shares of the samples, and the edge of a band in Hz.
 CLIPPED, CUT, NARROW = 1e-4, 1e-4, 7000.0
@@ -59,7 +66,7 @@ def _repair(args) -> int:
     pairs, failed = _pairs(args)
     if not pairs:
         return 2
-    bundle = load_bundle(args.model, Repairer.task)
+    bundle = load_bundle(args.model, KIND)
     total = 0.0
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
@@ -75,7 +82,7 @@ def _repair(args) -> int:
             seconds += result.seconds
             speed = seconds / (time.perf_counter() - started)
             bar.write(
-                json.dumps(answer(result) | {"speed": round(speed, 2)})
+                json.dumps(as_json(result) | {"speed": round(speed, 2)})
                 if args.json
                 else _line(result)
             )
@@ -86,8 +93,8 @@ def _repair(args) -> int:
     return finish(done, failed)
 
 
-def answer(result: RepairResult) -> dict:
-    """What `--json` says of a recording: what was wrong with it before and is after, and what was written where."""
+def as_json(result: "RepairResult") -> dict:
+    """What `--json` and the HTTP API print of a recording: its faults before and after, and what was written where."""
     return {
         "file": result.source,
         "out": result.out,
@@ -106,11 +113,11 @@ def _rounded(diagnosis) -> dict:
     }
 
 
-def findings(result: RepairResult) -> list[str]:
+def findings(result: "RepairResult") -> list[str]:
     """What was wrong with a recording, and what became of it, in words."""
     before, after = result.before, result.after
     noise = [f"{level:.0f}" for level in (before.noise_db, after.noise_db) if level is not None]
-    said = {
+    faults = {
         "silent, left as it is": before.silent,
         f"noise {' → '.join(noise)} dB": noise and not before.silent,
         f"clipped {before.clipped:.1%}": before.clipped > CLIPPED,
@@ -119,10 +126,10 @@ def findings(result: RepairResult) -> list[str]:
         f"offset {before.dc_offset:.3f} removed": before.dc_offset,
         f"{result.format.split()[0]} encoded anew, which loses a little": result.lossy,
     }
-    return [words for words, holds in said.items() if holds]
+    return [words for words, holds in faults.items() if holds]
 
 
-def loss(result: RepairResult) -> str:
+def loss(result: "RepairResult") -> str:
     """What was lost where more than `CUT` of the samples were cut."""
     return (
         f"{result.cut:.2%} of the samples are beyond full scale and were cut, as {result.format} must; "
@@ -130,11 +137,11 @@ def loss(result: RepairResult) -> str:
     )
 
 
-def _line(result: RepairResult) -> str:
+def _line(result: "RepairResult") -> str:
     place = (
-        shown(result.out)
+        printable(result.out)
         if result.out == result.source
-        else f"{shown(result.source)} → {shown(result.out)}"
+        else f"{printable(result.source)} → {printable(result.out)}"
     )
     return f"{place}  {clock(result.seconds)}  {', '.join(findings(result))}".rstrip()
 
@@ -145,16 +152,110 @@ def _pairs(args) -> tuple[list[tuple[str, str]], int]:
         raise ConfigError("name one place: --out FILE|DIR, or --in-place to replace the recordings")
     if args.out:
         return output_paths.pairs(args.inputs, args.out)
-    found, failed = recordings(args.inputs)
+    paths, failed = recordings(args.inputs)
     # A recording that is named twice is repaired once.
-    return list({os.path.realpath(path): (path, path) for path in found}.values()), failed
+    return list({os.path.realpath(path): (path, path) for path in paths}.values()), failed
 
 
-COMMANDS = (
-    Command(
-        name="repair",
-        summary="restore noisy and damaged recordings",
-        teach="""\
+def restore(bundle, path: str, stem: str, strength: float = 1.0) -> "RepairResult":
+    """Repair a recording of any length; it stays WAV or FLAC as it is, and what is neither becomes WAV.
+
+    Args:
+        bundle: a `Repairer`.
+        path: the recording.
+        stem: where to, without the suffix.
+        strength: how much of the repair is mixed in, 0 to 1.
+
+    Returns:
+        The `RepairResult`.
+
+    Raises:
+        AudioError, ConfigError: as for `Repairer.repair_file`.
+    """
+    from lin_jax.audio import files
+
+    suffix = ".flac" if files.describe(path).format == "FLAC" else ".wav"
+    return bundle.repair_file(path, stem + suffix, strength)
+
+
+def _endpoint(router, model):
+    from fastapi import Form, Request, UploadFile
+
+    from lin_jax.apps import api
+
+    @router.post("/repair")
+    async def repair(
+        request: Request,
+        file: UploadFile,
+        uploads: api.Uploads,
+        strength: Annotated[float, Form(examples=[0.5])] = 1.0,
+    ):
+        (path,) = await uploads.save([file])
+        stem = uploads.path("repaired")
+        with serving.named(uploads.names | {stem: "repaired"}):
+            result = await model.run(restore, path, stem, strength)
+        name = uploads.names[path]
+        out = f"{pathlib.Path(name).stem}_repaired{pathlib.Path(result.out).suffix}"
+        metadata = as_json(dataclasses.replace(result, source=name, out=out))
+        if "json" in request.query_params:
+            return metadata
+        return api.recording(result.out, out, metadata)
+
+
+def _tab(model, folder):
+    import gradio as gr
+
+    from lin_jax.apps import page, results
+
+    hint = results.hint(
+        "Noise, clipping, coarse samples? Drop a damaged recording, or record a sentence where it "
+        "is loud, and listen to what becomes of it."
+    )
+
+    def repair(path, strength):
+        if not path:
+            return hint, None
+        stem = page.place(folder, f"{pathlib.Path(path).stem[:100]}_repaired")
+        with serving.named(page.names(path, stem)):
+            result = model.submit(restore, path, stem, strength).result()
+        pictures = page.spectrogram(path, "before") + page.spectrogram(result.out, "after")
+        return as_html(result) + pictures, result.out
+
+    with gr.Row(equal_height=False):
+        with page.inputs():
+            before = page.recorder("Before")
+            strength = gr.Slider(0, 1, 1, step=0.05, label="How much of the repair is mixed in")
+        output = page.output("After", hint)
+    page.on([before.change, strength.release], repair, [before, strength], output)
+
+
+def as_html(result: "RepairResult") -> str:
+    """What was wrong with a recording."""
+    from lin_jax.apps import results
+
+    silent = result.before.silent
+    faults = ", ".join(findings(result)) or "nothing was wrong that has a name"
+    note = results.note(loss(result)) if result.cut > CUT else ""
+    word = "Left as it is" if silent else "Repaired"
+    below = f"{result.seconds:.1f} s · {faults}"
+    return results.answer(word, below, "unsure" if silent else "sure") + note
+
+
+JOB = Job(
+    name="repair",
+    title="Repair",
+    kind=KIND,
+    bundle="repair",
+    endpoint=_endpoint,
+    tab=_tab,
+    requests="""\
+curl -F file=@noisy.wav -o clean.wav localhost:7860/api/repair         -F strength=0.5: half of it
+curl -F file=@noisy.wav 'localhost:7860/api/repair?json'               what is wrong with it, and no file""",
+    commands=(
+        Command(
+            name="repair",
+            summary="restore noisy and damaged recordings",
+            teach="""\
 examples:
   lin repair noisy.wav --out clean.wav            noise, clipping, drop-outs, narrow band: what is wrong, and where to
   lin repair interviews/ --out clean/             every recording of a folder, under its name; hours-long ones too
@@ -166,7 +267,8 @@ Sample rate, channels, length and loudness stay. So does the encoding, if the su
 Opus are encoded anew; name a .wav or .flac to lose nothing more.
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
-        add_arguments=_arguments,
-        run=_repair,
+            add_arguments=_arguments,
+            run=_repair,
+        ),
     ),
 )

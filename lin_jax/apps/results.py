@@ -1,57 +1,16 @@
 """Answers as HTML fragments: what the page shows beside a recording."""
 
 import html
-from collections.abc import Sequence
-
-from lin_jax.apps import repair
-from lin_jax.bundles import Prediction, RepairResult, Speech, Verdict
-from lin_jax.reporting.html import bars
-
-WORDS = {"same": "same speaker", "different": "different speakers", "unsure": "unsure"}
 
 
-def heard(prediction: Prediction) -> str:
-    """What a recording is, and how likely each class is."""
-    told = prediction.label in prediction.probabilities
-    sure = f"{prediction.probability:.0%} sure" if told else "no answer is likely enough"
-    below = f"{sure} · {prediction.seconds:.1f} s"
-    return _answer(prediction.label, below, "told" if told else "unsure") + bars(
-        prediction.probabilities
-    )
+def answer(word: str, below: str, kind: str) -> str:
+    """A word in large letters with a line below it; the kind, "sure" or "unsure" among others, gives its colour."""
+    return f'<div class="answer {kind}"><strong>{html.escape(word)}</strong><span>{html.escape(below)}</span></div>'
 
 
-def judged(verdict: Verdict) -> str:
-    """Whether two sides are the same speaker, and where their score lies beside the threshold, which is the middle."""
-    sure = f"the same speaker with a probability of {verdict.probability:.0%}"
-    note = _note(verdict.reason) if verdict.reason else ""
-    gap = verdict.normalised_score - verdict.threshold
-    place = 50 + 50 * gap / (abs(gap) + abs(verdict.threshold) + 1e-9)
-    gauge = (
-        f'<div class="gauge"><i style="left:50%"></i><b style="left:{place:.1f}%"></b></div>'
-        '<div class="ends"><span>different</span><span>same</span></div>'
-        f'<p class="note">Cosine similarity {verdict.score:.3f}, normalised {verdict.normalised_score:.3f}; '
-        f"from {verdict.threshold:.3f} on, the line, two voices count as one.</p>"
-    )
-    return _answer(WORDS[verdict.decision], sure, verdict.decision) + note + gauge
-
-
-def repaired(result: RepairResult) -> str:
-    """What was wrong with a recording."""
-    silent = result.before.silent
-    found = ", ".join(repair.findings(result)) or "nothing was wrong that has a name"
-    note = _note(repair.loss(result)) if result.cut > repair.CUT else ""
-    word = "Left as it is" if silent else "Repaired"
-    return _answer(word, f"{result.seconds:.1f} s · {found}", "unsure" if silent else "told") + note
-
-
-def spoken(speech: Speech, problems: Sequence[str]) -> str:
-    """What speech was made by, and what went wrong within it."""
-    made = _answer(
-        f"{speech.seconds:.1f} s",
-        f"synthetic speech, {speech.provenance}",
-        "unsure" if problems else "told",
-    )
-    return made + "".join(map(_note, problems))
+def note(text: str) -> str:
+    """A line in small letters."""
+    return f'<p class="note">{html.escape(text)}</p>'
 
 
 def hint(text: str) -> str:
@@ -64,12 +23,12 @@ def problem(error: Exception) -> str:
     return f'<div class="problem">{html.escape(str(error))}</div>'
 
 
-def _note(text: str) -> str:
-    return f'<p class="note">{html.escape(text)}</p>'
-
-
-def _answer(word: str, below: str, kind: str) -> str:
-    return f'<div class="answer {kind}"><strong>{html.escape(word)}</strong><span>{html.escape(below)}</span></div>'
+def gauge(place: float, left: str, right: str) -> str:
+    """A line from `left` to `right` with a mark at `place` percent; a threshold is in its middle."""
+    return (
+        f'<div class="gauge"><i style="left:50%"></i><b style="left:{place:.1f}%"></b></div>'
+        f'<div class="ends"><span>{html.escape(left)}</span><span>{html.escape(right)}</span></div>'
+    )
 
 
 STYLE = """

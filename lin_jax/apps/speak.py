@@ -1,28 +1,32 @@
-"""Commands that speak in a voice that was learnt or heard: `lin speak`, `lin convert` and `lin voices`."""
+"""Text-to-speech: `lin speak` and `lin voices`; and what it shares with `lin_jax.apps.convert`."""
 
-import contextlib
 import json
 import os
 import pathlib
 import sys
+import threading
 import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from lin_jax.apps import output_paths, timestamps
-from lin_jax.apps.common import (
-    Command,
-    clock,
-    complain,
-    finish,
-    load_bundle,
-    progress,
-    shown,
-)
-from lin_jax.bundles import Speech, Synthesizer
+from lin_jax.apps import output_paths, serving, timestamps
+from lin_jax.apps.common import Command, clock, load_bundle, printable, progress
+from lin_jax.apps.jobs import Job
 from lin_jax.errors import AudioError, ConfigError, TextError
-from lin_jax.text import sentences
+
+if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
+    from lin_jax.bundles import Speech, Synthesizer
+
+KIND = "synthesis"
+# Speech is in memory until all of it is made: some minutes of it are enough.
+MAX_TEXT = 5000  # characters that are served
+MAX_PROBLEMS = 4  # that are named of one answer: they must fit into a header
+_warning_lock = threading.Lock()
 
 
-def _common_arguments(parser, model="synthesis"):
+def common_arguments(parser, model="synthesis"):
+    """Add the arguments of every command that uses a `Synthesizer`."""
     parser.add_argument(
         "--model",
         metavar="BUNDLE",
@@ -34,7 +38,8 @@ def _common_arguments(parser, model="synthesis"):
     )
 
 
-def _voice_arguments(parser, model="synthesis"):
+def voice_arguments(parser, model="synthesis"):
+    """Add the arguments of every command that makes speech."""
     parser.add_argument(
         "--voice",
         nargs="+",
@@ -44,12 +49,12 @@ def _voice_arguments(parser, model="synthesis"):
         "`lin voices` (default: the first)",
     )
     parser.add_argument(
-        "--repair-voice", action="store_true", help="restore these recordings before they are heard"
+        "--repair-voice", action="store_true", help="restore these recordings before they are used"
     )
     parser.add_argument(
         "--speed", type=float, default=1.0, metavar="0.5..2", help="the pitch stays (default: 1)"
     )
-    _common_arguments(parser, model)
+    common_arguments(parser, model)
 
 
 def _speak_arguments(parser):
@@ -63,24 +68,13 @@ def _speak_arguments(parser):
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="where to; the suffix names the format"
     )
-    _voice_arguments(parser)
-
-
-def _convert_arguments(parser):
-    parser.add_argument(
-        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders"
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="FILE|DIR",
-        help="where to; a folder takes any number of them",
-    )
-    _voice_arguments(parser, "conversion")
+    voice_arguments(parser)
 
 
 def _speak(args) -> int:
     """Say a text and write it to a file."""
+    from lin_jax.text import sentences
+
     text = _text(args)
     if os.path.isdir(args.out):
         raise ConfigError(f"{args.out}: a folder; name the file that is to be written")
@@ -88,64 +82,28 @@ def _speak(args) -> int:
     if args.timestamps:
         timestamps.check(args.timestamps)
         output_paths.make_folders([args.timestamps], args.timestamps)
-    bundle = load_bundle(args.model, Synthesizer.task)
-    _check_format(args.out, bundle)
+    bundle = load_bundle(args.model, KIND)
+    check_format(args.out, bundle)
     with progress(len(sentences(text, bundle.longest)), "sentence") as bar:
-        voice = _voice(bundle, args)
+        voice = choose_voice(bundle, args)
         started = time.perf_counter()
         speech = bundle.speak(text, voice, args.speed, progress=bar.update)
-        took = time.perf_counter() - started
+        seconds = time.perf_counter() - started
     speech.write(args.out)
     if args.timestamps:
         path = pathlib.Path(args.timestamps)
         path.write_text(timestamps.render(speech, path.suffix.lower()), encoding="utf-8")
     if args.json:
-        print(json.dumps(answer(args.out, speech, took)))
+        print(json.dumps(as_json(args.out, speech, seconds)))
     else:
-        print(_line(args.out, speech))
-        print(_pace(speech.seconds, took))
-    return 0 if all(piece.stopped for piece in speech.segments) else 1
-
-
-def _convert(args) -> int:
-    """Say recordings again in another voice."""
-    from lin_jax.audio import files
-
-    pairs, failed = output_paths.pairs(args.inputs, args.out)
-    if not pairs:
-        return 2
-    bundle = load_bundle(args.model, Synthesizer.task)
-    total, done, seconds, took, whole = 0.0, 0, 0.0, 0.0, True
-    for source, _ in pairs:
-        with contextlib.suppress(AudioError):  # it is named when its turn comes
-            total += files.duration(source)
-    with progress(round(total), "s") as bar:
-        voice = _voice(bundle, args)
-        for source, out in pairs:
-            started = time.perf_counter()
-            try:
-                _check_format(out, bundle)
-                speech = bundle.convert_voice(source, voice, speed=args.speed, progress=bar.update)
-                speech.write(out)
-            except AudioError as error:
-                complain(error)
-                failed += 1
-                continue
-            lasted = time.perf_counter() - started
-            whole = whole and all(piece.stopped for piece in speech.segments)
-            done, seconds, took = done + 1, seconds + speech.seconds, took + lasted
-            if args.json:
-                bar.write(json.dumps({"file": source} | answer(out, speech, lasted)))
-            else:
-                bar.write(f"{shown(source)} → {_line(out, speech)}")
-    if done and not args.json:
-        print(_pace(seconds, took))
-    return finish(done, failed) or int(not whole)
+        print(line(args.out, speech))
+        print(pace(speech.seconds, seconds))
+    return 0 if all(segment.stopped for segment in speech.segments) else 1
 
 
 def _voices(args) -> int:
     """Print the voices of a bundle."""
-    bundle = load_bundle(args.model, Synthesizer.task)
+    bundle = load_bundle(args.model, KIND)
     width = max(map(len, bundle.names))
     for name, sex in zip(bundle.names, bundle.sexes, strict=True):
         print(
@@ -156,8 +114,8 @@ def _voices(args) -> int:
     return 0
 
 
-def answer(out: str, speech: Speech, took: float) -> dict:
-    """What `--json` says of speech that was written: where, how, what is said when, and how long it took."""
+def as_json(out: str, speech: "Speech", seconds: float) -> dict:
+    """What `--json` prints of speech that was written: where, how, what is said when, and the seconds it took."""
     segments = []
     for segment in speech.segments:
         row = {"text": segment.text, "start": segment.start, "end": segment.end}
@@ -171,12 +129,12 @@ def answer(out: str, speech: Speech, took: float) -> dict:
         "seconds": round(speech.seconds, 3),
         "provenance": speech.provenance,
         "segments": segments,
-        "real_time_factor": round(took / max(speech.seconds, 1e-3), 4),
+        "real_time_factor": round(seconds / max(speech.seconds, 1e-3), 4),
     }
 
 
 def _text(args) -> str:
-    """The text that is to be said, wherever it stands."""
+    """The text to say, wherever it stands."""
     if bool(args.text) == bool(args.text_file):
         raise ConfigError(
             "give one text: lin speak TEXT --out FILE, or --text-file FILE in place of TEXT"
@@ -198,40 +156,233 @@ def _text(args) -> str:
         raise TextError(f"{args.text_file}: not a text in UTF-8; save it as one") from None
 
 
-def _check_format(out: str, bundle: Synthesizer):
+def check_format(out: str, bundle: "Synthesizer"):
     """Raises AudioError now, and not after the work, if no format goes by that suffix."""
     from lin_jax.audio import files
 
     files.encoding(out, files.Info(bundle.frontend.sample_rate, 1, 0, "WAV", "PCM_16"))
 
 
-def _voice(bundle: Synthesizer, args):
-    """The voice that was asked for: a name, or what is heard in recordings; None if none was."""
+def choose_voice(bundle: "Synthesizer", args):
+    """The voice of the arguments: a name, or the `VoiceProfile` of recordings; None for the first learnt one."""
     from lin_jax.audio import files
 
     if not args.voice:
         return None
     if len(args.voice) == 1 and args.voice[0] in bundle.names:
         return args.voice[0]
-    sources = []
+    sources: list = []
     for name in args.voice:
         sources += files.find(name) if os.path.isdir(name) and name not in bundle.names else [name]
     return bundle.clone_voice(sources, repair=args.repair_voice)
 
 
-def _line(out: str, speech: Speech) -> str:
-    return f"{shown(out)}  {clock(speech.seconds)}  {speech.provenance}"
+def line(out: str, speech: "Speech") -> str:
+    """What is printed of speech that was written."""
+    return f"{printable(out)}  {clock(speech.seconds)}  {speech.provenance}"
 
 
-def _pace(seconds: float, took: float) -> str:
-    return f"{clock(seconds)} of speech, {seconds / took:.3g} times as fast as it plays"
+def pace(seconds: float, elapsed: float) -> str:
+    """What is printed of the speed of it all."""
+    return f"{clock(seconds)} of speech, {seconds / elapsed:.3g} times as fast as it plays"
 
 
-COMMANDS = (
-    Command(
-        name="speak",
-        summary="say a text in a learnt voice or that of a recording",
-        teach="""\
+def speak(
+    bundle, text: str, voices: Sequence[str] = (), speed: float = 1.0
+) -> "tuple[Speech, list[str]]":
+    """Say a text.
+
+    Args:
+        bundle: a `Synthesizer`.
+        text: at most `MAX_TEXT` characters.
+        voices: names of learnt voices, or paths of recordings of who should speak, averaged; of
+            none it is the first learnt one.
+        speed: 0.5 to 2.
+
+    Returns:
+        The speech, and what went wrong within it, a line each.
+
+    Raises:
+        TextError, AudioError, ConfigError: as for `Synthesizer.speak`, or the text is too long.
+    """
+    if len(text) > MAX_TEXT:
+        raise TextError(
+            f"{len(text):,} characters are too long, {MAX_TEXT:,} are taken; use the command line"
+        )
+    return with_problems(lambda voice: bundle.speak(text, voice, speed), voices)
+
+
+def with_problems(
+    make: "Callable[..., Speech]", voices: Sequence[str]
+) -> "tuple[Speech, list[str]]":
+    """Speech as a function makes it in a voice, and the warnings of this thread meanwhile."""
+    problems: list[str] = []
+    thread = threading.get_ident()
+
+    def show(message, category, *_, **__):
+        if threading.get_ident() == thread and issubclass(category, UserWarning):
+            problems.append(str(message))
+
+    with _warning_lock, warnings.catch_warnings():
+        warnings.showwarning = show
+        warnings.simplefilter("always", UserWarning)
+        speech = make(voices[0] if len(voices) == 1 else list(voices) or None)
+    if len(problems) > MAX_PROBLEMS:
+        problems[MAX_PROBLEMS - 1 :] = [f"and {len(problems) - MAX_PROBLEMS + 1} more"]
+    return speech, problems
+
+
+def split_voices(bundle, voices) -> tuple[list, list[str]]:
+    """Uploads among voices, and names of learnt ones.
+
+    Raises:
+        AudioError: a name is none of these, such as the path of a file of this machine.
+    """
+    names = [voice for voice in voices if isinstance(voice, str)]
+    for name in names:
+        if name not in bundle.names:
+            raise AudioError(
+                f"{name}: no voice of this model; send a recording with voice=@clip.wav, or one of these names: "
+                f"{', '.join(bundle.names)}"
+            )
+    return [voice for voice in voices if not isinstance(voice, str)], names
+
+
+def _endpoint(router, model):
+    from fastapi import File, Form, UploadFile
+
+    from lin_jax.apps import api
+
+    @router.post("/speak", name="speak")
+    async def answer(
+        text: Annotated[str, Form(examples=["Good morning."])],
+        uploads: api.Uploads,
+        voice: Annotated[list[UploadFile | str], File()] = (),
+        speed: Annotated[float, Form(examples=[1.2])] = 1.0,
+    ):
+        recordings, names = split_voices(model.bundle, voice)
+        paths = await uploads.save(recordings)
+        with serving.named(uploads.names):
+            speech, problems = await model.run(speak, text, [*paths, *names], speed)
+            return speech_response(uploads, "speech.wav", speech, problems)
+
+
+def speech_response(uploads, name: str, speech: "Speech", problems: Sequence[str]):
+    """Speech as a WAV file of that name."""
+    from lin_jax.apps import api
+
+    path = uploads.path("speech.wav")
+    with serving.named({path: name}):
+        speech.write(path)
+    metadata = {
+        "out": name,
+        "seconds": round(speech.seconds, 3),
+        "provenance": speech.provenance,
+        "problems": problems,
+    }
+    return api.recording(path, name, metadata)
+
+
+def _tab(model, folder):
+    import gradio as gr
+
+    def source():
+        return gr.Textbox(
+            label="What to say", placeholder="Good morning.", lines=4, max_length=MAX_TEXT
+        )
+
+    def make(text, voices, speed):
+        return "speech.wav", *model.submit(speak, text, voices, speed).result()
+
+    synthesis_tab(
+        model,
+        folder,
+        source,
+        "Speak",
+        "Type a sentence or two, choose a voice or give a recording of whoever should speak, and press the button.",
+        make,
+    )
+
+
+def synthesis_tab(
+    model, folder: str, source: Callable, button: str, instruction: str, make: Callable
+):
+    """A tab in which speech is made of a source in a voice.
+
+    Args:
+        model: of a `Synthesizer`.
+        folder: in which recordings are made.
+        source: makes the part of the page where the source is given.
+        button: what stands on the button.
+        instruction: what to do, before anything is made.
+        make: of the source, a list of one voice and the speed makes the name of a file, the
+            `Speech` and what went wrong within it.
+    """
+    import gradio as gr
+
+    from lin_jax.apps import page, results
+    from lin_jax.bundles.synthesizer import SPEEDS
+
+    bundle, hint = model.bundle, results.hint(instruction)
+    choices = [
+        (f"{name} ({sex})" if sex else name, name)
+        for name, sex in zip(bundle.names, bundle.sexes, strict=True)
+    ]
+
+    def show(given, name, reference, speed):
+        if given is None:
+            return hint, None
+        with serving.named(page.names(given, reference)):
+            file, speech, problems = make(given, [reference or name], speed)
+        path = page.place(folder, file)
+        with serving.named(page.names(path)):
+            speech.write(path)
+        return as_html(speech, problems) + page.spectrogram(path, ""), path
+
+    with gr.Row(equal_height=False):
+        with page.inputs():
+            given = source()
+            name = gr.Dropdown(choices, value=bundle.names[0], label="In which voice")
+            reference = page.recorder(
+                "Or in the voice of this recording, best of five seconds or more"
+            )
+            speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
+            pressed = gr.Button(button, variant="primary").click
+            gr.HTML(
+                results.note(
+                    "Copy only voices you may copy. The file says in its metadata that it is "
+                    "synthetic, and what made it."
+                )
+            )
+        output = page.output("Synthetic speech", hint)
+    page.on([pressed], show, [given, name, reference, speed], output)
+
+
+def as_html(speech: "Speech", problems: Sequence[str]) -> str:
+    """What speech was made by, and what went wrong within it."""
+    from lin_jax.apps import results
+
+    kind = "unsure" if problems else "sure"
+    answer = results.answer(
+        f"{speech.seconds:.1f} s", f"synthetic speech, {speech.provenance}", kind
+    )
+    return answer + "".join(map(results.note, problems))
+
+
+JOB = Job(
+    name="speak",
+    title="Speak",
+    kind=KIND,
+    bundle="synthesis",
+    endpoint=_endpoint,
+    tab=_tab,
+    requests="curl -F text='Good morning.' -F voice=@anna.wav -o hello.wav localhost:7860/api/speak",
+    serves=lambda bundle: "text" in bundle.sources,
+    commands=(
+        Command(
+            name="speak",
+            summary="say a text in a learnt voice or that of a recording",
+            teach="""\
 examples:
   lin speak "Good morning." --out hello.wav                       the first voice that `lin voices` lists
   lin speak "Good morning." --voice anna.wav --out hello.wav      in the voice of a recording; several are averaged
@@ -243,45 +394,20 @@ examples:
 Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
 What cannot be read, and a sentence that did not come to an end and was cut, is named on stderr.
 Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
-        add_arguments=_speak_arguments,
-        run=_speak,
-    ),
-    Command(
-        name="convert",
-        summary="say recordings again in another voice",
-        teach="""\
-examples:
-  lin convert me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
-  lin convert talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
-  lin convert --json me.wav --out b.wav | jq .real_time_factor
-
-Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
-A recording that cannot be used, and a phrase that did not come to an end and was cut, is named on stderr and the rest
-goes on. Exit code: 0 all done, 1 some could not be used or were cut, 2 none could be used.""",
-        add_arguments=_convert_arguments,
-        run=_convert,
-    ),
-    Command(
-        name="revoice",
-        summary="the former name of `lin convert`, for a release",
-        teach="""\
-examples:
-  lin revoice me.wav --voice anna.wav --out anna_says_it.wav      as lin convert does
-
-Exit code: as of lin convert.""",
-        add_arguments=_convert_arguments,
-        run=_convert,
-    ),
-    Command(
-        name="voices",
-        summary="list the voices that `lin speak` has learnt",
-        teach="""\
+            add_arguments=_speak_arguments,
+            run=_speak,
+        ),
+        Command(
+            name="voices",
+            summary="list the voices that `lin speak` has learnt",
+            teach="""\
 examples:
   lin voices                                      names, and whether female or male
   lin voices --json | jq .voice
 
 Exit code: 0 listed, 2 not.""",
-        add_arguments=_common_arguments,
-        run=_voices,
+            add_arguments=common_arguments,
+            run=_voices,
+        ),
     ),
 )

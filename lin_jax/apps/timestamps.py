@@ -1,10 +1,13 @@
-"""When each word is said, as subtitles or JSON: what `lin speak --timestamps` writes."""
+"""When each word is spoken, as subtitles or JSON: what `lin speak --timestamps` writes."""
 
 import json
 import pathlib
+from typing import TYPE_CHECKING
 
-from lin_jax.bundles import Speech
 from lin_jax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lin_jax.bundles import Speech
 
 SUFFIXES = (".srt", ".vtt", ".json")
 
@@ -15,7 +18,7 @@ def check(path: str):
         raise ConfigError(f"{path}: times of words are written as {', '.join(SUFFIXES)}")
 
 
-def render(speech: Speech, suffix: str) -> str:
+def render(speech: "Speech", suffix: str) -> str:
     """The words of speech with their times.
 
     Args:
@@ -23,7 +26,7 @@ def render(speech: Speech, suffix: str) -> str:
         suffix: ".srt", ".vtt" or ".json".
 
     Raises:
-        ConfigError: the network that spoke does not tell when it says a word.
+        ConfigError: the network does not give the times of words.
     """
     words = [word for segment in speech.segments for word in segment.words]
     if not words:

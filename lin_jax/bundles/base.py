@@ -63,7 +63,7 @@ class Bundle:
 
     @classmethod
     def kind_for(cls, model) -> "type[Bundle]":
-        """The kind that a network is for: one within it, or itself."""
+        """The kind of a bundle with such a network: this one, or one within it."""
         kinds = {kind.network: kind for kind in cls.__subclasses__()}
         return kinds.get(type(model).__name__, cls)
 

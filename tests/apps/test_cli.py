@@ -150,6 +150,8 @@ def test_gender_may_be_unsure_and_says_when_nobody_speaks(folder, capsys, monkey
         * 2
     )
     monkeypatch.setattr(Listener, "predict", lambda self, path: next(said))
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (folder / name).touch()
     code, out, _ = run(capsys, "gender", "a.wav", "b.wav", "c.wav")
     assert code == 0
     assert out == [
@@ -207,12 +209,11 @@ def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(
     heard = {json.loads(line)["file"] for line in out}
     silent = {paths["all zeros"]} if options else set()  # a timeline says when nothing is heard
     assert heard == {paths[name] for name in UNUSUAL} | {paths["two hours"]} | silent
-    # A folder is looked through before anything is heard.
-    expected = {paths["folder"]: "no audio files"} | {
-        path: BAD[name][1]
-        for name, path in paths.items()
-        if name in BAD and path not in heard and name != "folder"
-    }
+    # Folders are looked through, and what is missing is named, before the model is loaded.
+    first = [name for name in paths if name in ("folder", "missing")]
+    bad = [name for name in BAD if paths[name] not in heard and name not in first]
+    messages = {name: message for name, (_, message) in BAD.items()} | {"folder": "no audio files"}
+    expected = {paths[name]: messages[name] for name in (*first, *bad)}
     assert len(err) == len(expected) + 1, "the last one counts them"
     for line, (path, message) in zip(err, expected.items(), strict=False):
         assert line.startswith(f"lin: {path}: ")
@@ -227,7 +228,7 @@ def test_interrupt_is_exit_code_130(folder, capsys, monkeypatch):
     assert run(capsys, "emotion", "clips/loud.wav") == (130, [], [])
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", cli.commands(), ids=lambda command: command.name)
 def test_help_teaches_every_command(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         cli.main([command.name, "--help"])

@@ -12,7 +12,7 @@ from fastapi import testclient
 from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import tone
 
-from lin_jax.apps import cli, web
+from lin_jax.apps import cli, serving
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction, Segment
 from lin_jax.errors import SilenceError
@@ -53,8 +53,8 @@ def test_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     hummer = synthesizers.Hummer()
     served = Listener(), verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
-    models = [web.Model(bundle, "# The card") for bundle in served]
-    monkeypatch.setattr(web, "load", lambda names: models)
+    models = serving.assign([serving.Model(bundle, "# The card") for bundle in served])
+    monkeypatch.setattr(serving, "load", lambda names: models)
     visited = []
 
     short, long, silent = (str(tmp_path / f"{name}.wav") for name in ("short", "long", "silent"))
@@ -78,7 +78,7 @@ def test_page(tmp_path, monkeypatch, capsys):
                 for part in config["components"]
                 if part["type"] == "tabitem"
             ]
-            assert labels == ["Gender", "Same speaker?", "Repair", "Speak", "A text", "A recording"]
+            assert labels == ["Convert", "Gender", "Repair", "Speak", "Same speaker?"]
             assert not config["analytics_enabled"]
             assert client.post("/api/gender").json()["error"].startswith("no recording as file")
             files.write(short, tone(), 16000)
@@ -88,7 +88,7 @@ def test_page(tmp_path, monkeypatch, capsys):
             )
             (path,) = upload.json()
             assert pathlib.Path(path).is_relative_to(visited[0])
-            heard, _, mended, *_ = (part["id"] for part in config["dependencies"])
+            _, heard, mended, *_ = (part["id"] for part in config["dependencies"])
             player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"][
                 "data"
             ][1:]
@@ -99,7 +99,7 @@ def test_page(tmp_path, monkeypatch, capsys):
             assert not ask(client, heard, {"path": short, "meta": FILE})["success"], (
                 "not a file of this machine"
             )
-        hear, judge, mend, say, say_again = (
+        say_again, hear, mend, say, judge = (
             event.fn for event in server.config.app.routes[-1].app.get_blocks().fns.values()
         )
         files.write(long, tone(11.0), 16000)

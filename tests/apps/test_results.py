@@ -1,13 +1,13 @@
 """Answers as HTML."""
 
-from lin_jax.apps import results
+from lin_jax.apps import classify, verify
 from lin_jax.bundles import Prediction, Verdict
 
 
 def test_doubt_is_shown():
-    sure = results.heard(Prediction("female", {"female": 0.95, "male": 0.05}, 2.0))
+    sure = classify.as_html(Prediction("female", {"female": 0.95, "male": 0.05}, 2.0))
     assert '<div class="answer told"><strong>female</strong><span>95% sure · 2.0 s</span>' in sure
-    unsure = results.heard(Prediction("unsure", {"female": 0.55, "male": 0.45}, 2.0))
+    unsure = classify.as_html(Prediction("unsure", {"female": 0.55, "male": 0.45}, 2.0))
     assert (
         '<div class="answer unsure"><strong>unsure</strong><span>no answer is likely enough'
         in unsure
@@ -15,13 +15,13 @@ def test_doubt_is_shown():
 
 
 def test_verdict_lies_beside_its_threshold():
-    shown = results.judged(
+    shown = verify.as_html(
         Verdict("unsure", 0.2, 0.8, 1.0, 3.0, 0.5, "<b>.wav does not sound like speech")
     )
     assert '<div class="answer unsure"><strong>unsure</strong>' in shown
     assert "&lt;b&gt;.wav does not sound" in shown
     assert '<i style="left:50%"></i><b style="left:30.0%"></b>' in shown
     assert "Cosine similarity 0.200, normalised 1.000; from 3.000 on" in shown
-    different = results.judged(Verdict("different", 0.2, 0.8, 0.0, 0.0, 0.1, ""))
+    different = verify.as_html(Verdict("different", 0.2, 0.8, 0.0, 0.0, 0.1, ""))
     assert "<strong>different speakers</strong>" in different
     assert '<b style="left:50.0%"></b>' in different

@@ -16,7 +16,7 @@ from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import BAD, tone
 
 from lin_jax import bundles
-from lin_jax.apps import cli, web
+from lin_jax.apps import api, cli, convert, serve, serving
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction
 from lin_jax.errors import BundleError, ConfigError
@@ -42,8 +42,8 @@ def hummer():
 @pytest.fixture(scope="module")
 def client(hummer):
     served = Listener(), verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
-    models = [web.Model(bundle, "") for bundle in served]
-    with testclient.TestClient(web.create_api(models), raise_server_exceptions=False) as client:
+    models = serving.assign([serving.Model(bundle, "") for bundle in served])
+    with testclient.TestClient(api.create(models), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -124,7 +124,7 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
     )
     assert problem("POST", "/emotion", files=side) == (
         404,
-        "/emotion: not found; POST to /api/gender, /api/verify, /api/repair, /api/speak, /api/convert",
+        "/emotion: not found; POST to /api/convert, /api/gender, /api/repair, /api/speak, /api/verify",
     )
     assert problem("POST", "/speak", data={"speed": "slow"}) == (
         422,
@@ -132,7 +132,7 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
     )
     assert problem("GET", "/gender")[0] == 405
     assert problem("POST", "/gender", content=iter([b"who knows how long"]))[0] == 411
-    monkeypatch.setattr(web, "LARGEST_MEGABYTES", 0.04)
+    monkeypatch.setattr(serving, "MAX_MEGABYTES", 0.04)
     status, message = problem("POST", "/verify", files=[*side, sound("b", "a0.wav")])
     assert (status, message[:28]) == (413, "0 MB are too large, 0.04 MB ")
 
@@ -226,7 +226,7 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
     assert problem("/speak", data={"text": "a" * 5001}).startswith(
         "5,001 characters are too long, 5,000 are taken"
     )
-    monkeypatch.setattr(web, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(convert, "MAX_SECONDS", 1.0)
     assert problem("/convert", files=[sound("file", "a0.wav")]).startswith(
         "a0.wav: 0:00:01.5 are too long, 0:00:01.0"
     )
@@ -235,7 +235,8 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
 def test_a_talker_is_asked_only_for_what_it_does():
     talker = synthesizers.Hummer()
     talker.sources = ("speech",)
-    with testclient.TestClient(web.create_api([web.Model(talker, "")])) as client:
+    models = serving.assign([serving.Model(talker, "")])
+    with testclient.TestClient(api.create(models)) as client:
         assert client.post("/speak").json()["error"] == "/speak: not found; POST to /api/convert"
 
 
@@ -263,21 +264,21 @@ def test_own_bundles_are_served_too(tmp_path, monkeypatch):
         bundles.save(tmp_path / name, verifiers.verifier(threshold=0.1 * i), f"Card {i}")
         for i, name in enumerate("ab")
     ]
-    (model,) = web.load(map(str, folders))
-    assert (model.jobs, model.card, model.bundle.threshold) == (
-        ("verify",),
+    ((job, model),) = serving.load(map(str, folders)).items()
+    assert (job.name, model.card, model.bundle.threshold) == (
+        "verify",
         "Card 1",
         pytest.approx(0.1),
     )
     (folders[0] / "README.md").unlink()
     with pytest.raises(BundleError, match=r"a/README\.md: the model card cannot be read"):
-        web.load([str(folders[0])])
+        serving.load([str(folders[0])])
 
 
 def test_a_vocoder_is_not_served(tmp_path):
     folder = bundles.save(tmp_path / "sound", synthesizers.vocoder(), "")
     with pytest.raises(ConfigError, match="no job of its own"):
-        web.load([str(folder)])
+        serving.load([str(folder)])
 
 
 def test_serve_without_a_port_or_the_extra(capsys, monkeypatch):
@@ -293,4 +294,4 @@ def test_serve_without_a_port_or_the_extra(capsys, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
             assert cli.main(["serve", "--port", "0"]) == 2
-        assert capsys.readouterr().err == f"lin: {web.EXTRA}\n"
+        assert capsys.readouterr().err == f"lin: {serve.EXTRA}\n"

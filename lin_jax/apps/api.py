@@ -1,0 +1,125 @@
+"""The HTTP API over the models that are served.
+
+    POST /api/JOB       file=… and the like: what the job's command prints with --json, or a file
+    GET  /api/openapi.json
+
+A file comes with what there is to say of it as JSON in the header `Lin-Metadata`. What cannot be
+answered is {"error": "one line"}: 422 for a recording that cannot be used or is missing, 413 for an
+upload that is too large, 404 for what is not served.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+import lin_jax
+from lin_jax.apps import serving
+from lin_jax.apps.jobs import Job
+from lin_jax.errors import LinError
+
+
+class Folder:
+    """Where the recordings of a request are until it is answered.
+
+    Attributes:
+        names: of the uploads in it, by their paths.
+    """
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self.names: dict[str, str] = {}
+
+    def path(self, name: str) -> str:
+        """The path of a file in it."""
+        return os.path.join(self._folder, name)
+
+    async def save(self, uploads: Sequence[UploadFile]) -> list[str]:
+        """The paths of uploads."""
+        names = {}
+        for upload in uploads:
+            path = self.path(f"{len(self.names) + len(names)}.upload")
+            with open(path, "wb") as file:
+                await run_in_threadpool(shutil.copyfileobj, upload.file, file)
+            name = (upload.filename or "").replace("\\", "/")
+            names[path] = os.path.basename(name) or "recording"
+        self.names |= names
+        return list(names)
+
+
+def _folder() -> Iterator[Folder]:
+    with tempfile.TemporaryDirectory() as name:  # until the answer is sent
+        yield Folder(name)
+
+
+Uploads = Annotated[Folder, Depends(_folder)]
+
+
+def recording(path: str, name: str, metadata: Mapping) -> FileResponse:
+    """The answer that is a recording, by a name, with what there is to say of it."""
+    kind = pathlib.Path(path).suffix[1:]
+    headers = {"Lin-Metadata": json.dumps(metadata)}
+    return FileResponse(path, filename=name, media_type=f"audio/{kind}", headers=headers)
+
+
+def create(models: Mapping[Job, serving.Model]) -> FastAPI:
+    """The FastAPI application that answers for these models, to be mounted at /api."""
+    # FastAPI's pages of documentation would load scripts from the Internet.
+    api = FastAPI(title="lin_jax", version=lin_jax.__version__, docs_url=None, redoc_url=None)
+    served = ", ".join(serving.addresses(models))
+
+    @api.middleware("http")
+    async def limit(request: Request, call_next):
+        if request.method == "POST":
+            size = request.headers.get("content-length")
+            if size is None:
+                return JSONResponse(
+                    {"error": "an upload of unknown size; send its Content-Length"}, 411
+                )
+            if int(size) > serving.MAX_MEGABYTES * 1e6:
+                problem = (
+                    f"{int(size) / 1e6:.0f} MB are too large, {serving.MAX_MEGABYTES} MB are taken"
+                )
+                return JSONResponse(
+                    {"error": f"{problem}; send FLAC or MP3, or use the command line"}, 413
+                )
+        return await call_next(request)
+
+    @api.exception_handler(LinError)
+    async def refuse(request: Request, error: LinError):
+        return JSONResponse({"error": str(error)}, 422)
+
+    @api.exception_handler(RequestValidationError)
+    async def explain(request: Request, error: RequestValidationError):
+        names = dict.fromkeys(problem["loc"][1] for problem in error.errors())
+        parameters = {each.name: each.field_info for each in request["route"].dependant.body_params}
+        fields = {name: _described(parameters[name]) for name in names}
+        missing = ", ".join(f"no {kind} as {name}" for name, (kind, _) in fields.items())
+        wanted = " ".join(f"{name}={example}" for name, (_, example) in fields.items())
+        return JSONResponse({"error": f"{missing}; send form data with {wanted}"}, 422)
+
+    @api.exception_handler(HTTPException)
+    async def decline(request: Request, error: HTTPException):
+        problem = error.detail.lower().rstrip(".")
+        return JSONResponse(
+            {"error": f"{request.url.path}: {problem}; POST to {served}"}, error.status_code
+        )
+
+    for job, model in models.items():
+        job.endpoint(api, model)
+    return api
+
+
+def _described(field: Any) -> tuple[str, Any]:
+    """What a field of a form is, and an example of one."""
+    kind = {str: "text", float: "number"}.get(field.annotation, "recording")
+    return kind, field.examples[0] if field.examples else "@clip.wav"

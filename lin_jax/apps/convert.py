@@ -1,0 +1,160 @@
+"""Voice conversion: `lin convert`."""
+
+import contextlib
+import json
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from lin_jax.apps import output_paths, serving, speak
+from lin_jax.apps.common import Command, clock, complain, finish, load_bundle, printable, progress
+from lin_jax.apps.jobs import Job
+from lin_jax.errors import AudioError
+
+if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
+    from lin_jax.bundles import Speech
+
+# Speech is in memory until all of it is made: some minutes of it are enough.
+MAX_SECONDS = 600.0  # of a recording that is served
+
+
+def _arguments(parser):
+    parser.add_argument(
+        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE|DIR",
+        help="where to; a folder takes any number of them",
+    )
+    speak.voice_arguments(parser, "conversion")
+
+
+def _convert(args) -> int:
+    """Say recordings again in another voice."""
+    from lin_jax.audio import files
+
+    pairs, failed = output_paths.pairs(args.inputs, args.out)
+    if not pairs:
+        return 2
+    bundle = load_bundle(args.model, speak.KIND)
+    total, done, seconds, elapsed, whole = 0.0, 0, 0.0, 0.0, True
+    for source, _ in pairs:
+        with contextlib.suppress(AudioError):  # it is named when its turn comes
+            total += files.duration(source)
+    with progress(round(total), "s") as bar:
+        voice = speak.choose_voice(bundle, args)
+        for source, out in pairs:
+            started = time.perf_counter()
+            try:
+                speak.check_format(out, bundle)
+                speech = bundle.convert_voice(source, voice, speed=args.speed, progress=bar.update)
+                speech.write(out)
+            except AudioError as error:
+                complain(error)
+                failed += 1
+                continue
+            lasted = time.perf_counter() - started
+            whole = whole and all(segment.stopped for segment in speech.segments)
+            done, seconds, elapsed = done + 1, seconds + speech.seconds, elapsed + lasted
+            if args.json:
+                bar.write(json.dumps({"file": source} | speak.as_json(out, speech, lasted)))
+            else:
+                bar.write(f"{printable(source)} → {speak.line(out, speech)}")
+    if done and not args.json:
+        print(speak.pace(seconds, elapsed))
+    return finish(done, failed) or int(not whole)
+
+
+def convert_voice(
+    bundle, path: str, voices: Sequence[str] = (), speed: float = 1.0
+) -> "tuple[Speech, list[str]]":
+    """Say again what is said in a recording of at most `MAX_SECONDS`; all else as for `speak.speak`."""
+    from lin_jax.audio import files
+
+    seconds = files.duration(path)
+    if seconds > MAX_SECONDS:
+        limit = clock(MAX_SECONDS)
+        raise AudioError(
+            f"{path}: {clock(seconds)} are too long, {limit} are taken; use the command line"
+        )
+    return speak.with_problems(lambda voice: bundle.convert_voice(path, voice, speed=speed), voices)
+
+
+def _endpoint(router, model):
+    from fastapi import File, Form, UploadFile
+
+    from lin_jax.apps import api
+
+    @router.post("/convert", name="convert")
+    async def answer(
+        file: UploadFile,
+        uploads: api.Uploads,
+        voice: Annotated[list[UploadFile | str], File()] = (),
+        speed: Annotated[float, Form(examples=[1.2])] = 1.0,
+    ):
+        recordings, names = speak.split_voices(model.bundle, voice)
+        path, *references = await uploads.save([file, *recordings])
+        with serving.named(uploads.names):
+            speech, problems = await model.run(convert_voice, path, [*references, *names], speed)
+            name = f"{pathlib.Path(uploads.names[path]).stem}_converted.wav"
+            return speak.speech_response(uploads, name, speech, problems)
+
+
+def _tab(model, folder):
+    from lin_jax.apps import page
+
+    def make(path, voices, speed):
+        speech, problems = model.submit(convert_voice, path, voices, speed).result()
+        return f"{pathlib.Path(path).stem[:100]}_converted.wav", speech, problems
+
+    speak.synthesis_tab(
+        model,
+        folder,
+        lambda: page.recorder("What to say again"),
+        "Say it again",
+        "Give a recording, choose a voice or give a recording of whoever should speak, and press the button.",
+        make,
+    )
+
+
+JOB = Job(
+    name="convert",
+    title="Convert",
+    kind=speak.KIND,
+    bundle="conversion",
+    endpoint=_endpoint,
+    tab=_tab,
+    requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert",
+    serves=lambda bundle: "speech" in bundle.sources,
+    commands=(
+        Command(
+            name="convert",
+            summary="say recordings again in another voice",
+            teach="""\
+examples:
+  lin convert me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
+  lin convert talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
+  lin convert --json me.wav --out b.wav | jq .real_time_factor
+
+Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
+A recording that cannot be used, and a phrase that did not come to an end and was cut, is named on stderr and the rest
+goes on. Exit code: 0 all done, 1 some could not be used or were cut, 2 none could be used.""",
+            add_arguments=_arguments,
+            run=_convert,
+        ),
+        Command(
+            name="revoice",
+            summary="the former name of `lin convert`, for a release",
+            teach="""\
+examples:
+  lin revoice me.wav --voice anna.wav --out anna_says_it.wav      as lin convert does
+
+Exit code: as of lin convert.""",
+            add_arguments=_arguments,
+            run=_convert,
+        ),
+    ),
+)

@@ -1,0 +1,153 @@
+"""Speaker embeddings: `lin embed`, and what the other commands about speakers share with it."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lin_jax.apps.common import (
+    Command,
+    complain,
+    finish,
+    load_bundle,
+    printable,
+    progress,
+    recordings,
+)
+from lin_jax.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
+    from lin_jax.bundles import SpeakerEmbedding, Verdict
+
+KIND = "verification"
+
+
+def model_argument(parser):
+    """Add --model."""
+    parser.add_argument(
+        "--model",
+        metavar="BUNDLE",
+        default="speaker",
+        help="a bundle folder of your own instead of the one that ships",
+    )
+
+
+def decision_arguments(parser):
+    """Add the arguments of every command that decides whether two voices are one."""
+    model_argument(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, for programs"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help="normalised score, as the answer has it, from which on two voices are one; by default the bundle's",
+    )
+
+
+def inputs_argument(parser):
+    """Add the recordings."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="FILE|DIR",
+        help="a recording, or a folder of them with its subfolders",
+    )
+
+
+def _embed_arguments(parser):
+    inputs_argument(parser)
+    parser.add_argument(
+        "--out", required=True, metavar="FILE.npz", help="where to; a file there is replaced"
+    )
+    model_argument(parser)
+
+
+def _embed(args) -> int:
+    """Write the embeddings of recordings to an archive of arrays."""
+    import numpy as np
+
+    with _output(pathlib.Path(args.out)) as file:
+        paths, failed = recordings(args.inputs)
+        if not paths:
+            return 2
+        bundle = load_bundle(args.model, KIND)
+        voices = [voice for voice in embed_all(bundle, paths) if voice]
+        failed += len(paths) - len(voices)
+        if voices:
+            np.savez(
+                file,
+                files=np.array([voice.name for voice in voices]),
+                embeddings=np.stack([voice.embedding for voice in voices]),
+                seconds=np.array([voice.seconds for voice in voices]),
+                speech=np.array([voice.speech for voice in voices]),
+                model=np.array(bundle.fingerprint),
+            )
+    if doubtful := [voice.name for voice in voices if voice.speech < bundle.speech_threshold]:
+        counted = f"{len(doubtful)} of {len(voices)}, first {doubtful[0]}"
+        complain(f"{counted}, do not sound like speech: see `speech` in {args.out}")
+    if voices:
+        print(
+            f"{printable(args.out)}: embeddings [{len(voices)}, {len(voices[0].embedding)}], files, seconds, speech"
+        )
+    return finish(len(voices), failed)
+
+
+@contextlib.contextmanager
+def _output(path: pathlib.Path):
+    """A file opened before the work, which may be long; at the end, if something was written, it takes its place."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        file = part.open("wb")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from None
+    try:
+        with file:
+            yield file
+            written = file.tell()
+        if written:
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def embed_all(bundle, paths) -> "Iterator[SpeakerEmbedding | None]":
+    """The embedding of each recording, with a bar; None where there is none, after saying why."""
+    with progress(len(paths), "file") as bar:
+        for voice in bundle.embed_all(paths):
+            bar.update()
+            if isinstance(voice, AudioError):
+                complain(voice)
+                voice = None
+            yield voice
+
+
+def as_json(verdict: "Verdict") -> dict:
+    """What `--json` and the HTTP API print of a verdict."""
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in dataclasses.asdict(verdict).items()
+    }
+
+
+COMMAND = Command(
+    name="embed",
+    summary="turn voices into vectors, near for one speaker and far for two",
+    teach="""\
+examples:
+  lin embed recordings/ --out voices.npz          every recording in a folder and below it, in batches
+  lin embed a.wav b.wav --out voices.npz
+
+In Python, `numpy.load("voices.npz")` has files [n], embeddings [n, E] of length one, seconds of sound [n], speech [n]
+(the probability that it is speech) and model, which embeddings must share to be compared: their product is the score.
+Exit code: 0 all done, 1 some could not be used, 2 none could.""",
+    add_arguments=_embed_arguments,
+    run=_embed,
+)

@@ -1,0 +1,19 @@
+"""Speech emotion recognition: `lin emotion`."""
+
+from lin_jax.apps.classify import classification_job
+
+JOB = classification_job(
+    name="emotion",
+    summary="say which emotion a voice carries",
+    teach="""\
+examples:
+  lin emotion clip.wav                     one line: the emotion, how sure it is, what comes next
+  lin emotion recordings/                  every recording in a folder and below it
+  lin emotion --timeline interview.mp3     which emotion when; a recording may last hours
+  lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, probability, seconds, probabilities
+
+WAV, FLAC, Ogg, Opus, MP3 and AIFF are read, at any rate and with any number of channels.
+A recording that cannot be used is named on stderr and the rest goes on.
+Exit code: 0 all done, 1 some could not be used, 2 none could.""",
+    question="Which emotion does the voice carry?",
+)
