@@ -28,6 +28,7 @@ FLOORS = (
         "lin_jax.espeak",
         "lin_jax.checksums",
         "lin_jax.compilation_cache",
+        "lin_jax.locks",
     ),
     ("lin_jax.errors", "lin_jax.lazy"),
 )

@@ -6,6 +6,7 @@ latest complete one. The latest and the best are kept. What is restored is what 
 checksums of the arrays, the position and the progress; and one process at a time has a folder.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -17,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
-from lin_jax import checksums
+from lin_jax import checksums, locks
 from lin_jax.errors import CheckpointError
 
 # Orbax logs what it then raises, and what is told here in one line.
@@ -29,12 +30,18 @@ class Checkpoints:
 
     Args:
         directory: holds one folder a checkpoint, named by its step; made if need be.
+
+    Raises:
+        CheckpointError: another process has it.
     """
 
     def __init__(self, directory):
         from grain.checkpoint import CheckpointHandler
 
         self.directory = pathlib.Path(directory).absolute()
+        self._lock = contextlib.ExitStack()
+        if jax.process_index() == 0:  # of those that train together, one stands for all
+            self._lock.enter_context(locks.hold(self.directory, CheckpointError))
         self._keep = _LatestAndBest()
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -153,6 +160,7 @@ class Checkpoints:
             self.wait()
         finally:
             self._manager.close()
+            self._lock.close()
 
     def _unwritten(self, error):
         return CheckpointError(

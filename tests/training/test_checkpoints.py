@@ -77,6 +77,13 @@ def test_every_flipped_bit_is_noticed(tmp_path, caplog):
     assert not caplog.records
 
 
+def test_one_process_at_a_time(tmp_path):
+    """Another would remove what the first is about to write."""
+    with Checkpoints(tmp_path), pytest.raises(CheckpointError, match="in use by process"):
+        Checkpoints(tmp_path)
+    Checkpoints(tmp_path).close()
+
+
 def test_no_checkpoint(tmp_path):
     """Nothing to restore is an error with the mend."""
     with (
