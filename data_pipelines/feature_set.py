@@ -6,7 +6,8 @@ T frames, D features, N samples. A feature set is a folder:
                  waveform [N] as int16 and a scale
   rows.jsonl     what is known of each clip, in the order of the records
   moments.npy    [clips, 2, D] float64, sum and sum of squares over a clip's frames
-  frontend.json  the front end, its fingerprint and what is stored
+  frontend.json  the front end, its fingerprint, what is stored, and checksums of the other files;
+                 those of the records are in them
   stats.json     mean and deviation per feature, durations, labels, speakers
   report.json    what was written, and what was skipped for which reason
 
@@ -15,6 +16,8 @@ T frames, D features, N samples. A feature set is a folder:
 
 import contextlib
 import functools
+import hashlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.corpora import UNKNOWN
+from lin_jax import checksums
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import FeatureError
 
+RECORDS_INFO = ("records/dataset_info.json", "records/features.json")
 REMAKE = "delete the folder and prepare it again"
 
 
@@ -179,11 +184,13 @@ class FeatureSet:
     @functools.cached_property
     def _moments(self) -> np.ndarray:
         with _reading(self.folder):
-            return np.load(self.folder / "moments.npy")
+            return np.load(io.BytesIO(_read_checked(self.folder, "moments.npy")))
 
     @functools.cached_property
     def _source(self):
         with _reading(self.folder):
+            for name in RECORDS_INFO:
+                _read_checked(self.folder, name)
             source = self._read_records(self.folder / "records")
             if len(source) != len(self):
                 raise ValueError(f"{len(source)} records for {len(self)} clips")
@@ -337,10 +344,8 @@ def open_features(
             f"{folder}: holds the {head['store']} store: prepare it with --store {store}"
         )
     with _reading(folder):
-        rows = [
-            json.loads(line)
-            for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
+        lines = _read_checked(folder, "rows.jsonl").decode().split("\n")[:-1]
+        rows = [json.loads(line) for line in lines]
         feature_set = FeatureSet(
             folder, found, head["store"], rows, read_json(folder / "stats.json")
         )
@@ -352,18 +357,38 @@ def read_head(folder: Path) -> dict | None:
     """The content of frontend.json, or None where there is none."""
     if not (folder / "frontend.json").exists():
         return None
-    head = read_json(folder / "frontend.json")
     with _reading(folder):
-        if missing := {"store", "corpus", "frontend"} - set(head):
+        head = checksums.from_json((folder / "frontend.json").read_text(encoding="utf-8"))
+        if missing := {"store", "corpus", "frontend", "files"} - set(head):
             raise ValueError(f"frontend.json has no {missing.pop()}")
         FrontendConfig.from_dict(head["frontend"])
     return head
 
 
+def write_head(folder: Path, head: dict) -> None:
+    """Write frontend.json, with checksums of all other files that are there by now."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = {
+        path.relative_to(folder).as_posix(): checksums.of_file(path)
+        for path in paths
+        if "array_record" not in path.name
+    }
+    text = checksums.to_json(head | {"files": files})
+    (folder / "frontend.json").write_text(text, encoding="utf-8")
+
+
 def read_json(path: Path):
     """The content of a JSON file of a feature set; FeatureError if it cannot be read."""
     with _reading(path.parent):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_read_checked(path.parent, path.name))
+
+
+def _read_checked(folder: Path, name: str) -> bytes:
+    """The content of a file of a feature set; ValueError if it is not as it was written."""
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != read_head(folder)["files"].get(name):
+        raise ValueError(f"{name} does not fit its checksum")
+    return content
 
 
 def check_frontend(folder: Path, stored: FrontendConfig, asked: FrontendConfig) -> None:
@@ -420,6 +445,8 @@ def _reading(folder: Path):
     """Whatever goes wrong inside is a FeatureError: each layer below has exceptions of its own."""
     try:
         yield
+    except FeatureError:
+        raise
     except Exception as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise FeatureError(f"{folder}: broken feature set ({line}): {REMAKE}") from error

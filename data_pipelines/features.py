@@ -29,7 +29,8 @@ import soxr  # noqa: F401
 
 from data_pipelines import shards
 from data_pipelines.corpora import Utterance
-from data_pipelines.feature_set import check_head, mean_std, open_features, read_json
+from data_pipelines.feature_set import check_head, mean_std, open_features, read_json, write_head
+from lin_jax import locks
 from lin_jax.audio import files
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, ConfigError, CorpusError, FeatureError
@@ -89,7 +90,7 @@ def prepare(
 
     Raises:
         FeatureError: `out` holds something else or features of another front end, no recording was
-            usable, or the disk is full (what was finished is kept).
+            usable, another process is at it, or the disk is full (what was finished is kept).
         ConfigError: an unknown store, no workers, or a front end that cannot work.
         CorpusError: utterances that do not all have the same labels.
     """
@@ -112,37 +113,40 @@ def prepare(
 
     partial = out.with_name(out.name + ".partial")
     try:
-        finished = shards.open_folder(partial, head)
-        entries = shards.read_current(finished, sources)
-        waiting = [utterance for utterance in utterances if utterance.id not in entries]
-        workers = workers or len(os.sched_getaffinity(0))
-        lightest, heaviest = (
-            READ_AHEAD // MAX_AHEAD,
-            READ_AHEAD // (2 * workers),
-        )  # every thread has work, however large
-        with ThreadPoolExecutor(workers) as pool:
-            loading = (
-                (
-                    functools.partial(_load_waveform, frontend, utterance),
-                    min(max(sources[utterance.id][1], lightest), heaviest),
+        with locks.hold(out, FeatureError):
+            finished = shards.open_folder(partial, head)
+            entries = shards.read_current(finished, sources)
+            waiting = [utterance for utterance in utterances if utterance.id not in entries]
+            workers = workers or len(os.sched_getaffinity(0))
+            lightest, heaviest = (
+                READ_AHEAD // MAX_AHEAD,
+                READ_AHEAD // (2 * workers),
+            )  # every thread has work, however large
+            with ThreadPoolExecutor(workers) as pool:
+                loading = (
+                    (
+                        functools.partial(_load_waveform, frontend, utterance),
+                        min(max(sources[utterance.id][1], lightest), heaviest),
+                    )
+                    for utterance in waiting
                 )
-                for utterance in waiting
-            )
-            loaded = _in_order(pool, loading, READ_AHEAD)
-            loaded = itertools.chain(
-                list(itertools.islice(loaded, 1)), loaded
-            )  # asked for one, it reads ahead
-            # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one
-            # could break them.
-            features_for = compiled(frontend)
-            importlib.import_module("data_pipelines.records")
-            work = ((_extraction(store, features_for, result), 1) for result in loaded)
-            results = _bar(_in_order(pool, work, SHARD), len(utterances), len(entries), progress)
-            while group := list(itertools.islice(results, SHARD)):
-                finished.append(shards.write(partial, group, sources))
-        entries = shards.read_current(finished, sources)
-        report = _write_set(partial / "set", entries, utterances, head, licence, started)
-        _put_in_place(partial, out)
+                loaded = _in_order(pool, loading, READ_AHEAD)
+                loaded = itertools.chain(
+                    list(itertools.islice(loaded, 1)), loaded
+                )  # asked for one, it reads ahead
+                # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another
+                # one could break them.
+                features_for = compiled(frontend)
+                importlib.import_module("data_pipelines.records")
+                work = ((_extraction(store, features_for, result), 1) for result in loaded)
+                results = _bar(
+                    _in_order(pool, work, SHARD), len(utterances), len(entries), progress
+                )
+                while group := list(itertools.islice(results, SHARD)):
+                    finished.append(shards.write(partial, group, sources))
+            entries = shards.read_current(finished, sources)
+            report = _write_set(partial / "set", entries, utterances, head, licence, started)
+            _put_in_place(partial, out)
     except OSError as error:
         raise FeatureError(
             f"cannot write {out} ({error.strerror or error}): free space or permissions, then run "
@@ -308,9 +312,9 @@ def _write_set(
     report = Report(len(rows), skipped, audio_seconds, round(time.perf_counter() - started, 2))
     _write_json(folder / "stats.json", _stats(rows, moments))
     _write_json(folder / "report.json", dataclasses.asdict(report))
-    _write_json(folder / "frontend.json", head)
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+    write_head(folder, head)
     return report
 
 

@@ -99,8 +99,11 @@ def _entries(shard: Path) -> list[dict]:
 
 
 def _is_whole(shard: Path) -> bool:
-    """Whether a shard can be read; one that a power failure cut short is removed."""
+    """Whether a shard is as it was written; one that a power failure cut short is removed."""
     try:
+        with zipfile.ZipFile(shard) as file:
+            if file.testzip() is not None:
+                raise zipfile.BadZipFile
         _entries(shard)
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
         shard.unlink()

@@ -7,24 +7,39 @@ from collections.abc import Mapping
 KEY = "sha256"
 
 
+def signed(value: Mapping) -> dict:
+    """Plain values, with the SHA-256 of their JSON as the last one."""
+    return {**value, KEY: hashlib.sha256(json.dumps(value, indent=2).encode()).hexdigest()}
+
+
+def verified(value) -> dict:
+    """The plain values that `signed` was given.
+
+    Raises:
+        ValueError: they are others.
+    """
+    if not isinstance(value, dict) or KEY not in value:
+        raise ValueError("it has no checksum")
+    rest = {key: item for key, item in value.items() if key != KEY}
+    if signed(rest)[KEY] != value[KEY]:
+        raise ValueError("it does not fit its checksum")
+    return rest
+
+
 def to_json(value: Mapping) -> str:
-    """A JSON object as text, with the SHA-256 of the rest as its last value."""
-    digest = hashlib.sha256(json.dumps(value, indent=2).encode()).hexdigest()
-    return json.dumps({**value, KEY: digest}, indent=2) + "\n"
+    """Plain values as the text of a JSON file, `signed`."""
+    return json.dumps(signed(value), indent=2) + "\n"
 
 
 def from_json(text: str) -> dict:
-    """The object that `to_json` wrote.
+    """The plain values that `to_json` wrote.
 
     Raises:
         ValueError: the text is not exactly what it wrote.
     """
-    value = json.loads(text)
-    if not isinstance(value, dict) or KEY not in value:
-        raise ValueError("it has no checksum")
-    del value[KEY]
+    value = verified(json.loads(text))
     if to_json(value) != text:
-        raise ValueError("it does not fit its checksum")
+        raise ValueError("it is written otherwise than it was")
     return value
 
 

@@ -28,7 +28,9 @@ FLOORS = (
         "lin_jax.espeak",
         "lin_jax.checksums",
         "lin_jax.compilation_cache",
+        "lin_jax.locks",
     ),
+    ("lin_jax.private",),
     ("lin_jax.errors", "lin_jax.lazy"),
 )
 FLOOR = {package: -floor for floor, packages in enumerate(FLOORS) for package in packages}

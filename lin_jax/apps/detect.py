@@ -2,7 +2,15 @@
 
 import json
 
-from lin_jax.apps.common import Command, clock, complain, finish, progress, recordings
+from lin_jax.apps.common import (
+    Command,
+    clock,
+    complain,
+    finish,
+    printable,
+    progress,
+    recordings,
+)
 from lin_jax.audio.watermark import Detection, detect
 from lin_jax.errors import AudioError
 

@@ -1,11 +1,14 @@
-"""A gallery of voices: a folder with one JSON file a speaker, which holds no sound, only embeddings."""
+"""A gallery of voices: a folder with one JSON file a speaker, which holds no sound, only embeddings.
+
+A voice is nobody else's business: only their owner reads and writes the files. Each has a checksum.
+"""
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import TYPE_CHECKING
 
+from lin_jax import checksums, private
 from lin_jax.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -39,8 +42,8 @@ class Gallery:
             fingerprint: of the bundle that is going to compare them; None if none is.
 
         Returns:
-            At least one; GalleryError if the name is unknown, or the file damaged or made with
-            another bundle.
+            At least one; GalleryError if the name is unknown, or the file damaged, made with
+            another bundle, or where others can write.
         """
         import numpy as np
 
@@ -48,7 +51,9 @@ class Gallery:
 
         path = self._known(name)
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            for place in (self.folder, path):
+                private.check(place, GalleryError)
+            kept = checksums.from_json(path.read_text(encoding="utf-8"))
             if fingerprint not in (None, kept["model"]):
                 raise GalleryError(
                     f"{name}: enrolled with another model, whose voices cannot be compared; "
@@ -87,13 +92,11 @@ class Gallery:
         plain = [
             dataclasses.asdict(voice) | {"embedding": voice.embedding.tolist()} for voice in voices
         ]
-        text = json.dumps({"speaker": name, "model": fingerprint, "voices": plain}, indent=1)
-        self.folder.mkdir(
-            mode=0o700, parents=True, exist_ok=True
-        )  # a voice is nobody else's business
+        text = checksums.to_json({"speaker": name, "model": fingerprint, "voices": plain})
+        private.make_folder(self.folder, GalleryError)
         part = self.folder / f".{name}.{os.getpid()}"
         try:
-            part.write_text(text, encoding="utf-8")
+            private.write_text(part, text)
             os.replace(part, self._path(name))
         finally:
             part.unlink(missing_ok=True)

@@ -2,24 +2,27 @@
 
 One checkpoint holds the state, the position in the data and the progress of the loop, and appears
 under its final name only when all of it is on disk: a run killed at any moment resumes from the
-latest complete one. The latest and the best are kept.
+latest complete one. The latest and the best are kept. What is restored is what was saved, by
+checksums of the arrays, the position and the progress; and one process at a time has a folder.
 """
 
+import contextlib
+import hashlib
 import json
 import logging
 import pathlib
 import shutil
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
+from lin_jax import checksums, locks
 from lin_jax.errors import CheckpointError
 
-# Orbax logs the traceback of an error that it then raises, and which is told here in one line.
-logging.getLogger("absl").addFilter(
-    lambda record: not (record.exc_info and "orbax" in record.pathname)
-)
+# Orbax logs what it then raises, and what is told here in one line.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
 class Checkpoints:
@@ -27,12 +30,18 @@ class Checkpoints:
 
     Args:
         directory: holds one folder a checkpoint, named by its step; made if need be.
+
+    Raises:
+        CheckpointError: another process has it.
     """
 
     def __init__(self, directory):
         from grain.checkpoint import CheckpointHandler
 
         self.directory = pathlib.Path(directory).absolute()
+        self._lock = contextlib.ExitStack()
+        if jax.process_index() == 0:  # of those that train together, one stands for all
+            self._lock.enter_context(locks.hold(self.directory, CheckpointError))
         self._keep = _LatestAndBest()
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -80,7 +89,9 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             position=CheckpointSave(_Position(position)),
-            progress=ocp.args.JsonSave(progress),
+            progress=ocp.args.JsonSave(
+                checksums.signed({"progress": progress, "state_sha256": _digest(state)})
+            ),
         )
         size, free = (
             sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
@@ -124,6 +135,9 @@ class Checkpoints:
                 raise ValueError("its state is missing")
             _check_same_arrays(saved, target, self.path(step))
             restored = self._manager.restore(step, args=items)
+            saved = checksums.verified(restored["progress"])
+            if _digest(restored["state"]) != saved["state_sha256"]:
+                raise ValueError("its arrays do not fit their checksum")
         except CheckpointError:
             raise
         except Exception as error:
@@ -131,7 +145,7 @@ class Checkpoints:
                 f"checkpoint {self.path(step)} is broken ({_first_line(error)}): remove it to use "
                 "the one before"
             ) from error
-        return restored["state"], restored["position"].value, restored["progress"]
+        return restored["state"], restored["position"].value, saved["progress"]
 
     def wait(self):
         """Wait until everything is on disk; CheckpointError if it cannot be written."""
@@ -146,6 +160,7 @@ class Checkpoints:
             self.wait()
         finally:
             self._manager.close()
+            self._lock.close()
 
     def _unwritten(self, error):
         return CheckpointError(
@@ -169,10 +184,10 @@ class _Position:
         self.value = value
 
     def get_state(self):
-        return json.dumps(self.value).encode()
+        return json.dumps(checksums.signed({"position": self.value})).encode()
 
     def set_state(self, state):
-        self.value = json.loads(state)
+        self.value = checksums.verified(json.loads(state))["position"]
 
     def start_prefetch(self):
         pass
@@ -197,6 +212,16 @@ def _shapes(tree):
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
         for path, leaf in leaves
     }
+
+
+def _digest(state) -> str:
+    """SHA-256 of the arrays of a pytree, by their paths; each process holds them whole."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.asarray(leaf if leaf.is_fully_addressable else leaf.addressable_data(0))
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def _first_line(error):

@@ -8,7 +8,7 @@ import pytest
 from helpers import verifiers
 from helpers.recordings import BAD, UNUSUAL, two_hours
 
-from lin_jax import bundles
+from lin_jax import bundles, checksums
 from lin_jax.apps import cli, gallery
 from lin_jax.audio import files
 from lin_jax.errors import GalleryError
@@ -297,16 +297,16 @@ def test_unknown_name_is_refused_and_the_known_forgotten(lin):
 def test_gallery_of_another_model_or_damaged_is_refused(lin, tmp_path):
     lin("enroll", "Ann", "a0.wav")
     path = tmp_path / "known/Ann.json"
-    kept = json.loads(path.read_text())
-    path.write_text(json.dumps(kept | {"model": "another"}))
+    kept = checksums.from_json(path.read_text())
+    path.write_text(checksums.to_json(kept | {"model": "another"}))
     code, _, err = lin("identify", "a1.wav")
     assert (code, len(err)) == (2, 1)
     assert "Ann: enrolled with another model" in err[0]
     for damaged in (
         "{",
         "[]",
-        json.dumps(kept | {"voices": []}),
-        json.dumps(kept | {"voices": [{"name": "x"}]}),
+        checksums.to_json(kept | {"voices": []}),
+        checksums.to_json(kept | {"voices": [{"name": "x"}]}),
     ):
         path.write_text(damaged)
         code, _, err = lin("identify", "a1.wav")

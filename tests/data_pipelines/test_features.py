@@ -14,11 +14,13 @@ import time
 
 import numpy as np
 import pytest
+from helpers.damage import flipped_bits
 from helpers.noise_corpus import FRONTEND, make_corpus, reference, write_clip
 from helpers.recordings import BAD, UNUSUAL, two_hours
 
 from data_pipelines import features, loaders
 from data_pipelines.corpora import Utterance
+from lin_jax import locks
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError, CorpusError, FeatureError
@@ -192,6 +194,7 @@ from pathlib import Path
 from data_pipelines import features, loaders
 from data_pipelines.corpora import table
 from lin_jax.audio import files
+from helpers.damage import flipped_bits
 from helpers.noise_corpus import FRONTEND
 load = files.load
 files.load = lambda *args, **rest: time.sleep(0.05) or load(*args, **rest)
@@ -224,6 +227,61 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, corpus, feature_set, m
     assert [row["text"] for row in resumed.rows] == [row["text"] for row in feature_set.rows]
     for index in range(len(corpus)):
         np.testing.assert_array_equal(resumed[index]["features"], feature_set[index]["features"])
+    prepare(utterances, tmp_path / "never")
+    reports = ("report.json", "frontend.json")  # the one tells seconds, the other its checksum
+    files_of = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (out, tmp_path / "never")
+    ]
+    killed, never = ({k: v for k, v in f.items() if k.name not in reports} for f in files_of)
+    assert len(never) == 6
+    assert killed == never
+
+
+def test_every_flipped_bit_is_noticed(tmp_path, corpus):
+    """Or it is a bit of the records' padding, on which nothing depends."""
+    prepare(corpus[:6], tmp_path / "out")
+    whole = features.open_features(tmp_path / "out")
+    clips, moments, silent = [whole[index]["features"] for index in range(6)], whole._moments, 0
+    paths = [path for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()]
+    assert len(paths) == 8
+    for path in paths:
+        for bit in flipped_bits(path, 12):
+            try:
+                prepare(corpus[:6], tmp_path / "out")
+                damaged = features.open_features(tmp_path / "out")
+                np.testing.assert_array_equal(damaged._moments, moments)
+                for index in range(6):
+                    np.testing.assert_array_equal(damaged[index]["features"], clips[index])
+            except FeatureError as error:
+                message = str(error)
+            else:
+                silent += 1
+                assert "array_record" in path.name, (path, bit)
+                continue
+            assert "\n" not in message
+    assert silent < 12
+
+
+def test_damage_to_what_a_stopped_run_left_costs_that(tmp_path, corpus, monkeypatch, loads):
+    monkeypatch.setattr(features, "SHARD", 2)
+    monkeypatch.setattr(features, "_write_set", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(corpus[:6], tmp_path / "out")
+    shard = tmp_path / "out.partial/000001.npz"
+    flips = flipped_bits(shard, 1)
+    next(flips)
+    with pytest.raises(ZeroDivisionError):
+        prepare(corpus[:6], tmp_path / "out")
+    assert len(loads) == 8
+
+
+def test_one_process_at_a_time(tmp_path, corpus):
+    with (
+        locks.hold(tmp_path / "out"),
+        pytest.raises(FeatureError, match=f"out: in use by process {os.getpid()} on .*; wait"),
+    ):
+        prepare(corpus[:2], tmp_path / "out")
 
 
 def test_corrupt_record_is_named_and_the_others_read(tmp_path, corpus):

@@ -153,10 +153,14 @@ def fit(workdir, *, loader=None, evaluation=eval_loader, task=None, learning_rat
 
 def run_alone(*arguments, script=__file__, **environment):
     """Run this file, or another one, in a process of its own."""
-    tests = pathlib.Path(__file__).parent
+    helpers, tests, root = pathlib.Path(__file__).parents[:3]
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}", **environment},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (root, tests, helpers))),
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
