@@ -20,6 +20,7 @@ from lin_jax.errors import ConfigError, TrainingError
 from lin_jax.tasks.base import Task, Variables
 from lin_jax.training import optim, parallel, writers
 from lin_jax.training.checkpoints import Checkpoints
+from lin_jax.training.resident import Draws, Resident
 from lin_jax.training.state import TrainState, create_state
 from lin_jax.training.step import make_train_step
 
@@ -39,6 +40,8 @@ class TrainConfig:
         steps_per_call: steps in one launch, for steps so short that launching them takes longer;
             the figures are the same. Reports, evaluations and checkpoints that fall due within a
             launch come after it.
+        accumulate: parts that a batch is taken in where it is too large for the memory.
+        precision: number format that networks compute in, "float32" or "bfloat16".
         seed: of the initial parameters and of everything drawn in the steps.
         parallel: "jit" or "pmap", see `parallel`.
     """
@@ -49,6 +52,8 @@ class TrainConfig:
     checkpoint_every: int = 100
     early_stopping_patience: int = 0
     steps_per_call: int = 1
+    accumulate: int = 1
+    precision: str = "float32"
     seed: int = 0
     parallel: str = "jit"
 
@@ -99,7 +104,7 @@ def fit(
     task: Task,
     config: TrainConfig,
     optim_config: optim.OptimConfig,
-    train_loader: Iterator,
+    train_loader: Iterator | Resident,
     eval_loader: Callable[[], Iterable] | None,
     workdir: str | pathlib.Path,
     writer: writers.Writer | None = None,
@@ -116,7 +121,7 @@ def fit(
         task: what to train.
         config: how long.
         optim_config: how parameters are updated.
-        train_loader: endless Grain iterator of training batches.
+        train_loader: endless Grain iterator of training batches, or a corpus to put on the devices.
         eval_loader: makes an iterator over the validation batches, once through; None trains
             without evaluations.
         workdir: folder of the checkpoints and logs.
@@ -147,10 +152,15 @@ def fit(
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     axis_name = parallel.AXIS if config.parallel == "pmap" else None
     train_step = make_train_step(
-        task, optimizer, ema_decay=optim_config.ema_decay, axis_name=axis_name
+        task,
+        optimizer,
+        ema_decay=optim_config.ema_decay,
+        axis_name=axis_name,
+        accumulate=config.accumulate,
+        precision=config.precision,
     )
     train_steps = parallel.compile_steps(train_step, mesh, config.parallel)
-    feed = parallel.DeviceFeed(train_loader, mesh, config.num_steps, config.steps_per_call)
+    feed = parallel.make_feed(train_loader, mesh, config.num_steps, config.steps_per_call)
 
     with contextlib.ExitStack() as stack:
         if writer is None:
@@ -266,7 +276,10 @@ class _Meter:
     def add(self, sums, batches):
         """Keep the sums of a call just started; the first one is waited for, since it compiles."""
         self._held.append(sums)
-        self._clips += batches["weight"].size
+        drawn = isinstance(batches, Draws)
+        self._clips += (
+            batches.steps * batches.source.sampler.batch_size if drawn else batches["weight"].size
+        )
         if self.compile_seconds is None:
             jax.block_until_ready(sums)
             self.compile_seconds = time.perf_counter() - self._clock
@@ -372,6 +385,13 @@ def _catch_signals():
 
 
 def _validate(config):
-    for name in ("num_steps", "log_every", "eval_every", "checkpoint_every", "steps_per_call"):
+    for name in (
+        "num_steps",
+        "log_every",
+        "eval_every",
+        "checkpoint_every",
+        "steps_per_call",
+        "accumulate",
+    ):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)}: choose at least 1")

@@ -12,16 +12,18 @@ import collections
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lin_jax.errors import ConfigError, TrainingError
-from lin_jax.training.step import scan_steps
+from lin_jax.training.resident import Draws, Resident
+from lin_jax.training.step import repeat_steps
 
 AXIS = "data"
+RESIDENT = {"resident": True}  # position in the data where the number of the step says it all
 MODES = ("jit", "pmap")
 
 
@@ -66,13 +68,8 @@ def shard_batches(batches: Sequence[Mapping], mesh: Mesh):
 
 
 def _put(arrays, mesh, spec):
-    axis = spec.index(AXIS)
-    B, num_devices = next(iter(arrays.values())).shape[axis], mesh.local_mesh.size
-    if B % num_devices:
-        raise ConfigError(
-            f"{B} examples cannot be split over {num_devices} devices: choose a multiple as batch "
-            "size"
-        )
+    examples = next(iter(arrays.values())).shape[list(spec).index(AXIS)]
+    _check_split(examples, mesh.local_mesh.size)
     put = functools.partial(jax.make_array_from_process_local_data, NamedSharding(mesh, spec))
     return jax.tree.map(put, dict(arrays))
 
@@ -103,8 +100,8 @@ def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
         mode: "jit" or "pmap".
 
     Returns:
-        (state, batches, key) → (state, sums) as `scan_steps` has them, with batches from
-        `shard_batches`; each shape is compiled once. The state given to it is used up.
+        (state, batches, key) → (state, sums) as `repeat_steps` has them, with batches from a feed;
+        each shape is compiled once. The state given to it is used up.
 
     Raises:
         ConfigError: an unknown mode.
@@ -116,10 +113,14 @@ def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
         step = jax.shard_map(
             step, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
         )
-    whole, parts = replicated(mesh), NamedSharding(mesh, PartitionSpec(None, AXIS))
+    whole, parts = replicated(mesh), split(mesh)
+
+    def split_step(state, batch, key):
+        return step(state, jax.lax.with_sharding_constraint(batch, parts), key)
+
     return jax.jit(
-        scan_steps(step),
-        in_shardings=(whole, parts, whole),
+        repeat_steps(split_step),
+        in_shardings=(whole, None, whole),
         out_shardings=(whole, whole),
         donate_argnums=0,
     )
@@ -160,7 +161,15 @@ class DeviceFeed:
         self.seek(loader.get_state())
 
     def seek(self, position, step: int = 0):
-        """Go on after the batch at which `position` was read, that of the `step`-th step."""
+        """Go on after the batch at which `position` was read, that of the `step`-th step.
+
+        Raises:
+            ConfigError: the position is in a resident corpus.
+        """
+        if position == RESIDENT:
+            raise ConfigError(
+                "the run drew from a resident corpus until now: go on with loader.resident=always"
+            )
         self._loader.set_state(position)
         self.position = position
         self._left = math.inf if self._num_steps is None else self._num_steps - step
@@ -198,3 +207,60 @@ class DeviceFeed:
         batches = shard_batches([batch for batch, _ in taken], self._mesh)
         self._ready.append((count, batches, taken[-1][1]))
         self._left -= count
+
+
+class ResidentFeed:
+    """A corpus on the devices, whole on each, and the steps that are to draw from it.
+
+    Args:
+        source: the corpus on the host.
+        mesh: from `make_mesh`.
+        num_steps: steps to give in all.
+        steps_per_call: steps to give at once.
+
+    Raises:
+        ConfigError: a batch cannot be split over the devices.
+    """
+
+    position: ClassVar = RESIDENT
+
+    def __init__(self, source: Resident, mesh: Mesh, num_steps: int, steps_per_call: int = 1):
+        _check_split(source.sampler.batch_size, mesh.size)
+        self._source, self._num_steps, self._steps_per_call = source, num_steps, steps_per_call
+        put = functools.partial(jax.make_array_from_process_local_data, replicated(mesh))
+        self._arrays, self._step = jax.tree.map(put, source.arrays), 0
+
+    def seek(self, position, step: int):
+        """Go on after `step` steps.
+
+        Raises:
+            ConfigError: the position is in a stream.
+        """
+        if position != RESIDENT:
+            raise ConfigError(
+                "the run read a stream of clips until now: go on with loader.resident=never"
+            )
+        self._step = step
+
+    def take(self) -> tuple[int, Draws]:
+        """The next steps: as many as a call makes, or one where their layouts differ."""
+        layout = self._source.sampler.layout
+        steps = range(self._step, min(self._step + self._steps_per_call, self._num_steps))
+        alike = len({layout(step) for step in steps}) == 1
+        draws = Draws(self._arrays, self._source, layout(self._step), len(steps) if alike else 1)
+        self._step += draws.steps
+        return draws.steps, draws
+
+
+def make_feed(loader: Any, mesh: Mesh, num_steps: int, steps_per_call: int):
+    """A `ResidentFeed` or a `DeviceFeed`, as the loader is."""
+    kind = ResidentFeed if isinstance(loader, Resident) else DeviceFeed
+    return kind(loader, mesh, num_steps, steps_per_call)
+
+
+def _check_split(batch_size, num_devices):
+    if batch_size % num_devices:
+        raise ConfigError(
+            f"{batch_size} examples cannot be split over {num_devices} devices: choose a multiple "
+            "as batch size"
+        )
