@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import grain
+import jax
 import numpy as np
 
 from data_pipelines import resident, transforms
@@ -57,8 +58,8 @@ def make_loader(
     *,
     train: bool,
     epochs: int | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
+    process_index: int | None = None,
+    process_count: int | None = None,
 ) -> grain.DatasetIterator | Resident:
     """Iterate over batches of the chosen clips, or put them where the training step draws its own.
 
@@ -80,7 +81,7 @@ def make_loader(
         train: training or evaluation.
         epochs: passes over the clips when training; None never ends.
         process_index: this process among `process_count`, each of which gets its share of every
-            batch.
+            batch; those of JAX when None.
         process_count: number of processes.
 
     Returns:
@@ -96,6 +97,7 @@ def make_loader(
     indices = np.asarray(indices, np.int64)
     if not len(indices):
         raise ConfigError("a loader of no clips: check the split")
+    process_index, process_count = _processes(process_index, process_count)
     if config.batch_size < 1 or config.batch_size % process_count:
         raise ConfigError(
             f"batch_size {config.batch_size} is not a multiple of {process_count} processes: "
@@ -151,8 +153,8 @@ def make_synthesis_loader(
     partners: Sequence[np.ndarray] = (),
     references: Sequence[np.ndarray] = (),
     epochs: int | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
+    process_index: int | None = None,
+    process_count: int | None = None,
 ) -> grain.DatasetIterator:
     """Iterate over batches of whole clips with their texts and voices, for learning to speak.
 
@@ -174,7 +176,7 @@ def make_synthesis_loader(
         references: for every clip of the set the clips of its voice, of which one is drawn; without
             them, it is itself.
         epochs: passes over the clips when training; None never ends.
-        process_index: this process among `process_count`.
+        process_index: this process among `process_count`; those of JAX when None.
         process_count: number of processes.
 
     Returns:
@@ -187,6 +189,7 @@ def make_synthesis_loader(
     indices = np.asarray(indices, np.int64)
     if not len(indices):
         raise ConfigError("a loader of no clips: check the split and the transcripts")
+    process_index, process_count = _processes(process_index, process_count)
     if feature_set.store != "features":
         raise ConfigError(
             f"{feature_set.folder}: holds waveforms: prepare it with --store features"
@@ -226,7 +229,7 @@ def crops(
 
     See `make_loader`.
     """
-    size = min(config.batch_size, len(indices))
+    size = min(config.batch_size, -(-len(indices) // jax.device_count()) * jax.device_count())
     settings = LoaderConfig(size, crop_seconds=config.crop_seconds or LoaderConfig.crop_seconds)
     settings.resident = "never"
     stream = make_loader(feature_set, indices, None, settings, train=True)
@@ -271,6 +274,14 @@ def equal_segments(
             segments.append(segment)
             clips.append(clip)
     return np.array(segments), np.array(clips, np.int64)
+
+
+def _processes(index: int | None, count: int | None) -> tuple[int, int]:
+    """The share of this process, as given or as JAX counts."""
+    return (
+        jax.process_index() if index is None else index,
+        jax.process_count() if count is None else count,
+    )
 
 
 def _sampler(feature_set: FeatureSet, indices: np.ndarray, config: LoaderConfig) -> Sampler:

@@ -4,13 +4,17 @@ Training is data-parallel: every device holds the whole state and its share of e
 "jit" the batch is one global array split over a mesh and the compiler adds the sums across devices,
 so any number of devices and hosts computes what one device would, BatchNorm statistics included.
 "pmap" maps the step over the devices and averages gradients by name; it gives the same parameters
-where nothing in the step is random and the network's BatchNorm has `axis_name=AXIS`. For several
-hosts, call `jax.distributed.initialize()` first.
+where nothing in the step is random and the network's BatchNorm has `axis_name=AXIS`. `initialise`
+joins several processes, on one host or on many.
 """
 
 import collections
 import functools
 import math
+import os
+import pathlib
+import socket
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +29,93 @@ from lin_jax.training.step import repeat_steps
 AXIS = "data"
 RESIDENT = {"resident": True}  # position in the data where the number of the step says it all
 MODES = ("jit", "pmap")
+
+
+def initialise(
+    coordinator: str = "",
+    num_processes: int = 0,
+    process_id: int = -1,
+    *,
+    idle_gpus: bool = False,
+) -> str:
+    """Join the processes of a training; to be called once, before JAX is asked for anything.
+
+    What is not given comes from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or
+    else from SLURM (`srun`), Open MPI (`mpirun`) or a TPU pod; without any of these the process is
+    alone.
+
+    Args:
+        coordinator: address and port of the first process.
+        num_processes: how many there are.
+        process_id: which of them this one is, from 0.
+        idle_gpus: whether GPUs that are visible may stand idle.
+
+    Returns:
+        What runs where, such as "2 processes × 4 devices (NVIDIA H100)".
+
+    Raises:
+        ConfigError: some of the three are missing, the other processes cannot be reached, or GPUs
+            would stand idle.
+    """
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
+    num_processes = num_processes or int(os.environ.get("JAX_NUM_PROCESSES", 0))
+    process_id = process_id if process_id >= 0 else int(os.environ.get("JAX_PROCESS_ID", -1))
+    given = (bool(coordinator), num_processes > 0, process_id >= 0)
+    if any(given) and not all(given):
+        raise ConfigError(
+            "several processes need a coordinator (ADDRESS:PORT), num_processes and process_id: "
+            "give all three"
+        )
+    try:
+        if all(given):
+            jax.distributed.initialize(coordinator, num_processes, process_id)
+        elif _in_cluster(os.environ):
+            jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        line = str(error).strip().split("\n")[0]
+        raise ConfigError(
+            f"the processes did not find each other ({line}): check the coordinator's address and "
+            "that all of them were started"
+        ) from error
+    if not idle_gpus and jax.default_backend() == "gpu":
+        _refuse_idle(jax.local_device_count() * _processes_on_this_host(), _visible_gpus())
+    return (
+        f"{_counted(jax.process_count(), 'process')} × "
+        f"{_counted(jax.local_device_count(), 'device')} ({jax.local_devices()[0].device_kind})"
+    )
+
+
+def _in_cluster(environ):
+    """Whether the environment is one of several processes that JAX can find."""
+    sizes = (environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    return any(int(size) > 1 for size in sizes) or "," in environ.get("TPU_WORKER_HOSTNAMES", "")
+
+
+def _processes_on_this_host():
+    from jax.experimental import multihost_utils
+
+    host = np.uint32(zlib.crc32(socket.gethostname().encode()))
+    return int(np.sum(multihost_utils.process_allgather(host) == host))
+
+
+def _visible_gpus():
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return len([name for name in listed.split(",") if name.strip()])
+    return len(list(pathlib.Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _refuse_idle(used, visible):
+    if used < visible:
+        raise ConfigError(
+            f"{used} of {visible} visible GPUs would train: start a process for each, hide the "
+            "others with CUDA_VISIBLE_DEVICES, or allow idle GPUs"
+        )
+
+
+def _counted(number, noun):
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number != 1 else ''}"
 
 
 def make_mesh() -> Mesh:

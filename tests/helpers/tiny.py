@@ -19,6 +19,7 @@ from flax import linen as nn
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.tasks.classification import Classification, ClassificationConfig
 from lin_jax.training import loop, optim, writers
+from lin_jax.training.resident import AllAlike, Ragged, Resident
 
 D, C, T = 6, 3, 12  # features, classes, frames
 FRONTEND = FrontendConfig(n_mels=D, n_mfcc=D)
@@ -112,6 +113,17 @@ def train_loader(batch_size=16, seed=0):
     return iter(data.batch(batch_size, drop_remainder=True).to_iter_dataset(options))
 
 
+def resident(batch_size=16):
+    """The clips as a corpus on the devices."""
+    clips = make_clips()
+    ragged = Ragged.allocate([clip["num_frames"] for clip in clips], (D,), np.float16)
+    for row, clip in enumerate(clips):
+        ragged.view(row)[:] = clip["features"][: clip["num_frames"]]
+    columns = {"label": np.array([clip["label"] for clip in clips])}
+    sampler = AllAlike(len(clips), batch_size, T, seed=0)
+    return Resident({"features": ragged}, {"features": "num_frames"}, columns, sampler)
+
+
 def eval_loader():
     """One pass over held-out clips."""
     return iter([make_batch(24, seed=2), make_batch(24, seed=3)])
@@ -153,7 +165,7 @@ def fit(workdir, *, loader=None, evaluation=eval_loader, task=None, learning_rat
 
 def run_alone(*arguments, script=__file__, **environment):
     """Run this file, or another one, in a process of its own."""
-    tests = pathlib.Path(__file__).parent
+    tests = pathlib.Path(__file__).parents[1]
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}", **environment},

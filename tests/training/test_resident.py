@@ -129,20 +129,9 @@ def test_scales_belong_to_clips():
     )
 
 
-def tiny_resident(batch_size=16):
-    """The tiny classifier's clips."""
-    clips = tiny.make_clips()
-    ragged = Ragged.allocate([clip["num_frames"] for clip in clips], (tiny.D,), np.float16)
-    for row, clip in enumerate(clips):
-        ragged.view(row)[:] = clip["features"][: clip["num_frames"]]
-    columns = {"label": np.array([clip["label"] for clip in clips])}
-    sampler = AllAlike(len(clips), batch_size, tiny.T, seed=0)
-    return Resident({"features": ragged}, {"features": "num_frames"}, columns, sampler)
-
-
 def test_training_goes_on_where_it_stopped(tmp_path):
     """In calls of several steps or of one, stopped or not: the same bits."""
-    options = {"loader": tiny_resident(), "eval_every": 12, "checkpoint_every": 24}
+    options = {"loader": tiny.resident(), "eval_every": 12, "checkpoint_every": 24}
     whole = tiny.fit(tmp_path / "whole", **options)
     assert whole.best["uar"] > 0.8
 
@@ -163,13 +152,13 @@ def test_training_goes_on_where_it_stopped(tmp_path):
 def test_a_stream_is_not_taken_for_a_resident_corpus(tmp_path):
     tiny.fit(tmp_path, num_steps=3, evaluation=None)
     with pytest.raises(ConfigError, match=r"a stream .* until now: go on with loader\.resident"):
-        tiny.fit(tmp_path, loader=tiny_resident())
+        tiny.fit(tmp_path, loader=tiny.resident())
 
 
 def test_a_call_has_one_layout():
     """Steps of another length are a call of their own, and compiled for it."""
     sampler = ByLength(np.array([1, 1, 1, 1, 1, 1, 9, 9]), np.array([1, 9]), 2, seed=0)
-    source = dataclasses.replace(tiny_resident(), sampler=sampler)
+    source = dataclasses.replace(tiny.resident(), sampler=sampler)
     feed = parallel.ResidentFeed(source, parallel.make_mesh(), 7, steps_per_call=2)
     calls = []
     while sum(steps for steps, _ in calls) < 7:
