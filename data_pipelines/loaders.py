@@ -394,7 +394,7 @@ class _SynthesisBatches:
         epoch, place = divmod(number, self._per_epoch)
         positions, weights, size = self._plan_of(epoch)[place]
         examples = [
-            transforms.fit(self._clips[position], self._clips.key, size) for position in positions
+            transforms.fit(clip, self._clips.key, size) for clip in self._clips.read(positions)
         ]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
         rng, (max_symbols, max_frames) = (
@@ -424,7 +424,7 @@ class _SynthesisBatches:
         """Clips of the same texts as some others."""
         chosen = [int(rng.choice(self._partners[index])) for index in indices.tolist()]
         examples = [
-            transforms.fit(self._set[index], self._clips.key, max_frames) for index in chosen
+            transforms.fit(clip, self._clips.key, max_frames) for clip in self._set.read(chosen)
         ]
         return {
             "source": np.stack([example["features"] for example in examples]),
@@ -454,13 +454,21 @@ class _Clips:
         return len(self._indices)
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
-        index = int(self._indices[position])
-        return self._set[index] | {
-            "label": np.int32(self._labels[index]),
-            "speaker": np.int32(self._speakers[index]),
-            "index": np.int32(index),
-            "weight": np.float32(1),
-        }
+        return self.read([position])[0]
+
+    def read(self, positions: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Several examples at once."""
+        indices = self._indices[np.asarray(positions)].tolist()
+        return [
+            clip
+            | {
+                "label": np.int32(self._labels[index]),
+                "speaker": np.int32(self._speakers[index]),
+                "index": np.int32(index),
+                "weight": np.float32(1),
+            }
+            for index, clip in zip(indices, self._set.read(indices), strict=True)
+        ]
 
 
 class _SpeakerBatches:
@@ -501,9 +509,7 @@ class _Batches:
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         positions, weights, size = self._plan[number]
-        examples = [
-            transforms.fit(self._clips[position], self._key, size) for position in positions
-        ]
+        examples = [transforms.fit(clip, self._key, size) for clip in self._clips.read(positions)]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
         return batch | {"weight": weights}
 

@@ -4,7 +4,7 @@ N clips, S speakers.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -74,8 +74,7 @@ def pack(
     shape = () if waveforms else (feature_set.frontend.num_features,)
     clips = Ragged.allocate(feature_set.lengths[unique], shape, _dtype(feature_set))
     scale = np.ones(len(unique), np.float32)
-    for row, index in enumerate(unique.tolist()):
-        value = feature_set[index][key]
+    for row, value in enumerate(_values(feature_set, unique.tolist())):
         if waveforms:
             scale[row] = np.abs(value).max(initial=np.finfo(np.float32).tiny) / 32767
             value = np.round(value / scale[row])
@@ -95,6 +94,13 @@ def pack(
     resident = Resident({key: clips}, {key: LENGTH_KEY[key]}, columns, sampler)
     _tell(f"{len(unique)} clips lie on each device, {resident.nbytes / 1e6:.1f} MB")
     return resident
+
+
+def _values(feature_set: FeatureSet, indices: list[int]) -> Iterator[np.ndarray]:
+    """The arrays of some clips, read by the hundred."""
+    for start in range(0, len(indices), 100):
+        for clip in feature_set.read(indices[start : start + 100]):
+            yield clip[feature_set.store]
 
 
 def _nbytes(feature_set: FeatureSet, indices: np.ndarray) -> int:

@@ -182,7 +182,7 @@ def abstract_state(create: Callable, key: jax.Array, mesh: Mesh):
     )
 
 
-def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
+def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Any:
     """Compile several updates as one launch.
 
     Args:
