@@ -56,7 +56,7 @@ class FeatureSet:
             records,
         )  # here, not in a thread: importing TFDS while others import can break theirs
 
-        self._read_records = records.read
+        self._open_records = records.Records
         self.folder, self.frontend, self.store, self.rows, self.stats = (
             folder,
             frontend,
@@ -75,27 +75,40 @@ class FeatureSet:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """One clip: {"features": [T, D] float32} or {"waveform".
+        """One clip, as `read` gives it."""
+        return self.read([index])[0]
 
-        [N] float32}; FeatureError if corrupt.
+    def read(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Some clips, faster at once than one by one.
+
+        Returns:
+            For each {"features": [T, D] float32} or {"waveform": [N] float32}.
+
+        Raises:
+            FeatureError: a record is corrupt; says which.
         """
-        row = self.rows[index]
+        places = [range(len(self))[index] for index in indices]
         try:
-            record = self._source[range(len(self))[index]]
-            value = record[self.store]
-            if len(value) != row["length"] or record["id"].decode() != row["id"]:
-                raise ValueError("another clip's record")
+            records = self._source.read(places)
         except FeatureError:
             raise
-        except (
-            Exception
-        ) as error:  # each layer below (Riegeli, ArrayRecord, protobuf, TFDS) has its own
-            raise FeatureError(
-                f"{self.folder}: record {index} ({row['id']}) is corrupt: {REMAKE}"
-            ) from error
+        except Exception as error:  # each layer below (Riegeli, ArrayRecord, protobuf) has its own
+            if len(places) > 1:  # which of them?
+                return [clip for place in places for clip in self.read([place])]
+            raise self._corrupt(places[0]) from error
+        return [self._clip(place, record) for place, record in zip(places, records, strict=True)]
+
+    def _clip(self, index: int, record: dict) -> dict[str, np.ndarray]:
+        value, row = record[self.store], self.rows[index]
+        if len(value) != row["length"] or record["id"] != row["id"]:  # another clip's
+            raise self._corrupt(index)
         if self.store == "waveform":
             value = value.astype(np.float32) * record["scale"]
         return {self.store: value}
+
+    def _corrupt(self, index: int) -> FeatureError:
+        name = self.rows[index]["id"]
+        return FeatureError(f"{self.folder}: record {index} ({name}) is corrupt: {REMAKE}")
 
     def labels(
         self, name: str, names: Sequence[str] | None = None
@@ -191,7 +204,8 @@ class FeatureSet:
         with _reading(self.folder):
             for name in RECORDS_INFO:
                 _read_checked(self.folder, name)
-            source = self._read_records(self.folder / "records")
+            size = self.frontend.num_features
+            source = self._open_records(self.folder / "records", self.store, size)
             if len(source) != len(self):
                 raise ValueError(f"{len(source)} records for {len(self)} clips")
         return source
@@ -232,11 +246,17 @@ class JoinedSet(FeatureSet):
         self.corpora = np.repeat(names, list(map(len, sets)))
         self._sets, self._starts = list(sets), np.cumsum([0, *map(len, sets)])
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """One clip, as `FeatureSet` gives it."""
-        index = range(len(self))[index]
-        number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._sets[number][index - int(self._starts[number])]
+    def read(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Some clips, as `FeatureSet` gives them."""
+        places = np.array([range(len(self))[index] for index in indices], np.int64)
+        numbers = np.searchsorted(self._starts, places, side="right") - 1
+        clips: list = [None] * len(places)
+        for number in np.unique(numbers).tolist():
+            own = np.flatnonzero(numbers == number).tolist()
+            read = self._sets[number].read((places[own] - self._starts[number]).tolist())
+            for place, clip in zip(own, read, strict=True):
+                clips[place] = clip
+        return clips
 
     @functools.cached_property
     def _moments(self) -> np.ndarray:
@@ -253,9 +273,9 @@ class Subset(FeatureSet):
         )
         self.corpora = whole.corpora[self._indices]
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """One clip, as `FeatureSet` gives it."""
-        return self._whole[int(self._indices[index])]
+    def read(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Some clips, as `FeatureSet` gives them."""
+        return self._whole.read([int(self._indices[index]) for index in indices])
 
     @functools.cached_property
     def _moments(self) -> np.ndarray:
@@ -302,10 +322,14 @@ class Segments(FeatureSet):
         super().__init__(whole.folder, whole.frontend, whole.store, rows, {})
         self.corpora = whole.corpora[[index for index, _ in self._places]]
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """One piece, as `FeatureSet` gives a clip."""
-        clip, start = self._places[index]
-        return {self.store: self._whole[clip][self.store][start : start + self._size]}
+    def read(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Some pieces, as `FeatureSet` gives clips."""
+        places = [self._places[index] for index in indices]
+        clips = self._whole.read([clip for clip, _ in places])
+        return [
+            {self.store: clip[self.store][start : start + self._size]}
+            for clip, (_, start) in zip(clips, places, strict=True)
+        ]
 
 
 def open_features(

@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import grain
+import jax
 import numpy as np
 
-from data_pipelines import transforms
+from data_pipelines import resident, transforms
 from data_pipelines.feature_set import FeatureSet
 from lin_jax.errors import ConfigError
+from lin_jax.training.resident import AllAlike, ByLength, BySpeaker, Resident, Sampler
 
 # Frames: bucket lengths are its multiples, so that nearly equal sets share compiled shapes.
 GRAIN = 16
@@ -30,7 +32,10 @@ class LoaderConfig:
         batch_size: clips in a batch over all processes together.
         clips_per_speaker: K; a training batch holds K clips of each of batch_size / K speakers, who
             come equally often however many clips they have. 0 draws from all clips alike.
-        crop_seconds: training clips are cut (at random) or padded to this length.
+        crop_seconds: training clips are cut (at random) or padded to this length; 0 takes whole
+            clips from a resident corpus, in batches of nearly equal length.
+        resident: whether training clips lie on the devices, where the step draws its batches:
+            "always", "never", or "auto", on an accelerator that has the memory.
         buckets: whole clips are padded to one of this many lengths, those with the least padding.
         seed: of the order and the crops.
         read_threads: more than two only pays where reading is slow.
@@ -39,6 +44,7 @@ class LoaderConfig:
     batch_size: int = 32
     clips_per_speaker: int = 0
     crop_seconds: float = 3.0
+    resident: str = "auto"
     buckets: int = 4
     seed: int = 0
     read_threads: int = 2
@@ -52,10 +58,10 @@ def make_loader(
     *,
     train: bool,
     epochs: int | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> grain.DatasetIterator:
-    """Iterate over batches of the chosen clips.
+    process_index: int | None = None,
+    process_count: int | None = None,
+) -> grain.DatasetIterator | Resident:
+    """Iterate over batches of the chosen clips, or put them where the training step draws its own.
 
     Training: shuffled anew each epoch, cropped at random, batches always full (the last clips of
     the last epoch, too few for a batch, are left out). With `clips_per_speaker`, an epoch has every
@@ -63,6 +69,9 @@ def make_loader(
     crops of one. Evaluation: each clip once, whole, in batches of nearly equal length; the last
     batch of a length is filled up with repeated clips of weight 0. All of it depends on the seed
     alone, not on threads, and the clips of a step not on the number of processes.
+
+    With `config.resident`, and where `epochs` is None, the training clips become a corpus that
+    `loop.fit` puts on the devices; the batches of its steps keep the same promises, but are others.
 
     Args:
         feature_set: where the clips are.
@@ -72,14 +81,15 @@ def make_loader(
         train: training or evaluation.
         epochs: passes over the clips when training; None never ends.
         process_index: this process among `process_count`, each of which gets its share of every
-            batch.
+            batch; those of JAX when None.
         process_count: number of processes.
 
     Returns:
         A Grain iterator with `get_state`, `set_state` and `close`, for `grain.checkpoint`, over
         dicts of NumPy arrays: "features" [B, T, D] float32 and "num_frames" [B], or "waveform" [B,
         N] float32 and "length" [B]; "label", "speaker" (as `feature_set.labels("speaker")` numbers
-        them) and "index" [B] int32; "weight" [B] float32.
+        them) and "index" [B] int32; "weight" [B] float32. A `Resident` with the same batches, of
+        all processes together, for training from the devices.
 
     Raises:
         ConfigError: no clips, too few speakers, or sizes that do not go together.
@@ -87,23 +97,25 @@ def make_loader(
     indices = np.asarray(indices, np.int64)
     if not len(indices):
         raise ConfigError("a loader of no clips: check the split")
+    process_index, process_count = _processes(process_index, process_count)
     if config.batch_size < 1 or config.batch_size % process_count:
         raise ConfigError(
             f"batch_size {config.batch_size} is not a multiple of {process_count} processes: "
             "change it"
         )
-    if not config.crop_seconds > 0 or config.buckets < 1:
+    if not config.crop_seconds >= 0 or config.buckets < 1:
         raise ConfigError(
-            f"crop_seconds {config.crop_seconds:g}, buckets {config.buckets}: both must be positive"
+            f"crop_seconds {config.crop_seconds:g}, buckets {config.buckets}: must be positive"
         )
+    if train and epochs is None and resident.wanted(config.resident, feature_set, indices):
+        sampler = _sampler(feature_set, indices, config)
+        return resident.pack(feature_set, indices, labels, sampler)
     clips = _Clips(feature_set, indices, labels)
     local = config.batch_size // process_count
     if train:
-        samples = round(config.crop_seconds * feature_set.frontend.sample_rate)
-        size = (
-            samples if feature_set.store == "waveform" else feature_set.frontend.num_frames(samples)
-        )
-        crop = transforms.RandomCrop(feature_set.store, size)
+        if not config.crop_seconds:
+            raise ConfigError("whole clips are not streamed: set crop_seconds, or resident=always")
+        crop = transforms.RandomCrop(feature_set.store, _crop_size(feature_set, config))
         if config.clips_per_speaker:
             clips = _SpeakerBatches(clips, feature_set.speakers[indices], config, epochs)
             dataset = grain.MapDataset.source(clips).seed(config.seed)
@@ -119,8 +131,7 @@ def make_loader(
         dataset = dataset[process_index::process_count].batch(local, drop_remainder=True)
     else:
         share = slice(process_index, None, process_count)
-        unit = GRAIN * (feature_set.frontend.hop_length if feature_set.store == "waveform" else 1)
-        sizes = bucket_lengths(feature_set.lengths, config.buckets, unit)
+        sizes = bucket_lengths(feature_set.lengths, config.buckets, _unit(feature_set))
         plan = _bucket_batches(feature_set.lengths[indices], sizes, config.batch_size)
         plan = [(positions[share], weights[share], size) for positions, weights, size in plan]
         dataset = grain.MapDataset.source(_Batches(clips, plan, feature_set.store))
@@ -142,8 +153,8 @@ def make_synthesis_loader(
     partners: Sequence[np.ndarray] = (),
     references: Sequence[np.ndarray] = (),
     epochs: int | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
+    process_index: int | None = None,
+    process_count: int | None = None,
 ) -> grain.DatasetIterator:
     """Iterate over batches of whole clips with their texts and voices, for learning to speak.
 
@@ -165,7 +176,7 @@ def make_synthesis_loader(
         references: for every clip of the set the clips of its voice, of which one is drawn; without
             them, it is itself.
         epochs: passes over the clips when training; None never ends.
-        process_index: this process among `process_count`.
+        process_index: this process among `process_count`; those of JAX when None.
         process_count: number of processes.
 
     Returns:
@@ -178,6 +189,7 @@ def make_synthesis_loader(
     indices = np.asarray(indices, np.int64)
     if not len(indices):
         raise ConfigError("a loader of no clips: check the split and the transcripts")
+    process_index, process_count = _processes(process_index, process_count)
     if feature_set.store != "features":
         raise ConfigError(
             f"{feature_set.folder}: holds waveforms: prepare it with --store features"
@@ -217,8 +229,9 @@ def crops(
 
     See `make_loader`.
     """
-    size = min(config.batch_size, len(indices))
-    settings = dataclasses.replace(config, seed=0, batch_size=size, clips_per_speaker=0)
+    size = min(config.batch_size, -(-len(indices) // jax.device_count()) * jax.device_count())
+    settings = LoaderConfig(size, crop_seconds=config.crop_seconds or LoaderConfig.crop_seconds)
+    settings.resident = "never"
     stream = make_loader(feature_set, indices, None, settings, train=True)
     with contextlib.closing(stream):
         yield from itertools.islice(stream, batches)
@@ -261,6 +274,70 @@ def equal_segments(
             segments.append(segment)
             clips.append(clip)
     return np.array(segments), np.array(clips, np.int64)
+
+
+def _processes(index: int | None, count: int | None) -> tuple[int, int]:
+    """The share of this process, as given or as JAX counts."""
+    return (
+        jax.process_index() if index is None else index,
+        jax.process_count() if count is None else count,
+    )
+
+
+def _sampler(feature_set: FeatureSet, indices: np.ndarray, config: LoaderConfig) -> Sampler:
+    """How training batches are drawn from a corpus on the devices."""
+    if not config.crop_seconds:
+        if config.clips_per_speaker:
+            raise ConfigError("whole clips are batched by length, not by speaker: set crop_seconds")
+        lengths = feature_set.lengths[indices]
+        sizes = bucket_lengths(lengths, config.buckets, _unit(feature_set))
+        return ByLength(lengths, sizes, config.batch_size, config.seed)
+    size = _crop_size(feature_set, config)
+    if not config.clips_per_speaker:
+        return AllAlike(len(indices), config.batch_size, size, config.seed)
+    members = _speaker_members(feature_set.speakers[indices], config)
+    K = config.clips_per_speaker
+    return BySpeaker(members, config.batch_size, K, size, config.seed)
+
+
+def _crop_size(feature_set: FeatureSet, config: LoaderConfig) -> int:
+    """Frames or samples of a training crop."""
+    samples = round(config.crop_seconds * feature_set.frontend.sample_rate)
+    return samples if feature_set.store == "waveform" else feature_set.frontend.num_frames(samples)
+
+
+def _unit(feature_set: FeatureSet) -> int:
+    """Frames or samples of which the lengths of buckets are multiples."""
+    return GRAIN * (feature_set.frontend.hop_length if feature_set.store == "waveform" else 1)
+
+
+def _speaker_members(speakers: np.ndarray, config: LoaderConfig) -> list[np.ndarray]:
+    """Positions of the clips of each speaker; ConfigError where no batch can be made of them."""
+    K = config.clips_per_speaker
+    P, rest = divmod(config.batch_size, K)
+    members = [np.flatnonzero(speakers == name) for name in np.unique(speakers)]
+    S, single = len(members), sum(len(clips) == 1 for clips in members)
+    if K < 2 or rest:
+        raise ConfigError(
+            f"clips_per_speaker {K}: choose at least 2, of which batch_size "
+            f"{config.batch_size} is a multiple"
+        )
+    if S < 2:
+        raise ConfigError(
+            f"one speaker only, {speakers[0]}: speakers are learnt by comparing; add some"
+        )
+    if not 2 <= P <= S:
+        raise ConfigError(
+            f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} "
+            "speakers: "
+            f"choose batch_size from {2 * K} to {S * K}"
+        )
+    if single:
+        _note(
+            f"{single} of {S} speakers have a single clip: what is the same in two crops of it "
+            "may be the room"
+        )
+    return members
 
 
 class _SynthesisBatches:
@@ -317,7 +394,7 @@ class _SynthesisBatches:
         epoch, place = divmod(number, self._per_epoch)
         positions, weights, size = self._plan_of(epoch)[place]
         examples = [
-            transforms.fit(self._clips[position], self._clips.key, size) for position in positions
+            transforms.fit(clip, self._clips.key, size) for clip in self._clips.read(positions)
         ]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
         rng, (max_symbols, max_frames) = (
@@ -347,7 +424,7 @@ class _SynthesisBatches:
         """Clips of the same texts as some others."""
         chosen = [int(rng.choice(self._partners[index])) for index in indices.tolist()]
         examples = [
-            transforms.fit(self._set[index], self._clips.key, max_frames) for index in chosen
+            transforms.fit(clip, self._clips.key, max_frames) for clip in self._set.read(chosen)
         ]
         return {
             "source": np.stack([example["features"] for example in examples]),
@@ -377,13 +454,21 @@ class _Clips:
         return len(self._indices)
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
-        index = int(self._indices[position])
-        return self._set[index] | {
-            "label": np.int32(self._labels[index]),
-            "speaker": np.int32(self._speakers[index]),
-            "index": np.int32(index),
-            "weight": np.float32(1),
-        }
+        return self.read([position])[0]
+
+    def read(self, positions: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Several examples at once."""
+        indices = self._indices[np.asarray(positions)].tolist()
+        return [
+            clip
+            | {
+                "label": np.int32(self._labels[index]),
+                "speaker": np.int32(self._speakers[index]),
+                "index": np.int32(index),
+                "weight": np.float32(1),
+            }
+            for index, clip in zip(indices, self._set.read(indices), strict=True)
+        ]
 
 
 class _SpeakerBatches:
@@ -396,29 +481,8 @@ class _SpeakerBatches:
         self, clips: _Clips, speakers: np.ndarray, config: LoaderConfig, epochs: int | None
     ):
         K = config.clips_per_speaker
-        P, rest = divmod(config.batch_size, K)
-        self._members = [np.flatnonzero(speakers == name) for name in np.unique(speakers)]
-        S, single = len(self._members), sum(len(members) == 1 for members in self._members)
-        if K < 2 or rest:
-            raise ConfigError(
-                f"clips_per_speaker {K}: choose at least 2, of which batch_size "
-                f"{config.batch_size} is a multiple"
-            )
-        if S < 2:
-            raise ConfigError(
-                f"one speaker only, {speakers[0]}: speakers are learnt by comparing; add some"
-            )
-        if not 2 <= P <= S:
-            raise ConfigError(
-                f"batch_size {config.batch_size} asks for {P} speakers with {K} clips of {S} "
-                "speakers: "
-                f"choose batch_size from {2 * K} to {S * K}"
-            )
-        if single:
-            _note(
-                f"{single} of {S} speakers have a single clip: what is the same in two crops of it "
-                "may be the room"
-            )
+        P = config.batch_size // K
+        self._members = _speaker_members(speakers, config)
         self._clips, self._seed, self._P, self._K = clips, config.seed, P, K
         self._epochs = 10**9 if epochs is None else epochs
 
@@ -445,9 +509,7 @@ class _Batches:
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         positions, weights, size = self._plan[number]
-        examples = [
-            transforms.fit(self._clips[position], self._key, size) for position in positions
-        ]
+        examples = [transforms.fit(clip, self._key, size) for clip in self._clips.read(positions)]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
         return batch | {"weight": weights}
 

@@ -2,11 +2,13 @@
 an unbroken one.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
 import math
 import pathlib
+import re
 import signal
 import threading
 import time
@@ -18,8 +20,9 @@ import numpy as np
 
 from lin_jax.errors import ConfigError, TrainingError
 from lin_jax.tasks.base import Task, Variables
-from lin_jax.training import optim, parallel, writers
+from lin_jax.training import cost, optim, parallel, writers
 from lin_jax.training.checkpoints import Checkpoints
+from lin_jax.training.resident import Draws, Resident
 from lin_jax.training.state import TrainState, create_state
 from lin_jax.training.step import make_train_step
 
@@ -39,6 +42,10 @@ class TrainConfig:
         steps_per_call: steps in one launch, for steps so short that launching them takes longer;
             the figures are the same. Reports, evaluations and checkpoints that fall due within a
             launch come after it.
+        accumulate: parts that a batch is taken in where it is too large for the memory.
+        precision: number format that networks compute in, "float32" or "bfloat16".
+        profile: steps to write a trace of into the workdir, "FIRST:LAST", for TensorBoard or
+            Perfetto; "" traces none.
         seed: of the initial parameters and of everything drawn in the steps.
         parallel: "jit" or "pmap", see `parallel`.
     """
@@ -49,6 +56,9 @@ class TrainConfig:
     checkpoint_every: int = 100
     early_stopping_patience: int = 0
     steps_per_call: int = 1
+    accumulate: int = 1
+    precision: str = "float32"
+    profile: str = ""
     seed: int = 0
     parallel: str = "jit"
 
@@ -99,7 +109,7 @@ def fit(
     task: Task,
     config: TrainConfig,
     optim_config: optim.OptimConfig,
-    train_loader: Iterator,
+    train_loader: Iterator | Resident,
     eval_loader: Callable[[], Iterable] | None,
     workdir: str | pathlib.Path,
     writer: writers.Writer | None = None,
@@ -116,7 +126,7 @@ def fit(
         task: what to train.
         config: how long.
         optim_config: how parameters are updated.
-        train_loader: endless Grain iterator of training batches.
+        train_loader: endless Grain iterator of training batches, or a corpus to put on the devices.
         eval_loader: makes an iterator over the validation batches, once through; None trains
             without evaluations.
         workdir: folder of the checkpoints and logs.
@@ -147,10 +157,15 @@ def fit(
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     axis_name = parallel.AXIS if config.parallel == "pmap" else None
     train_step = make_train_step(
-        task, optimizer, ema_decay=optim_config.ema_decay, axis_name=axis_name
+        task,
+        optimizer,
+        ema_decay=optim_config.ema_decay,
+        axis_name=axis_name,
+        accumulate=config.accumulate,
+        precision=config.precision,
     )
     train_steps = parallel.compile_steps(train_step, mesh, config.parallel)
-    feed = parallel.DeviceFeed(train_loader, mesh, config.num_steps, config.steps_per_call)
+    feed = parallel.make_feed(train_loader, mesh, config.num_steps, config.steps_per_call)
 
     with contextlib.ExitStack() as stack:
         if writer is None:
@@ -159,6 +174,8 @@ def fit(
             )
         checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints"))
         received = stack.enter_context(_catch_signals())
+        profiler = stack.enter_context(_Profiler(config.profile, workdir / "profile"))
+        compilation = stack.enter_context(cost.CompilationClock())
         target = parallel.abstract_state(create, init_key, mesh)
         if checkpoints.latest_step is None:
             state, progress = parallel.init_state(create, init_key, mesh), Progress()
@@ -170,17 +187,27 @@ def fit(
             feed.seek(position, progress.step)
             writer.write_texts(progress.step, {"resumed": f"resumed from {checkpoints.directory}"})
 
-        meter = _Meter(task, writer, progress, checkpoints)
+        meter = _Meter(task, writer, progress, checkpoints, compilation)
         before = progress.step  # the latest call
         while progress.step < config.num_steps and not _stopped_early(progress, config):
-            count, batches = feed.take()
-            state, sums = train_steps(state, batches, run_key)
+            with meter.waiting():
+                count, batches = feed.take()
+            if meter.is_new(batches):
+                trace = train_steps.trace(state, batches, run_key)
+                meter.expect(batches, cost.flops_per_step(trace.jaxpr))
+            profiler.before(progress.step, count)
+            with (
+                jax.profiler.StepTraceAnnotation("train", step_num=progress.step),
+                jax.transfer_guard("disallow"),  # what it needs lies on the devices
+            ):
+                state, sums = train_steps(state, batches, run_key)
+            profiler.after(progress.step + count, sums)
             # The next steps are already on their way: reading the figures of those before does not
             # keep the devices idle.
             if _falls_due(config.log_every, before, progress.step):
                 meter.report()
             before, progress.step = progress.step, progress.step + count
-            meter.add(sums, batches)
+            meter.add(sums, batches, count)
 
             last = progress.step == config.num_steps
             improved = False
@@ -214,6 +241,7 @@ def fit(
                 )
                 raise SystemExit(128 + received[0])
 
+        meter.summarise()
         variables = state.variables
         if progress.best and progress.best_step != progress.step:
             checkpoints.wait()
@@ -249,30 +277,44 @@ def evaluate(task: Task, variables: Variables, loader: Iterable) -> dict[str, fl
 
 class _Meter:
     """Collects the sums of the steps and reports them together, since reading each one would stall
-    the devices.
+    the devices; and what the steps cost.
     """
 
-    def __init__(self, task, writer, progress, checkpoints):
-        self._task, self._writer, self._progress, self._checkpoints = (
-            task,
-            writer,
-            progress,
-            checkpoints,
-        )
-        self._held, self._clips = [], 0
-        self._clock = time.perf_counter()
+    def __init__(self, task, writer, progress, checkpoints, compilation):
+        self._task, self._writer, self._progress = task, writer, progress
+        self._checkpoints, self._compilation = checkpoints, compilation
+        self._held, self._flops_of, self._told = [], {}, 0.0
+        self._total = collections.Counter()
+        self._peak = cost.peak_flops(jax.local_devices()[0].device_kind)
         self.compile_seconds = None
+        self.restart_clock()
 
-    def add(self, sums, batches):
+    @contextlib.contextmanager
+    def waiting(self):
+        """Time that passes here is spent on waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def is_new(self, batches):
+        """Whether batches of this shape have not been met."""
+        return _shape(batches) not in self._flops_of
+
+    def expect(self, batches, flops):
+        """Batches of this shape cost so many FLOPs a step."""
+        self._flops_of[_shape(batches)] = flops
+
+    def add(self, sums, batches, count):
         """Keep the sums of a call just started; the first one is waited for, since it compiles."""
         self._held.append(sums)
-        self._clips += batches["weight"].size
+        drawn = isinstance(batches, Draws)
+        size = batches.source.sampler.batch_size if drawn else batches["weight"].shape[1]
+        self._steps += count
+        self._examples += count * size
+        self._flops += count * self._flops_of[_shape(batches)]
         if self.compile_seconds is None:
             jax.block_until_ready(sums)
             self.compile_seconds = time.perf_counter() - self._clock
-            self._writer.write_scalars(
-                self._progress.step, {"compile_seconds": self.compile_seconds}
-            )
             self.restart_clock()
 
     def report(self):
@@ -295,13 +337,60 @@ class _Meter:
         }
         row = {f"train/{name}": value for name, value in figures.items()}
         self._progress.history.append({"step": step, **row})
-        speed = self._clips / (time.perf_counter() - self._clock)
-        self._writer.write_scalars(step, row | {"train/clips_per_second": speed})
+        self._writer.write_scalars(step, row | self._costs())
         self.restart_clock()
 
     def restart_clock(self):
         """Measure the speed from here on."""
-        self._clips, self._clock = 0, time.perf_counter()
+        self._clock, self._waited = time.perf_counter(), 0.0
+        self._steps, self._examples, self._flops = 0, 0, 0.0
+
+    def _costs(self):
+        """What the steps since the clock was started cost, and what was compiled."""
+        costs = {}
+        if self._steps:
+            seconds = time.perf_counter() - self._clock
+            spent = {
+                "seconds": seconds,
+                "waited": self._waited,
+                "steps": self._steps,
+                "examples": self._examples,
+                "flops": self._flops,
+            }
+            self._total.update(spent)
+            costs = self._rates(spent)
+        if (memory := cost.peak_memory()) is not None:
+            costs["cost/peak_memory_bytes"] = memory
+        if self._compilation.seconds > self._told:
+            self._told = costs["cost/compile_seconds"] = self._compilation.seconds
+        return costs
+
+    def _rates(self, spent):
+        speed = spent["flops"] / spent["seconds"] / jax.device_count()
+        mfu = {"cost/mfu": speed / self._peak} if self._peak else {}
+        return mfu | {
+            "cost/examples_per_second": spent["examples"] / spent["seconds"],
+            "cost/step_ms": 1e3 * spent["seconds"] / spent["steps"],
+            "cost/data_wait_percent": 100.0 * spent["waited"] / spent["seconds"],
+            "cost/flops_per_second_per_device": speed,
+        }
+
+    def summarise(self):
+        """Tell what the run cost, where steps were made."""
+        if not self._total["steps"]:
+            return
+        rates = {name.removeprefix("cost/"): v for name, v in self._rates(self._total).items()}
+        parts = [
+            f"{rates['step_ms']:.1f} ms a step",
+            f"{rates['examples_per_second']:,.0f} examples/s",
+            f"{rates['data_wait_percent']:.0f} % waiting for data",
+            f"{rates['flops_per_second_per_device'] / 1e9:,.1f} GFLOP/s a device",
+            *([f"MFU {100.0 * rates['mfu']:.1f} %"] if "mfu" in rates else []),
+            f"{self._compilation.seconds:.0f} s compiling {self._compilation.programs} programs",
+        ]
+        if (memory := cost.peak_memory()) is not None:
+            parts.append(f"{memory / 1e9:.1f} GB at most")
+        self._writer.write_texts(self._progress.step, {"cost": ", ".join(parts)})
 
     def _refuse(self, step):
         self._checkpoints.wait()
@@ -334,6 +423,42 @@ def _update_progress(progress, figures, task):
     else:
         progress.stale += 1
     return improved
+
+
+def _shape(batches):
+    leaves, structure = jax.tree.flatten(batches)
+    return structure, tuple(leaf.shape for leaf in leaves)
+
+
+class _Profiler:
+    """Writes a trace of some steps, those of the calls that they fall into."""
+
+    def __init__(self, steps, folder):
+        match = re.fullmatch(r"(\d+):(\d+)", steps or "0:0")
+        if match is None or int(match[1]) > int(match[2]):
+            raise ConfigError(f"profile {steps!r} is no range of steps: try 10:13")
+        self._first, self._last = map(int, match.groups())
+        self._folder, self._running = folder, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._running:
+            jax.profiler.stop_trace()
+
+    def before(self, step, count):
+        """Called before the call that makes `count` steps after `step`."""
+        if not self._running and step < self._first <= step + count:
+            jax.profiler.start_trace(self._folder)
+            self._running = True
+
+    def after(self, step, results):
+        """Called after it, when `step` steps were made."""
+        if self._running and step >= self._last:
+            jax.block_until_ready(results)
+            jax.profiler.stop_trace()
+            self._running = False
 
 
 def _falls_due(every, before, step):
@@ -372,6 +497,13 @@ def _catch_signals():
 
 
 def _validate(config):
-    for name in ("num_steps", "log_every", "eval_every", "checkpoint_every", "steps_per_call"):
+    for name in (
+        "num_steps",
+        "log_every",
+        "eval_every",
+        "checkpoint_every",
+        "steps_per_call",
+        "accumulate",
+    ):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)}: choose at least 1")

@@ -4,25 +4,118 @@ Training is data-parallel: every device holds the whole state and its share of e
 "jit" the batch is one global array split over a mesh and the compiler adds the sums across devices,
 so any number of devices and hosts computes what one device would, BatchNorm statistics included.
 "pmap" maps the step over the devices and averages gradients by name; it gives the same parameters
-where nothing in the step is random and the network's BatchNorm has `axis_name=AXIS`. For several
-hosts, call `jax.distributed.initialize()` first.
+where nothing in the step is random and the network's BatchNorm has `axis_name=AXIS`. `initialise`
+joins several processes, on one host or on many.
 """
 
 import collections
 import functools
 import math
+import os
+import pathlib
+import socket
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lin_jax.errors import ConfigError, TrainingError
-from lin_jax.training.step import scan_steps
+from lin_jax.training.resident import Draws, Resident
+from lin_jax.training.step import repeat_steps
 
 AXIS = "data"
+RESIDENT = {"resident": True}  # position in the data where the number of the step says it all
 MODES = ("jit", "pmap")
+
+
+def initialise(
+    coordinator: str = "",
+    num_processes: int = 0,
+    process_id: int = -1,
+    *,
+    idle_gpus: bool = False,
+) -> str:
+    """Join the processes of a training; to be called once, before JAX is asked for anything.
+
+    What is not given comes from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or
+    else from SLURM (`srun`), Open MPI (`mpirun`) or a TPU pod; without any of these the process is
+    alone.
+
+    Args:
+        coordinator: address and port of the first process.
+        num_processes: how many there are.
+        process_id: which of them this one is, from 0.
+        idle_gpus: whether GPUs that are visible may stand idle.
+
+    Returns:
+        What runs where, such as "2 processes × 4 devices (NVIDIA H100)".
+
+    Raises:
+        ConfigError: some of the three are missing, the other processes cannot be reached, or GPUs
+            would stand idle.
+    """
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
+    num_processes = num_processes or int(os.environ.get("JAX_NUM_PROCESSES", 0))
+    process_id = process_id if process_id >= 0 else int(os.environ.get("JAX_PROCESS_ID", -1))
+    given = (bool(coordinator), num_processes > 0, process_id >= 0)
+    if any(given) and not all(given):
+        raise ConfigError(
+            "several processes need a coordinator (ADDRESS:PORT), num_processes and process_id: "
+            "give all three"
+        )
+    try:
+        if all(given):
+            jax.distributed.initialize(coordinator, num_processes, process_id)
+        elif _in_cluster(os.environ):
+            jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        line = str(error).strip().split("\n")[0]
+        raise ConfigError(
+            f"the processes did not find each other ({line}): check the coordinator's address and "
+            "that all of them were started"
+        ) from error
+    if not idle_gpus and jax.default_backend() == "gpu":
+        _refuse_idle(jax.local_device_count() * _processes_on_this_host(), _visible_gpus())
+    return (
+        f"{_counted(jax.process_count(), 'process')} × "
+        f"{_counted(jax.local_device_count(), 'device')} ({jax.local_devices()[0].device_kind})"
+    )
+
+
+def _in_cluster(environ):
+    """Whether the environment is one of several processes that JAX can find."""
+    sizes = (environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    return any(int(size) > 1 for size in sizes) or "," in environ.get("TPU_WORKER_HOSTNAMES", "")
+
+
+def _processes_on_this_host():
+    from jax.experimental import multihost_utils
+
+    host = np.uint32(zlib.crc32(socket.gethostname().encode()))
+    return int(np.sum(multihost_utils.process_allgather(host) == host))
+
+
+def _visible_gpus():
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return len([name for name in listed.split(",") if name.strip()])
+    return len(list(pathlib.Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _refuse_idle(used, visible):
+    if used < visible:
+        raise ConfigError(
+            f"{used} of {visible} visible GPUs would train: start a process for each, hide the "
+            "others with CUDA_VISIBLE_DEVICES, or allow idle GPUs"
+        )
+
+
+def _counted(number, noun):
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number != 1 else ''}"
 
 
 def make_mesh() -> Mesh:
@@ -66,13 +159,8 @@ def shard_batches(batches: Sequence[Mapping], mesh: Mesh):
 
 
 def _put(arrays, mesh, spec):
-    axis = spec.index(AXIS)
-    B, num_devices = next(iter(arrays.values())).shape[axis], mesh.local_mesh.size
-    if B % num_devices:
-        raise ConfigError(
-            f"{B} examples cannot be split over {num_devices} devices: choose a multiple as batch "
-            "size"
-        )
+    examples = next(iter(arrays.values())).shape[list(spec).index(AXIS)]
+    _check_split(examples, mesh.local_mesh.size)
     put = functools.partial(jax.make_array_from_process_local_data, NamedSharding(mesh, spec))
     return jax.tree.map(put, dict(arrays))
 
@@ -94,7 +182,7 @@ def abstract_state(create: Callable, key: jax.Array, mesh: Mesh):
     )
 
 
-def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
+def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Any:
     """Compile several updates as one launch.
 
     Args:
@@ -103,8 +191,8 @@ def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
         mode: "jit" or "pmap".
 
     Returns:
-        (state, batches, key) → (state, sums) as `scan_steps` has them, with batches from
-        `shard_batches`; each shape is compiled once. The state given to it is used up.
+        (state, batches, key) → (state, sums) as `repeat_steps` has them, with batches from a feed;
+        each shape is compiled once. The state given to it is used up.
 
     Raises:
         ConfigError: an unknown mode.
@@ -116,10 +204,14 @@ def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Callable:
         step = jax.shard_map(
             step, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
         )
-    whole, parts = replicated(mesh), NamedSharding(mesh, PartitionSpec(None, AXIS))
+    whole, parts = replicated(mesh), split(mesh)
+
+    def split_step(state, batch, key):
+        return step(state, jax.lax.with_sharding_constraint(batch, parts), key)
+
     return jax.jit(
-        scan_steps(step),
-        in_shardings=(whole, parts, whole),
+        repeat_steps(split_step),
+        in_shardings=(whole, None, whole),
         out_shardings=(whole, whole),
         donate_argnums=0,
     )
@@ -160,7 +252,15 @@ class DeviceFeed:
         self.seek(loader.get_state())
 
     def seek(self, position, step: int = 0):
-        """Go on after the batch at which `position` was read, that of the `step`-th step."""
+        """Go on after the batch at which `position` was read, that of the `step`-th step.
+
+        Raises:
+            ConfigError: the position is in a resident corpus.
+        """
+        if position == RESIDENT:
+            raise ConfigError(
+                "the run drew from a resident corpus until now: go on with loader.resident=always"
+            )
         self._loader.set_state(position)
         self.position = position
         self._left = math.inf if self._num_steps is None else self._num_steps - step
@@ -198,3 +298,60 @@ class DeviceFeed:
         batches = shard_batches([batch for batch, _ in taken], self._mesh)
         self._ready.append((count, batches, taken[-1][1]))
         self._left -= count
+
+
+class ResidentFeed:
+    """A corpus on the devices, whole on each, and the steps that are to draw from it.
+
+    Args:
+        source: the corpus on the host.
+        mesh: from `make_mesh`.
+        num_steps: steps to give in all.
+        steps_per_call: steps to give at once.
+
+    Raises:
+        ConfigError: a batch cannot be split over the devices.
+    """
+
+    position: ClassVar = RESIDENT
+
+    def __init__(self, source: Resident, mesh: Mesh, num_steps: int, steps_per_call: int = 1):
+        _check_split(source.sampler.batch_size, mesh.size)
+        self._source, self._num_steps, self._steps_per_call = source, num_steps, steps_per_call
+        put = functools.partial(jax.make_array_from_process_local_data, replicated(mesh))
+        self._arrays, self._step = jax.tree.map(put, source.arrays), 0
+
+    def seek(self, position, step: int):
+        """Go on after `step` steps.
+
+        Raises:
+            ConfigError: the position is in a stream.
+        """
+        if position != RESIDENT:
+            raise ConfigError(
+                "the run read a stream of clips until now: go on with loader.resident=never"
+            )
+        self._step = step
+
+    def take(self) -> tuple[int, Draws]:
+        """The next steps: as many as a call makes, or one where their layouts differ."""
+        layout = self._source.sampler.layout
+        steps = range(self._step, min(self._step + self._steps_per_call, self._num_steps))
+        alike = len({layout(step) for step in steps}) == 1
+        draws = Draws(self._arrays, self._source, layout(self._step), len(steps) if alike else 1)
+        self._step += draws.steps
+        return draws.steps, draws
+
+
+def make_feed(loader: Any, mesh: Mesh, num_steps: int, steps_per_call: int):
+    """A `ResidentFeed` or a `DeviceFeed`, as the loader is."""
+    kind = ResidentFeed if isinstance(loader, Resident) else DeviceFeed
+    return kind(loader, mesh, num_steps, steps_per_call)
+
+
+def _check_split(batch_size, num_devices):
+    if batch_size % num_devices:
+        raise ConfigError(
+            f"{batch_size} examples cannot be split over {num_devices} devices: choose a multiple "
+            "as batch size"
+        )

@@ -12,7 +12,13 @@ import time
 import jax
 import numpy as np
 
-LIVE = ("train/loss", "train/accuracy", "train/clips_per_second")  # figures on the live line
+LIVE = (  # figures on the live line
+    "train/loss",
+    "train/accuracy",
+    "cost/examples_per_second",
+    "cost/step_ms",
+    "cost/data_wait_percent",
+)
 
 
 class Writer:
@@ -237,7 +243,7 @@ def create(workdir, num_steps: int) -> Writer:
 
 
 def _short(name):
-    return name.removeprefix("train/").replace("clips_per_second", "clips/s").replace("/", " ")
+    return name.removeprefix("train/").removeprefix("cost/").replace("_per_", "/").replace("/", " ")
 
 
 def _number(value):

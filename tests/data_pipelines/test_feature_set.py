@@ -103,3 +103,19 @@ def test_segments_are_pieces_of_clips(feature_set):
         pieces, [second], None, LoaderConfig(batch_size=1, buckets=1), train=False
     )
     np.testing.assert_array_equal(batch[key][0, :size], pieces[second][key])
+
+
+def test_clips_read_at_once_are_those_read_one_by_one(folders, feature_set):
+    """Of a set, of joined ones, of a subset and of segments; in the order asked for."""
+    joined = open_features(f"{folders / 'one'},{folders / 'two'}")
+    for clips in (
+        feature_set,
+        joined,
+        joined.with_label("sex"),
+        Segments(feature_set, [9, 3], 0.1),
+    ):
+        indices = [3, 0, -1, 3, 1]
+        for index, clip in zip(indices, clips.read(indices), strict=True):
+            assert clip.keys() == {clips.store}
+            np.testing.assert_array_equal(clip[clips.store], clips[index][clips.store])
+    assert feature_set.read([]) == []

@@ -2,13 +2,16 @@
 processes and stops.
 """
 
+import dataclasses
 import itertools
+import types
 
+import jax
 import numpy as np
 import pytest
 from helpers.noise_corpus import FRONTEND
 
-from data_pipelines import features, loaders
+from data_pipelines import features, loaders, resident
 from data_pipelines.loaders import LoaderConfig, make_loader, make_synthesis_loader
 from lin_jax.errors import ConfigError, FeatureError
 
@@ -403,3 +406,83 @@ def test_speakers_take_turns(feature_set):
     np.testing.assert_array_equal(np.concatenate(first), joined[: first.size])
     nothing, _ = loaders.equal_segments(feature_set, np.arange(3), 10**7, 7)
     assert not len(nothing)
+
+
+RESIDENT = LoaderConfig(batch_size=4, crop_seconds=0.5, seed=3, resident="always")
+
+
+def resident_batches(feature_set, config, steps, indices=None):
+    """Batches of the first steps, as a compiled step draws them."""
+    labels, _ = feature_set.labels("emotion")
+    indices = np.arange(len(feature_set)) if indices is None else indices
+    source = make_loader(feature_set, indices, labels, config, train=True)
+    batch_of = jax.jit(source.batch, static_argnums=2)
+    for step in range(steps):
+        yield batch_of(source.arrays, np.int32(step), source.sampler.layout(step))
+
+
+def test_resident_clips_are_those_of_the_feature_set(feature_set, capsys):
+    """Cropped likewise, with the same columns, twice as often where they are named twice."""
+    key, indices = feature_set.store, np.array([2, 5, 5, 9])
+    labels, _ = feature_set.labels("emotion")
+    speakers, _ = feature_set.labels("speaker")
+    (streamed,) = itertools.islice(batches(feature_set, indices=indices, train=True), 1)
+    tolerance = 1e-6 if key == "waveform" else 2e-3  # int16 as stored, and float16
+    for batch in resident_batches(feature_set, RESIDENT, 3, indices):
+        assert {n: (v.shape, v.dtype) for n, v in batch.items()} == {
+            n: (v.shape, v.dtype) for n, v in streamed.items()
+        }
+        assert sorted(batch["index"].tolist()) == indices.tolist()
+        np.testing.assert_array_equal(batch["label"], labels[batch["index"]])
+        np.testing.assert_array_equal(batch["speaker"], speakers[batch["index"]])
+        for row, index in enumerate(batch["index"].tolist()):
+            whole, valid = feature_set[index][key], int(batch[SIZE[key]][row])
+            crop = np.asarray(batch[key][row, :valid])
+            starts = range(len(whole) - valid + 1)
+            scale = np.abs(whole).max()
+            assert any(
+                np.allclose(whole[s : s + valid], crop, 0, tolerance * scale) for s in starts
+            )
+    assert "note: 3 clips lie on each device, " in capsys.readouterr().err
+
+
+def test_resident_batches_by_speaker_and_by_length(feature_set):
+    """The samplers get the speakers and lengths of the clips chosen."""
+    config = dataclasses.replace(RESIDENT, clips_per_speaker=2)
+    for batch in resident_batches(feature_set, config, 2):
+        first, second = np.asarray(batch["speaker"]).reshape(2, 2)
+        assert first[0] == first[1] != second[0] == second[1]
+    config = dataclasses.replace(RESIDENT, crop_seconds=0.0)
+    seen = []
+    for batch in resident_batches(feature_set, config, 8):
+        lengths = feature_set.lengths[np.asarray(batch["index"])]
+        np.testing.assert_array_equal(batch[SIZE[feature_set.store]], lengths)
+        seen += np.asarray(batch["index"])[np.asarray(batch["weight"]) > 0].tolist()
+    assert len(set(seen)) > 15
+
+
+def test_auto_is_resident_on_accelerators_with_the_memory(feature_set, monkeypatch, capsys):
+    device = types.SimpleNamespace(memory_stats=lambda: {"bytes_limit": 4e9})
+    assert not resident.wanted("auto", feature_set, np.arange(9))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert resident.wanted("auto", feature_set, np.arange(9))
+    device.memory_stats = lambda: {"bytes_limit": 4e4}
+    assert not resident.wanted("auto", feature_set, np.arange(9))
+    assert "GB of clips are streamed" in capsys.readouterr().err
+    device.memory_stats = lambda: None
+    assert not resident.wanted("auto", feature_set, np.arange(9))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resident": "yes"}, "unknown resident 'yes': choose one of auto, always, never"),
+        ({"resident": "never", "crop_seconds": 0}, "whole clips are not streamed: set crop_sec"),
+        ({"crop_seconds": 0, "clips_per_speaker": 2}, "batched by length, not by speaker"),
+    ],
+)
+def test_impossible_residents(feature_set, options, message):
+    config = dataclasses.replace(RESIDENT, **options)
+    with pytest.raises(ConfigError, match=message):
+        make_loader(feature_set, np.arange(9), None, config, train=True)

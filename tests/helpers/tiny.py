@@ -19,6 +19,7 @@ from flax import linen as nn
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.tasks.classification import Classification, ClassificationConfig
 from lin_jax.training import loop, optim, writers
+from lin_jax.training.resident import AllAlike, Ragged, Resident
 
 D, C, T = 6, 3, 12  # features, classes, frames
 FRONTEND = FrontendConfig(n_mels=D, n_mfcc=D)
@@ -110,6 +111,17 @@ def train_loader(batch_size=16, seed=0):
     )
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
     return iter(data.batch(batch_size, drop_remainder=True).to_iter_dataset(options))
+
+
+def resident(batch_size=16):
+    """The clips as a corpus on the devices."""
+    clips = make_clips()
+    ragged = Ragged.allocate([clip["num_frames"] for clip in clips], (D,), np.float16)
+    for row, clip in enumerate(clips):
+        ragged.view(row)[:] = clip["features"][: clip["num_frames"]]
+    columns = {"label": np.array([clip["label"] for clip in clips])}
+    sampler = AllAlike(len(clips), batch_size, T, seed=0)
+    return Resident({"features": ragged}, {"features": "num_frames"}, columns, sampler)
 
 
 def eval_loader():

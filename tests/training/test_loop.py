@@ -1,6 +1,7 @@
 """The loop: resuming is exact, whatever ended the run; and a run that cannot go on says why."""
 
 import pathlib
+import re
 import resource
 import signal
 
@@ -10,7 +11,7 @@ import pytest
 from helpers import tiny
 
 from lin_jax.errors import CheckpointError, ConfigError, TrainingError
-from lin_jax.training import loop, optim, writers
+from lin_jax.training import cost, loop, optim, writers
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,57 @@ def test_what_falls_due_within_a_call_comes_after_it(tmp_path):
     assert [row["step"] for row in history if "train/loss" in row] == [4, 8, 12, 14]
 
 
+class Reports(writers.Writer):
+    """Keeps what is written."""
+
+    def __init__(self):
+        self.scalars, self.texts = {}, {}
+
+    def write_scalars(self, step, scalars):
+        self.scalars.setdefault(step, {}).update(scalars)
+
+    def write_texts(self, step, texts):
+        self.texts.update(texts)
+
+
+class Varied(tiny.Interrupting):
+    """Every third batch is longer."""
+
+    def __next__(self):
+        self.left -= 1
+        batch = next(self.loader)
+        if self.left % 3 == 0:
+            batch["features"] = np.pad(batch["features"], [(0, 0), (0, 4), (0, 0)])
+        return batch
+
+
+def test_what_a_run_costs(tmp_path, monkeypatch):
+    """Every report says it; each of two lengths is compiled once, and a trace is written."""
+    monkeypatch.setattr(cost, "peak_flops", lambda kind: 1e12)
+    monkeypatch.setattr(cost, "peak_memory", lambda: 2_000_000_000)
+    reports, loader = Reports(), Varied(tiny.train_loader(), None, 0)
+    config = loop.TrainConfig(num_steps=8, log_every=1, profile="3:4")
+    optim_config = optim.OptimConfig()
+    result = loop.fit(tiny.make_task(), config, optim_config, loader, None, tmp_path, reports)
+    assert [n for n, row in reports.scalars.items() if "cost/compile_seconds" in row] == [1, 2]
+    costs = {n: v for n, v in reports.scalars[5].items() if n.startswith("cost/")}
+    flops = 3 * 2 * 16 * (6 * 16 + 16 * 3) - 2 * 16 * 6 * 16  # none for the input's gradient
+    flops += 2 * 16 * 3 * 3  # the confusion matrix
+    assert costs["cost/examples_per_second"] == pytest.approx(16e3 / costs["cost/step_ms"])
+    speed = 1e3 * flops / costs["cost/step_ms"]
+    assert costs["cost/flops_per_second_per_device"] == pytest.approx(speed)
+    assert costs["cost/mfu"] == pytest.approx(speed / 1e12)
+    assert costs["cost/peak_memory_bytes"] == 2e9
+    assert 0.0 < costs["cost/data_wait_percent"] <= 100.0
+    assert not any(name.startswith("cost/") for row in result.history for name in row)
+    assert re.fullmatch(
+        r"[\d.]+ ms a step, [\d,]+ examples/s, \d+ % waiting for data, [\d.]+ GFLOP/s a device, "
+        r"MFU [\d.]+ %, \d+ s compiling \d+ programs, 2.0 GB at most",
+        reports.texts["cost"],
+    )
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
 class Poisoned(tiny.Interrupting):
     """A loader whose n-th batch holds a NaN."""
 
@@ -155,6 +207,9 @@ def test_checkpoint_of_another_model(tmp_path):
     ("options", "error", "message"),
     [
         ({"log_every": 0}, ConfigError, "log_every is 0: choose at least 1"),
+        ({"steps_per_call": 0}, ConfigError, "steps_per_call is 0: choose at least 1"),
+        ({"profile": "12"}, ConfigError, "'12' is no range of steps: try 10:13"),
+        ({"profile": "9:8"}, ConfigError, "'9:8' is no range of steps: try 10:13"),
         ({"parallel": "pmapp"}, ConfigError, "choose one of jit, pmap"),
         (
             {"evaluation": lambda: iter([])},
@@ -205,7 +260,7 @@ def test_writers(tmp_path, capsys):
     """Scalars reach the JSON lines, the event files and the terminal; NaN becomes null."""
     writer = writers.create(tmp_path, num_steps=20)
     writer.write_hparams({"seed": 1})
-    writer.write_scalars(10, {"train/loss": 0.5, "train/clips_per_second": 1234.0})
+    writer.write_scalars(10, {"train/loss": 0.5, "cost/examples_per_second": 1234.0})
     writer.write_scalars(10, {"eval/uar": float("nan")})
     writer.write_images(10, {"confusion": np.zeros((4, 4, 3), np.uint8)})
     writer.write_audios(10, {"clip": np.zeros(100, np.float32)}, sample_rate=16000)
@@ -216,7 +271,7 @@ def test_writers(tmp_path, capsys):
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert lines == [
         '{"hparams": {"seed": 1}}',
-        '{"step": 10, "train/loss": 0.5, "train/clips_per_second": 1234.0}',
+        '{"step": 10, "train/loss": 0.5, "cost/examples_per_second": 1234.0}',
         '{"step": 10, "eval/uar": null}',
         '{"step": 10, "note": "halfway"}',
     ]

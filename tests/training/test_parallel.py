@@ -1,7 +1,10 @@
 """One device, eight devices and pmap train the same parameters."""
 
+import functools
+import socket
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -102,5 +105,108 @@ def test_batch_that_cannot_be_split():
         parallel.shard_batch(tiny.make_batch(16), mesh)
 
 
-if __name__ == "__main__":
+@pytest.fixture
+def coordinator():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def train_share(path, coordinator="", num_processes=0, process_id=-1):
+    """As one of several processes: four steps of a stream, and as many of a resident corpus."""
+    runs = parallel.initialise(coordinator, num_processes, process_id)
+    share = slice(jax.process_index(), None, jax.process_count())
+
+    def evaluation():
+        for batch in tiny.eval_loader():
+            yield {name: value[share] for name, value in batch.items()}
+
+    task, states = tiny.make_task(dropout=0.0), {"runs": runs}
+    loaders = {"stream": Share(tiny.train_loader(), share), "resident": tiny.resident()}
+    for name, loader in loaders.items():
+        options = {"num_steps": 4, "checkpoint_every": 4, "eval_every": 4, "steps_per_call": 2}
+        workdir = f"{path.removesuffix('.npz')}-{name}"
+        result = tiny.fit(workdir, task=task, loader=loader, evaluation=evaluation, **options)
+        leaves = jax.tree_util.tree_leaves_with_path((result.state, result.best))
+        states |= {f"{name}{jax.tree_util.keystr(key)}": np.asarray(leaf) for key, leaf in leaves}
+    if jax.process_index() == 0:
+        np.savez(path, **states)
+
+
+class Share(tiny.Interrupting):
+    """A process's share of the batches of a loader."""
+
+    def __init__(self, loader, share):
+        super().__init__(loader, None, -1)
+        self.share = share
+
+    def __next__(self):
+        return {name: value[self.share] for name, value in next(self.loader).items()}
+
+
+def test_two_processes_equal_one(tmp_path, coordinator):
+    """Streamed or resident: state and figures agree, and one of them says what runs."""
+    path = tmp_path / "two.npz"
+    start = functools.partial(tiny.run_alone, "share", path, coordinator, 2, script=__file__)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda i: start(i, JAX_NUM_CPU_DEVICES="1"), range(2)))
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
+    train_share(str(tmp_path / "one.npz"))
+    one, two = np.load(tmp_path / "one.npz"), np.load(path)
+    assert (str(one["runs"]), str(two["runs"])) == (
+        "1 process × 1 device (cpu)",
+        "2 processes × 1 device (cpu)",
+    )
+    assert set(one.files) == set(two.files)
+    for name in set(one.files) - {"runs"}:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_processes_that_cannot_be_joined(monkeypatch):
+    """Each is told in one line, with the mend."""
+    with pytest.raises(ConfigError, match="num_processes and process_id: give all three"):
+        parallel.initialise("localhost:1234", 2)
+
+    def unreachable(*_):
+        raise RuntimeError("deadline exceeded")
+
+    monkeypatch.setattr(jax.distributed, "initialize", unreachable)
+    with pytest.raises(
+        ConfigError, match=r"find each other \(deadline exceeded\): check the coord"
+    ):
+        parallel.initialise("localhost:1234", 2, 1)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(ConfigError, match="find each other"):
+        parallel.initialise()
+
+
+@pytest.mark.parametrize(
+    ("environ", "several"),
+    [
+        ({}, False),
+        ({"SLURM_STEP_NUM_TASKS": "1"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "8"}, True),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "host-0,host-1"}, True),
+    ],
+)
+def test_clusters(environ, several):
+    assert parallel._in_cluster(environ) == several
+
+
+def test_no_gpu_stands_idle_unnoticed(monkeypatch):
+    """One of two visible GPUs does not train, unless that is what was asked for."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(ConfigError, match="1 of 2 visible GPUs would train: start a process for"):
+        parallel.initialise()
+    assert parallel.initialise(idle_gpus=True) == "1 process × 1 device (cpu)"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert parallel.initialise() == "1 process × 1 device (cpu)"
+
+
+if __name__ == "__main__" and sys.argv[1] == "share":
+    train_share(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+elif __name__ == "__main__":
     train(sys.argv[1], sys.argv[2], sys.argv[3] or None)

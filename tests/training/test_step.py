@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from helpers import tiny
 
 from lin_jax.errors import ConfigError
-from lin_jax.training import optim
+from lin_jax.training import optim, precision
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
 
@@ -94,6 +95,79 @@ def test_step_vmaps_over_seeds():
             together.params,
             alone.params,
         )
+
+
+class Regression:
+    """A linear map, and the number of steps and mean of the inputs as its state."""
+
+    def init(self, key):
+        return {"params": {"w": jax.random.normal(key, (3, 1))}, "seen": {"step": 0, "mean": 0.0}}
+
+    def loss(self, params, model_state, batch, key):
+        error, weight = jnp.square(batch["x"] @ params["w"] - 1.0)[:, 0], batch["weight"]
+        total = jnp.sum(weight)
+        mean = jnp.sum(weight * batch["x"][:, 0]) / jnp.maximum(total, 1.0)
+        seen = {"step": model_state["seen"]["step"] + 1, "mean": mean}
+        sums = {"loss": jnp.sum(weight * error), "weight": total}
+        return sums["loss"] / jnp.maximum(total, 1.0), ({"seen": seen}, sums)
+
+
+def test_accumulation_is_the_large_batch():
+    """The parts count by the weight of their examples, of which a part may have none."""
+    task, optimizer = Regression(), optim.build(optim.OptimConfig(clip_norm=0.1), 8)
+    rng = np.random.default_rng(0)
+    weight = np.array([1, 0, 1, 1, 1, 0, 0.5, 1, 1, 0, 1, 1], np.float32)
+    batch = {"x": rng.normal(size=(12, 3)).astype(np.float32), "weight": weight}
+    state = create_state(task, optimizer, KEY)
+    (whole, sums), *parts = (
+        jax.jit(make_train_step(task, optimizer, accumulate=parts))(state, batch, KEY)
+        for parts in (1, 2, 4)
+    )
+    for part, part_sums in parts:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6, 1e-6), part, whole)
+        assert float(part_sums["weight"]) == 8.5
+        for name in ("grad_norm", "learning_rate"):
+            mean = float(part_sums[name] / part_sums["steps"])
+            assert mean == pytest.approx(float(sums[name]), rel=1e-5)
+    with pytest.raises(ConfigError, match="batch of 12 cannot be taken in 5 parts"):
+        make_train_step(task, optimizer, accumulate=5)(state, batch, KEY)
+
+
+def test_bfloat16_is_of_the_layers_alone():
+    """Products are of bfloat16; parameters, statistics and loss are float32, and it learns alike."""
+    task, optimizer = tiny.make_task(dropout=0.0), optax.sgd(0.1)
+    state, losses = create_state(task, optimizer, KEY), {}
+    for dtype in ("float32", "bfloat16"):
+        step = make_train_step(task, optimizer, precision=dtype)
+        dots = [
+            {v.aval.dtype.name for v in equation.invars}
+            for equation in jax.make_jaxpr(step)(state, tiny.make_batch(), KEY).eqns
+            if equation.primitive.name == "dot_general"
+        ]
+        assert dots.count({"bfloat16"}) == (5 if dtype == "bfloat16" else 0)  # 2 forth, 3 back
+        now, losses[dtype] = state, []
+        for seed in range(8):
+            now, sums = jax.jit(step)(now, tiny.make_batch(seed=seed), KEY)
+            losses[dtype].append(float(sums["loss"] / sums["weight"]))
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(now.variables)} == {"float32"}
+        assert sums["loss"].dtype == jnp.float32
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.03)
+    assert losses["bfloat16"] != losses["float32"]
+    with pytest.raises(ConfigError, match="choose one of float32, bfloat16"):
+        make_train_step(task, optimizer, precision="half")(state, tiny.make_batch(), KEY)
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.OptimizedLSTMCell])
+def test_bfloat16_of_recurrent_layers(cell):
+    """Their state stays float32, and the layers are afterwards what they were."""
+    layer, x = nn.RNN(cell(4)), jnp.ones((2, 5, 3))
+    variables = layer.init(KEY, x)
+    expected = layer.apply(variables, x)
+    with precision.compute_in("bfloat16"):
+        rounded = layer.apply(variables, x)
+    assert rounded.dtype == jnp.float32
+    assert 0.0 < np.abs(rounded - expected).max() < 0.01
+    np.testing.assert_array_equal(layer.apply(variables, x), expected)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""What a training step costs: arithmetic, the share of the chip's peak it reaches, compilation."""
+
+import math
+from typing import Any
+
+import jax
+
+# Dense bfloat16 FLOP/s, from the makers' data sheets, by what the name of a device contains; the
+# first that fits counts.
+PEAK_FLOPS = {
+    "B200": 2250e12,
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "A10": 125e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "V100": 125e12,
+    "T4": 65e12,
+    "TPU v6 lite": 918e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v4": 275e12,
+    "TPU v3": 123e12,
+}
+COMPILATION = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """Bfloat16 FLOP/s that a chip can reach at most; None if it is not in the table."""
+    fitting = (peak for name, peak in PEAK_FLOPS.items() if name in device_kind)
+    return next(fitting, None)
+
+
+def flops_per_step(jaxpr: Any) -> float:
+    """Floating-point operations of one step of `parallel.compile_steps`, over all devices.
+
+    Counted are products of matrices and convolutions, a multiplication and an addition as two, and
+    every turn of an inner loop of known length, of which XLA's own analysis counts one.
+
+    Args:
+        jaxpr: that of `train_steps.trace(…)`.
+    """
+    return _flops(jaxpr.jaxpr, outermost=True)
+
+
+def _flops(jaxpr, outermost=False):
+    total = 0.0
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        shapes = [getattr(v.aval, "shape", ()) for v in (*equation.invars, *equation.outvars)]
+        if name == "dot_general":
+            (contracted, _), _ = params["dimension_numbers"]
+            total += 2.0 * math.prod(shapes[-1]) * math.prod(shapes[0][i] for i in contracted)
+        elif name == "conv_general_dilated":
+            out_features = params["dimension_numbers"].rhs_spec[0]
+            kernel = math.prod(shapes[1]) / shapes[1][out_features]
+            total += 2.0 * math.prod(shapes[-1]) * kernel
+        elif name == "cond":
+            total += max(_flops(branch.jaxpr) for branch in params["branches"])
+        else:
+            loop = name in ("scan", "while")
+            times = params["length"] if name == "scan" and not outermost else 1
+            times *= params["mesh"].size if name == "shard_map" else 1
+            for inner in jax.tree.leaves(
+                list(params.values()), is_leaf=lambda value: _inner(value) is not None
+            ):
+                if (inner := _inner(inner)) is not None:
+                    total += times * _flops(inner, outermost and not loop)
+    return total
+
+
+def _inner(value):
+    """The program in a parameter of an operation, if it is one."""
+    return value if hasattr(value, "eqns") else getattr(value, "jaxpr", None)
+
+
+class CompilationClock:
+    """Seconds spent on tracing and compiling while it runs, whatever is compiled.
+
+    Attributes:
+        seconds: so far.
+        programs: compiled so far.
+    """
+
+    def __init__(self):
+        self.seconds, self.programs = 0.0, 0
+
+    def __enter__(self):
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *exception):
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event, seconds, **_):
+        kind = event.rpartition("/")[2]
+        self.seconds += seconds if kind in COMPILATION else 0.0
+        self.programs += kind == "backend_compile_duration"
+
+
+def peak_memory() -> int | None:
+    """The most bytes that were in use on this process's first device; None if it does not tell."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("peak_bytes_in_use")
