@@ -36,7 +36,8 @@ MAX_FALSE_ALARM = 1e-4
 # Speech is levelled out by moving means: over so many frames, and then over so many bands.
 MEAN_FRAMES, MEAN_BANDS = 17, 5
 MAX_RESIDUAL_DB = 6.0
-AUDIBLE_DB = 15.0  # over the softest frames of a band; what is this loud counts in full
+# So much over the softest frames of a band, these percent of all, a level counts in full.
+AUDIBLE_DB, SOFTEST = 15.0, 5.0
 RANGE_DB = 90.0  # what is softer than the loudest bin by more is silence
 TINY = 1e-20
 
@@ -194,7 +195,7 @@ def _residual(samples: np.ndarray, speed: float) -> np.ndarray:
     level = 10 * np.log10(power + floor) @ (bands / bands.sum(1, keepdims=True)).T  # [T, K]
     residual = level - ndimage.uniform_filter1d(level, MEAN_FRAMES, axis=0, mode="nearest")
     residual -= ndimage.uniform_filter1d(residual, MEAN_BANDS, axis=1, mode="nearest")
-    audible = (level - np.percentile(level, 15, axis=0)) / AUDIBLE_DB
+    audible = (level - np.percentile(level, SOFTEST, axis=0)) / AUDIBLE_DB
     return np.clip(residual, -MAX_RESIDUAL_DB, MAX_RESIDUAL_DB) * np.clip(audible, 0, 1)
 
 
