@@ -161,5 +161,5 @@ def _tail(scores: np.ndarray, threshold: float) -> dict:
         "scores": len(scores),
         "highest": float(scores.max()),
         "found": int(np.sum(scores >= threshold)),
-        "tail": float(TAIL * np.exp(-(threshold**2 / 2 - start) / mean)),
+        "tail": float(TAIL * np.exp(-max(0.0, threshold**2 / 2 - start) / mean)),
     }
