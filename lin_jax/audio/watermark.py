@@ -36,8 +36,10 @@ MAX_FALSE_ALARM = 1e-4
 # Speech is levelled out by moving means: over so many frames, and then over so many bands.
 MEAN_FRAMES, MEAN_BANDS = 17, 5
 MAX_RESIDUAL_DB = 6.0
-AUDIBLE_DB = 15.0  # over the softest frames of a band; what is this loud counts in full
+# So much over the softest frames of a band, these percent of all, a level counts in full.
+AUDIBLE_DB, SOFTEST = 15.0, 5.0
 RANGE_DB = 90.0  # what is softer than the loudest bin by more is silence
+TINY = 1e-20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,7 @@ def detect(source, sample_rate: int | None = None) -> Detection:
     """
     scores, ends, count = [], [], 0
     for window, count in _windows(_blocks(source, sample_rate)):
-        scores.append(score(window))
+        scores.append(float(score(window)))
         ends.append(count / RATE)
     if count < MIN_SECONDS * RATE:
         name = source if isinstance(source, str | os.PathLike) else "samples"
@@ -137,18 +139,19 @@ def false_alarm(z: float) -> float:
     return CELLS * CELL_FRAMES * len(SPEEDS) * math.exp(-(max(z, 0.0) ** 2) / 2)
 
 
-def score(samples: np.ndarray, pattern: np.ndarray | None = None) -> float:
-    """The highest correlation with the pattern over all offsets and `SPEEDS`.
+def score(samples: np.ndarray, patterns: np.ndarray | None = None) -> np.ndarray:
+    """The highest correlation with a pattern over all offsets and `SPEEDS`.
 
     Args:
         samples: waveform at `RATE` [N], some seconds long.
-        pattern: signs [C, K]; the key's if None.
+        patterns: signs of any keys [..., C, K]; those of `KEY` [C, K] if None.
 
     Returns:
-        Standard deviations of what signs drawn at random would give; 0 of silence.
+        Standard deviations [...] of what signs drawn at random would give; 0 of silence.
     """
-    pattern = _pattern() if pattern is None else pattern
-    return max(float(_correlation(_residual(samples, speed), pattern).max()) for speed in SPEEDS)
+    patterns = _pattern() if patterns is None else patterns
+    residuals = (_residual(samples, speed) for speed in SPEEDS)
+    return np.max([_correlation(residual, patterns).max(-1) for residual in residuals], axis=0)
 
 
 def _blocks(source, sample_rate: int | None) -> Iterator[np.ndarray]:
@@ -182,30 +185,33 @@ def _residual(samples: np.ndarray, speed: float) -> np.ndarray:
     from scipy import ndimage
 
     padded = np.pad(samples, (FRAME // 2, FRAME // 2))
-    starts = np.arange(0, len(padded) - FRAME + 1, HOP / speed).round().astype(int)
+    starts = np.arange(0, len(padded) - FRAME, HOP / speed).astype(int)
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[starts]
     window = np.hanning(FRAME + 1)[:-1].astype(np.float32)
-    power = np.abs(np.fft.rfft(frames * window)) ** 2
-    floor = 10 ** (-RANGE_DB / 10) * power.max() + 1e-20
+    spectrum = np.fft.rfft(frames * window)
+    power = spectrum.real**2 + spectrum.imag**2
+    floor = 10 ** (-RANGE_DB / 10) * power.max() + TINY
     bands = _bands(np.fft.rfftfreq(FRAME, 1 / RATE) / speed)
     level = 10 * np.log10(power + floor) @ (bands / bands.sum(1, keepdims=True)).T  # [T, K]
     residual = level - ndimage.uniform_filter1d(level, MEAN_FRAMES, axis=0, mode="nearest")
     residual -= ndimage.uniform_filter1d(residual, MEAN_BANDS, axis=1, mode="nearest")
-    audible = (level - np.percentile(level, 15, axis=0)) / AUDIBLE_DB
+    audible = (level - np.percentile(level, SOFTEST, axis=0)) / AUDIBLE_DB
     return np.clip(residual, -MAX_RESIDUAL_DB, MAX_RESIDUAL_DB) * np.clip(audible, 0, 1)
 
 
-def _correlation(residual: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """Correlation of a residual [T, K] with a pattern [C, K] at every offset, in deviations [P]."""
+def _correlation(residual: np.ndarray, patterns: np.ndarray) -> np.ndarray:
+    """Correlations of a residual [T, K] with patterns [..., C, K] at every offset, in deviations [..., P]."""
     P = CELLS * CELL_FRAMES
     folded = np.pad(residual, ((0, -len(residual) % P), (0, 0))).reshape(-1, P, BANDS).sum(0)
-    # Sums over the cells that begin at each frame: [P, K].
+    # Sums over the cell that begins at each frame, by the frame of a cell at which it does.
     sums = sum(np.roll(folded, -i, axis=0) for i in range(CELL_FRAMES))
-    sums = sums.reshape(CELLS, CELL_FRAMES, BANDS)
-    spectrum = np.conj(np.fft.rfft(pattern, axis=0))[:, None]
-    correlation = np.fft.irfft((np.fft.rfft(sums, axis=0) * spectrum).sum(-1), CELLS, axis=0)
-    deviation = np.sqrt(np.sum(sums**2, axis=(0, 2)))
-    return (correlation / np.maximum(deviation, 1e-9)).ravel()
+    sums = sums.reshape(CELLS, CELL_FRAMES, BANDS).swapaxes(0, 1)
+    spectrum = np.fft.rfft(sums, axis=1) / np.sqrt(
+        np.sum(sums**2, axis=(1, 2), keepdims=True) + TINY
+    )
+    keys = np.conj(np.fft.rfft(patterns, axis=-2))
+    products = np.einsum("ick,...ck->...ic", spectrum, keys)
+    return np.fft.irfft(products, CELLS, axis=-1).reshape(*patterns.shape[:-2], P)
 
 
 @functools.cache

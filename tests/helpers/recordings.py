@@ -19,6 +19,17 @@ def tone(seconds=1.0, rate=RATE, hz=440.0, amplitude=0.5):
     )
 
 
+def buzz(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """What a voice is to a watermark: harmonics of a wandering pitch, in syllables, and some breath."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(140 + 30 * np.sin(2 * np.pi * 0.7 * t + seed)) / rate
+    voice = sum(np.sin(k * phase) / k for k in range(1, 25))
+    syllables = 0.1 + np.maximum(0, np.sin(2 * np.pi * 2.3 * t))
+    samples = (voice + 0.1 * rng.standard_normal(len(t))) * syllables
+    return (0.3 * samples / np.abs(samples).max()).astype(np.float32)
+
+
 def speak(path, pitch, formant, seconds=0.6, rate=RATE):
     """A buzz with one formant: what a speaker is to these tests."""
     t = np.arange(round(seconds * rate)) / rate
