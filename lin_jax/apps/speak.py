@@ -66,7 +66,10 @@ def _speak_arguments(parser):
         "--timestamps", metavar="FILE", help="write when each word is said, as .srt, .vtt or .json"
     )
     parser.add_argument(
-        "--out", required=True, metavar="FILE", help="where to; the suffix names the format"
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="where to; the suffix names the format; - is standard output, as WAV, sentence by sentence",
     )
     voice_arguments(parser)
 
@@ -76,6 +79,8 @@ def _speak(args) -> int:
     from lin_jax.text import sentences
 
     text = _text(args)
+    if args.out == "-":
+        return _stream(args, text)
     if os.path.isdir(args.out):
         raise ConfigError(f"{args.out}: a folder; name the file that is to be written")
     output_paths.make_folders([args.out], args.out)
@@ -99,6 +104,33 @@ def _speak(args) -> int:
         print(line(args.out, speech))
         print(pace(speech.seconds, seconds))
     return 0 if all(segment.stopped for segment in speech.segments) else 1
+
+
+def _stream(args, text: str) -> int:
+    """Say a text to standard output, each sentence as soon as it is made."""
+    from lin_jax.audio import wav_stream
+
+    if args.timestamps or args.json:
+        raise ConfigError(
+            "--out -: nothing but sound is written; leave out --timestamps and --json"
+        )
+    bundle = load_bundle(args.model, KIND)
+    parts, stopped = bundle.stream(text, choose_voice(bundle, args), args.speed), True
+    try:
+        for number, part in enumerate(parts):
+            if not number:
+                comment = f"synthetic speech, {part.provenance}"
+                sys.stdout.buffer.write(wav_stream.header(part.sample_rate, comment))
+            sys.stdout.buffer.write(wav_stream.encode(part.samples))
+            sys.stdout.buffer.flush()
+            stopped = stopped and part.segments[0].stopped
+    except BrokenPipeError:
+        # Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise AudioError("standard output was closed before all was said") from None
+    except OSError as error:
+        raise AudioError(f"standard output cannot be written ({error.strerror})") from None
+    return 0 if stopped else 1
 
 
 def _voices(args) -> int:
@@ -390,6 +422,7 @@ examples:
   lin speak "Good morning." --timestamps words.srt --out hello.wav    when each word is said; .vtt and .json as well
   echo "Good morning." | lin speak --text-file - --speed 0.8 --out hello.ogg
   lin speak "Good morning." --voice old_tape.mp3 --repair-voice --out hello.wav
+  lin speak --text-file book.txt --out - | aplay                      each sentence as soon as it is made
 
 Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
 What cannot be read, and a sentence that did not come to an end and was cut, is named on stderr.

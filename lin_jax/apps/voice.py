@@ -1,0 +1,86 @@
+"""Voices that are kept by name: `lin voice`."""
+
+import argparse
+import json
+import os
+
+from lin_jax.apps.common import Command, load_bundle
+from lin_jax.errors import ConfigError
+
+CONSENT = "stated with --i-may-use-this-voice"
+
+
+def _arguments(parser: argparse.ArgumentParser):
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    save = actions.add_parser("save", help="keep the voice of recordings under a name")
+    save.add_argument("name", metavar="NAME", help="letters, digits, - and _")
+    save.add_argument(
+        "clips", nargs="+", metavar="FILE|DIR", help="recordings, best five seconds or more in all"
+    )
+    save.add_argument(
+        "--i-may-use-this-voice",
+        action="store_true",
+        help="state that it is your voice, or that whoever it is agreed",
+    )
+    save.add_argument(
+        "--model", metavar="BUNDLE", default="synthesis", help="the synthesizer that is to use it"
+    )
+    show = actions.add_parser("list", help="show the voices that are kept")
+    show.add_argument("--json", action="store_true", help="print one JSON object a line")
+    remove = actions.add_parser("remove", help="delete a voice")
+    remove.add_argument("name", metavar="NAME")
+
+
+def _run(args) -> int:
+    """Save, list or remove voices."""
+    return {"save": _save, "list": _list, "remove": _remove}[args.action](args)
+
+
+def _save(args) -> int:
+    from lin_jax.audio import files
+    from lin_jax.bundles import saved_voices
+
+    if not args.i_may_use_this_voice:
+        raise ConfigError(
+            f"{args.name}: a voice is its owner's; add --i-may-use-this-voice if you may use it"
+        )
+    sources: list[str] = []
+    for name in args.clips:
+        sources += map(str, files.find(name)) if os.path.isdir(name) else [name]
+    bundle = load_bundle(args.model, "synthesis")
+    profile = bundle.clone_voice(sources)
+    path = saved_voices.save(args.name, profile, bundle.encoder_fingerprint, CONSENT)
+    print(f"{args.name}  {path}")
+    return 0
+
+
+def _list(args) -> int:
+    from lin_jax.bundles import saved_voices
+
+    for name in saved_voices.names():
+        consent = saved_voices.load(name).consent
+        print(json.dumps({"voice": name, "consent": consent}) if args.json else name)
+    return 0
+
+
+def _remove(args) -> int:
+    from lin_jax.bundles import saved_voices
+
+    saved_voices.remove(args.name)
+    return 0
+
+
+COMMAND = Command(
+    name="voice",
+    summary="keep a voice by name, for lin speak and lin convert",
+    teach="""\
+examples:
+  lin voice save anna anna/ --i-may-use-this-voice    a small file without sound in ~/.lin_jax/voices
+  lin speak "Good morning." --voice anna --out morning.wav
+  lin voice list
+  lin voice remove anna
+
+Exit code: 0 done, 2 it could not be done.""",
+    add_arguments=_arguments,
+    run=_run,
+)
