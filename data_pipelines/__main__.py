@@ -33,110 +33,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m data_pipelines", description=__doc__)
     commands = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
 
-    ravdess = _command(commands, "ravdess", "RAVDESS: emotional speech and song of 24 actors")
-    ravdess.add_argument(
-        "--download",
-        action="store_true",
-        help="fetch the speech recordings (208 MB) to --audio-dir first",
-    )
-    ravdess.add_argument("--channel", choices=("speech", "song", "all"), default="speech")
-
-    librispeech = _command(
-        commands, "librispeech", "LibriSpeech: audio books read by 2,484 readers of known sex"
-    )
-    librispeech.add_argument(
-        "--download", action="store_true", help="fetch the --subset to --audio-dir first"
-    )
-    librispeech.add_argument(
-        "--subset",
-        nargs="+",
-        metavar="NAME",
-        help="such as train-clean-100 (6.3 GB); default: all that are there",
-    )
-
-    _command(
-        commands, "libritts", "LibriTTS: 585 hours of audio books in sentences, with their texts"
-    )
-    _command(commands, "ljspeech", "LJSpeech: a day of audio books by one reader, in sentences")
-
-    vctk = _command(commands, "vctk", "VCTK 0.80 or 0.92: 110 speakers of English in many accents")
-    vctk.add_argument(
-        "--download", action="store_true", help="fetch version 0.92 (11.7 GB) to --audio-dir first"
-    )
-
-    _command(
-        commands,
-        "kaldi",
-        "a Kaldi data folder: wav.scp, utt2spk, and if there text, spk2gender, spk2age",
-    )
-    _command(
-        commands,
-        "folder",
-        "any recordings with one folder for each speaker: AUDIO_DIR/SPEAKER/….wav",
-    )
-
-    table = _command(
-        commands, "table", "recordings listed in a CSV or TSV table: path, speaker, text and labels"
-    )
-    table.add_argument(
-        "--table",
-        type=Path,
-        metavar="FILE",
-        help="the table, if not AUDIO_DIR/table.csv or table.tsv",
-    )
-
-    synthetic = _command(
-        commands,
-        "synthetic",
-        "sentences spoken by espeak-ng, made in --audio-dir unless they are there",
-    )
-    synthetic.add_argument(
-        "--speakers",
-        type=int,
-        default=8,
-        metavar="N",
-        help="voices, half of them female (default 8)",
-    )
-    synthetic.add_argument(
-        "--clips",
-        type=int,
-        default=6,
-        metavar="N",
-        help="clips for each voice and style (default 6)",
-    )
-    synthetic.add_argument("--seed", type=int, default=0, metavar="N")
-    synthetic.add_argument(
-        "--styles",
-        nargs="+",
-        metavar="NAME",
-        help="of calm, happy, sad and angry (default all): how each voice speaks",
-    )
-    synthetic.add_argument(
-        "--random-voices",
-        action="store_true",
-        help="voices that are drawn, as many as one likes, not those of espeak-ng",
-    )
-    synthetic.add_argument(
-        "--voices-per-sentence",
-        type=int,
-        default=0,
-        metavar="N",
-        help="N voices say the same, the next N others (default 0: all)",
-    )
-    synthetic.add_argument("--language", default="en", metavar="CODE", help="en (default) or ru")
-    synthetic.add_argument(
-        "--texts",
-        type=Path,
-        metavar="FILE",
-        help="what to say first, one sentence a line; more are made if need be",
-    )
-
-    noise = _command(
-        commands, "noise", "sounds in which nobody speaks: any recordings, or generated ones"
-    )
-    noise.add_argument(
-        "--generate", type=int, metavar="N", help="make N sounds in AUDIO_DIR/generated first"
-    )
+    for name in corpora.CORPORA:
+        _add_command(commands, name)
     return parser.parse_args(arguments)
 
 
@@ -150,48 +48,10 @@ def run(args: argparse.Namespace) -> int:
         if f"frontend.{field.name}" in options
     }
     frontend, store = dataclasses.replace(frontend, **chosen), args.store or store
-    audio_options = {}
-    if args.corpus == "ravdess":
-        audio_options["channel"] = args.channel
-        if args.download:
-            from data_pipelines.corpora import ravdess
-
-            ravdess.download(args.audio_dir)
-    elif args.corpus == "librispeech":
-        audio_options["subsets"] = args.subset
-        if args.download:
-            from data_pipelines.corpora import librispeech
-
-            librispeech.download(args.audio_dir, args.subset)
-    elif args.corpus == "vctk" and args.download:
-        from data_pipelines.corpora import vctk
-
-        vctk.download(args.audio_dir)
-    elif args.corpus == "table":
-        audio_options["table"] = args.table
-    elif args.corpus == "synthetic":
-        from data_pipelines.corpora import synthetic
-
-        texts = (
-            [line for _, line in corpora.read_lines(args.texts, "check --texts")]
-            if args.texts
-            else ()
-        )
-        synthetic.generate(
-            args.audio_dir,
-            speakers=args.speakers,
-            clips=args.clips,
-            seed=args.seed,
-            styles=args.styles or tuple(synthetic.STYLES),
-            random_voices=args.random_voices,
-            voices_per_sentence=args.voices_per_sentence,
-            language=args.language,
-            texts=texts,
-        )
-    elif args.corpus == "noise" and args.generate is not None:
-        from data_pipelines.corpora import noise
-
-        noise.generate(args.audio_dir, args.generate)
+    corpus = corpora.find(args.corpus)
+    if hasattr(corpus, "obtain"):
+        corpus.obtain(args)
+    audio_options = corpus.options(args) if hasattr(corpus, "options") else {}
     utterances = corpora.speed_perturbed(
         corpora.load(args.corpus, args.audio_dir, **audio_options), args.speeds
     )
@@ -248,8 +108,13 @@ def _remarks(utterances: list[Utterance]) -> Iterator[str]:
             yield f"{name} is unknown for {len(without)} of {len(speakers)} speakers: {named}"
 
 
-def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=what, description=what, epilog=EPILOG)
+def _add_command(commands, name: str):
+    corpus = corpora.find(name)
+    parser = commands.add_parser(
+        name, help=corpus.SUMMARY, description=corpus.SUMMARY, epilog=EPILOG
+    )
+    if hasattr(corpus, "add_arguments"):
+        corpus.add_arguments(parser)
     parser.add_argument(
         "--audio-dir", type=Path, required=True, metavar="FOLDER", help="the corpus"
     )
@@ -296,7 +161,6 @@ def _command(commands, name: str, what: str) -> argparse.ArgumentParser:
             metavar=field.name.upper(),
             help=f"(default {field.default}, or what --for needs)",
         )
-    return parser
 
 
 def _reader(hint):

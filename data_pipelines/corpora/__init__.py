@@ -1,27 +1,23 @@
 """Corpora: a folder of recordings becomes a list of utterances, each with its speaker, text and
 labels.
+
+Each corpus is a file of this package: `SUMMARY`, a line for --help; `LICENCE`, as
+`lin_jax.bundles.card` names it, if its release has one; `load(audio_dir, **options)`; and, if it has
+flags of its own, `add_arguments(parser)`, `options(args)`, what `load` takes of them, and
+`obtain(args)`, which downloads or makes the recordings.
 """
 
 import dataclasses
 import importlib
 import os
+import pkgutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from lin_jax.errors import CorpusError
 
-CORPORA = {
-    "ravdess": "data_pipelines.corpora.ravdess",
-    "librispeech": "data_pipelines.corpora.librispeech",
-    "libritts": "data_pipelines.corpora.libritts",
-    "ljspeech": "data_pipelines.corpora.ljspeech",
-    "vctk": "data_pipelines.corpora.vctk",
-    "kaldi": "data_pipelines.corpora.kaldi",
-    "folder": "data_pipelines.corpora.folder",
-    "table": "data_pipelines.corpora.table",
-    "synthetic": "data_pipelines.corpora.synthetic",
-    "noise": "data_pipelines.corpora.noise",
-}
+CORPORA = tuple(module.name for module in pkgutil.iter_modules(__path__))  # one file each
 
 UNKNOWN = "unknown"  # the value of a label that a corpus has, but not for this speaker
 NO_SPEECH = "no speech"  # the sex of a recording in which nobody speaks
@@ -49,7 +45,7 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
     """List the utterances of a corpus, sorted by id.
 
     Args:
-        name: a key of `CORPORA`.
+        name: one of `CORPORA`.
         audio_dir: the corpus folder, in the layout of its release.
         **options: what the corpus' own `load` takes, such as `channel` of RAVDESS.
 
@@ -60,16 +56,25 @@ def load(name: str, audio_dir: str | Path, **options) -> list[Utterance]:
         CorpusError: unknown corpus, a layout that is not as described, or two files with one name.
         AudioError: a folder that is missing or holds no audio.
     """
+    return unique(find(name).load(Path(audio_dir), **options))
+
+
+def find(name: str) -> ModuleType:
+    """The file of a corpus.
+
+    Raises:
+        CorpusError: there is none of that name.
+    """
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}: choose one of {', '.join(CORPORA)}")
-    return unique(importlib.import_module(CORPORA[name]).load(Path(audio_dir), **options))
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def licence(name: str) -> str:
     """The licence of a corpus as `lin_jax.bundles.card` names it, "" where its files could be
     anybody's.
     """
-    return getattr(importlib.import_module(CORPORA[name]), "LICENCE", "")
+    return getattr(find(name), "LICENCE", "")
 
 
 def speed_perturbed(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:

@@ -10,6 +10,8 @@ from data_pipelines.corpora import Utterance
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+SUMMARY = "any recordings with one folder for each speaker: AUDIO_DIR/SPEAKER/….wav"
+
 
 def load(audio_dir: Path) -> Iterator[Utterance]:
     """List recordings by speaker.

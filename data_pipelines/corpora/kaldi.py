@@ -12,6 +12,8 @@ from pathlib import Path
 from data_pipelines.corpora import SEXES, UNKNOWN, Utterance, find_root, read_lines
 from lin_jax.errors import CorpusError
 
+SUMMARY = "a Kaldi data folder: wav.scp, utt2spk, and if there text, spk2gender, spk2age"
+
 FIX = "correct it, or run Kaldi's utils/fix_data_dir.sh"
 
 

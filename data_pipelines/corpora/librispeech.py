@@ -7,6 +7,7 @@ same, with the sex "unknown": telling speakers apart needs no sex, and whoever l
 those readers out.
 """
 
+import argparse
 import itertools
 import operator
 import re
@@ -18,6 +19,7 @@ from data_pipelines.corpora import SEXES, UNKNOWN, Utterance, find_root, read_li
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+SUMMARY = "LibriSpeech: audio books read by 2,484 readers of known sex"
 LICENCE = "CC BY 4.0"
 SPEAKERS = "SPEAKERS.TXT"
 MEND = "take it from the release, where it lies beside the subsets"
@@ -38,6 +40,30 @@ ARCHIVES = {
         "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
     }.items()
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Flags of the command line."""
+    parser.add_argument(
+        "--download", action="store_true", help="fetch the --subset to --audio-dir first"
+    )
+    parser.add_argument(
+        "--subset",
+        nargs="+",
+        metavar="NAME",
+        help="such as train-clean-100 (6.3 GB); default: all that are there",
+    )
+
+
+def obtain(args: argparse.Namespace):
+    """Download the subsets, if the flags say so."""
+    if args.download:
+        download(args.audio_dir, args.subset)
+
+
+def options(args: argparse.Namespace) -> dict:
+    """What `load` takes of the flags."""
+    return {"subsets": args.subset}
 
 
 def load(audio_dir: Path, subsets: Sequence[str] | None = None) -> Iterator[Utterance]:

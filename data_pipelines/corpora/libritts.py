@@ -14,6 +14,7 @@ from data_pipelines.corpora.librispeech import read_sexes
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+SUMMARY = "LibriTTS: 585 hours of audio books in sentences, with their texts"
 LICENCE = "CC BY 4.0"
 SPEAKERS = "SPEAKERS.txt"
 NAME = re.compile(r"(\d+)_(\d+)_\d+_\d+")

@@ -11,6 +11,7 @@ from data_pipelines.corpora import Utterance, find_root, read_lines
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+SUMMARY = "LJSpeech: a day of audio books by one reader, in sentences"
 LICENCE = "public domain"
 SPEAKER = "LJ"
 

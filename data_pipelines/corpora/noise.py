@@ -7,6 +7,7 @@ Folder: any recordings, in folders or not. `generate` adds sounds of eight kinds
 out.
 """
 
+import argparse
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,23 @@ from data_pipelines.corpora import NO_SPEECH, Utterance
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+SUMMARY = "sounds in which nobody speaks: any recordings, or generated ones"
+
 SAMPLE_RATE = 16000
 SECONDS = (2.0, 6.0)  # shortest and longest generated sound
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Flags of the command line."""
+    parser.add_argument(
+        "--generate", type=int, metavar="N", help="make N sounds in AUDIO_DIR/generated first"
+    )
+
+
+def obtain(args: argparse.Namespace):
+    """Make sounds, if the flags say so."""
+    if args.generate is not None:
+        generate(args.audio_dir, args.generate)
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:

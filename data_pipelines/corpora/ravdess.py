@@ -5,6 +5,7 @@ A file name holds seven two-digit codes:
 modality-channel-emotion-intensity-statement-repetition-actor.
 """
 
+import argparse
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from data_pipelines.corpora import Utterance
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+SUMMARY = "RAVDESS: emotional speech and song of 24 actors"
 LICENCE = "CC BY-NC-SA 4.0"
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
@@ -30,6 +32,27 @@ LAYOUT = "03-CHANNEL-EMOTION-INTENSITY-STATEMENT-REPETITION-ACTOR, each of two d
 
 SPEECH = Archive("Audio_Speech_Actors_01-24.zip", md5="bc696df654c87fed845eb13823edef8a")
 BASE_URL = "https://zenodo.org/records/1188976/files"
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Flags of the command line."""
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch the speech recordings (208 MB) to --audio-dir first",
+    )
+    parser.add_argument("--channel", choices=("speech", "song", "all"), default="speech")
+
+
+def obtain(args: argparse.Namespace):
+    """Download the release, if the flags say so."""
+    if args.download:
+        download(args.audio_dir)
+
+
+def options(args: argparse.Namespace) -> dict:
+    """What `load` takes of the flags."""
+    return {"channel": args.channel}
 
 
 def load(audio_dir: Path, channel: str = "speech") -> list[Utterance]:

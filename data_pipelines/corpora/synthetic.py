@@ -8,6 +8,7 @@ nothing about people. It needs the `tts` extra. Folder: `SPEAKER/STYLE-NN.wav` a
 read by `data_pipelines.corpora.table`.
 """
 
+import argparse
 import csv
 import dataclasses
 import hashlib
@@ -24,10 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines import sentences
-from data_pipelines.corpora import Utterance, table
+from data_pipelines.corpora import Utterance, read_lines, table
 from lin_jax import espeak
 from lin_jax.errors import CorpusError
 
+SUMMARY = "sentences spoken by espeak-ng, made in --audio-dir unless they are there"
 LICENCE = "generated"
 FEMALE = (
     "f1",
@@ -130,6 +132,66 @@ STYLES = {
 SPREAD = Style(
     rate=12, pitch=7, range=9, gain_db=2
 )  # deviations within a style, so that no single number tells it
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Flags of the command line."""
+    parser.add_argument(
+        "--speakers",
+        type=int,
+        default=8,
+        metavar="N",
+        help="voices, half of them female (default 8)",
+    )
+    parser.add_argument(
+        "--clips",
+        type=int,
+        default=6,
+        metavar="N",
+        help="clips for each voice and style (default 6)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--styles",
+        nargs="+",
+        metavar="NAME",
+        help="of calm, happy, sad and angry (default all): how each voice speaks",
+    )
+    parser.add_argument(
+        "--random-voices",
+        action="store_true",
+        help="voices that are drawn, as many as one likes, not those of espeak-ng",
+    )
+    parser.add_argument(
+        "--voices-per-sentence",
+        type=int,
+        default=0,
+        metavar="N",
+        help="N voices say the same, the next N others (default 0: all)",
+    )
+    parser.add_argument("--language", default="en", metavar="CODE", help="en (default) or ru")
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        metavar="FILE",
+        help="what to say first, one sentence a line; more are made if need be",
+    )
+
+
+def obtain(args: argparse.Namespace):
+    """Let espeak-ng speak what is not there yet."""
+    lines = read_lines(args.texts, "check --texts") if args.texts else ()
+    generate(
+        args.audio_dir,
+        speakers=args.speakers,
+        clips=args.clips,
+        seed=args.seed,
+        styles=args.styles or tuple(STYLES),
+        random_voices=args.random_voices,
+        voices_per_sentence=args.voices_per_sentence,
+        language=args.language,
+        texts=[line for _, line in lines],
+    )
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:

@@ -9,6 +9,7 @@ columns in any case; blank rows and columns without a name are passed over. An e
 is a label that is not known.
 """
 
+import argparse
 import codecs
 import csv
 import io
@@ -18,9 +19,26 @@ from pathlib import Path
 from data_pipelines.corpora import UNKNOWN, Utterance
 from lin_jax.errors import CorpusError
 
+SUMMARY = "recordings listed in a CSV or TSV table: path, speaker, text and labels"
+
 NAMES = ("table.csv", "table.tsv")
 DELIMITERS = ",;\t"
 REQUIRED = ("path", "speaker")
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Flags of the command line."""
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="the table, if not AUDIO_DIR/table.csv or table.tsv",
+    )
+
+
+def options(args: argparse.Namespace) -> dict:
+    """What `load` takes of the flags."""
+    return {"table": args.table}
 
 
 def load(audio_dir: Path, table: str | Path | None = None) -> Iterator[Utterance]:

@@ -6,6 +6,7 @@ Release layouts: `wav48/pNNN/pNNN_NNN.wav` (0.80) and
 each beside `txt/pNNN/pNNN_NNN.txt` and `speaker-info.txt`.
 """
 
+import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from data_pipelines.corpora import SEXES, UNKNOWN, Utterance, find_root, read_li
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
 
+SUMMARY = "VCTK 0.80 or 0.92: 110 speakers of English in many accents"
 LICENCE = "CC BY 4.0"
 FOLDERS = ("wav48_silence_trimmed", "wav48")
 NAME = re.compile(r"(([ps]\d+)_\d+)(_mic1|_mic2)?")
@@ -23,6 +25,19 @@ MEND = "take it from the release, where it lies beside the recordings' folder"
 
 CORPUS = Archive("VCTK-Corpus-0.92.zip", md5="8a6ba2946b36fcbef0212cad601f4bfa")
 URL = "https://datashare.ed.ac.uk/server/api/core/bitstreams/535f4286-e54c-4038-838c-a02285e32cb2/content"
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Flags of the command line."""
+    parser.add_argument(
+        "--download", action="store_true", help="fetch version 0.92 (11.7 GB) to --audio-dir first"
+    )
+
+
+def obtain(args: argparse.Namespace):
+    """Download the release, if the flags say so."""
+    if args.download:
+        download(args.audio_dir)
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:
