@@ -12,7 +12,8 @@ import pytest
 
 from experiments import _run
 
-EXPERIMENTS = ("conversion", "emotion", "gender", "repair", "synthesis", "verification", "vocoder")
+FOLDER = pathlib.Path(_run.__file__).parent
+EXPERIMENTS = sorted(p.stem for p in FOLDER.glob("[a-z]*.py") if "_run.main(" in p.read_text())
 
 EXPERIMENT = '''
 """Train nothing: a test."""
