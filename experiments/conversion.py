@@ -200,7 +200,7 @@ class Experiment(_speech.Experiment):
 
     def load_start(self, name: str) -> bundles.Synthesizer:
         """The bundle to go on from; of several the mean of the weights (Wortsman et al., 2022)."""
-        start = mean_weights(name.split(","))
+        start = mean_weights([bundles.load(each) for each in name.split(",")])
         if self.config.speech and "speech" not in start.sources:
             raise ConfigError(f"{name}: says texts only: set speech to 0")
         return start

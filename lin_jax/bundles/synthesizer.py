@@ -658,32 +658,32 @@ class Synthesizer(Bundle):
         return vocode
 
 
-def mean_weights(names: Sequence[str]) -> Synthesizer:
+def mean_weights(bundles: Sequence[Synthesizer]) -> Synthesizer:
     """The first of some bundles with the mean of their weights (Wortsman et al., "Model soups", 2022).
 
     Args:
-        names: names or folders of synthesis bundles that were fine-tuned from the same one.
+        bundles: synthesizers that were fine-tuned from the same one.
 
     Raises:
         ConfigError: a bundle of another kind, or with another network, frames, symbols or voices.
     """
     import jax
 
-    from lin_jax.bundles.folder import load
-
     def kind(bundle):
         scale = bundle.mean.tolist(), bundle.std.tolist()
         return bundle.model, bundle.frontend, bundle.table, bundle.encoder_fingerprint, scale
 
-    bundles = [load(name) for name in names]
-    for name, bundle in zip(names, bundles, strict=True):
-        if bundle.task != Synthesizer.task:
-            raise ConfigError(f"{name}: a {bundle.task} bundle; give one of synthesis as init")
-        if kind(bundle) != kind(bundles[0]):
-            raise ConfigError(f"{name}: another network, frames, symbols or voices than {names[0]}")
-    weights = (bundle.variables for bundle in bundles)
+    first = bundles[0]
+    for each in bundles:
+        if each.task != Synthesizer.task:
+            raise ConfigError(f"{each.name}: a {each.task} bundle; give one of synthesis as init")
+        if kind(each) != kind(first):
+            raise ConfigError(
+                f"{each.name}: another network, frames, symbols or voices than others"
+            )
+    weights = (each.variables for each in bundles)
     mean = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *weights)
-    return dataclasses.replace(bundles[0], variables=mean)
+    return dataclasses.replace(first, variables=mean)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
