@@ -215,7 +215,7 @@ class Verifier(Bundle):
         reason = self.reason_unsure(a) or self.reason_unsure(b)
         same = "unsure" if reason else "same" if normalised >= threshold else "different"
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
-        if twins and not reason:
+        if twins:
             one, other = twins[0]
             named = (
                 f"{one} is compared with itself"
