@@ -6,7 +6,7 @@ from lin_jax.bundles import Prediction, Verdict
 
 def test_doubt_is_shown():
     sure = classify.as_html(Prediction("female", {"female": 0.95, "male": 0.05}, 2.0))
-    assert '<div class="answer told"><strong>female</strong><span>95% sure · 2.0 s</span>' in sure
+    assert '<div class="answer sure"><strong>female</strong><span>95% sure · 2.0 s</span>' in sure
     unsure = classify.as_html(Prediction("unsure", {"female": 0.55, "male": 0.45}, 2.0))
     assert (
         '<div class="answer unsure"><strong>unsure</strong><span>no answer is likely enough'
