@@ -92,7 +92,7 @@ def _endpoint(router, model):
     async def answer(
         file: UploadFile,
         uploads: api.Uploads,
-        voice: Annotated[list[UploadFile | str], File()] = (),
+        voice: Annotated[Sequence[UploadFile | str], File()] = (),
         speed: Annotated[float, Form(examples=[1.2])] = 1.0,
     ):
         recordings, names = speak.split_voices(model.bundle, voice)

@@ -53,7 +53,7 @@ def discover() -> tuple[Job, ...]:
     jobs = []
     for module in pkgutil.iter_modules(apps.__path__, f"{apps.__name__}."):
         # Only a module that names a JOB is run: others need libraries that may not be installed.
-        spec = importlib.util.find_spec(module.name)
+        spec: Any = importlib.util.find_spec(module.name)
         if "JOB" in spec.loader.get_code(module.name).co_names:
             jobs.append(importlib.import_module(module.name).JOB)
     return tuple(jobs)

@@ -68,7 +68,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except OSError as error:
-        reason = error.strerror.partition(" (")[0]
+        reason = str(error.strerror).partition(" (")[0]
         raise ConfigError(f"{host}:{port}: {reason}; choose another --host or --port") from None
 
 

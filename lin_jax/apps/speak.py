@@ -289,7 +289,7 @@ def _endpoint(router, model):
     async def answer(
         text: Annotated[str, Form(examples=["Good morning."])],
         uploads: api.Uploads,
-        voice: Annotated[list[UploadFile | str], File()] = (),
+        voice: Annotated[Sequence[UploadFile | str], File()] = (),
         speed: Annotated[float, Form(examples=[1.2])] = 1.0,
     ):
         recordings, names = split_voices(model.bundle, voice)
