@@ -65,7 +65,9 @@ def fit_cohort(bundle: Verifier, clips: FeatureSet, train, embeddings) -> np.nda
     for x in waveforms(clips, firsts):
         band = files.resample(files.resample(x, rate, TELEPHONE_HZ), TELEPHONE_HZ, rate)
         narrow.append(np.resize(band, len(x)).astype(np.float32))
-    return np.concatenate([directions(embeddings, speakers), evaluation.embed(bundle, narrow)])
+    narrow = evaluation.embed(bundle, narrow)
+    narrow = narrow[~np.isnan(narrow[:, 0])]
+    return np.concatenate([directions(embeddings, speakers), narrow])
 
 
 def directions(embeddings, speakers) -> np.ndarray:
@@ -115,6 +117,7 @@ def fit_functionals(
 def calibrate(bundle: Verifier, heldout: Sequence[tuple[np.ndarray, metrics.Trials]]) -> Verifier:
     """A verifier with threshold and probabilities by embeddings and trials of each corpus."""
     size = len(bundle.speech_weight)
+    heldout = [(x, trials.of(~np.isnan(x[:, 0]))) for x, trials in heldout]
     scored = [(bundle.backend.scores(x, trials.pairs), trials.same) for x, trials in heldout]
     fused = bundle.fused
     if fused:
@@ -203,6 +206,7 @@ def by_length(bundle: Verifier, clips: FeatureSet, indices, known) -> dict[str, 
         except (CorpusError, FeatureError):  # too few clips are that long
             continue
         embeddings = evaluation.embed(bundle, waveforms(pieces))
+        pairs = pairs.of(~np.isnan(embeddings[:, 0]))
         eer, _ = metrics.equal_error_rate(
             bundle.backend.scores(embeddings, pairs.pairs), pairs.same
         )

@@ -149,13 +149,14 @@ class Experiment(_experiment.Experiment):
         given = task.model, task.frontend, encoder, task.mean, task.std, task.embedding_size
         bundle = _backend.verifier(self.NAME, *given, speeds=tuple(config.task.speeds))
         embeddings = evaluation.embed(bundle, _backend.waveforms(self.clips, train))
+        known = ~np.isnan(embeddings[:, 0])  # the others hold too little sound
+        embeddings, train = embeddings[known], train[known]
         cohort = _backend.fit_cohort(bundle, self.clips, train, embeddings)
         settings = {"plda": config.plda, "top": config.cohort}
         bundle = _backend.with_scores(bundle, embeddings, self.speakers[train], cohort, **settings)
         if config.fusion_weight:
-            fused = _backend.fit_functionals(
-                self.clips, train, config.augment, config.loader, config.seed, **settings
-            )
+            given = self.clips, train, config.augment, config.loader, config.seed
+            fused = _backend.fit_functionals(*given, **settings)
             bundle = dataclasses.replace(bundle, fused=fused, fusion_weight=config.fusion_weight)
         if config.noise:
             noise = features.open_features(config.noise, self.clips.frontend)
@@ -243,7 +244,8 @@ class Experiment(_experiment.Experiment):
         return np.arange(len(self.clips)) if everyone else self.split.train
 
     def _by_corpus(self, indices) -> list[np.ndarray]:
-        return [indices[self.corpora[indices] == name] for name in np.unique(self.corpora[indices])]
+        names = self.corpora[indices]
+        return [indices[names == name] for name in np.unique(names)]
 
 
 if __name__ == "__main__":

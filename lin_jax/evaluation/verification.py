@@ -11,6 +11,7 @@ import numpy as np
 
 from lin_jax import metrics
 from lin_jax.bundles import Verifier
+from lin_jax.errors import AudioError
 from lin_jax.reporting import plots
 from lin_jax.scoring import ScoringBackend
 
@@ -18,17 +19,18 @@ PRIORS = (0.01, 0.05)  # of the same speaker, for the detection cost
 
 
 def embed(bundle: Verifier, recordings: Sequence) -> np.ndarray:
-    """Embeddings [B, E] of paths, or of waveforms at the rate of the bundle's front end.
+    """Embeddings of recordings.
 
-    Raises:
-        AudioError: one holds too little sound.
+    Args:
+        bundle: the verifier.
+        recordings: paths, or waveforms at the rate of the bundle's front end (B).
+
+    Returns:
+        [B, E]; NaN for one that cannot be read, or holds too little sound.
     """
-    voices = []
-    for voice in bundle.embed_all(recordings, bundle.frontend.sample_rate):
-        if isinstance(voice, Exception):
-            raise voice
-        voices.append(voice.embedding)
-    return np.stack(voices)
+    voices = bundle.embed_all(recordings, bundle.frontend.sample_rate)
+    nobody = np.full(bundle.embedding_size, np.nan, np.float32)
+    return np.stack([nobody if isinstance(v, AudioError) else v.embedding for v in voices])
 
 
 def systems(bundle: Verifier) -> dict[str, ScoringBackend]:
@@ -48,16 +50,20 @@ def evaluate(bundle: Verifier, embeddings, trials: metrics.Trials) -> tuple[dict
     Args:
         bundle: the verifier.
         embeddings: of the recordings, by `embed` [B, E].
-        trials: pairs of them.
+        trials: pairs of them; those with an unknown embedding are left out.
 
     Returns:
-        The results: "all", with the errors at the bundle's threshold besides, "same_sex", and each
-        of `systems`, see `error_rates`; and the scores [N].
+        The results: "left_out", how many recordings have no embedding; "all", with the errors at
+        the bundle's threshold besides, "same_sex", and each of `systems`, see `error_rates`; and
+        the scores [N], NaN where a trial is left out.
     """
+    known = ~np.isnan(embeddings[:, 0])
+    everything, trials = trials, trials.of(known)
     scores = bundle.backend.scores(embeddings, trials.pairs)
     accepted = scores >= bundle.threshold
     results = {
         "speakers": len(np.unique(trials.speakers)),
+        "left_out": int(np.sum(~known)),
         "all": error_rates(scores, trials)
         | {
             "false_accept": float(np.mean(accepted[~trials.same])),
@@ -67,7 +73,9 @@ def evaluate(bundle: Verifier, embeddings, trials: metrics.Trials) -> tuple[dict
     }
     for name, backend in systems(bundle).items():
         results[name] = error_rates(backend.scores(embeddings, trials.pairs), trials)
-    return results, scores
+    row = np.full(len(everything.pairs), np.nan)
+    row[known[everything.pairs].all(axis=1)] = scores
+    return results, row
 
 
 def error_rates(scores, trials: metrics.Trials, mask=None) -> dict[str, float]:
@@ -143,6 +151,8 @@ def report(
     Returns:
         The pictures as pixels, by name.
     """
+    known = ~np.isnan(embeddings[:, 0])
+    trials, scores = trials.of(known), scores[~np.isnan(scores)]
     curves = {"all pairs": metrics.det_curve(scores, trials.same)[:2]}
     kept = trials.same_sex
     if 0 < trials.same[kept].sum() < kept.sum():
@@ -153,7 +163,7 @@ def report(
             scores, trials.same, folder / f"{corpus}_scores.png", threshold=threshold
         ),
         "projection": plots.plot_projection(
-            embeddings, list(speakers), folder / f"{corpus}_projection.png"
+            embeddings[known], list(np.array(speakers)[known]), folder / f"{corpus}_projection.png"
         ),
     }
     return {f"{corpus}/{name}": plots.pixels(figure) for name, figure in drawn.items()}

@@ -26,6 +26,11 @@ class Trials:
     same_sex: np.ndarray
     speakers: np.ndarray
 
+    def of(self, known) -> "Trials":
+        """Those of which both clips are known [B] bool."""
+        kept = np.asarray(known)[self.pairs].all(axis=1)
+        return Trials(self.pairs[kept], self.same[kept], self.same_sex[kept], self.speakers[kept])
+
 
 def det_curve(scores, same, weight=None):
     """Both error rates at every threshold (A. Martin et al., "The DET curve", Eurospeech 1997).
