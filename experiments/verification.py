@@ -101,8 +101,7 @@ CONFIG = Config(
 PRESETS = {
     "shipped": [Stage({"everyone": True})],
     "speaker_encoder": [Stage({"fusion_weight": 0.0})],  # by which voices are cloned
-    # The original project's; of the hardest triplets, or faster, all embeddings become one.
-    "original": [
+    "original": [  # of the hardest triplets, or faster, all embeddings become one
         Stage(
             {"network.name": "SmallSpeakerEncoder", "fusion_weight": 0.0, "task.loss": "triplet"}
             | {"task.mining": "semi-hard", "task.triplet_weight": 0.0, "task.speeds": (1.0,)}
@@ -114,7 +113,7 @@ PRESETS = {
 
 
 class Experiment(_experiment.Experiment):
-    """One or several corpora, and an encoder of their speakers."""
+    """Corpora, and an encoder of their speakers."""
 
     NAME = "speaker"
     STORE = "waveform"
@@ -225,8 +224,7 @@ class Experiment(_experiment.Experiment):
         """See `_experiment.Experiment`."""
         number = len(np.unique(self.speakers[self.trained_on()]))
         return {
-            "summary": "Verifies whether two recordings are of the same speaker, and turns a "
-            "recording of any length into an embedding of its voice.",
+            "summary": "Verifies whether two recordings are of the same speaker, and embeds voices.",
             "protocol": "Speaker-disjoint; the threshold was chosen on further speakers, as the "
             f"lowest at which {_backend.MAX_FALSE_ACCEPTS:.0%} of the impostors, or fewer, are accepted in "
             f"each corpus. Evaluated was a network trained on {results['train_speakers']} speakers; "
