@@ -30,7 +30,7 @@ def config(tmp_path, monkeypatch):
     config.encoder = config.eval.encoder = spelt_corpus.encoder(tmp_path, monkeypatch)
     config.network = AcousticModelConfig(hidden=8, context=4, width=16, dilations=(1, 2))
     config.hold_out_texts, config.min_seconds, config.eval.clips = 0.4, 0.3, 2
-    config.eval.seconds, config.eval.examples, config.align_steps = 1.0, 1, 30
+    config.eval.seconds, config.eval.examples, config.align_steps = 1.0, 1, 6
     config.optim.warmup_steps, config.task.steps = 1, 2
     config.train = dataclasses.replace(
         config.train, num_steps=4, eval_every=2, log_every=2, checkpoint_every=2

@@ -31,7 +31,7 @@ def utterances(folder, sentences=6):
     rng, made = np.random.default_rng(0), []
     for speaker in range(5):
         for number in range(sentences):
-            text = " ".join(rng.choice(WORDS, 4)) + f" {WORDS[number % 6]}"
+            text = " ".join(rng.choice(WORDS, 2)) + f" {WORDS[number % 6]}"
             path = folder / f"s{speaker}-{number}.wav"
             soundfile.write(path, say(text, rng), RATE)
             made.append(Utterance(path.stem, path, f"s{speaker}", text, {"sex": "female"}))
