@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lin_jax import compilation_cache
 from lin_jax.errors import AudioError, BundleError
 
 # Windows go through the network in batches of these sizes and no other, so that nothing else is
@@ -77,11 +78,15 @@ class Bundle:
 
     @contextlib.contextmanager
     def weights_fit(self):
-        """Where the network is applied: weights of another network become a BundleError."""
+        """Where the network is applied: weights of another network become a BundleError.
+
+        Who waits for the first use is told so.
+        """
         from flax.errors import FlaxError
 
         try:
-            yield
+            with compilation_cache.announced():
+                yield
         except (FlaxError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise BundleError(

@@ -228,7 +228,8 @@ class Classifier(Bundle):
         rows = np.zeros((len(windows), len(self.labels)))
         for start in range(0, len(windows), BATCHES[-1]):
             chunk = windows[start : start + BATCHES[-1]]
-            batch = padded(chunk, self._window)
+            # Several networks hear every window in several variants: few windows make a small batch.
+            batch = padded(chunk, self._window, 1 << (len(chunk) - 1).bit_length())
             with self.weights_fit():
                 members = [self._forward(member, *batch) for member in self._members]
             rows[start : start + len(chunk)] = np.mean(members, axis=0)[: len(chunk)]

@@ -1,4 +1,4 @@
-"""What a training step costs: arithmetic, the share of the chip's peak it reaches, compilation."""
+"""What a training step costs: arithmetic, the share of the chip's peak that it reaches, memory."""
 
 import math
 from typing import Any
@@ -24,7 +24,6 @@ PEAK_FLOPS = {
     "TPU v4": 275e12,
     "TPU v3": 123e12,
 }
-COMPILATION = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
 
 
 def peak_flops(device_kind: str) -> float | None:
@@ -74,30 +73,6 @@ def _flops(jaxpr, outermost=False):
 def _inner(value):
     """The program in a parameter of an operation, if it is one."""
     return value if hasattr(value, "eqns") else getattr(value, "jaxpr", None)
-
-
-class CompilationClock:
-    """Seconds spent on tracing and compiling while it runs, whatever is compiled.
-
-    Attributes:
-        seconds: so far.
-        programs: compiled so far.
-    """
-
-    def __init__(self):
-        self.seconds, self.programs = 0.0, 0
-
-    def __enter__(self):
-        jax.monitoring.register_event_duration_secs_listener(self._listen)
-        return self
-
-    def __exit__(self, *exception):
-        jax.monitoring.unregister_event_duration_listener(self._listen)
-
-    def _listen(self, event, seconds, **_):
-        kind = event.rpartition("/")[2]
-        self.seconds += seconds if kind in COMPILATION else 0.0
-        self.programs += kind == "backend_compile_duration"
 
 
 def peak_memory() -> int | None:

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lin_jax.compilation_cache import CompilationClock
 from lin_jax.errors import ConfigError, TrainingError
 from lin_jax.tasks.base import Task, Variables
 from lin_jax.training import cost, optim, parallel, writers
@@ -175,7 +176,7 @@ def fit(
         checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints"))
         received = stack.enter_context(_catch_signals())
         profiler = stack.enter_context(_Profiler(config.profile, workdir / "profile"))
-        compilation = stack.enter_context(cost.CompilationClock())
+        compilation = stack.enter_context(CompilationClock())
         target = parallel.abstract_state(create, init_key, mesh)
         if checkpoints.latest_step is None:
             state, progress = parallel.init_state(create, init_key, mesh), Progress()

@@ -139,7 +139,21 @@ def test_recordings_of_any_length_share_a_few_compilations():
     for seconds in (0.2, 1.1, 2.9, 3.0, 3.1, 4.6, 7.7, 30.2, 75.0):
         shares = bundle.predict(speech(seconds), RATE).probabilities.values()
         assert sum(shares) == pytest.approx(1)
-    assert bundle._forward._cache_size() <= len(bundles.BATCHES)
+    assert bundle._forward._cache_size() <= 4  # batches of 1, 2, 4 and 8
+
+
+@pytest.mark.parametrize(("count", "batch"), [(1, 1), (2, 2), (3, 4), (5, 8), (8, 8), (9, 8)])
+def test_windows_are_padded_to_a_power_of_two(monkeypatch, count, batch):
+    """What fills a batch up costs as much as what is asked about."""
+    bundle, sizes = make(), []
+
+    def forward(member, waveform, length):
+        sizes.append(len(waveform))
+        return np.full((len(waveform), len(bundle.labels)), 1.0 / len(bundle.labels))
+
+    monkeypatch.setattr(bundle, "_forward", forward)
+    assert len(bundle._probabilities([speech(1.0)] * count)) == count
+    assert sizes[0] == batch
 
 
 def test_timeline_covers_the_recording_and_names_silence(tmp_path):
