@@ -62,6 +62,7 @@ EXTRAS["dev"] = [
     *EXTRAS["serve"],
     "httpx2>=2.16",  # FastAPI's test client
     "pytest>=8",
+    "hypothesis>=6.100",
     "pytest-xdist>=3.6",
     "ruff>=0.14",
     "mypy>=1.18",

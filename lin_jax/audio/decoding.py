@@ -12,7 +12,6 @@ import functools
 import os
 import pathlib
 import re
-import shutil
 import stat
 import sys
 import tempfile
@@ -334,9 +333,10 @@ def local(path) -> str:
     if str(path) == "-":
         return _copied("-")
     try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        raise AudioError(f"{path}: no such file; check the path") from None
+        mode = os.stat(os.fspath(path)).st_mode
+    except (OSError, ValueError, TypeError):
+        name = " ".join(str(path).split())[:200]
+        raise AudioError(f"{name}: no such file; check the path") from None
     if stat.S_ISREG(mode):
         return os.fspath(path)
     if stat.S_ISFIFO(mode):
@@ -351,14 +351,21 @@ def _copied(path: str) -> str:
     """
     descriptor, copy = tempfile.mkstemp(prefix="lin_jax-")
     atexit.register(pathlib.Path(copy).unlink, missing_ok=True)
-    with (
-        contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as pipe,
-        os.fdopen(descriptor, "wb") as file,
-    ):
-        while chunk := pipe.read(1 << 20):
-            file.write(chunk)
-            if file.tell() > MAX_PIPE_BYTES:
-                raise AudioError(f"{path}: more than 4 GiB from a pipe; give a file")
+    try:
+        with (
+            contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as pipe,
+            os.fdopen(descriptor, "wb") as file,
+        ):
+            while chunk := pipe.read(1 << 20):
+                file.write(chunk)
+                if file.tell() > MAX_PIPE_BYTES:
+                    raise AudioError(f"{path}: more than 4 GiB from a pipe; give a file")
+    except OSError as error:
+        os.truncate(copy, 0)
+        raise AudioError(
+            f"{path}: cannot be kept in {tempfile.gettempdir()} ({error.strerror}); free space, or "
+            "give a file"
+        ) from None
     return copy
 
 
@@ -397,8 +404,3 @@ def _has_xing_header(path) -> bool:
     """Whether an MP3 states how many frames it has."""
     head = _head(path)
     return b"Xing" in head or b"Info" in head or b"VBRI" in head
-
-
-def free_bytes(path) -> int:
-    """How much the disk of a path takes."""
-    return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import numbers
 import os
 import shutil
 import warnings
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lin_jax.audio.decoding import Info, describe, free_bytes, opened
+from lin_jax.audio.decoding import SAMPLE_RATES, Info, describe, opened
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
@@ -129,9 +130,8 @@ def load(
         name = str(source)
         samples, sample_rate = read(source)
     else:
-        name, samples = "samples", _mono(_as_float32(source))
-        if sample_rate is None:
-            raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
+        name, sample_rate = "samples", check_rate(sample_rate)
+        samples = _mono(_as_float32(source))
     samples = resample(samples, round(sample_rate * speed), config.sample_rate)
     check(samples, name, min_samples=config.win_length)
     if config.trim_db is not None:
@@ -162,6 +162,8 @@ def read(
         float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz. AudioError if the
         file is missing, truncated, empty, not audio, or holds samples that are not finite.
     """
+    if sample_rate is not None:
+        sample_rate = check_rate(sample_rate)
     with opened(path) as source:
         rate = source.sample_rate
         first = round(start * rate)
@@ -235,8 +237,7 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
         for `read`, at the block where the fault is met.
     """
     if not isinstance(source, str | os.PathLike):
-        if sample_rate is None:
-            raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
+        sample_rate = check_rate(sample_rate)
         samples, size = _as_float32(source), max(1, round(block_seconds * sample_rate))
         for start in range(0, len(samples), size):
             block = samples[start : start + size]
@@ -270,7 +271,7 @@ def write(path, samples, sample_rate: int):
     """
     import soundfile
 
-    path = Path(path)
+    path, sample_rate = Path(path), check_rate(sample_rate)
     samples = _as_float32(samples)
     _check_values(samples, path)
     encoded = io.BytesIO()
@@ -349,8 +350,8 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
         try:
             file = soundfile.SoundFile(os.fsencode(part), "w", *layout, format=info.format)
         except (RuntimeError, ValueError):
-            if _is_full(part):
-                raise _unwritten(path, "the disk is full") from None
+            if reason := _why_unwritable(part):
+                raise _unwritten(path, reason) from None
             raise AudioError(
                 f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} "
                 "at "
@@ -367,13 +368,13 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
                 raise AudioError(
                     f"{path}: {info.format} cannot carry the comment that is needed; use .wav"
                 ) from None
-            yield Writer(file, path)
+            yield Writer(file, path, part)
         try:
             complete = describe(part).num_samples == info.num_samples
         except AudioError:
             complete = False
         if not complete:  # what is written when a file is closed may be lost without a word
-            raise _unwritten(path, "its end is missing")
+            raise _unwritten(path, _why_unwritable(part) or "its end is missing")
 
 
 class Writer:
@@ -383,9 +384,9 @@ class Writer:
         cut: number of samples that were beyond full scale and were cut, as integers must be.
     """
 
-    def __init__(self, file, path):
-        """Write to a file that soundfile opened, on its way to `path`."""
-        self._file, self._path, self.cut = file, path, 0
+    def __init__(self, file, path, part):
+        """Write to a file that soundfile opened as `part`, on its way to `path`."""
+        self._file, self._path, self._part, self.cut = file, path, part, 0
 
     def write(self, samples: np.ndarray):
         """Append float samples [n, channels]."""
@@ -402,7 +403,7 @@ class Writer:
         try:
             self._file.write(samples)
         except RuntimeError:  # libsndfile does not say why
-            reason = "the disk is full" if _is_full(self._path) else "the disk does not take it"
+            reason = _why_unwritable(self._part) or "the disk does not take it"
             raise _unwritten(self._path, reason) from None
 
 
@@ -426,11 +427,14 @@ def _replacing(path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _is_full(path) -> bool:
+def _why_unwritable(part) -> str:
+    """What the system says of a file that libsndfile could not write, or ""; it is lost anyway."""
     try:
-        return free_bytes(path) < 1 << 16
-    except OSError:
-        return False
+        with open(part, "ab") as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        return error.strerror or ""
+    return ""
 
 
 def _unwritten(path, reason):
@@ -500,6 +504,34 @@ def trim_silence(
     return samples[loud[0] * hop_length : (loud[-1] + 1) * hop_length]
 
 
+def check_rate(sample_rate, name: str = "samples") -> int:
+    """A sample rate as an int; AudioError, beginning with `name`, unless sound can have it."""
+    if sample_rate is None:
+        raise AudioError(f"{name}: the sample rate is unknown; pass sample_rate=")
+    low, high = SAMPLE_RATES
+    number = isinstance(sample_rate, numbers.Real) and not isinstance(sample_rate, bool)
+    if not number or not low <= sample_rate <= high or sample_rate != int(sample_rate):
+        raise AudioError(
+            f"{name}: {str(sample_rate)[:40]!r} is no sample rate; give {low:,} to {high:,} in Hz"
+        )
+    return int(sample_rate)
+
+
+def check_type(samples, name: str = "samples") -> np.ndarray:
+    """Samples as an array; AudioError unless it is [N] or [N, C] of floats, int16 or int32."""
+    try:
+        samples = np.asarray(samples)
+    except (ValueError, TypeError):  # of lists that are no array
+        samples = np.asarray(None)
+    known = samples.dtype.kind == "f" or samples.dtype in (np.int16, np.int32)
+    if samples.ndim not in (1, 2) or not known or samples.shape[1:] == (0,):
+        raise AudioError(
+            f"{name}: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or "
+            "[N, channels]"
+        )
+    return samples
+
+
 def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
     """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least
     `min_samples`.
@@ -563,13 +595,8 @@ def _mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
 
 def _as_float32(samples) -> np.ndarray:
     """Samples [N] or [N, channels], floats in ±1 or 16- or 32-bit integers, as float32 in ±1."""
-    samples = np.asarray(samples)
-    integer = samples.dtype in (np.int16, np.int32)
-    if samples.ndim not in (1, 2) or not (integer or samples.dtype.kind == "f"):
-        raise AudioError(
-            f"samples: {samples.dtype} {samples.shape} is not audio; pass float or int16 [N] or "
-            "[N, channels]"
-        )
-    if integer:
+    samples = check_type(samples)
+    if samples.dtype.kind == "i":
         return np.multiply(samples, 1 / (np.iinfo(samples.dtype).max + 1), dtype=np.float32)
-    return np.asarray(samples, np.float32)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        return np.asarray(samples, np.float32)

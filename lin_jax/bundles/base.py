@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lin_jax import compilation_cache
-from lin_jax.errors import AudioError, BundleError
+from lin_jax.errors import BundleError
 
 # Windows go through the network in batches of these sizes and no other, so that nothing else is
 # ever compiled.
@@ -69,12 +69,17 @@ class Bundle:
         return kinds.get(type(model).__name__, cls)
 
     def rate(self, source, sample_rate: int | None) -> int:
-        """Rate in Hz at which a source arrives: a path is read at the front end's, a waveform must tell its own."""
+        """Rate in Hz at which a source arrives: a path is read at the front end's, a waveform must tell its own.
+
+        Raises:
+            AudioError: the source is no waveform, or the rate none of sound.
+        """
+        from lin_jax.audio import files
+
         if is_path(source):
             return self.frontend.sample_rate
-        if not sample_rate:
-            raise AudioError("samples: the sample rate is unknown; pass sample_rate=")
-        return sample_rate
+        files.check_type(source)
+        return files.check_rate(sample_rate)
 
     @contextlib.contextmanager
     def weights_fit(self):

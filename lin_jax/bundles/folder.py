@@ -239,11 +239,16 @@ def read_card(name_or_path) -> str:
 def _find(name_or_path) -> pathlib.Path:
     """The folder of a bundle that is there."""
     found = shipped()
-    folder = found.get(str(name_or_path), pathlib.Path(name_or_path))
-    if not (folder / "bundle.json").is_file():
+    try:
+        folder = found.get(str(name_or_path)) or pathlib.Path(name_or_path)
+        there = (folder / "bundle.json").is_file()
+    except (TypeError, ValueError, OSError):
+        there = False
+    if not there:
+        name = " ".join(str(name_or_path).split())[:200]
         names = f"one of {', '.join(found)}" if found else "none ships with this build"
         raise BundleError(
-            f"{name_or_path}: no bundle here; give a folder with a bundle.json, or a name ({names})"
+            f"{name}: no bundle here; give a folder with a bundle.json, or a name ({names})"
         )
     return folder
 

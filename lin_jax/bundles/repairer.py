@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -488,8 +489,8 @@ def _scale(frontend, before: Diagnosis) -> float:
 
 
 def _checked(strength: float) -> float:
-    if not 0 <= strength <= 1:
+    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
         raise ConfigError(
-            f"strength {strength:g}: it is how much of the repair is mixed in; choose one from 0 to 1"
+            f"strength {str(strength)[:40]}: it is how much of the repair is mixed in; choose one from 0 to 1"
         )
     return strength

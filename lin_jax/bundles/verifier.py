@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
+import numbers
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
@@ -201,13 +202,13 @@ class Verifier(Bundle):
         if not a or not b:
             raise AudioError("a side without recordings cannot be compared; give one at least")
         threshold = self.threshold if threshold is None else threshold
+        if not isinstance(threshold, numbers.Real) or not np.isfinite(threshold):
+            raise ConfigError(
+                f"threshold {str(threshold)[:40]}: not a number that scores can reach; choose one"
+            )
         if self.cohort is None and self.plda_mean is None and not -1 <= threshold <= 1:
             raise ConfigError(
                 f"threshold {threshold:g}: a cosine similarity lies between -1 and 1; choose one there"
-            )
-        if not np.isfinite(threshold):
-            raise ConfigError(
-                f"threshold {threshold:g}: not a number that scores can reach; choose one"
             )
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from helpers.recordings import RATE, tone
+from helpers.recordings import RATE, encode, tone
 
 from lin_jax.audio import decoding, files
 from lin_jax.errors import AudioError, AudioWarning
@@ -24,20 +24,6 @@ CONTAINERS = {  # suffix: encoder, rate, and the seconds that an encoder may add
     ".mp2": ("mp2", RATE, 0.1),
     ".caf": ("pcm_s16le", RATE, 0.0),
 }
-
-
-def encode(path, samples, rate, codec, options=None):
-    """Write samples [N] by FFmpeg."""
-    with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=rate, layout="mono")
-        stream.bit_rate = 64_000
-        context = stream.codec_context
-        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
-        frame.sample_rate = rate
-        size = context.frame_size or 1024
-        resampler = av.AudioResampler(context.format, "mono", rate, frame_size=size)
-        for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
-            container.mux(stream.encode(piece))
 
 
 def wav(samples, *, rate=RATE, size=None):

@@ -6,6 +6,7 @@ A maker takes a path and puts the file there, whatever the path's suffix.
 import os
 import struct
 
+import av
 import numpy as np
 import soundfile
 
@@ -37,6 +38,20 @@ def speak(path, pitch, formant, seconds=0.6, rate=RATE):
     gains = np.exp(-(((harmonics - formant) / 300) ** 2)) + 0.02
     wave = np.sum(gains[:, None] * np.sin(2 * np.pi * harmonics[:, None] * t), axis=0)
     soundfile.write(path, 0.3 * wave / np.abs(wave).max(), rate)
+
+
+def encode(path, samples, rate, codec, options=None):
+    """Write samples [N] by FFmpeg."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        stream.bit_rate = 64_000
+        context = stream.codec_context
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
+        frame.sample_rate = rate
+        size = context.frame_size or 1024
+        resampler = av.AudioResampler(context.format, "mono", rate, frame_size=size)
+        for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
+            container.mux(stream.encode(piece))
 
 
 def holds(samples, rate=RATE, subtype="FLOAT"):
