@@ -3,8 +3,6 @@
 import jax
 import pytest
 
-from lin_jax import compilation_cache
-
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation(tmp_path_factory):
@@ -15,9 +13,8 @@ def compilation(tmp_path_factory):
             "jax_persistent_cache_min_compile_time_secs": 0.0,
             "jax_disable_most_optimizations": True,
         }
-        patch.setattr(
-            compilation_cache, "PATIENCE", 600.0
-        )  # a slow machine says no more than others
+        # A slow machine says no more than others.
+        patch.setattr("lin_jax.compilation.PATIENCE", 600.0)
         for name, value in settings.items():
             patch.setenv(name.upper(), str(value))
             jax.config.update(name, value)

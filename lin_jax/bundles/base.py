@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lin_jax import compilation_cache
+from lin_jax import compilation
 from lin_jax.errors import BundleError
 
 # Windows go through the network in batches of these sizes and no other, so that nothing else is
@@ -90,7 +90,7 @@ class Bundle:
         from flax.errors import FlaxError
 
         try:
-            with compilation_cache.announced():
+            with compilation.announced():
                 yield
         except (FlaxError, TypeError) as error:
             reason = str(error).splitlines()[0]

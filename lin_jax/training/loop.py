@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lin_jax.compilation_cache import CompilationClock
+from lin_jax.compilation import CompilationClock
 from lin_jax.errors import ConfigError, TrainingError
 from lin_jax.tasks.base import Task, Variables
 from lin_jax.training import cost, optim, parallel, writers

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lin_jax import compilation_cache
+from lin_jax import compilation
 
 
 def test_compilations_are_counted():
     """One a shape, and none for a shape that was met."""
     double = jax.jit(lambda x: 2 * x + 1)
     short, long = jnp.zeros(3), jnp.zeros(5)
-    with compilation_cache.CompilationClock() as clock:
+    with compilation.CompilationClock() as clock:
         for argument in (short, long, short, long):
             double(argument)
     double(jnp.zeros(7))
@@ -24,12 +24,12 @@ def test_compilations_are_counted():
 @pytest.mark.parametrize("compiles", [True, False])
 def test_who_waits_for_a_compilation_is_told(monkeypatch, capsys, compiles):
     """Not for one that is quick, and not where nothing is compiled however long it takes."""
-    monkeypatch.setattr(compilation_cache, "PATIENCE", 0.2)
+    monkeypatch.setattr(compilation, "PATIENCE", 0.2)
     triple = jax.jit(lambda x: 3 * x - 1)
     argument = jnp.zeros(4)
     if not compiles:
         triple(argument)
-    with compilation_cache.announced():
+    with compilation.announced():
         triple(argument)
         time.sleep(0.5)
     assert capsys.readouterr().err == ("first use: compiling, once\n" if compiles else "")
