@@ -16,7 +16,7 @@ from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import BAD, tone
 
 from lin_jax import bundles
-from lin_jax.apps import api, cli, convert, serve, serving
+from lin_jax.apps import api, cli, serve, serving
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction
 from lin_jax.errors import BundleError, ConfigError
@@ -131,10 +131,6 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
         "no text as text, no number as speed; send form data with text=Good morning. speed=1.2",
     )
     assert problem("GET", "/gender")[0] == 405
-    assert problem("POST", "/gender", content=iter([b"who knows how long"]))[0] == 411
-    monkeypatch.setattr(serving, "MAX_MEGABYTES", 0.04)
-    status, message = problem("POST", "/verify", files=[*side, sound("b", "a0.wav")])
-    assert (status, message[:28]) == (413, "0 MB are too large, 0.04 MB ")
 
 
 def received(answer):
@@ -213,7 +209,7 @@ def test_says_a_recording_again(client, sound, hummer):
     assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["0.upload", "1.upload"]
 
 
-def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
+def test_what_cannot_be_said_is_one_line(client, sound, tmp_path):
     def problem(address, **content):
         answer = client.post(address, **content)
         assert answer.status_code == 422
@@ -226,10 +222,18 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
     assert problem("/speak", data={"text": "a" * 5001}).startswith(
         "5,001 characters are too long, 5,000 are taken"
     )
-    monkeypatch.setattr(convert, "MAX_SECONDS", 1.0)
-    assert problem("/convert", files=[sound("file", "a0.wav")]).startswith(
-        "a0.wav: 0:00:01.5 are too long, 0:00:01.0"
-    )
+
+
+def test_recordings_are_bounded_by_the_job(hummer, sound):
+    models = serving.assign([serving.Model(hummer, "")], {"convert": 1.0})
+    with testclient.TestClient(api.create(models)) as client:
+        answer = client.post("/convert", files=[sound("file", "a0.wav")])
+        assert answer.status_code == 422
+        message = "a0.wav: 0:00:01.5 are too long, 0:00:01.0 are taken; use the command line"
+        assert answer.json() == {"error": message}
+        assert client.post("/speak", data={"text": "Yes."}).status_code == 200
+    with pytest.raises(ConfigError, match="sing: no job; limits are of convert, emotion"):
+        serving.assign([], {"sing": 1.0})
 
 
 def test_a_talker_is_asked_only_for_what_it_does():
