@@ -1,8 +1,12 @@
 """The guard: who may ask the server, how much may be sent, and how slowly."""
 
 import asyncio
+import socket
+import threading
+import time
 
 import pytest
+import uvicorn
 from fastapi import testclient
 
 from lin_jax.apps import guard
@@ -133,3 +137,33 @@ def test_work_for_a_client_that_has_gone_is_cancelled():
 
     assert ask(guard.Guard(work), receive) == []
     assert cancelled
+
+
+def test_a_connection_whose_head_does_not_come_is_cut(monkeypatch):
+    monkeypatch.setattr(guard, "HEADER_SECONDS", 0.3)
+    app = guard.Guard(count_bytes)
+    config = uvicorn.Config(app, http=guard.Connection, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            for start in (b"", b"GET / HTTP/1.1\r\nHo"):
+                with socket.create_connection(listening.getsockname(), timeout=10) as connection:
+                    connection.sendall(start)
+                    started = time.monotonic()
+                    assert _read(connection) == b""
+                    assert time.monotonic() - started < 5
+            with socket.create_connection(listening.getsockname(), timeout=10) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert _read(connection).startswith(b"HTTP/1.1 200")
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def _read(connection) -> bytes:
+    try:
+        return connection.recv(100)
+    except ConnectionResetError:
+        return b""

@@ -2,9 +2,12 @@
 
 import io
 import json
+import os
 import pathlib
 import re
+import signal
 import socket
+import subprocess
 import sys
 import urllib.parse
 
@@ -17,6 +20,7 @@ from helpers.recordings import BAD, tone
 
 from lin_jax import bundles
 from lin_jax.apps import api, cli, serve, serving
+from lin_jax.apps.workers import BusyError, WorkEndedError
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction
 from lin_jax.errors import BundleError, ConfigError
@@ -299,3 +303,46 @@ def test_serve_without_a_port_or_the_extra(capsys, monkeypatch):
             patch.setitem(sys.modules, name, None)
             assert cli.main(["serve", "--port", "0"]) == 2
         assert capsys.readouterr().err == f"lin: {serve.EXTRA}\n"
+
+
+WAITING = """
+import pathlib, sys, time
+from lin_jax.apps import cli, serve
+
+def answer(args, connections, models, folder):
+    pathlib.Path(folder, "0.upload").touch()
+    print(folder, flush=True)
+    time.sleep(60)
+
+serve._answer = answer
+sys.exit(cli.main(["serve", "--port", "0"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_leaves_no_recording(number):
+    process = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
+    with process:
+        folder = process.stdout.readline().strip()
+        assert os.listdir(folder) == ["0.upload"]
+        process.send_signal(number)
+        assert process.wait(3) == 130
+    assert not os.path.exists(folder)
+
+
+def test_limits_are_jobs_with_seconds(capsys):
+    assert cli.main(["serve", "--port", "0", "--max-seconds", "repair"]) == 2
+    message = "--max-seconds repair: give JOB=SECONDS, such as repair=3600"
+    assert capsys.readouterr().err == f"lin: {message}\n"
+
+
+def test_what_is_busy_or_takes_too_long_is_one_line(client, sound, monkeypatch):
+    for error, status in ((BusyError, 503), (WorkEndedError, 504)):
+        with monkeypatch.context() as patch:
+
+            def refuse(*_, error=error, **__):
+                raise error("ask again")
+
+            patch.setattr(serving.Model, "submit", refuse)
+            answer = client.post("/gender", files=[sound("file", "loud.wav")])
+        assert (answer.status_code, answer.json()) == (status, {"error": "ask again"})
