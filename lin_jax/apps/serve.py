@@ -64,10 +64,11 @@ def _serve(args) -> int:
         with _listening(args.host, args.port) as connections:
             _answer(args, connections, models, folder)
     finally:
-        unfinished = serving.close(models)
+        serving.close(models)
         shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGTERM, before)
-        if unfinished:  # a network that is at work cannot be stopped, and Python would wait for it
+        # A network that is at work cannot be stopped, and Python takes seconds to end beside it.
+        if models and isinstance(sys.exception(), KeyboardInterrupt):
             sys.stdout.flush()
             os._exit(130)
     return 0

@@ -118,11 +118,10 @@ def warm_up(models: Mapping[Job, Model]):
         model.worker.submit(job.warm_up, ())
 
 
-def close(models: Mapping[Job, Model]) -> bool:
-    """End what is done; whether some of it, in a thread, cannot be ended."""
+def close(models: Mapping[Job, Model]):
+    """End the processes in which long work is done."""
     for model in models.values():
         model.worker.close()
-    return any(model.worker.busy for model in models.values())
 
 
 def addresses(models: Mapping[Job, Model]) -> list[str]:

@@ -54,7 +54,6 @@ class Worker:
         self._short: queue.Queue = queue.Queue(MAX_WAITING)
         self._long: queue.Queue = queue.Queue(MAX_WAITING)
         self._process: _Process | None = None
-        self.busy = False
         # They are daemons: the end of the program waits for none.
         threading.Thread(target=self._run_short, daemon=True).start()
         if source is not None:
@@ -88,12 +87,10 @@ class Worker:
         while work := self._short.get():
             if not work.set_running_or_notify_cancel():
                 continue
-            self.busy = True
             try:
                 work.set_result(work.function(self._bundle, *work.arguments))
             except BaseException as error:
                 work.set_exception(error)
-            self.busy = False
             del work  # and the recordings that it holds
 
     def _run_long(self):
