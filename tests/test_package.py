@@ -47,7 +47,7 @@ from lin_jax.apps import cli
 from lin_jax.audio import files
 
 for module in pkgutil.iter_modules(apps.__path__):
-    if module.name not in ("api", "page"):
+    if module.name not in ("api", "guard", "page"):
         importlib.import_module(f"lin_jax.apps.{module.name}")
 files.write("clip.wav", 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
 sys.exit(cli.main(["emotion", "clip.wav"]))

@@ -5,7 +5,8 @@
 
 A file comes with what there is to say of it as JSON in the header `Lin-Metadata`. What cannot be
 answered is {"error": "one line"}: 422 for a recording that cannot be used or is missing, 413 for an
-upload that is too large, 404 for what is not served.
+upload that is too large, 404 for what is not served, 503 while too much is waiting, 504 for what
+took too long; `lin_jax.apps.guard` stands before it.
 """
 
 import json
@@ -25,6 +26,7 @@ from starlette.exceptions import HTTPException
 import lin_jax
 from lin_jax.apps import serving
 from lin_jax.apps.jobs import Job
+from lin_jax.apps.workers import BusyError, WorkEndedError
 from lin_jax.errors import LinError
 
 
@@ -56,8 +58,10 @@ class Folder:
         return list(names)
 
 
-def _folder() -> Iterator[Folder]:
-    with tempfile.TemporaryDirectory() as name:  # until the answer is sent
+def _folder(request: Request) -> Iterator[Folder]:
+    place = request.app.state.folder
+    # Until the answer is sent, or the client has gone, while work may still be writing.
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as name:
         yield Folder(name)
 
 
@@ -71,32 +75,23 @@ def recording(path: str, name: str, metadata: Mapping) -> FileResponse:
     return FileResponse(path, filename=name, media_type=f"audio/{kind}", headers=headers)
 
 
-def create(models: Mapping[Job, serving.Model]) -> FastAPI:
-    """The FastAPI application that answers for these models, to be mounted at /api."""
+def create(models: Mapping[Job, serving.Model], folder: str | None = None) -> FastAPI:
+    """The FastAPI application that answers for these models, to be mounted at /api.
+
+    Args:
+        models: what is served.
+        folder: where recordings lie while a request is answered.
+    """
     # FastAPI's pages of documentation would load scripts from the Internet.
     api = FastAPI(title="lin_jax", version=lin_jax.__version__, docs_url=None, redoc_url=None)
+    api.state.folder = folder
     served = ", ".join(serving.addresses(models))
-
-    @api.middleware("http")
-    async def limit(request: Request, call_next):
-        if request.method == "POST":
-            size = request.headers.get("content-length")
-            if size is None:
-                return JSONResponse(
-                    {"error": "an upload of unknown size; send its Content-Length"}, 411
-                )
-            if int(size) > serving.MAX_MEGABYTES * 1e6:
-                problem = (
-                    f"{int(size) / 1e6:.0f} MB are too large, {serving.MAX_MEGABYTES} MB are taken"
-                )
-                return JSONResponse(
-                    {"error": f"{problem}; send FLAC or MP3, or use the command line"}, 413
-                )
-        return await call_next(request)
 
     @api.exception_handler(LinError)
     async def refuse(request: Request, error: LinError):
-        return JSONResponse({"error": str(error)}, 422)
+        status = {BusyError: 503, WorkEndedError: 504}.get(type(error), 422)
+        headers = {"Retry-After": "10"} if status == 503 else None
+        return JSONResponse({"error": str(error)}, status, headers)
 
     @api.exception_handler(RequestValidationError)
     async def explain(request: Request, error: RequestValidationError):

@@ -15,7 +15,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.apps.jobs import Job
+from lin_jax.apps.jobs import Job, one_second
 from lin_jax.errors import AudioError
 
 KIND = "classification"
@@ -40,6 +40,7 @@ def classification_job(name: str, summary: str, teach: str, question: str) -> Jo
         endpoint=lambda router, model: _endpoint(router, model, name),
         tab=lambda model, folder: _tab(model, question),
         requests=f"curl -F file=@clip.wav localhost:7860/api/{name:<12} the same JSON as lin {name} --json",
+        warm_up=lambda bundle: bundle.predict(*one_second(bundle)),
         serves=lambda bundle: bundle.name == name,
     )
 
@@ -169,7 +170,9 @@ def _endpoint(router, model, name):
     async def classify(file: UploadFile, uploads: api.Uploads) -> dict:
         (path,) = await uploads.save([file])
         with serving.named(uploads.names):
-            return as_json(name, uploads.names[path], await model.run(predict, path))
+            return as_json(
+                name, uploads.names[path], await model.run(predict, path, recordings=[path])
+            )
 
 
 def _tab(model, question):
@@ -183,10 +186,12 @@ def _tab(model, question):
             return hint
         names = page.names(path)
         with serving.named(names):
-            prediction = model.submit(predict, path).result()
+            prediction = model.submit(predict, path, recordings=[path]).result()
             parts = [as_html(prediction)]
             if prediction.seconds > TIMELINE_SECONDS:
-                timeline = plots.plot_timeline(model.submit(timeline_segments, path).result())
+                timeline = plots.plot_timeline(
+                    model.submit(timeline_segments, path, recordings=[path]).result()
+                )
                 parts.append(html.picture(timeline, "how likely each is over time"))
             parts.append(page.spectrogram(path, names[path]))
         return "".join(parts)

@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from lin_jax.apps import output_paths, serving, speak
-from lin_jax.apps.common import Command, clock, complain, finish, load_bundle, printable, progress
-from lin_jax.apps.jobs import Job
+from lin_jax.apps.common import Command, complain, finish, load_bundle, printable, progress
+from lin_jax.apps.jobs import Job, one_second
 from lin_jax.errors import AudioError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Speech
-
-# Speech is in memory until all of it is made: some minutes of it are enough.
-MAX_SECONDS = 600.0  # of a recording that is served
 
 
 def _arguments(parser):
@@ -71,15 +68,7 @@ def _convert(args) -> int:
 def convert_voice(
     bundle, path: str, voices: Sequence[str] = (), speed: float = 1.0
 ) -> "tuple[Speech, list[str]]":
-    """Say again what is said in a recording of at most `MAX_SECONDS`; all else as for `speak.speak`."""
-    from lin_jax.audio import files
-
-    seconds = files.duration(path)
-    if seconds > MAX_SECONDS:
-        limit = clock(MAX_SECONDS)
-        raise AudioError(
-            f"{path}: {clock(seconds)} are too long, {limit} are taken; use the command line"
-        )
+    """Say again what is said in a recording; all else as for `speak.speak`."""
     return speak.with_problems(lambda voice: bundle.convert_voice(path, voice, speed=speed), voices)
 
 
@@ -98,7 +87,9 @@ def _endpoint(router, model):
         recordings, names = speak.split_voices(model.bundle, voice)
         path, *references = await uploads.save([file, *recordings])
         with serving.named(uploads.names):
-            speech, problems = await model.run(convert_voice, path, [*references, *names], speed)
+            speech, problems = await model.run(
+                convert_voice, path, [*references, *names], speed, recordings=[path]
+            )
             name = f"{pathlib.Path(uploads.names[path]).stem}_converted.wav"
             return speak.speech_response(uploads, name, speech, problems)
 
@@ -107,7 +98,9 @@ def _tab(model, folder):
     from lin_jax.apps import page
 
     def make(path, voices, speed):
-        speech, problems = model.submit(convert_voice, path, voices, speed).result()
+        speech, problems = model.submit(
+            convert_voice, path, voices, speed, recordings=[path]
+        ).result()
         return f"{pathlib.Path(path).stem[:100]}_converted.wav", speech, problems
 
     speak.synthesis_tab(
@@ -128,6 +121,10 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert",
+    warm_up=lambda bundle: bundle.convert_voice(
+        one_second(bundle)[0], sample_rate=bundle.frontend.sample_rate
+    ),
+    max_seconds=600.0,  # speech is in memory until all of it is made
     serves=lambda bundle: "speech" in bundle.sources,
     commands=(
         Command(

@@ -29,6 +29,8 @@ class Job:
         endpoint: adds its route to a FastAPI application, for a `serving.Model`.
         tab: draws its tab, for a `serving.Model` and the folder in which recordings are made.
         requests: examples of curl, and what there is to say of them, for `lin serve --help`.
+        warm_up: uses a bundle once.
+        max_seconds: of the recordings of one request that is served.
         serves: which bundles of the kind do it.
     """
 
@@ -40,6 +42,8 @@ class Job:
     endpoint: Callable[[Any, Any], None]
     tab: Callable[[Any, str], None]
     requests: str
+    warm_up: Callable[[Any], object]
+    max_seconds: float = 7200.0
     serves: Callable[[Any], bool] = lambda bundle: True
 
     def done_by(self, bundle) -> bool:
@@ -57,6 +61,14 @@ def discover() -> tuple[Job, ...]:
         if "JOB" in spec.loader.get_code(module.name).co_names:
             jobs.append(importlib.import_module(module.name).JOB)
     return tuple(jobs)
+
+
+def one_second(bundle) -> tuple[Any, int]:
+    """Faint noise to warm up with, and its rate in Hz."""
+    import numpy as np
+
+    rate = bundle.frontend.sample_rate
+    return np.random.default_rng(0).normal(0.0, 0.01, rate).astype(np.float32), rate
 
 
 def done_by(bundle) -> tuple[Job, ...]:

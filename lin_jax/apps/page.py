@@ -27,7 +27,6 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str):
         models: what is served.
         folder: where recordings lie while they are looked at.
     """
-    os.environ["GRADIO_TEMP_DIR"] = folder
     fonts = [  # none is fetched from anywhere
         "system-ui",
         "-apple-system",

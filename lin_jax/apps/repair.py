@@ -19,7 +19,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.apps.jobs import Job
+from lin_jax.apps.jobs import Job, one_second
 from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -193,7 +193,7 @@ def _endpoint(router, model):
         (path,) = await uploads.save([file])
         stem = uploads.path("repaired")
         with serving.named(uploads.names | {stem: "repaired"}):
-            result = await model.run(restore, path, stem, strength)
+            result = await model.run(restore, path, stem, strength, recordings=[path])
         name = uploads.names[path]
         out = f"{pathlib.Path(name).stem}_repaired{pathlib.Path(result.out).suffix}"
         metadata = as_json(dataclasses.replace(result, source=name, out=out))
@@ -217,7 +217,7 @@ def _tab(model, folder):
             return hint, None
         stem = page.place(folder, f"{pathlib.Path(path).stem[:100]}_repaired")
         with serving.named(page.names(path, stem)):
-            result = model.submit(restore, path, stem, strength).result()
+            result = model.submit(restore, path, stem, strength, recordings=[path]).result()
         pictures = page.spectrogram(path, "before") + page.spectrogram(result.out, "after")
         return as_html(result) + pictures, result.out
 
@@ -251,6 +251,7 @@ JOB = Job(
     requests="""\
 curl -F file=@noisy.wav -o clean.wav localhost:7860/api/repair         -F strength=0.5: half of it
 curl -F file=@noisy.wav 'localhost:7860/api/repair?json'               what is wrong with it, and no file""",
+    warm_up=lambda bundle: bundle.repair(*one_second(bundle)),
     commands=(
         Command(
             name="repair",

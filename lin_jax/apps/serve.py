@@ -1,7 +1,11 @@
 """The server of the page and the HTTP API: `lin serve`."""
 
 import logging
+import os
+import shutil
+import signal
 import socket
+import sys
 import tempfile
 
 from lin_jax.apps import jobs, serving
@@ -9,6 +13,7 @@ from lin_jax.apps.common import Command
 from lin_jax.errors import ConfigError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
+MAX_CONNECTIONS = 500
 
 
 def _arguments(parser):
@@ -27,39 +32,89 @@ def _arguments(parser):
     parser.add_argument(
         "--port", type=int, default=7860, help="port to answer on (default: %(default)s)"
     )
+    parser.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names of this machine by which it may be asked, beside localhost and its addresses",
+    )
+    parser.add_argument(
+        "--max-megabytes",
+        type=float,
+        default=serving.MAX_MEGABYTES,
+        metavar="MB",
+        help="of an upload (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        nargs="+",
+        default=[],
+        metavar="JOB=SECONDS",
+        help="of the recordings of one request of a job, such as repair=3600",
+    )
 
 
 def _serve(args) -> int:
-    """Answer until Ctrl-C."""
+    """Answer until Ctrl-C or SIGTERM."""
+    models: dict = {}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = tempfile.mkdtemp(prefix="lin_serve_")
+    try:
+        with _listening(args.host, args.port) as connections:
+            _answer(args, connections, models, folder)
+    finally:
+        serving.close(models)
+        shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
+        # A network that is at work cannot be stopped, and Python takes seconds to end beside it.
+        if models and isinstance(sys.exception(), KeyboardInterrupt):
+            sys.stdout.flush()
+            os._exit(130)
+    return 0
+
+
+def _answer(args, connections: socket.socket, models: dict, folder: str):
     from lin_jax import bundles
 
-    with (
-        _listening(args.host, args.port) as connections,
-        tempfile.TemporaryDirectory() as recordings,
-    ):
-        shipped = [job.bundle for job in jobs.discover() if job.bundle in bundles.shipped()]
-        models = serving.load([*dict.fromkeys(shipped), *args.model])
-        try:
-            import uvicorn
-            from fastapi import FastAPI
+    limits = dict(map(_limit, args.max_seconds))
+    shipped = [job.bundle for job in jobs.discover() if job.bundle in bundles.shipped()]
+    models |= serving.load([*dict.fromkeys(shipped), *args.model], limits)
+    os.environ["GRADIO_TEMP_DIR"] = folder  # read when Gradio is imported, and later
+    try:
+        import uvicorn
+        from fastapi import FastAPI
 
-            from lin_jax.apps import api, page
-        except ImportError:
-            raise ConfigError(EXTRA) from None
-        app = FastAPI(openapi_url=None)
-        app.mount("/api", api.create(models))
-        page.mount(app, models, recordings)
-        host, port = connections.getsockname()[:2]
-        print(
-            f"the page is at http://{host}:{port} and the API below /api; Ctrl-C ends it",
-            flush=True,
-        )
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-        # A page that is open in a browser keeps a connection: Ctrl-C does not wait for it, nor show
-        # how it is cut.
-        logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
-        server.run(sockets=[connections])
-    return 0
+        from lin_jax.apps import api, guard, page
+    except ImportError:
+        raise ConfigError(EXTRA) from None
+    app = FastAPI(openapi_url=None)
+    app.mount("/api", api.create(models, folder))
+    page.mount(app, models, folder)
+    serving.warm_up(models)
+    host, port = connections.getsockname()[:2]
+    print(f"the page is at http://{host}:{port} and the API below /api; Ctrl-C ends it", flush=True)
+    guarded = guard.Guard(app, [args.host, *args.allow_host], args.max_megabytes)
+    config = uvicorn.Config(
+        guarded,
+        http=guard.Connection,
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        limit_concurrency=MAX_CONNECTIONS,
+    )
+    server = uvicorn.Server(config)
+    # A page that is open in a browser keeps a connection: Ctrl-C does not wait for it, nor show
+    # how it is cut.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
+    server.run(sockets=[connections])
+
+
+def _limit(text: str) -> tuple[str, float]:
+    job, _, seconds = text.partition("=")
+    try:
+        return job, float(seconds)
+    except ValueError:
+        raise ConfigError(f"--max-seconds {text}: give JOB=SECONDS, such as repair=3600") from None
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -3,53 +3,125 @@
 import asyncio
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import lin_jax
 from lin_jax.apps import jobs
+from lin_jax.apps.common import clock
 from lin_jax.apps.jobs import Job
-from lin_jax.errors import LinError
+from lin_jax.apps.workers import Work, WorkEndedError, Worker
+from lin_jax.errors import AudioError, ConfigError, LinError
 
 MAX_MEGABYTES = 200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
+SHORT_SECONDS = 60.0  # what reads or makes more has a process of its own
+MAX_WORK_SECONDS = 1800.0  # of waiting and working
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """A bundle that is served, one request after the other.
+    """A bundle that is served.
 
     Attributes:
         bundle: what answers.
         card: its model card as Markdown.
+        source: name or folder of the bundle; None where it has none, and is only in memory.
+        max_seconds: of the recordings of one request, in all.
+        worker: what the requests wait for.
     """
 
     bundle: Any
     card: str
-    _worker: ThreadPoolExecutor = dataclasses.field(
-        default_factory=lambda: ThreadPoolExecutor(1), repr=False
-    )
+    source: str | None = None
+    max_seconds: float = math.inf
+    worker: Worker = dataclasses.field(init=False, repr=False)
 
-    def submit(self, function: Callable, *args) -> Future:
-        """The future result of a function of the bundle and these arguments, when it is its turn."""
-        return self._worker.submit(function, self.bundle, *args)
+    def __post_init__(self):
+        object.__setattr__(self, "worker", Worker(self.bundle, self.source))
 
-    async def run(self, function: Callable, *args) -> Any:
-        """The result of a function of the bundle and these arguments, when it was its turn."""
-        return await asyncio.wrap_future(self.submit(function, *args))
+    def submit(
+        self, function: Callable, *args, recordings: Sequence[str] = (), seconds: float = 0.0
+    ) -> Work:
+        """The future result of a function of the bundle and these arguments, when it is its turn.
+
+        Args:
+            function: of a module, so that a process finds it.
+            args: beside the bundle.
+            recordings: paths of the recordings that it reads.
+            seconds: of speech that it makes, about.
+
+        Raises:
+            AudioError: the recordings are too long, or cannot be read.
+            BusyError: too much is waiting.
+        """
+        from lin_jax.audio import files
+
+        for path in recordings:
+            seconds += files.duration(path)
+            if seconds > self.max_seconds:
+                raise AudioError(
+                    f"{path}: {clock(seconds)} are too long, {clock(self.max_seconds)} are taken; "
+                    "use the command line"
+                )
+        return self.worker.submit(function, args, is_long=seconds > SHORT_SECONDS)
+
+    async def run(self, function: Callable, *args, **how) -> Any:
+        """The result of what `submit` does; WorkEndedError if it takes longer than `MAX_WORK_SECONDS`.
+
+        What it does is ended when this is cancelled.
+        """
+        work = await asyncio.to_thread(self.submit, function, *args, **how)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(work), MAX_WORK_SECONDS)
+        except TimeoutError:
+            raise WorkEndedError("this took too long; ask for less, or ask again") from None
 
 
-def load(names: Sequence[str]) -> dict[Job, Model]:
+def load(names: Sequence[str], max_seconds: Mapping[str, float] = MappingProxyType({})):
     """The models of bundles by name or folder, as `assign` gives them their jobs."""
     from lin_jax import bundles
 
-    return assign([Model(lin_jax.load(name), bundles.read_card(name)) for name in names])
+    models = [Model(lin_jax.load(name), bundles.read_card(name), name) for name in names]
+    return assign(models, max_seconds)
 
 
-def assign(models: Sequence[Model]) -> dict[Job, Model]:
-    """The model of each job, the last that does it; ConfigError if one does none."""
+def assign(
+    models: Sequence[Model], max_seconds: Mapping[str, float] = MappingProxyType({})
+) -> dict[Job, Model]:
+    """The model of each job, the last that does it.
+
+    Args:
+        models: that are served.
+        max_seconds: of the recordings of one request, by the names of jobs; else as the job has it.
+
+    Raises:
+        ConfigError: a model has no job, or a limit is of none.
+    """
     chosen = {job: model for model in models for job in jobs.done_by(model.bundle)}
-    return {job: chosen[job] for job in jobs.discover() if job in chosen}
+    names = {job.name for job in jobs.discover()}
+    if unknown := set(max_seconds) - names:
+        raise ConfigError(f"{unknown.pop()}: no job; limits are of {', '.join(sorted(names))}")
+    return {
+        job: dataclasses.replace(
+            chosen[job], max_seconds=max_seconds.get(job.name, job.max_seconds)
+        )
+        for job in jobs.discover()
+        if job in chosen
+    }
+
+
+def warm_up(models: Mapping[Job, Model]):
+    """Let every model work once, so that nobody waits for it to be compiled."""
+    for job, model in models.items():
+        model.worker.submit(job.warm_up, ())
+
+
+def close(models: Mapping[Job, Model]):
+    """End the processes in which long work is done."""
+    for model in models.values():
+        model.worker.close()
 
 
 def addresses(models: Mapping[Job, Model]) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
 KIND = "synthesis"
 # Speech is in memory until all of it is made: some minutes of it are enough.
 MAX_TEXT = 5000  # characters that are served
+LETTERS_A_SECOND = 15.0  # about
 MAX_PROBLEMS = 4  # that are named of one answer: they must fit into a header
 _warning_lock = threading.Lock()
 
@@ -295,7 +296,9 @@ def _endpoint(router, model):
         recordings, names = split_voices(model.bundle, voice)
         paths = await uploads.save(recordings)
         with serving.named(uploads.names):
-            speech, problems = await model.run(speak, text, [*paths, *names], speed)
+            speech, problems = await model.run(
+                speak, text, [*paths, *names], speed, seconds=len(text) / LETTERS_A_SECOND
+            )
             return speech_response(uploads, "speech.wav", speech, problems)
 
 
@@ -324,7 +327,9 @@ def _tab(model, folder):
         )
 
     def make(text, voices, speed):
-        return "speech.wav", *model.submit(speak, text, voices, speed).result()
+        return "speech.wav", *model.submit(
+            speak, text, voices, speed, seconds=len(text) / LETTERS_A_SECOND
+        ).result()
 
     synthesis_tab(
         model,
@@ -409,6 +414,8 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F text='Good morning.' -F voice=@anna.wav -o hello.wav localhost:7860/api/speak",
+    warm_up=lambda bundle: bundle.speak("Good morning."),
+    max_seconds=600.0,  # speech is in memory until all of it is made
     serves=lambda bundle: "text" in bundle.sources,
     commands=(
         Command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lin_jax.apps import embed, identify, serving
 from lin_jax.apps.common import Command, finish, load_bundle, printable, recordings
-from lin_jax.apps.jobs import Job
+from lin_jax.apps.jobs import Job, one_second
 from lin_jax.errors import ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -89,7 +89,7 @@ def _endpoint(router, model):
         paths = await uploads.save([*a, *b])
         with serving.named(uploads.names):
             sides = paths[: len(a)], paths[len(a) :]
-            verdict = await model.run(compare, *sides, uploads.names)
+            verdict = await model.run(compare, *sides, uploads.names, recordings=paths)
         named = zip("ab", ([uploads.names[path] for path in side] for side in sides), strict=True)
         return dict(named) | embed.as_json(verdict)
 
@@ -106,7 +106,7 @@ def _tab(model, folder):
             return hint
         names = page.names(a, b)
         with serving.named(names):
-            return as_html(model.submit(compare, [a], [b], names).result())
+            return as_html(model.submit(compare, [a], [b], names, recordings=[a, b]).result())
 
     page.question_tab(["One voice", "The other voice"], hint, answer)
 
@@ -138,6 +138,7 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F a=@a.wav -F b=@b.wav localhost:7860/api/verify",
+    warm_up=lambda bundle: bundle.embed(*one_second(bundle)),
     commands=(
         Command(
             name="verify",

@@ -2,9 +2,11 @@
 
 import pytest
 from fastapi import testclient
+from helpers.recordings import tone
 
 from lin_jax import apps
 from lin_jax.apps import api, cli, jobs, serving
+from lin_jax.audio import files
 from lin_jax.bundles import Prediction
 from lin_jax.errors import ConfigError
 
@@ -40,14 +42,16 @@ def test_the_jobs_that_ship():
     assert names == ["convert", "emotion", "gender", "repair", "speak", "verify"]
 
 
-def test_another_job_is_another_file(sixth_job, capsys):
+def test_another_job_is_another_file(sixth_job, tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--help"])
     assert "say whether it is whispered" in capsys.readouterr().out
     models = serving.assign([serving.Model(Whisper(), "")])
     assert serving.addresses(models) == ["/api/whisper"]
     with testclient.TestClient(api.create(models), base_url="http://localhost") as client:
-        answer = client.post("/whisper", files={"file": ("a.wav", b"")}).json()
+        files.write(tmp_path / "a.wav", tone(), 16000)
+        recording = (tmp_path / "a.wav").read_bytes()
+        answer = client.post("/whisper", files={"file": ("a.wav", recording)}).json()
     assert answer["whisper"] == "whispered"
 
 

@@ -54,14 +54,14 @@ def test_page(tmp_path, monkeypatch, capsys):
     hummer = synthesizers.Hummer()
     served = Listener(), verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
     models = serving.assign([serving.Model(bundle, "# The card") for bundle in served])
-    monkeypatch.setattr(serving, "load", lambda names: models)
+    monkeypatch.setattr(serving, "load", lambda names, limits: models)
     visited = []
 
     short, long, silent = (str(tmp_path / f"{name}.wav") for name in ("short", "long", "silent"))
 
     def visit(server, sockets):
         visited.append(os.environ["GRADIO_TEMP_DIR"])
-        with testclient.TestClient(server.config.app) as client:
+        with testclient.TestClient(server.config.app, base_url="http://localhost") as client:
             page = client.get("/")
             assert page.status_code == 200
             assert "What is in a voice" in page.text
@@ -69,7 +69,7 @@ def test_page(tmp_path, monkeypatch, capsys):
                 r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(https?://[^"]+)"', page.text
             )
             assert [
-                address for address in fetched if not address.startswith("http://testserver")
+                address for address in fetched if not address.startswith("http://localhost")
             ] == []
             assert "http" not in client.get("/theme.css").text.replace("http://www.w3.org", "")
             config = client.get("/config").json()
@@ -100,9 +100,10 @@ def test_page(tmp_path, monkeypatch, capsys):
                 "not a file of this machine"
             )
         say_again, hear, mend, say, judge = (
-            event.fn for event in server.config.app.routes[-1].app.get_blocks().fns.values()
+            event.fn for event in server.config.app.app.routes[-1].app.get_blocks().fns.values()
         )
         files.write(long, tone(11.0), 16000)
+        files.write(silent, 0 * tone(), 16000)
         assert "Drop a recording" in hear(None)
         shown = hear(short)
         assert "<strong>male</strong>" in shown

@@ -2,9 +2,12 @@
 
 import io
 import json
+import os
 import pathlib
 import re
+import signal
 import socket
+import subprocess
 import sys
 import urllib.parse
 
@@ -16,7 +19,8 @@ from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import BAD, tone
 
 from lin_jax import bundles
-from lin_jax.apps import api, cli, convert, serve, serving
+from lin_jax.apps import api, cli, serve, serving
+from lin_jax.apps.workers import BusyError, WorkEndedError
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction
 from lin_jax.errors import BundleError, ConfigError
@@ -131,10 +135,6 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
         "no text as text, no number as speed; send form data with text=Good morning. speed=1.2",
     )
     assert problem("GET", "/gender")[0] == 405
-    assert problem("POST", "/gender", content=iter([b"who knows how long"]))[0] == 411
-    monkeypatch.setattr(serving, "MAX_MEGABYTES", 0.04)
-    status, message = problem("POST", "/verify", files=[*side, sound("b", "a0.wav")])
-    assert (status, message[:28]) == (413, "0 MB are too large, 0.04 MB ")
 
 
 def received(answer):
@@ -213,7 +213,7 @@ def test_says_a_recording_again(client, sound, hummer):
     assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["0.upload", "1.upload"]
 
 
-def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
+def test_what_cannot_be_said_is_one_line(client, sound, tmp_path):
     def problem(address, **content):
         answer = client.post(address, **content)
         assert answer.status_code == 422
@@ -226,10 +226,18 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path, monkeypatch):
     assert problem("/speak", data={"text": "a" * 5001}).startswith(
         "5,001 characters are too long, 5,000 are taken"
     )
-    monkeypatch.setattr(convert, "MAX_SECONDS", 1.0)
-    assert problem("/convert", files=[sound("file", "a0.wav")]).startswith(
-        "a0.wav: 0:00:01.5 are too long, 0:00:01.0"
-    )
+
+
+def test_recordings_are_bounded_by_the_job(hummer, sound):
+    models = serving.assign([serving.Model(hummer, "")], {"convert": 1.0})
+    with testclient.TestClient(api.create(models)) as client:
+        answer = client.post("/convert", files=[sound("file", "a0.wav")])
+        assert answer.status_code == 422
+        message = "a0.wav: 0:00:01.5 are too long, 0:00:01.0 are taken; use the command line"
+        assert answer.json() == {"error": message}
+        assert client.post("/speak", data={"text": "Yes."}).status_code == 200
+    with pytest.raises(ConfigError, match="sing: no job; limits are of convert, emotion"):
+        serving.assign([], {"sing": 1.0})
 
 
 def test_a_talker_is_asked_only_for_what_it_does():
@@ -295,3 +303,46 @@ def test_serve_without_a_port_or_the_extra(capsys, monkeypatch):
             patch.setitem(sys.modules, name, None)
             assert cli.main(["serve", "--port", "0"]) == 2
         assert capsys.readouterr().err == f"lin: {serve.EXTRA}\n"
+
+
+WAITING = """
+import pathlib, sys, time
+from lin_jax.apps import cli, serve
+
+def answer(args, connections, models, folder):
+    pathlib.Path(folder, "0.upload").touch()
+    print(folder, flush=True)
+    time.sleep(60)
+
+serve._answer = answer
+sys.exit(cli.main(["serve", "--port", "0"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_leaves_no_recording(number):
+    process = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
+    with process:
+        folder = process.stdout.readline().strip()
+        assert os.listdir(folder) == ["0.upload"]
+        process.send_signal(number)
+        assert process.wait(3) == 130
+    assert not os.path.exists(folder)
+
+
+def test_limits_are_jobs_with_seconds(capsys):
+    assert cli.main(["serve", "--port", "0", "--max-seconds", "repair"]) == 2
+    message = "--max-seconds repair: give JOB=SECONDS, such as repair=3600"
+    assert capsys.readouterr().err == f"lin: {message}\n"
+
+
+def test_what_is_busy_or_takes_too_long_is_one_line(client, sound, monkeypatch):
+    for error, status in ((BusyError, 503), (WorkEndedError, 504)):
+        with monkeypatch.context() as patch:
+
+            def refuse(*_, error=error, **__):
+                raise error("ask again")
+
+            patch.setattr(serving.Model, "submit", refuse)
+            answer = client.post("/gender", files=[sound("file", "loud.wav")])
+        assert (answer.status_code, answer.json()) == (status, {"error": "ask again"})

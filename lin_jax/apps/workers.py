@@ -1,0 +1,163 @@
+"""Work on a bundle, one piece after the other: short ones in a thread, long ones in a process that can be ended."""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import lin_jax
+from lin_jax.errors import LinError
+
+MAX_WAITING = 32  # pieces of work in a queue
+IDLE_SECONDS = 60.0  # after which a process without work is ended: it holds the bundle once more
+POLL_SECONDS = 0.1
+NICENESS = 10  # of the processes, so that long work leaves the processors to short work
+
+
+class BusyError(LinError):
+    """More is waiting than is taken."""
+
+
+class WorkEndedError(LinError):
+    """Work that took too long, or whose process ended."""
+
+
+class Work(Future):
+    """The future result of a function; `cancel` ends it even while it runs, where it has a process of its own."""
+
+    def __init__(self, function: Callable, arguments: tuple):
+        super().__init__()
+        self.function, self.arguments = function, arguments
+        self.abandoned = threading.Event()
+
+    def cancel(self) -> bool:
+        """See `Future`."""
+        self.abandoned.set()
+        return super().cancel()
+
+
+class Worker:
+    """Two queues of work on a bundle.
+
+    Args:
+        bundle: what functions are called with.
+        source: its name or folder, by which a process loads it; None does without processes.
+    """
+
+    def __init__(self, bundle: Any, source: str | None = None):
+        self._bundle, self._source = bundle, source
+        self._short: queue.Queue = queue.Queue(MAX_WAITING)
+        self._long: queue.Queue = queue.Queue(MAX_WAITING)
+        self._process: _Process | None = None
+        # They are daemons: the end of the program waits for none.
+        threading.Thread(target=self._run_short, daemon=True).start()
+        if source is not None:
+            threading.Thread(target=self._run_long, daemon=True).start()
+
+    def submit(self, function: Callable, arguments: tuple, *, is_long: bool = False) -> Work:
+        """The future result of a function of the bundle and these arguments.
+
+        Args:
+            function: of a module, so that a process finds it.
+            arguments: beside the bundle.
+            is_long: whether it is to have a process.
+
+        Raises:
+            BusyError: too much is waiting already.
+        """
+        work = Work(function, arguments)
+        waiting = self._long if is_long and self._source is not None else self._short
+        try:
+            waiting.put_nowait(work)
+        except queue.Full:
+            raise BusyError(f"{MAX_WAITING} requests are waiting; ask again in a while") from None
+        return work
+
+    def close(self):
+        """End the process, if there is one."""
+        if self._process:
+            self._process.end()
+
+    def _run_short(self):
+        while work := self._short.get():
+            if not work.set_running_or_notify_cancel():
+                continue
+            try:
+                work.set_result(work.function(self._bundle, *work.arguments))
+            except BaseException as error:
+                work.set_exception(error)
+            del work  # and the recordings that it holds
+
+    def _run_long(self):
+        while True:
+            try:
+                work = self._long.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self.close()
+                self._process = None
+                continue
+            if work.set_running_or_notify_cancel():
+                if self._process is None:
+                    self._process = _Process(self._source)
+                if not self._process.do(work):
+                    self._process = None
+
+
+class _Process:
+    """A process that has loaded a bundle of its own."""
+
+    def __init__(self, source):
+        context = multiprocessing.get_context("spawn")  # JAX has threads: a fork would hang
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, source), daemon=True)
+        self._process.start()
+        other.close()
+
+    def do(self, work: Work) -> bool:
+        """Do it, unless it is abandoned; whether the process is still there."""
+        try:
+            self._connection.send((work.function, work.arguments))
+            while not self._connection.poll(POLL_SECONDS):
+                if work.abandoned.is_set():
+                    raise EOFError
+            is_result, answer = self._connection.recv()
+        except (EOFError, OSError):
+            self.end()
+            work.set_exception(
+                WorkEndedError("this took too long, or memory ran out; ask for less")
+            )
+            return False
+        if is_result:
+            work.set_result(answer)
+        else:
+            work.set_exception(answer)
+        return True
+
+    def end(self):
+        """Kill it."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def _serve(connection, source):
+    """Answer one piece of work after the other until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.nice(NICENESS)
+    bundle = lin_jax.load(source)
+    with contextlib.suppress(EOFError):
+        while True:
+            function, arguments = connection.recv()
+            try:
+                answer = True, function(bundle, *arguments)
+            except LinError as error:
+                answer = False, error
+            except Exception as error:
+                answer = False, RuntimeError(f"{type(error).__name__}: {error}")
+            connection.send(answer)

@@ -1,0 +1,85 @@
+"""Work in threads and in processes: its order, its limits and its end."""
+
+import functools
+import os
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import jax
+import numpy as np
+import pytest
+from helpers import work
+
+from lin_jax import bundles
+from lin_jax.apps import workers
+from lin_jax.audio.frontend import FrontendConfig
+from lin_jax.errors import AudioError
+from lin_jax.models.residual_classifier import ResidualClassifier
+
+
+def wait(bundle, event):
+    """Work that ends when it may."""
+    event.wait()
+    return bundle
+
+
+def test_a_full_queue_refuses_and_what_waits_can_be_cancelled(monkeypatch):
+    monkeypatch.setattr(workers, "MAX_WAITING", 1)
+    worker, event = workers.Worker("bundle"), threading.Event()
+    running = worker.submit(wait, (event,))
+    while not running.running():
+        time.sleep(0.01)
+    waiting = worker.submit(wait, (event,))
+    with pytest.raises(workers.BusyError, match="1 requests are waiting"):
+        worker.submit(wait, (event,))
+    assert waiting.cancel()
+    event.set()
+    assert running.result(5) == "bundle"
+    with pytest.raises(CancelledError):
+        waiting.result(5)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """The folder of a bundle of random weights."""
+    config, model = FrontendConfig(), ResidualClassifier(2, widths=(4,), blocks=(1,), hidden=4)
+    D = config.num_features
+    init = jax.jit(functools.partial(model.init, train=False))
+    variables = init(jax.random.key(0), np.zeros((1, 99, D)), np.array([99]))
+    bundle = bundles.Classifier(
+        "gender",
+        model,
+        config,
+        jax.tree.map(np.asarray, variables),
+        np.zeros(D),
+        np.ones(D),
+        ("female", "male"),
+    )
+    return str(bundles.save(tmp_path / "gender", bundle, ""))
+
+
+def test_long_work_has_a_process_that_can_be_ended(source, monkeypatch):
+    worker = workers.Worker(None, source)
+    try:
+        load = worker.submit(os.path.join, ("a", "b"), is_long=True)
+        with pytest.raises(RuntimeError, match="TypeError"):  # it was called with the bundle
+            load.result(60)
+        long = worker.submit(work.sleep, (600.0,), is_long=True)
+        while not (long.running() or long.done()):
+            time.sleep(0.01)
+        assert worker.submit(work.kind, ()).result(5) == "NoneType", (
+            "short work does not wait for it"
+        )
+        started = time.monotonic()
+        long.cancel()
+        with pytest.raises(workers.WorkEndedError, match="took too long"):
+            long.result(5)
+        assert time.monotonic() - started < 2
+        assert worker.submit(work.kind, (), is_long=True).result(60) == "Classifier", (
+            "in another one"
+        )
+        with pytest.raises(AudioError, match="no such file"):
+            worker.submit(work.predict, ("missing.wav",), is_long=True).result(60)
+    finally:
+        worker.close()
