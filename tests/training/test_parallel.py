@@ -159,7 +159,7 @@ def test_two_processes_equal_one(tmp_path, coordinator):
     )
     assert set(one.files) == set(two.files)
     for name in set(one.files) - {"runs"}:
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_processes_that_cannot_be_joined(monkeypatch):
