@@ -64,7 +64,14 @@ def prepare_speed(audio_dir: str | Path) -> dict[str, float]:
     }
 
 
-def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, float]:
+def loop_overhead(
+    features: str | Path,
+    *,
+    num_steps: int = 80,
+    batch_size: int = 32,
+    resident: str = "never",
+    steps_per_call: int = 1,
+) -> dict[str, float]:
     """Time `loop.fit`, with its loader and logs, against the bare step on a batch that is on the device.
 
     The two take turns, ten steps each, so that both see the same machine however busy it is; the
@@ -75,9 +82,12 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
     Args:
         features: a feature set of any corpus; its speakers are the classes.
         num_steps: steps of the loop.
+        batch_size: clips in a batch.
+        resident: "always" has them on the devices, "never" streams them, as in `LoaderConfig`.
+        steps_per_call: of the loop, in one launch.
 
     Returns:
-        seconds a step of either side, and the overhead in percent.
+        seconds a step and clips a second of either side, and the overhead in percent.
     """
     import jax
     import numpy as np
@@ -95,8 +105,10 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
         clips,
         np.arange(len(clips)),
         labels,
-        loaders.LoaderConfig(),
         train=True,
+    )
+    streamed, chosen = (
+        loaders.LoaderConfig(batch_size=batch_size, resident=where) for where in ("never", resident)
     )
     optimizer, key, mesh = (
         optim.build(optim.OptimConfig(), num_steps),
@@ -104,15 +116,16 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
         parallel.make_mesh(),
     )
     train_steps = parallel.compile_steps(step.make_train_step(task, optimizer), mesh)
-    batch = parallel.shard_batches([next(make_loader())], mesh)
+    batch = parallel.shard_batches([next(make_loader(streamed))], mesh)
     bare, looped = [], []
 
     class Turns(writers.Writer):
-        """Lets the bare step have its turn whenever the loop reports ten steps."""
+        """Lets the bare step have its turn whenever the loop reports some steps."""
 
         def __init__(self):
             create = functools.partial(state.create_state, task, optimizer)
             self.state, _ = train_steps(parallel.init_state(create, key, mesh), batch, key)
+            self.step = 0
 
         def write_scalars(self, step, scalars):
             if "train/loss" not in scalars:
@@ -121,24 +134,29 @@ def loop_overhead(features: str | Path, *, num_steps: int = 80) -> dict[str, flo
                 jax.live_arrays()
             )  # the loop's step in flight belongs to its turn
             start = time.perf_counter()
-            if step > 10:  # the first turn compiled
-                looped.append((start - self.end) / 10)
+            if self.step:  # the first turn compiled
+                looped.append((start - self.end) / (step - self.step))
+            self.step = step
             for _ in range(10):
                 self.state, _ = train_steps(self.state, batch, key)
             jax.block_until_ready(self.state)
             self.end = time.perf_counter()
             bare.append((self.end - start) / 10)
 
-    config = loop.TrainConfig(num_steps=num_steps, log_every=10, checkpoint_every=num_steps)
+    config = loop.TrainConfig(
+        num_steps, log_every=10, checkpoint_every=num_steps, steps_per_call=steps_per_call
+    )
     with tempfile.TemporaryDirectory() as workdir:
         writer = writers.MultiWriter(writers.create(workdir, num_steps), Turns())
-        loop.fit(task, config, optim.OptimConfig(), make_loader(), None, workdir, writer)
+        loop.fit(task, config, optim.OptimConfig(), make_loader(chosen), None, workdir, writer)
         writer.close()
     around = (np.array(bare[:-1]) + np.array(bare[1:])) / 2.0
     overhead = 100.0 * (np.median(looped / around) - 1.0)
     return {
         "bare_seconds": np.median(bare),
         "loop_seconds": np.median(looped),
+        "bare_clips_per_second": batch_size / np.median(bare),
+        "loop_clips_per_second": batch_size / np.median(looped),
         "overhead_percent": overhead,
     }
 
@@ -256,7 +274,19 @@ def main() -> int:
     prepare.set_defaults(run=lambda args: prepare_speed(args.audio_dir))
     overhead = commands.add_parser("loop", help="the training loop against its bare step")
     overhead.add_argument("--features", type=Path, required=True)
-    overhead.set_defaults(run=lambda args: loop_overhead(args.features))
+    overhead.add_argument("--batch-size", type=int, default=32)
+    overhead.add_argument("--resident", choices=("always", "never"), default="never")
+    overhead.add_argument("--steps-per-call", type=int, default=1)
+    overhead.add_argument("--num-steps", type=int, default=80)
+    overhead.set_defaults(
+        run=lambda args: loop_overhead(
+            args.features,
+            num_steps=args.num_steps,
+            batch_size=args.batch_size,
+            resident=args.resident,
+            steps_per_call=args.steps_per_call,
+        )
+    )
     speaking = commands.add_parser(
         "synthesis", help="a synthesizer's training step against the same in PyTorch"
     )
