@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results docs clean
+.PHONY: demo test fuzz lint results docs wheel sbom clean
 
 # Each target installs the extra that it needs: demo or dev.
 $(VENV)/.%: setup.py
@@ -18,6 +18,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+fuzz: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m fuzz.audio 2000
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,6 +32,14 @@ results: $(VENV)/.demo
 docs: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(BIN)/python -m pdoc -d google -o site lin_jax data_pipelines
+
+# The same commit gives the same bytes.
+wheel: $(VENV)/.dev
+	rm -rf build
+	umask 022 && SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+sbom: $(VENV)/.dev
+	$(BIN)/python tools/sbom.py > sbom.json
 
 clean:
 	rm -rf $(VENV) runs site

@@ -168,6 +168,9 @@ class FFmpegSource(Source):
             self.close()
             raise AudioError(f"{name}: holds no audio; choose another file")
         self._stream = stream = self._container.streams.audio[0]
+        if stream.codec_context is None:
+            self.close()
+            raise AudioError(f"{name}: its encoding is not known; convert it to WAV or FLAC")
         self.sample_rate, self.channels = stream.rate or 0, stream.channels or 0
         self.format = self._container.format.name.partition(",")[0]
         self.subtype = SUBTYPES.get(stream.format.name if stream.format else "", "FLOAT")
@@ -284,7 +287,8 @@ def opened(path) -> Iterator[Source]:
     if not os.path.getsize(path):
         raise AudioError(f"{name}: empty file; copy or record it again")
     file = None
-    if not _is_mpeg(path):
+    # By content; but what is called .mp3 and begins as nothing does, libsndfile takes for it, too.
+    if not _is_mpeg(path) and not path.lower().endswith(".mp3"):
         with contextlib.suppress(RuntimeError):
             file = soundfile.SoundFile(os.fsencode(path))  # a name may be in any encoding
     if file is not None and not file.frames:
@@ -393,11 +397,14 @@ def _head(path, size: int = 1 << 12) -> bytes:
 
 
 def _is_mpeg(path) -> bool:
-    """Whether a file is MPEG audio by its first frame, whatever it is called."""
+    """Whether a file is MPEG audio by its first frame, whatever it is called.
+
+    libsndfile would read it as well, but prints what it finds wrong.
+    """
     head = _head(path)
     start = next((i for i, byte in enumerate(head[:512]) if byte), 0)  # padding after the tag
     head = head[start : start + 4]
-    return len(head) == 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 6 != 0
+    return len(head) == 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
 
 
 def _has_xing_header(path) -> bool:

@@ -433,7 +433,7 @@ def _why_unwritable(part) -> str:
         with open(part, "ab") as file:
             file.write(bytes(1 << 16))
     except OSError as error:
-        return error.strerror or ""
+        return error.strerror or str(error)
     return ""
 
 

@@ -220,7 +220,7 @@ def _digest(state) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         array = np.asarray(leaf if leaf.is_fully_addressable else leaf.addressable_data(0))
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

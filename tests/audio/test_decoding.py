@@ -147,6 +147,17 @@ def test_truncated_container(tmp_path):
         files.read(path)
 
 
+def test_unknown_encoding(tmp_path):
+    """A 64-bit wave whose encoding is none that anybody knows."""
+    soundfile.write(tmp_path / "a.w64", tone(0.1), RATE)
+    data = bytearray((tmp_path / "a.w64").read_bytes())
+    place = data.index(b"fmt ") + 24  # after its identifier and size
+    data[place : place + 2] = b"\xee\x77"
+    (tmp_path / "a.w64").write_bytes(data)
+    with pytest.raises(AudioError, match=r"a\.w64: its encoding is not known; convert"):
+        files.read(tmp_path / "a.w64")
+
+
 def test_no_sound_in_a_container(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
