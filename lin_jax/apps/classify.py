@@ -138,6 +138,7 @@ examples:
   lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, probability, seconds, probabilities
 
 WAV, FLAC, Ogg, Opus, MP3 and AIFF are read, at any rate and with any number of channels.
+It learnt from acted studio speech. In the EU it is forbidden at work and in education (docs/responsible-use.md).
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
         add_arguments=_classify_arguments,
@@ -154,7 +155,8 @@ examples:
   lin gender --json *.wav | jq .gender     one JSON object a line: file, gender, probability, seconds, probabilities
 
 Noise and silence are "no speech"; where neither answer is likely enough it says "unsure".
-It hears how a voice sounds, not who somebody is; the voices of boys and girls sound alike.
+It hears how a voice sounds, not who somebody is; the voices of boys and girls sound alike. Do not sort people by it
+(docs/responsible-use.md).
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
         add_arguments=_classify_arguments,
