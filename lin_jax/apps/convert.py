@@ -136,7 +136,8 @@ examples:
   lin convert talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
   lin convert --json me.wav --out b.wav | jq .real_time_factor
 
-Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
+Copy only voices you may copy (docs/responsible-use.md). Every file says in its metadata that it is synthetic and what
+made it, and carries a watermark that lin detect finds.
 A recording that cannot be used, and a phrase that did not come to an end and was cut, is named on stderr and the rest
 goes on. Exit code: 0 all done, 1 some could not be used or were cut, 2 none could be used.""",
             add_arguments=_arguments,

@@ -13,7 +13,8 @@ examples:
   lin gender --json *.wav | jq .gender     one JSON object a line: file, gender, probability, seconds, probabilities
 
 Noise and silence are "no speech"; where neither answer is likely enough it says "unsure".
-It goes by how a voice sounds, not by who somebody is; the voices of boys and girls sound alike.
+It goes by how a voice sounds, not by who somebody is; the voices of boys and girls sound alike. Do not sort people by
+it (docs/responsible-use.md).
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
     question="Is it a woman's voice, a man's, or none at all?",

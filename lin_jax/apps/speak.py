@@ -431,7 +431,8 @@ examples:
   lin speak "Good morning." --voice old_tape.mp3 --repair-voice --out hello.wav
   lin speak --text-file book.txt --out - | aplay                      each sentence as soon as it is made
 
-Copy only voices you may copy. Every file says in its metadata that it is synthetic, and what made it.
+Copy only voices you may copy (docs/responsible-use.md). Every file says in its metadata that it is synthetic and what
+made it, and carries a watermark that lin detect finds.
 What cannot be read, and a sentence that did not come to an end and was cut, is named on stderr.
 Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
             add_arguments=_speak_arguments,

@@ -14,6 +14,7 @@ import numpy as np
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.errors import BundleError, SilenceError
 
+NO_SPEECH, TOO_SHORT, UNSURE = "no speech", "too short", "unsure"  # in place of a class
 # A recording up to this long is read whole; a longer one window by window, so that memory stays
 # constant.
 WHOLE_SECONDS = 60.0
@@ -24,8 +25,9 @@ class Prediction:
     """What a classifier hears in a recording.
 
     Attributes:
-        label: the likeliest class, or "unsure" where it is not likely enough.
-        probabilities: of each class.
+        label: the likeliest class; "unsure" where it is not likely enough, "no speech" or "too
+            short" where a bundle does not answer.
+        probabilities: of each class; empty where it does not answer.
         seconds: length of the recording.
     """
 
@@ -35,13 +37,17 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """That of the likeliest class."""
-        return max(self.probabilities.values())
+        """That of the likeliest class; 0 where there is none."""
+        return max(self.probabilities.values(), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """What a classifier hears from `start` to `end` seconds; in silence `label` is None and `probabilities` empty."""
+    """What a classifier hears from `start` to `end` seconds.
+
+    In silence `label` is None, and where nobody speaks it may be "no speech"; `probabilities` are
+    empty then.
+    """
 
     start: float
     end: float
@@ -66,6 +72,10 @@ class Classifier(Bundle):
         unsure_below: probability below which the likeliest class is not told, but "unsure".
         no_speech: the class of recordings in which nobody speaks, silence among them; None where
             silence is an error.
+        speech_gate: name or folder of a classifier that knows a class `no_speech`: windows that
+            are such to it are not classified, and a recording of nothing else is "no speech"; ""
+            asks none.
+        min_seconds: of sound, below which a recording is "too short".
         fused: another classifier of the same labels, which hears recordings by features of its
             own; its probabilities and those of this one are averaged.
     """
@@ -79,6 +89,8 @@ class Classifier(Bundle):
     window_seconds: float = 3.0
     unsure_below: float = 0.0
     no_speech: str | None = None
+    speech_gate: str = ""
+    min_seconds: float = 0.0
     fused: "Classifier | None" = None
 
     task: ClassVar[str] = "classification"
@@ -118,6 +130,8 @@ class Classifier(Bundle):
             "tta": self.tta,
             "window_seconds": self.window_seconds,
             "no_speech": self.no_speech,
+            "speech_gate": self.speech_gate,
+            "min_seconds": self.min_seconds,
         }
 
     @classmethod
@@ -132,13 +146,15 @@ class Classifier(Bundle):
             window_seconds=settings["window_seconds"],
             unsure_below=settings["calibration"].get("unsure_below", 0.0),
             no_speech=settings.get("no_speech"),
+            speech_gate=settings.get("speech_gate", ""),
+            min_seconds=settings.get("min_seconds", 0.0),
         )
 
     def predict(self, source, sample_rate: int | None = None) -> Prediction:
         """Classify a recording: the mean over its half-overlapping windows and over the members.
 
         Where the bundle knows a class `no_speech`, only windows in which somebody speaks count, if
-        there are any.
+        there are any. Where it has a `speech_gate`, it does not answer if there are none.
 
         Args:
             source: path of an audio file, or a waveform [N] or [N, channels].
@@ -146,7 +162,7 @@ class Classifier(Bundle):
 
         Returns:
             A `Prediction`; AudioError if the recording cannot be read, is shorter than one frame,
-            or is silent and the bundle has no class for that.
+            or is silent and the bundle has neither a class nor a gate for that.
         """
         from lin_jax.audio import files
 
@@ -155,28 +171,33 @@ class Classifier(Bundle):
         try:
             rows = self._heard(source, rate, seconds)
         except SilenceError:
+            if self.speech_gate:
+                return Prediction(NO_SPEECH, {}, seconds)
             if self.no_speech is None:
                 raise
             rows = np.array([[float(label == self.no_speech) for label in self.labels]])
+        if rows is None:
+            return Prediction(TOO_SHORT, {}, seconds)
         if self.no_speech is not None:
             speech = rows[:, self.labels.index(self.no_speech)] < 0.5
             rows = rows[speech] if speech.any() else rows
-        return Prediction(*self._named(rows.mean(axis=0)), seconds)
+        answered = rows[~np.isnan(rows[:, 0])]
+        row = answered.mean(axis=0) if len(answered) else rows[0]
+        return Prediction(*self._named(row), seconds)
 
-    def _heard(self, source, rate: int, seconds: float) -> np.ndarray:
-        """Class probabilities [B, C] of the windows of a recording that are not silent."""
+    def _heard(self, source, rate: int, seconds: float) -> np.ndarray | None:
+        """`_probabilities` of the windows of a recording that are not silent; None if it is too short."""
         from lin_jax.audio import files
 
         if seconds > WHOLE_SECONDS:
-            heard = [
-                list(segment.probabilities.values())
-                for segment in self.timeline(source, rate)
-                if segment.label
-            ]
-            if not heard:
+            segments = [segment for segment in self.timeline(source, rate) if segment.label]
+            if not segments:
                 raise SilenceError(f"{source}: silent throughout; record it again or leave it out")
-            return np.array(heard)
+            unanswered = dict.fromkeys(self.labels, np.nan)
+            return np.array([list((s.probabilities or unanswered).values()) for s in segments])
         samples = files.load(source, self.frontend, sample_rate=rate)
+        if len(samples) < self.min_seconds * self.frontend.sample_rate:
+            return None
         size = self._window
         count = 1 + max(0, -(-(len(samples) - size) // (size // 2)))
         starts = np.linspace(0, max(0, len(samples) - size), count).astype(int)
@@ -224,6 +245,15 @@ class Classifier(Bundle):
             yield Segment(start, end, *((None, {}) if silent else self._named(next(rows))))
 
     def _probabilities(self, windows: list[np.ndarray]) -> np.ndarray:
+        """Class probabilities [B, C] of B windows, NaN where the gate hears no speech."""
+        rows = np.full((len(windows), len(self.labels)), np.nan)
+        speech = np.ones(len(windows), bool)
+        if gate := self._gate:
+            speech = gate._classify(windows)[:, gate.labels.index(gate.no_speech)] < 0.5
+        rows[speech] = self._classify([windows[i] for i in np.flatnonzero(speech)])
+        return rows
+
+    def _classify(self, windows: list[np.ndarray]) -> np.ndarray:
         """Class probabilities [B, C] of B waveforms, each at the front end's rate and at most one window long."""
         rows = np.zeros((len(windows), len(self.labels)))
         for start in range(0, len(windows), BATCHES[-1]):
@@ -233,11 +263,27 @@ class Classifier(Bundle):
             with self.weights_fit():
                 members = [self._forward(member, *batch) for member in self._members]
             rows[start : start + len(chunk)] = np.mean(members, axis=0)[: len(chunk)]
-        return (rows + self.fused._probabilities(windows)) / 2 if self.fused else rows
+        return (rows + self.fused._classify(windows)) / 2 if self.fused else rows
 
     def _named(self, row: np.ndarray) -> tuple[str, dict[str, float]]:
-        label = self.labels[int(row.argmax())] if row.max() >= self.unsure_below else "unsure"
+        if np.isnan(row[0]):
+            return NO_SPEECH, {}
+        label = self.labels[int(row.argmax())] if row.max() >= self.unsure_below else UNSURE
         return label, dict(zip(self.labels, row.tolist(), strict=True))
+
+    @functools.cached_property
+    def _gate(self) -> "Classifier | None":
+        from lin_jax.bundles.folder import load
+
+        if not self.speech_gate:
+            return None
+        gate = load(self.speech_gate)
+        if getattr(gate, "no_speech", None) is None or _windows(gate) != _windows(self):
+            raise BundleError(
+                f"{self.speech_gate}: does not tell where nobody speaks in the windows of "
+                f"{self.name}; use a gender bundle"
+            )
+        return gate
 
     @property
     def _window(self) -> int:
@@ -281,4 +327,9 @@ class Classifier(Bundle):
 
 def _heard_as(bundle: Classifier) -> tuple:
     """What classifiers must have in common to be asked about the same windows."""
-    return bundle.labels, bundle.window_seconds, bundle.frontend.waveform_settings
+    return bundle.labels, *_windows(bundle)
+
+
+def _windows(bundle: Classifier) -> tuple:
+    """How recordings become the windows that a classifier is asked about."""
+    return bundle.window_seconds, bundle.frontend.waveform_settings

@@ -79,7 +79,8 @@ def predict(
         for name, change in under.items():
             if name == "clean" or seen < per_speaker:
                 prediction = bundle.predict(*change(samples, rate, noise))
-                rows[name][b] = list(prediction.probabilities.values())
+                # Without an answer every class is as likely.
+                rows[name][b] = list(prediction.probabilities.values()) or 1 / len(bundle.labels)
     return rows
 
 

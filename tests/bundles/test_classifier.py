@@ -134,6 +134,56 @@ def test_unsure_and_no_speech(tmp_path, monkeypatch):
     assert hear([0.69, 0.31, 0.0]) == ("unsure", [0.69, 0.31, 0.0])
 
 
+def gated(tmp_path, monkeypatch, **changes) -> bundles.Classifier:
+    """A bundle behind a gate to which what is soft, by its own samples, is no speech."""
+    bundles.save(tmp_path / "gate", make(no_speech="sad"), "")
+    settings = {"speech_gate": str(tmp_path / "gate"), "min_seconds": 1.0} | changes
+    bundles.save(tmp_path / "mood", make(**settings), "")
+    bundle = bundles.load(tmp_path / "mood")
+
+    def hear(windows):
+        soft = [np.abs(window).max() < 0.1 for window in windows]
+        return np.array([[0.0, 0.1, 0.9] if one else [0.6, 0.4, 0.0] for one in soft]).reshape(
+            -1, 3
+        )
+
+    if not changes:
+        monkeypatch.setattr(bundle._gate, "_classify", hear)
+    return bundle
+
+
+def test_behind_a_gate_only_speech_is_answered(tmp_path, monkeypatch):
+    bundle, loud, soft = gated(tmp_path, monkeypatch), speech(9), 0.01 * speech(9)
+    alone = make().predict(loud, RATE)
+    assert bundle.predict(loud, RATE).probabilities == pytest.approx(alone.probabilities, abs=1e-4)
+    for sound in (soft, np.zeros(9 * RATE, np.float32), np.tile(soft, 8)):
+        prediction = bundle.predict(sound, RATE)
+        assert (prediction.label, prediction.probabilities) == ("no speech", {})
+        assert prediction.probability == 0
+    both = bundle.predict(np.concatenate([soft, loud]), RATE)
+    assert both.label in LABELS
+    segments = list(bundle.timeline(np.concatenate([soft, loud]), RATE))
+    assert [s.label for s in segments[:2]] == ["no speech", "no speech"]
+    assert [s.probabilities for s in segments[:2]] == [{}, {}]
+    assert all(s.label in LABELS for s in segments[4:])
+
+
+def test_what_is_short_is_not_answered_behind_min_seconds(tmp_path, monkeypatch):
+    bundle = gated(tmp_path, monkeypatch)
+    prediction = bundle.predict(speech(0.9), RATE)
+    assert (prediction.label, prediction.probabilities) == ("too short", {})
+    assert prediction.seconds == pytest.approx(0.9)
+    assert bundle.predict(speech(1.1), RATE).label in LABELS
+
+
+def test_a_gate_of_other_windows_or_without_the_class_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(BundleError, match="gate: does not tell where nobody speaks"):
+        gated(tmp_path, monkeypatch, window_seconds=2.0).predict(speech(3), RATE)
+    bundles.save(tmp_path / "deaf", make(), "")
+    with pytest.raises(BundleError, match="deaf: does not tell where"):
+        make(speech_gate=str(tmp_path / "deaf")).predict(speech(3), RATE)
+
+
 def test_recordings_of_any_length_share_a_few_compilations():
     bundle = make()
     for seconds in (0.2, 1.1, 2.9, 3.0, 3.1, 4.6, 7.7, 30.2, 75.0):
