@@ -25,6 +25,7 @@ from ml_collections import config_flags
 from lin_jax import compilation_cache
 from lin_jax.errors import ConfigError, exit_code
 from lin_jax.models import registry
+from lin_jax.training import parallel
 
 FLAGS = {
     "features": "folder made by python -m data_pipelines; several with commas between them",
@@ -89,7 +90,12 @@ def main(experiment: type, config, presets: Presets | None = None):
         stages = presets[preset] if preset else [Stage(modes=experiment.MODES[:1])]
         if flags.FLAGS.mode:
             stages = [dataclasses.replace(stages[-1], modes=[flags.FLAGS.mode])]
-        return exit_code(lambda: run_stages(experiment, config, chosen.value, stages))
+
+        def work():
+            print(parallel.initialise(), file=sys.stderr)
+            run_stages(experiment, config, chosen.value, stages)
+
+        return exit_code(work)
 
     app.run(run)
 

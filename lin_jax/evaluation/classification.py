@@ -120,9 +120,10 @@ def evaluate(
 
     def of(condition, mask):
         rows = tempered[condition]
-        chosen = mask & np.isfinite(rows[:, 0])
+        chosen = mask & tried[condition]
         return measure(rows[chosen], labels[chosen], speakers[chosen], names, unsure_below)
 
+    tried = {name: np.isfinite(rows[:, 0]) for name, rows in tempered.items()}
     first, *others = groups
     clean = tempered["clean"][sure]
     results = of("clean", groups[first]) | {
@@ -130,7 +131,11 @@ def evaluate(
         "unsure_below": unsure_below,
         "calibration_error": metrics.expected_calibration_error(clean, labels[sure]),
         "groups": {name: of("clean", groups[name]) for name in others if groups[name].any()},
-        "conditions": {name: of(name, groups[first]) for name in tempered if name != "clean"},
+        "conditions": {
+            name: of(name, groups[first])
+            for name in tempered
+            if name != "clean" and (tried[name] & groups[first]).any()
+        },
     }
     return results, tempered
 
