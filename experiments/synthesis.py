@@ -7,8 +7,9 @@ r"""Text-to-speech with voice cloning: an LSTM text encoder, durations and a flo
 
 An aligner finds when each symbol is said, recordings are cut at pauses, and the acoustic model learns
 durations, a prior and a flow (conditional flow matching). Time: aligning takes 5 minutes on two CPU
-cores, a step of 5,000 frames 0.7 s. Result: see docs/results.md, by an independent judge. What ships
-is evaluated by --mode=evaluate --bundle=synthesis.
+cores, a step of 5,000 frames 0.7 s. Result of 6,900 steps, by an independent judge: word error rate
+13 % and DNSMOS 2.4 in voices of unseen readers, 5 to 9 % in voices of the training. What ships is
+evaluated by --mode=evaluate --bundle=synthesis.
 """
 
 import dataclasses
@@ -82,7 +83,7 @@ CONFIG = Config(
     optim=OptimConfig(
         learning_rate=1.2e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema_decay=0.998
     ),
-    train=TrainConfig(num_steps=3500, log_every=50, eval_every=500, checkpoint_every=250),
+    train=TrainConfig(num_steps=7000, log_every=50, eval_every=500, checkpoint_every=250),
     loader=LoaderConfig(batch_size=20, buckets=4),
 )
 PRESETS = {

@@ -34,8 +34,8 @@ class FlowSynthesizer(Synthesizer):
     """
 
     steps: int = 8
-    temperature: float = 0.7
-    guidance: float = 0.5
+    temperature: float = 0.5
+    guidance: float = 1.5
 
     network: ClassVar[str] = "AcousticModel"
 

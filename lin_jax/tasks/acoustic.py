@@ -38,8 +38,8 @@ class AcousticConfig:
     unconditional: float = 0.1
     voice_noise: float = 0.1
     steps: int = 8
-    temperature: float = 0.7
-    guidance: float = 0.5
+    temperature: float = 0.5
+    guidance: float = 1.5
 
     def validate(self):
         """Raises ConfigError unless the values can work."""
