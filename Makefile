@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz lint results docs wheel sbom clean
+.PHONY: demo test test-fast fuzz lint results docs wheel sbom clean
 
 # Each target installs the extra that it needs: demo or dev.
 $(VENV)/.%: setup.py
@@ -17,6 +17,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 fuzz: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python -m fuzz.audio 2000

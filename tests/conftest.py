@@ -1,7 +1,19 @@
 """Tests here run many small programs once or twice, and compile them for longer than they run: compile little."""
 
+import pathlib
+
 import jax
 import pytest
+
+SLOW = {"experiments", "fuzz", "models", "tasks", "training"}  # folders: whole networks are compiled
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of whole folders as slow, beside those that say it of themselves."""
+    root = pathlib.Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
