@@ -27,6 +27,7 @@ FLOORS = (
         "lin_jax.shapes",
         "lin_jax.espeak",
         "lin_jax.checksums",
+        "lin_jax.compilation",
         "lin_jax.compilation_cache",
         "lin_jax.locks",
     ),

@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -273,11 +273,9 @@ class Classifier(Bundle):
 
     @functools.cached_property
     def _gate(self) -> "Classifier | None":
-        from lin_jax.bundles.folder import load
-
         if not self.speech_gate:
             return None
-        gate = load(self.speech_gate)
+        gate: Any = self.load(self.speech_gate)
         if getattr(gate, "no_speech", None) is None or _windows(gate) != _windows(self):
             raise BundleError(
                 f"{self.speech_gate}: does not tell where nobody speaks in the windows of "

@@ -215,8 +215,10 @@ class Verifier(Bundle):
         normalised = float(self.backend.scores(sides, [(0, 1)])[0])
         reason = self.reason_unsure(a) or self.reason_unsure(b)
         same = "unsure" if reason else "same" if normalised >= threshold else "different"
+        little = self._too_little(a) or self._too_little(b)
+        reason = little or reason
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
-        if twins:
+        if twins and not little:
             one, other = twins[0]
             named = (
                 f"{one} is compared with itself"
@@ -229,18 +231,25 @@ class Verifier(Bundle):
 
     def reason_unsure(self, voices: Sequence[SpeakerEmbedding]) -> str:
         """Why a side cannot be decided on, or ""."""
+        return self._too_little(voices) or self._too_narrow(voices)
+
+    def _too_little(self, voices: Sequence[SpeakerEmbedding]) -> str:
         for voice in voices:
             if voice.speech < self.speech_threshold:
                 return f"{voice.name} does not sound like speech"
+        seconds = sum(voice.seconds for voice in voices)
+        if seconds < self.min_seconds:
+            names = " + ".join(voice.name for voice in voices)
+            return f"{names}: {seconds:.1f} s of sound are too short to be sure, {self.min_seconds:g} s are needed"
+        return ""
+
+    def _too_narrow(self, voices: Sequence[SpeakerEmbedding]) -> str:
+        for voice in voices:
             if voice.band_hz is not None and voice.band_hz < MIN_BAND_HZ:
                 return (
                     f"{voice.name}: nothing of the voice above {voice.band_hz / 1000:.1f} kHz, "
                     f"{MIN_BAND_HZ / 1000:g} kHz are needed to be sure"
                 )
-        seconds = sum(voice.seconds for voice in voices)
-        if seconds < self.min_seconds:
-            names = " + ".join(voice.name for voice in voices)
-            return f"{names}: {seconds:.1f} s of sound are too short to be sure, {self.min_seconds:g} s are needed"
         return ""
 
     def embed_all(

@@ -156,6 +156,7 @@ def fit(
         create_state, task, optimizer, ema_decay=optim_config.ema_decay, params=params
     )
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
+    run_key = parallel.replicate(run_key, mesh)
     axis_name = parallel.AXIS if config.parallel == "pmap" else None
     train_step = make_train_step(
         task,

@@ -170,6 +170,11 @@ def init_state(create: Callable, key: jax.Array, mesh: Mesh):
     return jax.jit(create, out_shardings=replicated(mesh))(key)
 
 
+def replicate(value, mesh: Mesh):
+    """A pytree that every process has alike, laid on every device."""
+    return jax.jit(lambda value: value, out_shardings=replicated(mesh))(value)
+
+
 def abstract_state(create: Callable, key: jax.Array, mesh: Mesh):
     """Shapes, types and places of the state that `init_state` would create.
 
