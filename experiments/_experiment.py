@@ -90,6 +90,7 @@ class Experiment:
         self.clips = features.open_features(folder, frontend, store=self.STORE)
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         self.split = self.hold_out()
+        self._made: dict[pathlib.Path, tuple[bundles.Bundle, dict]] = {}
 
     def train(self, workdir: pathlib.Path):
         """One training, watched on the validation speakers."""
@@ -127,12 +128,17 @@ class Experiment:
         if self.given:
             protocol += f", provided that {self.given.name} was trained on the same split"
             return self.given, {"bundle": self.given.name, "protocol": protocol}
-        task, result = self.fit(workdir / "train")
-        return self.make_bundle(task, result), {
-            "protocol": protocol,
-            "step": result.best_step or int(result.state.step),
-            "train_speakers": len(np.unique(self.speakers[self.split.train])),
-        }
+        if workdir not in self._made:  # evaluate and ship need the same one
+            task, result = self.fit(workdir / "train")
+            self._made[workdir] = (
+                self.make_bundle(task, result),
+                {
+                    "protocol": protocol,
+                    "step": result.best_step or int(result.state.step),
+                    "train_speakers": len(np.unique(self.speakers[self.split.train])),
+                },
+            )
+        return self._made[workdir]
 
     def final_bundle(self, workdir: pathlib.Path) -> bundles.Bundle:
         """What ships: the bundle that was evaluated, unless a subclass trains once more."""

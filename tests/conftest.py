@@ -5,7 +5,13 @@ import pathlib
 import jax
 import pytest
 
-SLOW = {"experiments", "fuzz", "models", "tasks", "training"}  # folders: whole networks are compiled
+SLOW = {
+    "experiments",
+    "fuzz",
+    "models",
+    "tasks",
+    "training",
+}  # folders: whole networks are compiled
 
 
 def pytest_collection_modifyitems(items):

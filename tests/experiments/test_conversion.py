@@ -46,7 +46,7 @@ def config(tmp_path, monkeypatch):
         postnet=(4,),
         dropout=0.0,
     )
-    config.reductions, config.steps, config.anchor_voices = (2, 1), (2, 2), "spelt"
+    config.reductions, config.steps, config.anchor_voices = (2,), (2,), "spelt"
     config.hold_out_texts, config.task.max_seconds = 0.4, 0.5
     config.eval = dataclasses.replace(config.eval, clips=1, seconds=1.0, examples=1)
     config.train = dataclasses.replace(config.train, eval_every=2, log_every=1)
@@ -59,13 +59,11 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch):
     monkeypatch.setattr(transcription, "installed", lambda: True)
     monkeypatch.setattr(transcription, "name", lambda: "stub 1")
     monkeypatch.setattr(transcription, "recognise", lambda clips, rate, texts: ["x"] * len(clips))
-    Experiment(config, folder).train(tmp_path)
-    for stage in ("reduction_2", "reduction_1"):
-        lines = (tmp_path / "train" / stage / "metrics.jsonl").read_text().splitlines()
-        names = set().union(*map(json.loads, lines))
-        assert {"train/loss", "train/guided", "eval/mel", "eval/stop_failures"} <= names
     experiment = Experiment(config, folder)
     results = experiment.evaluate(tmp_path)
+    lines = (tmp_path / "train/reduction_2/metrics.jsonl").read_text().splitlines()
+    names = set().union(*map(json.loads, lines))
+    assert {"train/loss", "train/guided", "eval/mel", "eval/stop_failures"} <= names
     assert results["tools"]["word_error"] == "stub 1, expecting any English"
     systems = results["voices"]["unseen"]["systems"]
     assert set(systems) == {"generated", "converted", "vocoded", "original"}
@@ -90,7 +88,7 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch):
     bundles.save(tmp_path / "twice", twice, "")
     config.init = f"{path},{tmp_path / 'twice'},{path}"
     again = Experiment(config, folder)
-    assert again.stages == [(1, 2)]
+    assert again.stages == [(2, 2)]
     for leaf, first in zip(
         jax.tree.leaves(again.start.variables), jax.tree.leaves(bundle.variables), strict=True
     ):
@@ -127,6 +125,6 @@ def test_what_cannot_be_trained(folder, config):
     config.min_anchor_similarity = 1.2
     with pytest.raises(ConfigError, match="a cosine; choose 0 to 1"):
         Experiment(config, folder)
-    config.steps = (1,)
+    config.steps = (1, 1)
     with pytest.raises(ConfigError, match="give as many of each"):
         Experiment(config, folder)
