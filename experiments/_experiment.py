@@ -130,14 +130,12 @@ class Experiment:
             return self.given, {"bundle": self.given.name, "protocol": protocol}
         if workdir not in self._made:  # evaluate and ship need the same one
             task, result = self.fit(workdir / "train")
-            self._made[workdir] = (
-                self.make_bundle(task, result),
-                {
-                    "protocol": protocol,
-                    "step": result.best_step or int(result.state.step),
-                    "train_speakers": len(np.unique(self.speakers[self.split.train])),
-                },
-            )
+            training = {
+                "protocol": protocol,
+                "step": result.best_step or int(result.state.step),
+                "train_speakers": len(np.unique(self.speakers[self.split.train])),
+            }
+            self._made[workdir] = self.make_bundle(task, result), training
         return self._made[workdir]
 
     def final_bundle(self, workdir: pathlib.Path) -> bundles.Bundle:
@@ -192,8 +190,7 @@ class Experiment:
 
     def start_params(self, task: Task) -> Any:
         """The parameters of the bundle to fine-tune."""
-        shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
-        return start_from(self.start, shapes)
+        return start_from(self.start, jax.eval_shape(task.init, jax.random.key(0))["params"])
 
     def make_task(self) -> Task:
         """Network, losses and metrics."""
