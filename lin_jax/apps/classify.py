@@ -10,7 +10,10 @@ from lin_jax.apps.common import (
     clock,
     complain,
     finish,
+    inputs_argument,
+    json_argument,
     load_bundle,
+    model_argument,
     printable,
     progress,
     recordings,
@@ -46,20 +49,9 @@ def classification_job(name: str, summary: str, teach: str, question: str) -> Jo
 
 
 def _arguments(parser):
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="FILE|DIR",
-        help="a recording, or a folder of them with its subfolders",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="BUNDLE",
-        help="a bundle folder of your own instead of the one that ships",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line, for programs"
-    )
+    inputs_argument(parser)
+    model_argument(parser)
+    json_argument(parser)
     parser.add_argument(
         "--timeline",
         action="store_true",

@@ -24,6 +24,33 @@ class Command:
     run: Callable[[argparse.Namespace], int]
 
 
+def inputs_argument(parser: argparse.ArgumentParser):
+    """Add the recordings that a command takes."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="FILE|DIR",
+        help="a recording, or a folder of them with its subfolders",
+    )
+
+
+def model_argument(parser: argparse.ArgumentParser, default: str | None = None):
+    """Add --model, by default the bundle of that name."""
+    parser.add_argument(
+        "--model",
+        metavar="BUNDLE",
+        default=default,
+        help="a bundle folder of your own instead of the one that ships",
+    )
+
+
+def json_argument(parser: argparse.ArgumentParser):
+    """Add --json."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, for programs"
+    )
+
+
 def recordings(inputs: Iterable[str]) -> tuple[list[str], int]:
     """The recordings that the inputs name, in order, and how many inputs named none."""
     paths: list[str] = []

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from lin_jax.apps import output_paths, serving, speak
-from lin_jax.apps.common import Command, complain, finish, load_bundle, printable, progress
+from lin_jax.apps.common import (
+    Command,
+    complain,
+    finish,
+    inputs_argument,
+    load_bundle,
+    printable,
+    progress,
+)
 from lin_jax.apps.jobs import Job, one_second
 from lin_jax.errors import AudioError
 
@@ -17,9 +25,7 @@ if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
 
 
 def _arguments(parser):
-    parser.add_argument(
-        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders"
-    )
+    inputs_argument(parser)
     parser.add_argument(
         "--out",
         required=True,

@@ -7,6 +7,8 @@ from lin_jax.apps.common import (
     clock,
     complain,
     finish,
+    inputs_argument,
+    json_argument,
     printable,
     progress,
     recordings,
@@ -16,15 +18,8 @@ from lin_jax.errors import AudioError
 
 
 def _arguments(parser):
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="FILE|DIR",
-        help="a recording, or a folder of them with its subfolders",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line, for programs"
-    )
+    inputs_argument(parser)
+    json_argument(parser)
 
 
 def _detect(args) -> int:

@@ -11,7 +11,10 @@ from lin_jax.apps.common import (
     Command,
     complain,
     finish,
+    inputs_argument,
+    json_argument,
     load_bundle,
+    model_argument,
     printable,
     progress,
     recordings,
@@ -24,22 +27,10 @@ if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
 KIND = "verification"
 
 
-def model_argument(parser):
-    """Add --model."""
-    parser.add_argument(
-        "--model",
-        metavar="BUNDLE",
-        default="speaker",
-        help="a bundle folder of your own instead of the one that ships",
-    )
-
-
 def decision_arguments(parser):
     """Add the arguments of every command that decides whether two voices are one."""
-    model_argument(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line, for programs"
-    )
+    model_argument(parser, "speaker")
+    json_argument(parser)
     parser.add_argument(
         "--threshold",
         type=float,
@@ -48,22 +39,12 @@ def decision_arguments(parser):
     )
 
 
-def inputs_argument(parser):
-    """Add the recordings."""
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="FILE|DIR",
-        help="a recording, or a folder of them with its subfolders",
-    )
-
-
 def _embed_arguments(parser):
     inputs_argument(parser)
     parser.add_argument(
         "--out", required=True, metavar="FILE.npz", help="where to; a file there is replaced"
     )
-    model_argument(parser)
+    model_argument(parser, "speaker")
 
 
 def _embed(args) -> int:

@@ -4,7 +4,16 @@ import json
 import os
 
 from lin_jax.apps import embed, gallery
-from lin_jax.apps.common import Command, complain, finish, load_bundle, printable, recordings
+from lin_jax.apps.common import (
+    Command,
+    complain,
+    finish,
+    inputs_argument,
+    load_bundle,
+    model_argument,
+    printable,
+    recordings,
+)
 from lin_jax.errors import GalleryError
 
 SCORES = ("score", "normalised_score")  # that `lin identify` prints of everyone
@@ -23,13 +32,13 @@ def _enroll_arguments(parser):
     parser.add_argument(
         "name", metavar="NAME", help="who speaks; a name that is known gets more recordings"
     )
-    embed.inputs_argument(parser)
+    inputs_argument(parser)
     _gallery_argument(parser)
-    embed.model_argument(parser)
+    model_argument(parser, "speaker")
 
 
 def _identify_arguments(parser):
-    embed.inputs_argument(parser)
+    inputs_argument(parser)
     _gallery_argument(parser)
     embed.decision_arguments(parser)
 

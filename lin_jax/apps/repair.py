@@ -14,7 +14,10 @@ from lin_jax.apps.common import (
     clock,
     complain,
     finish,
+    inputs_argument,
+    json_argument,
     load_bundle,
+    model_argument,
     printable,
     progress,
     recordings,
@@ -32,9 +35,7 @@ CLIPPED, CUT, NARROW = 1e-4, 1e-4, 7000.0
 
 
 def _arguments(parser):
-    parser.add_argument(
-        "inputs", nargs="+", metavar="FILE|DIR", help="a recording, or a folder with its subfolders"
-    )
+    inputs_argument(parser)
     parser.add_argument(
         "--out", metavar="FILE|DIR", help="where to; a folder is made and takes any number of them"
     )
@@ -48,15 +49,8 @@ def _arguments(parser):
         metavar="0..1",
         help="how much of the repair is mixed in (default: 1)",
     )
-    parser.add_argument(
-        "--model",
-        metavar="BUNDLE",
-        default="repair",
-        help="a bundle folder of your own instead of the one that ships",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line, for programs"
-    )
+    model_argument(parser, "repair")
+    json_argument(parser)
 
 
 def _repair(args) -> int:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from lin_jax.apps import output_paths, serving, timestamps
-from lin_jax.apps.common import Command, clock, load_bundle, printable, progress
+from lin_jax.apps.common import (
+    Command,
+    clock,
+    json_argument,
+    load_bundle,
+    model_argument,
+    printable,
+    progress,
+)
 from lin_jax.apps.jobs import Job
 from lin_jax.errors import AudioError, ConfigError, TextError
 
@@ -28,15 +36,8 @@ _warning_lock = threading.Lock()
 
 def common_arguments(parser, model="synthesis"):
     """Add the arguments of every command that uses a `Synthesizer`."""
-    parser.add_argument(
-        "--model",
-        metavar="BUNDLE",
-        default=model,
-        help="a bundle folder of your own instead of the one that ships",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line, for programs"
-    )
+    model_argument(parser, model)
+    json_argument(parser)
 
 
 def voice_arguments(parser, model="synthesis"):

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lin_jax.apps import embed, identify, serving
-from lin_jax.apps.common import Command, finish, load_bundle, printable, recordings
+from lin_jax.apps.common import (
+    Command,
+    finish,
+    inputs_argument,
+    load_bundle,
+    printable,
+    recordings,
+)
 from lin_jax.apps.jobs import Job, one_second
 from lin_jax.errors import ConfigError
 
@@ -17,7 +24,7 @@ DECISIONS = {"same": "same speaker", "different": "different speakers", "unsure"
 
 
 def _verify_arguments(parser):
-    embed.inputs_argument(parser)
+    inputs_argument(parser)
     parser.add_argument(
         "--with",
         nargs="+",
