@@ -18,6 +18,7 @@ from lin_jax.errors import AudioError, ConfigError
 from lin_jax.evaluation import synthesis as evaluation
 from lin_jax.evaluation.speaker_similarity import SpeakerProfiles
 from lin_jax.text import SymbolTable
+from lin_jax.vectors import mean_direction
 
 KNOWN_CLIPS = 6  # of a training speaker, from which the voice is taken
 
@@ -199,9 +200,9 @@ class Experiment(_experiment.Experiment):
         config, encoder = self.config, bundles.load(self.config.encoder)
         rows = {row["speaker"]: row for row in self.clips.rows}
         sexes = (rows[name]["labels"].get("sex", "") for name in names)
-        voices = [encoder.embed_files(self.known_paths(name)).mean(axis=0) for name in names]
+        voices = [mean_direction(encoder.embed_files(self.known_paths(name))) for name in names]
         return {
-            "voices": np.stack([vector / np.linalg.norm(vector) for vector in voices]),
+            "voices": np.stack(voices).astype(np.float32),
             "names": tuple(names),
             "sexes": tuple(sex if sex in SEXES.values() else "" for sex in sexes),
             "table": self.table,

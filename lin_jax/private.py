@@ -1,5 +1,6 @@
 """What is nobody else's business: files that only their owner reads, where only he writes."""
 
+import contextlib
 import os
 import pathlib
 import stat
@@ -38,8 +39,19 @@ def check(path, error: type[LinError] = LinError):
         )
 
 
-def write_text(path, text: str):
-    """Write a file that only its owner reads; OSError if that cannot be."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+def replace_text(path, text: str):
+    """Write a file that only its owner reads, whole or not at all, in place of one that is there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = pathlib.Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()

@@ -4,7 +4,6 @@ A voice is nobody else's business: only their owner reads and writes the files. 
 """
 
 import dataclasses
-import os
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -94,12 +93,7 @@ class Gallery:
         ]
         text = checksums.to_json({"speaker": name, "model": fingerprint, "voices": plain})
         private.make_folder(self.folder, GalleryError)
-        part = self.folder / f".{name}.{os.getpid()}"
-        try:
-            private.write_text(part, text)
-            os.replace(part, self._path(name))
-        finally:
-            part.unlink(missing_ok=True)
+        private.replace_text(self._path(name), text)
         return len(voices)
 
     def remove(self, name: str):

@@ -1,14 +1,12 @@
 """Voices that were saved by name: a small file each, which holds an embedding and no sound."""
 
-import contextlib
 import dataclasses
-import os
 import pathlib
 import re
 
 import numpy as np
 
-from lin_jax import checksums
+from lin_jax import checksums, private
 from lin_jax.errors import ConfigError
 
 FOLDER = pathlib.Path("~/.lin_jax/voices")
@@ -44,7 +42,8 @@ def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
         The file.
 
     Raises:
-        ConfigError: the name cannot be one, nobody consented, or the disk does not take it.
+        ConfigError: the name cannot be one, nobody consented, others can write to the folder, or
+            the disk does not take it.
     """
     if not consent:
         raise ConfigError(f"{name}: say by what right this voice may be used")
@@ -55,15 +54,10 @@ def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
         "consent": consent,
         **{field: None if x is None else np.asarray(x).tolist() for field, x in arrays.items()},
     }
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part.touch(mode=0o600)
-        part.write_text(checksums.to_json(content))
-        os.replace(part, path)
+        private.make_folder(path.parent, ConfigError)
+        private.replace_text(path, checksums.to_json(content))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
     return path
 
@@ -76,10 +70,13 @@ def load(name: str, fingerprint: str = "") -> SavedVoice:
         fingerprint: of the speaker bundle of the synthesizer that is to use it; "" is any.
 
     Raises:
-        ConfigError: no such voice, a damaged file, or one of another speaker bundle.
+        ConfigError: no such voice, a damaged file, one that others can write, or one of another
+            speaker bundle.
     """
     path = _path(name)
     try:
+        for place in (path.parent, path):
+            private.check(place, ConfigError)
         content = checksums.from_json(path.read_text(encoding="utf-8"))
         arrays = {field: _array(content[field]) for field in FIELDS}
         voice = SavedVoice(content["fingerprint"], content["consent"], arrays)

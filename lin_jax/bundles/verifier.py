@@ -213,10 +213,11 @@ class Verifier(Bundle):
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
         normalised = float(self.backend.scores(sides, [(0, 1)])[0])
-        reason = self.reason_unsure(a) or self.reason_unsure(b)
-        same = "unsure" if reason else "same" if normalised >= threshold else "different"
         little = self._too_little(a) or self._too_little(b)
-        reason = little or reason
+        narrow = self._too_narrow(a) or self._too_narrow(b)
+        decided = "same" if normalised >= threshold else "different"
+        same = "unsure" if little or narrow else decided
+        reason = little or narrow
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
         if twins and not little:
             one, other = twins[0]

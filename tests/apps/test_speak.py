@@ -18,17 +18,6 @@ from lin_jax.apps import cli
 from lin_jax.audio import files
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A bundle of two voices that says symbols as tones."""
-    folder = tmp_path_factory.mktemp("bundles")
-    with pytest.MonkeyPatch.context() as patch:
-        synthesizers.register(patch)
-        made = synthesizers.synthesizer(bundles.save(folder / "voices", verifiers.verifier(), ""))
-        bundles.save(folder / "parrot", made, "")
-        yield folder / "parrot"
-
-
 @pytest.fixture
 def lin(tmp_path, monkeypatch, capsys, model):
     """Runs a command of `lin` in a folder with recordings of two people."""

@@ -10,21 +10,9 @@ import numpy as np
 import pytest
 from helpers import synthesizers, verifiers
 
-from lin_jax import bundles
 from lin_jax.apps import cli
 from lin_jax.audio import files
 from lin_jax.bundles import saved_voices
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A bundle of two voices that says symbols as tones."""
-    folder = tmp_path_factory.mktemp("bundles")
-    with pytest.MonkeyPatch.context() as patch:
-        synthesizers.register(patch)
-        made = synthesizers.synthesizer(bundles.save(folder / "voices", verifiers.verifier(), ""))
-        bundles.save(folder / "parrot", made, "")
-        yield str(folder / "parrot")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_saved_voice_speaks(model, folder, capsys):
-    save = ["voice", "save", "anna", "high.wav", "--model", model]
+    save = ["voice", "save", "anna", "high.wav", "--model", str(model)]
     assert cli.main(save) == 2
     assert "add --i-may-use-this-voice" in capsys.readouterr().err
     assert cli.main([*save, "--i-may-use-this-voice"]) == 0
@@ -44,7 +32,16 @@ def test_a_saved_voice_speaks(model, folder, capsys):
     assert cli.main(["voice", "list"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "anna"
     for voice in ("anna", "high.wav"):
-        speak = ["speak", "abc", "--voice", voice, "--model", model, "--out", f"{voice}.out.wav"]
+        speak = [
+            "speak",
+            "abc",
+            "--voice",
+            voice,
+            "--model",
+            str(model),
+            "--out",
+            f"{voice}.out.wav",
+        ]
         assert cli.main(speak) == 0
     spoken = [files.read(f"{voice}.out.wav")[0] for voice in ("anna", "high.wav")]
     np.testing.assert_allclose(*spoken, atol=1e-3)
@@ -56,14 +53,14 @@ def test_a_saved_voice_speaks(model, folder, capsys):
 def test_speech_to_a_pipe(model, monkeypatch, capsys, tmp_path):
     pipe = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe))
-    assert cli.main(["speak", "Abba. cab.", "--model", model, "--out", "-"]) == 0
+    assert cli.main(["speak", "Abba. cab.", "--model", str(model), "--out", "-"]) == 0
     (tmp_path / "piped.wav").write_bytes(pipe.getvalue())
-    assert cli.main(["speak", "Abba. cab.", "--model", model, "--out", "whole.wav"]) == 0
+    assert cli.main(["speak", "Abba. cab.", "--model", str(model), "--out", "whole.wav"]) == 0
     piped, whole = (files.read(name)[0] for name in ("piped.wav", "whole.wav"))
     assert len(piped) == len(whole)
     comments = dict(files.describe("piped.wav").tags).values()
     assert any("synthetic speech" in comment for comment in comments)
-    assert cli.main(["speak", "ab", "--model", model, "--out", "-", "--json"]) == 2
+    assert cli.main(["speak", "ab", "--model", str(model), "--out", "-", "--json"]) == 2
     assert "leave out --timestamps and --json" in capsys.readouterr().err
 
 

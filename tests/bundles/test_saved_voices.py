@@ -47,6 +47,14 @@ def test_what_is_wrong(folder):
     path.write_text(path.read_text().replace("0.6", "0.7"))
     with pytest.raises(ConfigError, match="damaged; save the voice again"):
         saved_voices.load("anna")
+    folder.chmod(0o777)
+    for ask in (
+        lambda: saved_voices.load("anna"),
+        lambda: saved_voices.save("anna", PROFILE, "abc", "mine"),
+    ):
+        with pytest.raises(ConfigError, match="others can write to it"):
+            ask()
+    folder.chmod(0o700)
     folder.rename(folder.with_name("elsewhere"))
     folder.write_text("a file")
     with pytest.raises(ConfigError, match="cannot be written"):
