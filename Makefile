@@ -45,4 +45,4 @@ sbom: $(VENV)/.dev
 	$(BIN)/python tools/sbom.py > sbom.json
 
 clean:
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) .pytest_cache runs site

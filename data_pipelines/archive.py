@@ -41,10 +41,10 @@ def fetch(archive: Archive, url: str, folder: Path) -> None:
     part = folder / f".{archive.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = _download(url, part)
-        if found != archive.md5:
+        checksum = _download(url, part)
+        if checksum != archive.md5:
             raise CorpusError(
-                f"{url}: checksum {found} is not the published {archive.md5}: "
+                f"{url}: checksum {checksum} is not the published {archive.md5}: "
                 "run again; if it stays so, download the archive by hand"
             )
         if archive.name.endswith(".zip"):

@@ -252,9 +252,9 @@ class JoinedSet(FeatureSet):
         numbers = np.searchsorted(self._starts, places, side="right") - 1
         clips: list = [None] * len(places)
         for number in np.unique(numbers).tolist():
-            own = np.flatnonzero(numbers == number).tolist()
-            read = self._sets[number].read((places[own] - self._starts[number]).tolist())
-            for place, clip in zip(own, read, strict=True):
+            chosen = np.flatnonzero(numbers == number).tolist()
+            read = self._sets[number].read((places[chosen] - self._starts[number]).tolist())
+            for place, clip in zip(chosen, read, strict=True):
                 clips[place] = clip
         return clips
 
@@ -348,7 +348,7 @@ def open_features(
     """
     folders = str(folder).split(",")
     if len(folders) > 1:
-        return JoinedSet([open_features(one, frontend, store) for one in folders])
+        return JoinedSet([open_features(name, frontend, store) for name in folders])
     folder = Path(folder)
     head = read_head(folder)
     if head is None and folder.with_name(folder.name + ".partial").exists():
@@ -360,9 +360,9 @@ def open_features(
             f"{folder}: no feature set: make one with `python -m data_pipelines CORPUS --out "
             f"{folder}`"
         )
-    found = FrontendConfig.from_dict(head["frontend"])
+    stored = FrontendConfig.from_dict(head["frontend"])
     if frontend is not None:
-        check_frontend(folder, found, frontend)
+        check_frontend(folder, stored, frontend)
     if store not in (None, head["store"]):
         raise FeatureError(
             f"{folder}: holds the {head['store']} store: prepare it with --store {store}"
@@ -371,7 +371,7 @@ def open_features(
         lines = _read_checked(folder, "rows.jsonl").decode().split("\n")[:-1]
         rows = [json.loads(line) for line in lines]
         feature_set = FeatureSet(
-            folder, found, head["store"], rows, read_json(folder / "stats.json")
+            folder, stored, head["store"], rows, read_json(folder / "stats.json")
         )
     feature_set._source  # noqa: B018  opened here, so that broken records show at once
     return feature_set

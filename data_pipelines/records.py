@@ -114,10 +114,10 @@ class Records:
 
     def _decode(self, record: bytes) -> dict:
         fields = tf_example_pb2.Example.FromString(record).features.feature
-        found = {"id": fields["id"].bytes_list.value[0].decode()}
+        clip = {"id": fields["id"].bytes_list.value[0].decode()}
         (array,) = fields[self._store].bytes_list.value
         if self._store == "features":
             array = np.frombuffer(array, np.float32).reshape(-1, self._num_features)
-            return found | {"features": array}
+            return clip | {"features": array}
         (scale,) = fields["scale"].float_list.value
-        return found | {"waveform": np.frombuffer(array, np.int16), "scale": np.float32(scale)}
+        return clip | {"waveform": np.frombuffer(array, np.int16), "scale": np.float32(scale)}

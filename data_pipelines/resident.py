@@ -39,7 +39,7 @@ def wanted(choice: str, feature_set: FeatureSet, indices: np.ndarray) -> bool:
         return False
     size, room = _nbytes(feature_set, indices), SHARE * stats["bytes_limit"]
     if size > room:
-        _tell(
+        _report(
             f"{size / 1e9:.1f} GB of clips are streamed: a device has {room / 1e9:.1f} GB for them"
         )
     return size <= room
@@ -92,7 +92,7 @@ def pack(
         "index": indices.astype(np.int32),
     }
     resident = Resident({key: clips}, {key: LENGTH_KEY[key]}, columns, sampler)
-    _tell(f"{len(unique)} clips lie on each device, {resident.nbytes / 1e6:.1f} MB")
+    _report(f"{len(unique)} clips lie on each device, {resident.nbytes / 1e6:.1f} MB")
     return resident
 
 
@@ -115,5 +115,5 @@ def _dtype(feature_set: FeatureSet) -> type:
     return np.float32 if feature_set.frontend.feature == "functionals" else np.float16
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)

@@ -63,11 +63,11 @@ def write(path: str | Path, trials: Trials, clips: FeatureSet) -> None:
     """Write a list to the disk."""
     sexes = _sexes(clips)
     lines = ["\t".join(COLUMNS)]
-    for (one, other), same in zip(trials.pairs, trials.same, strict=True):
-        known = UNKNOWN not in (sexes[one], sexes[other])
-        sex = str(int(sexes[one] == sexes[other])) if known else UNKNOWN
+    for (first, second), same in zip(trials.pairs, trials.same, strict=True):
+        known = UNKNOWN not in (sexes[first], sexes[second])
+        sex = str(int(sexes[first] == sexes[second])) if known else UNKNOWN
         lines.append(
-            "\t".join([clips.rows[one]["id"], clips.rows[other]["id"], str(int(same)), sex])
+            "\t".join([clips.rows[first]["id"], clips.rows[second]["id"], str(int(same)), sex])
         )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")

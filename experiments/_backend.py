@@ -140,7 +140,7 @@ def take_calibration(bundle: Verifier, chosen: dict) -> Verifier:
     return dataclasses.replace(bundle, fused=fused, **chosen)
 
 
-def tell_speech(bundle: Verifier, noise: FeatureSet, clips: FeatureSet, seed: int) -> Verifier:
+def fit_speech_gate(bundle: Verifier, noise: FeatureSet, clips: FeatureSet, seed: int) -> Verifier:
     """A verifier that has learnt what is no voice, from recordings and pieces of both kinds."""
     speech = np.random.default_rng(seed).permutation(len(clips))[:MAX_SPEECH]
     vectors, is_speech = [], []
@@ -148,9 +148,9 @@ def tell_speech(bundle: Verifier, noise: FeatureSet, clips: FeatureSet, seed: in
         pieces = Segments(chosen, indices, SPEECH_SECONDS, max_per_clip=4)
         sources = waveforms(chosen, indices) + waveforms(pieces)
         voices = bundle.embed_all(sources, chosen.frontend.sample_rate)
-        found = [voice.embedding for voice in voices if not isinstance(voice, AudioError)]
-        vectors += found
-        is_speech += [bool(kind)] * len(found)
+        embeddings = [voice.embedding for voice in voices if not isinstance(voice, AudioError)]
+        vectors += embeddings
+        is_speech += [bool(kind)] * len(embeddings)
     return _with_speech(bundle, np.stack(vectors), np.array(is_speech))
 
 

@@ -88,16 +88,16 @@ class Experiment(_experiment.Experiment):
         config = self.config
         match config.protocol:
             case "loso":
-                found = splits.leave_one_speaker_out(self.speakers)
+                splits_ = splits.leave_one_speaker_out(self.speakers)
             case "folds":
-                found = splits.k_fold(self.speakers, config.num_folds)
+                splits_ = splits.k_fold(self.speakers, config.num_folds)
             case "random":
-                found = splits.random_k_fold(self.labels, config.num_folds)
+                splits_ = splits.random_k_fold(self.labels, config.num_folds)
             case other:
                 raise ConfigError(f"protocol {other}: choose loso, folds or random")
         return [
             dataclasses.replace(split, train=split.train[self.trainable[split.train]])
-            for split in found
+            for split in splits_
         ]
 
     def train(self, workdir: pathlib.Path):
@@ -106,11 +106,11 @@ class Experiment(_experiment.Experiment):
 
     def fit(self, folds: Sequence[splits.Split], workdir) -> list[bundles.Classifier]:
         """The networks of each fold, fused, as a bundle that is not calibrated."""
-        found = self.networks.fit(self.NAME, folds, workdir)
+        bundles_ = self.networks.fit(self.NAME, folds, workdir)
         if not self.fused:
-            return found
+            return bundles_
         others = self.fused.fit(f"{self.NAME} fused", folds, workdir / "fused")
-        return [bundle.fuse(other) for bundle, other in zip(found, others, strict=True)]
+        return [bundle.fuse(other) for bundle, other in zip(bundles_, others, strict=True)]
 
     def evaluate(self, workdir: pathlib.Path) -> dict:
         """Every clip classified by the bundle of a fold not trained on it; or all by --bundle."""
@@ -125,7 +125,7 @@ class Experiment(_experiment.Experiment):
         under = evaluation.conditions(config.snrs, telephone=config.telephone)
         for bundle, test in pairs:
             noises = self._noises(test) if config.snrs else []
-            found = evaluation.predict(
+            results = evaluation.predict(
                 bundle,
                 paths[test],
                 self.speakers[test],
@@ -133,7 +133,7 @@ class Experiment(_experiment.Experiment):
                 noises,
                 per_speaker=config.per_speaker,
             )
-            for name, probabilities in found.items():
+            for name, probabilities in results.items():
                 full = np.full((len(paths), len(self.names)), np.nan)
                 rows.setdefault(name, full)[test] = probabilities
         return self._write(rows, folds[0].protocol, workdir / "evaluate")

@@ -129,11 +129,13 @@ class Networks:
                 for number, member in enumerate(members)
             ]
         weights = [(each, *m.constants[:2]) for each, m in zip(variables, members, strict=True)]
-        count, found = len(splits_), []
+        count, bundles_ = len(splits_), []
         for number in range(count):
             stacked = jax.tree.map(_stack, *weights[number::count])
-            found.append(found[0].with_weights(*stacked) if found else self._bundle(name, *stacked))
-        return found
+            bundles_.append(
+                bundles_[0].with_weights(*stacked) if bundles_ else self._bundle(name, *stacked)
+            )
+        return bundles_
 
     def constants(self, train):
         """Mean and deviation of the features of training clips [D], and class weights [C]."""

@@ -131,8 +131,8 @@ class Experiment(_experiment.Experiment):
             for row, speed in zip(self.clips.rows, self.clips.speeds, strict=True):
                 recording = row["path"]
                 if speed != 1:  # played faster, and so at another rate
-                    samples, own = files.read(recording)
-                    recording = files.resample(samples, round(own * speed), rate)
+                    samples, recorded_rate = files.read(recording)
+                    recording = files.resample(samples, round(recorded_rate * speed), rate)
                 recordings.append(recording)
             nobody = np.zeros(encoder.embedding_size, np.float32)
             voices = [

@@ -98,13 +98,22 @@ class Tacotron(nn.Module):
         last = torch.cat([frames.new_zeros(B, 1, M), frames[:, r - 1 : T - 1 : r]], dim=1)
         x = self.prenet(last)
         weights = functional.one_hot(torch.zeros(B, dtype=torch.long), symbols.shape[1]).float()
-        context, one, two, features = memory.new_zeros(B, memory.shape[2]), None, None, []
+        context, attention_state, decoder_state, features = (
+            memory.new_zeros(B, memory.shape[2]),
+            None,
+            None,
+            [],
+        )
         for step in range(T // r):
-            one = self.attention_lstm(torch.cat([x[:, step], context], dim=1), one)
-            weights = self.attend(one[0], weights)
+            attention_state = self.attention_lstm(
+                torch.cat([x[:, step], context], dim=1), attention_state
+            )
+            weights = self.attend(attention_state[0], weights)
             context = torch.einsum("bl,blh->bh", weights, memory)
-            two = self.decoder_lstm(torch.cat([one[0], context], dim=1), two)
-            features.append(torch.cat([two[0], context], dim=1))
+            decoder_state = self.decoder_lstm(
+                torch.cat([attention_state[0], context], dim=1), decoder_state
+            )
+            features.append(torch.cat([decoder_state[0], context], dim=1))
         features = torch.stack(features, dim=1)
         coarse = self.frame_projection(features).view(B, T, M)
         return (

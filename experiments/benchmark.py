@@ -243,9 +243,9 @@ def synthesis_step(torch_python: str = sys.executable, *, steps: int = 12) -> di
 
     first, other, second = (list(run()) for run in (ours, theirs, ours))
     seconds = {"ours": first[2:] + second[2:], "torch": other[2:]}
-    found = {f"{name}_seconds": float(np.median(values)) for name, values in seconds.items()}
-    found["ours_first_seconds"], found["torch_first_seconds"] = first[0], other[0]
-    return found | {"times_faster": found["torch_seconds"] / found["ours_seconds"]}
+    results = {f"{name}_seconds": float(np.median(values)) for name, values in seconds.items()}
+    results["ours_first_seconds"], results["torch_first_seconds"] = first[0], other[0]
+    return results | {"times_faster": results["torch_seconds"] / results["ours_seconds"]}
 
 
 def _timed(command: list[str], given: str = "") -> float:

@@ -231,8 +231,8 @@ class Experiment(_speech.Experiment):
         same: dict[str, list[int]] = {}
         for index in indices:
             same.setdefault(self.words[index], []).append(index)
-        own = {name: indices[self.speakers[indices] == name] for name in set(self.speakers)}
-        others = (np.setdiff1d(own[name], i) for i, name in enumerate(self.speakers))
+        by_speaker = {name: indices[self.speakers[indices] == name] for name in set(self.speakers)}
+        others = (np.setdiff1d(by_speaker[name], i) for i, name in enumerate(self.speakers))
         count = None if train else 1  # always the same one
         references = [clips[:count] if len(clips) else [i] for i, clips in enumerate(others)]
         options = {

@@ -44,7 +44,7 @@ Evaluated on held-out voices ({protocol}): {figures}.
 """
 SHOWN = {
     "repairer": "repair",
-    "talker": "synthesis",
+    "synthesizer": "synthesis",
 }  # the bundles that ship and are shown beside those learnt here
 SENTENCE = "The morning train was late, but nobody seemed to mind."
 NOISE_SNR_DB = 5.0  # of the clip that is repaired
@@ -63,7 +63,7 @@ class Size:
 
 
 def run(
-    out: pathlib.Path, size: Size = Size(), repairer: str = "", talker: str = ""
+    out: pathlib.Path, size: Size = Size(), repairer: str = "", synthesizer: str = ""
 ) -> pathlib.Path:
     """Do all of it in a folder and return the path of the report; bundles that repair and speak are shown if named."""
     started = time.perf_counter()
@@ -94,20 +94,20 @@ def run(
     _say(5, "The command line on held-out voices")
     clip, *others = [clips.rows[i] for i in split.test]
     same = next(row for row in others if row["speaker"] == clip["speaker"])
-    stranger = next(row for row in others if row["speaker"] != clip["speaker"])
+    impostor = next(row for row in others if row["speaker"] != clip["speaker"])
     asked = [
         _ask("emotion", "--model", out / "style", clip["path"]),
         _ask("gender", "--model", out / "sex", clip["path"]),
         _ask("verify", "--model", out / "speakers", clip["path"], same["path"]),
-        _ask("verify", "--model", out / "speakers", clip["path"], stranger["path"]),
+        _ask("verify", "--model", out / "speakers", clip["path"], impostor["path"]),
     ]
     if repairer:
         damaged = _damaged(clip["path"], out / "damaged")
         asked.append(_ask("repair", *_model(repairer), out / "damaged", "--out", out / "repaired"))
-    if talker:
+    if synthesizer:
         spoken = out / "spoken.wav"
         asked.append(
-            _ask("speak", SENTENCE, *_model(talker), "--voice", clip["path"], "--out", spoken)
+            _ask("speak", SENTENCE, *_model(synthesizer), "--voice", clip["path"], "--out", spoken)
         )
     for command, answer in asked:
         print(f"  $ {command}\n  {answer}")
@@ -119,9 +119,9 @@ def run(
         [
             *_style_sections(clips, split, style),
             _gender_section(gender),
-            _speaker_section(clips, speakers, (clip, same, stranger)),
+            _speaker_section(clips, speakers, (clip, same, impostor)),
             *([_repair_section(damaged, out / "repaired")] if repairer else []),
-            *([_speech_section(clip["path"], spoken)] if talker else []),
+            *([_speech_section(clip["path"], spoken)] if synthesizer else []),
             html.Section(
                 "Use",
                 "A new process loads a bundle and answers in a few seconds.",
@@ -311,8 +311,8 @@ def _card(what, instead, clips, split, figures) -> str:
 def _scored(clips, indices, embeddings) -> tuple[np.ndarray, trials.Trials]:
     """Cosine similarities of all pairs of some clips, and the pairs."""
     listed = trials.all_pairs(clips, indices)
-    one, other = embeddings[listed.pairs.T]
-    return np.sum(one * other, axis=1), listed
+    first, second = embeddings[listed.pairs.T]
+    return np.sum(first * second, axis=1), listed
 
 
 def _noises(count, sample_rate) -> Iterator[np.ndarray]:
@@ -371,7 +371,9 @@ def _model(bundle: str) -> list[str]:
 
 def _style_sections(clips, split, style) -> list[html.Section]:
     matrix = sum(style.matrices.values())
-    by_speaker = {speaker: metrics.accuracy(own) for speaker, own in style.matrices.items()}
+    by_speaker = {
+        speaker: metrics.accuracy(confusion) for speaker, confusion in style.matrices.items()
+    }
     sides = {"training": split.train, "validation": split.validation, "test": split.test}
     rows = [
         (
@@ -429,9 +431,9 @@ def _gender_section(gender) -> html.Section:
 
 
 def _speaker_section(clips, speakers, chosen) -> html.Section:
-    clip, same, stranger = chosen
+    clip, same, impostor = chosen
     cards = []
-    for title, other in (("One voice", same), ("Two voices", stranger)):
+    for title, other in (("One voice", same), ("Two voices", impostor)):
         verdict = speakers.bundle.verify(clip["path"], other["path"])
         summary = f"{verdict.decision}: score {verdict.score:.2f}, probability of the same {verdict.probability:.0%}"
         cards.append(

@@ -123,15 +123,15 @@ class Experiment(_speech.Experiment):
                 optim=optim,
             )
             fitted = _experiment.fit(settings, task, train, None, workdir / "aligner")
-            predict, found = jax.jit(task.predict), {}
+            predict, durations = jax.jit(task.predict), {}
             readable = np.setdiff1d(np.flatnonzero(self.texts != ""), list(self.problems))
             for batch in _loader(given, readable, config.loader, False):
                 logs = np.asarray(predict(fitted.variables, batch)["log_alignment"])
                 for b, index in enumerate(batch["index"].tolist()):
                     T, L = batch["num_frames"][b], batch["num_symbols"][b]
                     if batch["weight"][b] and L <= T:
-                        found[index] = alignment.durations(logs[b, :T, :L])
-            np.savez(path, **{str(index): counts for index, counts in found.items()})
+                        durations[index] = alignment.durations(logs[b, :T, :L])
+            np.savez(path, **{str(index): counts for index, counts in durations.items()})
         return {int(name): counts for name, counts in np.load(path).items()}
 
     def cut(self, workdir: pathlib.Path) -> dict[int, list[pieces.Piece]]:
@@ -141,29 +141,30 @@ class Experiment(_speech.Experiment):
             f"{name}_frames": round(getattr(config, f"{name}_seconds") * rate)
             for name in ("min", "max", "pause")
         }
-        found, dropped = {}, Counter()
+        cuts, dropped = {}, Counter()
         for index, counts in self.align(workdir).items():
             symbols = pieces.with_silence(self.table, self.symbols[index])
             punctuated = self.corpora[index] in config.punctuated.split(",")
-            found[index], left = pieces.cut(
+            cuts[index], left = pieces.cut(
                 self.table, index, symbols, counts, punctuated=punctuated, **limits
             )
             dropped += left
-        seconds = sum(piece.num_frames for own in found.values() for piece in own) / rate
-        report = {"pieces": sum(map(len, found.values())), "hours": seconds / 3600} | dropped
+        seconds = sum(piece.num_frames for clip in cuts.values() for piece in clip) / rate
+        report = {"pieces": sum(map(len, cuts.values())), "hours": seconds / 3600} | dropped
         (workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-        return found
+        return cuts
 
     def fit(self, workdir: pathlib.Path):
         """Align, cut and train; go on, or return, where that was done before."""
         config, train = self.config, self.split.train
         workdir.mkdir(parents=True, exist_ok=True)
         cut, voices = self.cut(workdir), self.voices(workdir)
-        task, own = self.make_task(voices.shape[1]), {}
+        task, by_speaker = self.make_task(voices.shape[1]), {}
         for name in np.unique(self.speakers):
-            own[name] = train[self.speakers[train] == name]
+            by_speaker[name] = train[self.speakers[train] == name]
         references = [
-            own[name] if len(own[name]) else np.array([i]) for i, name in enumerate(self.speakers)
+            by_speaker[name] if len(by_speaker[name]) else np.array([i])
+            for i, name in enumerate(self.speakers)
         ]
 
         def batches(indices, train):

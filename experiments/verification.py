@@ -159,7 +159,7 @@ class Experiment(_experiment.Experiment):
             bundle = dataclasses.replace(bundle, fused=fused, fusion_weight=config.fusion_weight)
         if config.noise:
             noise = features.open_features(config.noise, self.clips.frontend)
-            bundle = _backend.tell_speech(bundle, noise, self.clips, config.seed)
+            bundle = _backend.fit_speech_gate(bundle, noise, self.clips, config.seed)
         if everyone:
             return bundle
         heldout = []
@@ -203,7 +203,7 @@ class Experiment(_experiment.Experiment):
 
     def measure(self, bundle: bundles.Verifier, test_set, out: pathlib.Path) -> dict:
         """Error rates by corpus; writes lists of trials and plots."""
-        found = {"calibration": _backend.calibration_of(bundle), "corpora": {}}
+        summary = {"calibration": _backend.calibration_of(bundle), "corpora": {}}
         with contextlib.closing(writers.create(out, self.config.train.num_steps)) as writer:
             for clips in test_set:
                 corpus = str(self.corpora[clips[0]])
@@ -213,12 +213,12 @@ class Experiment(_experiment.Experiment):
                 results, scores = evaluation.evaluate(bundle, embeddings, pairs)
                 results |= {"protocol": protocol, "clips": len(chosen)}
                 results["seconds"] = _backend.by_length(bundle, self.clips, clips, self.known)
-                found["corpora"][corpus] = results
+                summary["corpora"][corpus] = results
                 print(evaluation.summary(corpus, results))
                 names = [name.rpartition("/")[2] for name in chosen.speakers]
                 drawn = (scores, pairs, embeddings, names, bundle.threshold)
                 writer.write_images(0, evaluation.report(corpus, *drawn, out))
-        return found
+        return summary
 
     def facts(self, results: dict) -> dict:
         """See `_experiment.Experiment`."""

@@ -75,8 +75,8 @@ def test_what_is_written_carries_both_marks(tmp_path):
     speech = Speech.marked(rng.normal(0, 0.5, 4 * 16000), 16000, (), "made by a test")
     assert np.abs(speech.samples).max() <= 0.991
     speech.write(tmp_path / "said.flac")
-    assert watermark.detect(speech.samples, 16000).found
-    assert watermark.detect(tmp_path / "said.flac").found
+    assert watermark.detect(speech.samples, 16000).marked
+    assert watermark.detect(tmp_path / "said.flac").marked
     assert (
         "synthetic speech, made by a test"
         in dict(files.describe(tmp_path / "said.flac").tags).values()

@@ -1,4 +1,4 @@
-"""The imports flow one way, from experiments down to audio, and never in a circle."""
+"""The laws of the house: how imports flow, how long experiments are, and what names say."""
 
 import ast
 import graphlib
@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAX_EXPERIMENT_LINES = 250
 LONG_EXPERIMENTS = {"benchmark.py", "demo.py"}
+VAGUE = {"heard", "hears", "said", "told", "found", "own", "one"}  # names of anything and nothing
 
 # A package may import from those on the lines below it, and never from one on its own line.
 FLOORS = (
@@ -96,3 +97,11 @@ def test_no_imports_go_in_a_circle():
 def test_an_experiment_fits_on_a_few_screens(path):
     lines = len(path.read_text().splitlines())
     assert lines <= MAX_EXPERIMENT_LINES or path.name in LONG_EXPERIMENTS, f"{lines} lines"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_names_say_what_a_thing_is(name):
+    tree = ast.parse(MODULES[name].read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    assert not VAGUE & (names | arguments)

@@ -106,11 +106,11 @@ def test_ge2e_by_hand():
     """Two clips of one speaker and two of another: centroids are where they should be."""
     embeddings = on_circle(0, 40, 100, 120)
     loss, counted = losses.ge2e(embeddings, np.array([7, 7, 3, 3]), 10.0, -5.0)
-    own, other = (
+    logits, other = (
         10 * cosine([40, 40, 20, 20]),
         10 * cosine([110, 70, 80, 100]),
     )  # centroids at 20° and 110°
-    np.testing.assert_allclose(loss, np.log1p(np.exp(other - own)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(loss, np.log1p(np.exp(other - logits)), rtol=1e-4, atol=1e-6)
     assert counted.all()
 
 
@@ -149,8 +149,8 @@ def test_angular_margin(margin):
         on_circle(0, 150), centres, np.array([0, 1]), margin=margin, scale=5.0
     )
     np.testing.assert_allclose(cosines, [cosine([10, 160]), cosine([140, 50])], atol=1e-6)
-    own, other = 5 * np.cos(np.deg2rad([10, 50]) + margin), 5 * cosine([160, 140])
-    np.testing.assert_allclose(loss, np.log1p(np.exp(other - own)), rtol=1e-4, atol=1e-6)
+    target, other = 5 * np.cos(np.deg2rad([10, 50]) + margin), 5 * cosine([160, 140])
+    np.testing.assert_allclose(loss, np.log1p(np.exp(other - target)), rtol=1e-4, atol=1e-6)
 
 
 def test_angular_margin_keeps_falling_past_pi():
@@ -177,8 +177,10 @@ def test_si_sdr_by_hand(sounds):
     ratios = -losses.neg_si_sdr(3 * (target + 0.1 * noise), target, max_db=100)
     for i in range(3):
         estimate = target[i] + 0.1 * noise[i]
-        own = (estimate @ target[i]) / (target[i] @ target[i]) * target[i]
-        expected = 10 * np.log10((own @ own) / ((estimate - own) @ (estimate - own)))
+        projection = (estimate @ target[i]) / (target[i] @ target[i]) * target[i]
+        expected = 10 * np.log10(
+            (projection @ projection) / ((estimate - projection) @ (estimate - projection))
+        )
         assert ratios[i] == pytest.approx(expected, abs=1e-3)
     np.testing.assert_allclose(losses.neg_si_sdr(target, target, max_db=30), -30, atol=1e-3)
     gradient = jax.grad(lambda x: losses.neg_si_sdr(x, jnp.zeros_like(x)).sum())(
@@ -197,9 +199,11 @@ def test_compressed_spectrum(sounds):
     )
     np.testing.assert_allclose(magnitude, 0, atol=1e-9)
     assert (phase > 0.1).all()
-    one = losses.compressed_spectrum(2 * target, target, sizes=(256,), power=0.5, complex_share=0.0)
+    loss = losses.compressed_spectrum(
+        2 * target, target, sizes=(256,), power=0.5, complex_share=0.0
+    )
     magnitudes = np.abs(np.asarray(stft(target, 256, 128, 256))) / 128**0.5
-    np.testing.assert_allclose(one, (2**0.5 - 1) ** 2 * magnitudes.mean(axis=(1, 2)), rtol=1e-2)
+    np.testing.assert_allclose(loss, (2**0.5 - 1) ** 2 * magnitudes.mean(axis=(1, 2)), rtol=1e-2)
     gradient = jax.grad(lambda x: losses.compressed_spectrum(x, target).sum())(
         np.zeros_like(target)
     )
@@ -215,8 +219,8 @@ def test_mel_distance_and_stops_by_hand():
     logits = np.array([[-1.0, -2.0, 3.0, 9.0], [0.5, 7.0, 7.0, 7.0]])
     softplus = lambda x: np.log1p(np.exp(x))  # noqa: E731
     expected = [(softplus(-1.0) + softplus(-2.0) + 5 * softplus(-3.0)) / 3, 5 * softplus(-0.5)]
-    found = losses.stop_cross_entropy(logits, np.array([3, 1]), positive_weight=5.0)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    loss = losses.stop_cross_entropy(logits, np.array([3, 1]), positive_weight=5.0)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
 def test_guided_attention_by_hand():
@@ -228,6 +232,6 @@ def test_guided_attention_by_hand():
     attention[1, :4, 0] = 1.0
     attention[2] = attention[1]
     attention[2, 4:] = 1.0
-    found = losses.guided_attention(attention, np.full(3, 4), np.full(3, 4), sigma=0.2)
+    loss = losses.guided_attention(attention, np.full(3, 4), np.full(3, 4), sigma=0.2)
     expected = np.mean(1 - np.exp(-((np.arange(4) / 4) ** 2) / 0.08))
-    np.testing.assert_allclose(found, [0.0, expected, expected], atol=1e-6)
+    np.testing.assert_allclose(loss, [0.0, expected, expected], atol=1e-6)

@@ -134,7 +134,7 @@ def test_principal_components():
     x = np.random.default_rng(0).normal(size=(20, 6)) * [5, 4, 3, 2, 1, 0.5] + 7
     expected = PCA(3).fit(x)
     kernel, bias = scoring.principal_axes(x, 3)
-    found = x @ kernel + bias
+    projected = x @ kernel + bias
     scaled = expected.transform(x) / np.sqrt(expected.singular_values_)
-    np.testing.assert_allclose(np.abs(found), np.abs(scaled), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.abs(projected), np.abs(scaled), rtol=1e-4, atol=1e-5)
     assert scoring.principal_axes(x[:3], 5)[0].shape == (6, 2)

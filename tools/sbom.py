@@ -14,7 +14,7 @@ from lin_jax import bundles
 from lin_jax.bundles import card
 
 
-def packages(name: str, found: dict) -> dict:
+def packages(name: str, result: dict) -> dict:
     """Distributions by name that a package needs without extras, with those that they need."""
     for line in importlib.metadata.requires(name) or ():
         if ";" in line and ("extra" in line or "platform" in line or "version" in line):
@@ -24,10 +24,10 @@ def packages(name: str, found: dict) -> dict:
             distribution = importlib.metadata.distribution(need)
         except importlib.metadata.PackageNotFoundError:
             continue
-        if distribution.name not in found:
-            found[distribution.name] = distribution
-            packages(need, found)
-    return found
+        if distribution.name not in result:
+            result[distribution.name] = distribution
+            packages(need, result)
+    return result
 
 
 def library(distribution) -> dict:

@@ -48,7 +48,7 @@ def answer(path: str, detection: Detection) -> dict:
 
     return {
         "file": path,
-        "generated": detection.found,
+        "generated": detection.marked,
         "false_alarm": detection.false_alarm,
         "score": round(detection.score, 3),
         "seconds": round(detection.seconds, 3),

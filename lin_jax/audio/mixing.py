@@ -84,8 +84,8 @@ def coloured_noise(key: jax.Array, B: int, N: int) -> jax.Array:
     )
     frequency = np.linspace(0, 1, N // 2 + 1)  # of Nyquist
     audible = frequency >= MIN_NOISE_FREQUENCY
-    colour = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, MIN_NOISE_FREQUENCY))) * audible
-    return jnp.fft.irfft(jax.lax.complex(real, imaginary) * colour, n=N)
+    tilt = jnp.exp(-slope / 2 * np.log(np.maximum(frequency, MIN_NOISE_FREQUENCY))) * audible
+    return jnp.fft.irfft(jax.lax.complex(real, imaginary) * tilt, n=N)
 
 
 def babble(key: jax.Array, x: jax.Array, length: ArrayLike | None = None) -> jax.Array:

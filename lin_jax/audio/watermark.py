@@ -47,7 +47,7 @@ class Detection:
     """What the detector says of a recording.
 
     Attributes:
-        found: whether `false_alarm` is at most `MAX_FALSE_ALARM`.
+        marked: whether `false_alarm` is at most `MAX_FALSE_ALARM`.
         false_alarm: upper bound of the probability that a recording of this length without the
             watermark scores as high.
         score: the highest correlation with the pattern, in standard deviations.
@@ -55,7 +55,7 @@ class Detection:
         seconds: length of the recording.
     """
 
-    found: bool
+    marked: bool
     false_alarm: float
     score: float
     spans: tuple[tuple[float, float], ...]

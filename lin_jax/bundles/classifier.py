@@ -97,7 +97,7 @@ class Classifier(Bundle):
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
 
     def __post_init__(self):
-        if self.fused and _heard_as(self) != _heard_as(self.fused):
+        if self.fused and _settings_of(self) != _settings_of(self.fused):
             raise BundleError(
                 f"{self.name}: hears other windows, or has other labels, than the one beside it"
             )
@@ -169,7 +169,7 @@ class Classifier(Bundle):
         rate = self.rate(source, sample_rate)
         seconds = files.duration(source) if is_path(source) else len(source) / rate
         try:
-            rows = self._heard(source, rate, seconds)
+            rows = self._window_probabilities(source, rate, seconds)
         except SilenceError:
             if self.speech_gate:
                 return Prediction(NO_SPEECH, {}, seconds)
@@ -185,7 +185,7 @@ class Classifier(Bundle):
         row = answered.mean(axis=0) if len(answered) else rows[0]
         return Prediction(*self._named(row), seconds)
 
-    def _heard(self, source, rate: int, seconds: float) -> np.ndarray | None:
+    def _window_probabilities(self, source, rate: int, seconds: float) -> np.ndarray | None:
         """`_probabilities` of the windows of a recording that are not silent; None if it is too short."""
         from lin_jax.audio import files
 
@@ -230,9 +230,9 @@ class Classifier(Bundle):
             silent = np.abs(block).max() < files.SILENCE
             spans.append((start / rate, end / rate, silent))
             if not silent:
-                heard = block if before is None else np.concatenate([before, block])[-size:]
-                files.check(heard, name, min_samples=self.frontend.win_length)
-                windows.append(files.load(heard, self.frontend, sample_rate=rate))
+                span = block if before is None else np.concatenate([before, block])[-size:]
+                files.check(span, name, min_samples=self.frontend.win_length)
+                windows.append(files.load(span, self.frontend, sample_rate=rate))
             start, before = end, block
             if len(spans) == BATCHES[-1]:
                 yield from self._segments(spans, windows)
@@ -323,7 +323,7 @@ class Classifier(Bundle):
         return forward
 
 
-def _heard_as(bundle: Classifier) -> tuple:
+def _settings_of(bundle: Classifier) -> tuple:
     """What classifiers must have in common to be asked about the same windows."""
     return bundle.labels, *_windows(bundle)
 

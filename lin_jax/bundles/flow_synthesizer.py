@@ -44,7 +44,7 @@ class FlowSynthesizer(Synthesizer):
         flow = {name: getattr(self, name) for name in ("steps", "temperature", "guidance")}
         return super().settings() | {"flow": flow}
 
-    def _learnt_profile(self, number):
+    def _trained_profile(self, number):
         return VoiceProfile(self.voices[number])
 
     def _cloned_profile(self, embedding, samples, rate):

@@ -153,9 +153,9 @@ def load(name_or_path) -> Bundle:
     described = describe(folder)
     try:
         if described["format"] != FORMAT or described["task"] not in KINDS:
-            found = f"{described['task']} bundle of format {described['format']}"
+            actual = f"{described['task']} bundle of format {described['format']}"
             raise BundleError(
-                f"{folder}: a {found}, this lin_jax reads {', '.join(KINDS)} of format {FORMAT}; update lin_jax"
+                f"{folder}: a {actual}, this lin_jax reads {', '.join(KINDS)} of format {FORMAT}; update lin_jax"
             )
         weights = (folder / "weights.safetensors").read_bytes()
         if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
@@ -238,15 +238,15 @@ def read_card(name_or_path) -> str:
 
 def _find(name_or_path) -> pathlib.Path:
     """The folder of a bundle that is there."""
-    found = shipped()
+    known = shipped()
     try:
-        folder = found.get(str(name_or_path)) or pathlib.Path(name_or_path)
+        folder = known.get(str(name_or_path)) or pathlib.Path(name_or_path)
         there = (folder / "bundle.json").is_file()
     except (TypeError, ValueError, OSError):
         there = False
     if not there:
         name = " ".join(str(name_or_path).split())[:200]
-        names = f"one of {', '.join(found)}" if found else "none ships with this build"
+        names = f"one of {', '.join(known)}" if known else "none ships with this build"
         raise BundleError(
             f"{name}: no bundle here; give a folder with a bundle.json, or a name ({names})"
         )

@@ -347,8 +347,8 @@ class Synthesizer(Bundle):
         as_it_is = dataclasses.replace(self.frontend, trim_db=None, level="none")
         samples = files.load(source, as_it_is, sample_rate=given)
         voice, name = self._chosen(voice)
-        found = split_on_silence(samples, rate, self.trained_seconds)
-        spans = [(start, end) for start, end in found if end - start >= self.frontend.win_length]
+        phrases = split_on_silence(samples, rate, self.trained_seconds)
+        spans = [(start, end) for start, end in phrases if end - start >= self.frontend.win_length]
         if not spans:
             raise AudioError(
                 f"{source if is_path(source) else 'samples'}: nobody speaks in it; choose another"
@@ -404,7 +404,7 @@ class Synthesizer(Bundle):
         from lin_jax.audio import files
 
         if isinstance(source, str) and source in self.names:
-            return self._learnt_profile(self.names.index(source))
+            return self._trained_profile(self.names.index(source))
         if isinstance(source, str) and source in saved_voices.names():
             kept = saved_voices.load(source, self.encoder_fingerprint)
             return VoiceProfile(**kept.arrays)
@@ -438,7 +438,7 @@ class Synthesizer(Bundle):
             )
         return self._cloned_profile(voice.embedding, samples, rate)
 
-    def _learnt_profile(self, number: int) -> VoiceProfile:
+    def _trained_profile(self, number: int) -> VoiceProfile:
         """The voice of a speaker it learnt from."""
         return VoiceProfile(self.voices[number], self.ltas[number], self.ltas_corrections[number])
 
@@ -454,7 +454,7 @@ class Synthesizer(Bundle):
         anchors = self.voices[np.isin(self.names, self.anchor_voices)]
         embedding = move_to_anchors(embedding[None], anchors, self.min_anchor_similarity)
         with self.weights_fit():
-            spectra = self._timbre(self._constants, *batch, embedding)
+            spectra = self._spectra(self._constants, *batch, embedding)
         return VoiceProfile(
             embedding[0], *(np.asarray(spectra[name])[0] for name in ("ltas", "ltas_correction"))
         )
@@ -497,8 +497,8 @@ class Synthesizer(Bundle):
             batch = padded(sources, _size(len(sources[0]), unit))
             with self.weights_fit():
                 voices = (
-                    np.tile(np.float32(one), (B, 1))
-                    for one in (voice.embedding, voice.ltas, voice.ltas_correction)
+                    np.tile(np.float32(vector), (B, 1))
+                    for vector in (voice.embedding, voice.ltas, voice.ltas_correction)
                 )
                 spoken = self._say(self._constants, *batch, *voices)
             for i, frames, count, stopped in zip(chosen, *map(np.asarray, spoken), strict=False):
@@ -586,7 +586,7 @@ class Synthesizer(Bundle):
         return jax.device_put((self.variables, self.mean, self.std))
 
     @functools.cached_property
-    def _timbre(self):
+    def _spectra(self):
         import jax
 
         from lin_jax.audio.frontend import extract

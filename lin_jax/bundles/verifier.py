@@ -220,11 +220,11 @@ class Verifier(Bundle):
         reason = little or narrow
         twins = [(x.name, y.name) for x in a for y in b if x.digest == y.digest]
         if twins and not little:
-            one, other = twins[0]
+            name, other = twins[0]
             named = (
-                f"{one} is compared with itself"
-                if one == other
-                else f"{one} and {other} are the same recording"
+                f"{name} is compared with itself"
+                if name == other
+                else f"{name} and {other} are the same recording"
             )
             reason = f"{named}: that tells nothing about the speaker; give another recording"
         probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
@@ -363,21 +363,23 @@ class Verifier(Bundle):
         """The voices of recordings, in order; their windows are mixed, so that batches are full."""
         from lin_jax.scoring import first
 
-        windows = [window for one in group if isinstance(one, _Recording) for window in one.windows]
+        windows = [
+            window for item in group if isinstance(item, _Recording) for window in item.windows
+        ]
         embeddings = iter(self._embeddings(windows))
-        for one in group:
-            if isinstance(one, AudioError):
-                yield one
+        for item in group:
+            if isinstance(item, AudioError):
+                yield item
                 continue
             digest, total = hashlib.sha256(), np.zeros(self.embedding_size)
-            for window in one.windows:
+            for window in item.windows:
                 digest.update(window)
                 total += len(window) * next(embeddings)
             embedding = unit_vectors(total).astype(np.float32)
-            own = first(embedding, len(self.speech_weight))
-            speech = _logistic(self.speech_weight @ own + self.speech_bias)
+            member = first(embedding, len(self.speech_weight))
+            speech = _logistic(self.speech_weight @ member + self.speech_bias)
             yield SpeakerEmbedding(
-                one.name, embedding, one.seconds, speech, digest.hexdigest(), one.band_hz
+                item.name, embedding, item.seconds, speech, digest.hexdigest(), item.band_hz
             )
 
     def _embeddings(self, windows: list[np.ndarray]) -> np.ndarray:

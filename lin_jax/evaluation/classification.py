@@ -37,11 +37,11 @@ def conditions(snrs: Sequence[float], *, telephone: bool) -> dict[str, Condition
     def in_noise(snr):
         return lambda samples, rate, noise: (mixing.add_noise(samples, noise, snr), rate)
 
-    found: dict[str, Condition] = {"clean": lambda samples, rate, noise: (samples, rate)}
-    found |= {f"noise {snr:g} dB": in_noise(snr) for snr in snrs}
+    result: dict[str, Condition] = {"clean": lambda samples, rate, noise: (samples, rate)}
+    result |= {f"noise {snr:g} dB": in_noise(snr) for snr in snrs}
     if telephone:
-        found["telephone"] = lambda samples, rate, noise: mixing.telephone(samples, rate)
-    return found
+        result["telephone"] = lambda samples, rate, noise: mixing.telephone(samples, rate)
+    return result
 
 
 def predict(
@@ -180,7 +180,7 @@ def measure(probabilities, labels, speakers, names: Sequence[str], unsure_below:
         "answered": float(answered.mean()),
         "answered_accuracy": float(right[answered].mean()) if answered.any() else 0.0,
         "speaker_accuracy": float(
-            np.mean([means[name] == own.sum(1).argmax() for name, own in by_speaker.items()])
+            np.mean([means[name] == counts.sum(1).argmax() for name, counts in by_speaker.items()])
         ),
         "accuracy_by_speaker": {
             name: metrics.accuracy(confusion) for name, confusion in by_speaker.items()

@@ -44,7 +44,7 @@ class SpeakerProfiles:
             "similarity" [B], a cosine, and "speaker_top1" [B], whether nobody else is nearer; NaN
             where nobody is known to compare with. A recording without a voice is near nobody.
         """
-        own = np.stack(
+        profiles = np.stack(
             [
                 _direction(
                     self._embeddings[(self._speakers == name) & ~np.isin(self._paths, paths)]
@@ -53,11 +53,11 @@ class SpeakerProfiles:
             ]
         )  # [B, E]
         spoken = self._embed(recordings)
-        similarity, others = np.sum(spoken * own, axis=1), spoken @ self._profiles.T
+        similarity, others = np.sum(spoken * profiles, axis=1), spoken @ self._profiles.T
         others[self._names == np.asarray(speakers)[:, None]] = np.nan
         nearest = np.where(np.isnan(others), -np.inf, others).max(axis=1)
         first = np.nan_to_num(similarity, nan=-np.inf) > nearest
-        known = ~np.isnan(own[:, 0]) & (len(self._names) > 1)
+        known = ~np.isnan(profiles[:, 0]) & (len(self._names) > 1)
         return {"similarity": similarity, "speaker_top1": np.where(known, first, np.nan)}
 
     def _embed(self, sources) -> np.ndarray:

@@ -198,15 +198,15 @@ def _compare(originals, row, rate: int) -> dict[str, np.ndarray]:
 
     def compare(pair) -> dict[str, float]:
         original, samples = pair
-        found = dict.fromkeys(("mcd", "pitch", "duration"), math.nan)
+        distances = dict.fromkeys(("mcd", "pitch", "duration"), math.nan)
         if samples is None or len(samples) < MIN_SECONDS * rate:
-            return found
+            return distances
         contours = (audio_metrics.contours(x, rate) for x in (original, samples))
-        found |= {"pitch": audio_metrics.align(*contours).pitch_rmse}
-        found["duration"] = len(samples) / len(original)
+        distances |= {"pitch": audio_metrics.align(*contours).pitch_rmse}
+        distances["duration"] = len(samples) / len(original)
         if measured:
-            found["mcd"] = audio_metrics.mel_cepstral_distance(original, samples, rate)
-        return found
+            distances["mcd"] = audio_metrics.mel_cepstral_distance(original, samples, rate)
+        return distances
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(compare, zip(originals, row, strict=True)))

@@ -35,13 +35,13 @@ def embed(bundle: Verifier, recordings: Sequence) -> np.ndarray:
 
 def systems(bundle: Verifier) -> dict[str, ScoringBackend]:
     """Other ways to compare its embeddings, by name: cosines, and either part of a fused bundle."""
-    found = {"cosine": ScoringBackend()}
+    backends = {"cosine": ScoringBackend()}
     if bundle.fused:
-        found |= {
+        backends |= {
             name: dataclasses.replace(bundle.backend, fusion_weight=weight)
             for name, weight in (("network", 0.0), ("functionals", 1.0))
         }
-    return found
+    return backends
 
 
 def evaluate(bundle: Verifier, embeddings, trials: metrics.Trials) -> tuple[dict, np.ndarray]:

@@ -102,12 +102,12 @@ def detection(clips: Sequence[Clip], *, seed: int = 0) -> dict[str, dict]:
                 results.setdefault(name + cut, []).append(watermark.detect(part, new_rate))
     rows = {
         name: {
-            "clips": len(found),
-            "found": sum(one.found for one in found),
-            "rate": float(np.mean([one.found for one in found])),
-            "score": float(np.percentile([one.score for one in found], 1)),
+            "clips": len(detections),
+            "found": sum(detection.marked for detection in detections),
+            "rate": float(np.mean([detection.marked for detection in detections])),
+            "score": float(np.percentile([detection.score for detection in detections], 1)),
         }
-        for name, found in results.items()
+        for name, detections in results.items()
     }
     if pesq:
         rows["pesq"] = {"clips": len(pesq), "mean": float(np.mean(pesq)), "min": float(min(pesq))}

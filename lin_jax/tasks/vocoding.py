@@ -96,16 +96,18 @@ class Vocoding:
             def mean(scores):  # [B, T', F'] -> []
                 return jnp.sum(batch["weight"] * jnp.mean(scores, axis=(1, 2)))
 
-            def judge(params, spectrum):
+            def discriminate(params, spectrum):
                 return discriminator.apply({"params": params["discriminator"]}, spectrum)
 
             # X. Mao et al., "Least squares generative adversarial networks", ICCV 2017. Each side
-            # has its own gradient: what is made does not teach the judge to be lenient, nor the
+            # has its own gradient: what is made does not teach the discriminator to be lenient, nor the
             # judgement of it the maker.
-            sums["fooled"] = mean((1.0 - judge(jax.lax.stop_gradient(params), estimate)) ** 2)
+            sums["fooled"] = mean(
+                (1.0 - discriminate(jax.lax.stop_gradient(params), estimate)) ** 2
+            )
             sums["judged"] = mean(
-                (1.0 - judge(params, target)) ** 2
-                + judge(params, jax.lax.stop_gradient(estimate)) ** 2
+                (1.0 - discriminate(params, target)) ** 2
+                + discriminate(params, jax.lax.stop_gradient(estimate)) ** 2
             )
             total += weight * sums["fooled"] + sums["judged"]
         sums["loss"] = total

@@ -285,7 +285,7 @@ class _Meter:
     def __init__(self, task, writer, progress, checkpoints, compilation):
         self._task, self._writer, self._progress = task, writer, progress
         self._checkpoints, self._compilation = checkpoints, compilation
-        self._held, self._flops_of, self._told = [], {}, 0.0
+        self._held, self._flops_of, self._reported = [], {}, 0.0
         self._total = collections.Counter()
         self._peak = cost.peak_flops(jax.local_devices()[0].device_kind)
         self.compile_seconds = None
@@ -363,8 +363,8 @@ class _Meter:
             costs = self._rates(spent)
         if (memory := cost.peak_memory()) is not None:
             costs["cost/peak_memory_bytes"] = memory
-        if self._compilation.seconds > self._told:
-            self._told = costs["cost/compile_seconds"] = self._compilation.seconds
+        if self._compilation.seconds > self._reported:
+            self._reported = costs["cost/compile_seconds"] = self._compilation.seconds
         return costs
 
     def _rates(self, spent):

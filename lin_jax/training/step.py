@@ -152,7 +152,7 @@ def repeat_steps(train_step: Callable) -> Callable:
         drawn = isinstance(batches, Draws)
         steps = batches.steps if drawn else len(jax.tree.leaves(batches)[0])
 
-        def one(i, state):
+        def update(i, state):
             if drawn:
                 batch = batches.source.batch(batches.arrays, state.step, batches.layout)
             else:
@@ -161,10 +161,10 @@ def repeat_steps(train_step: Callable) -> Callable:
 
         def body(i, carry):
             state, sums = carry
-            state, latest = one(i, state)
+            state, latest = update(i, state)
             return state, jax.tree.map(lambda x, value: x.at[i].set(value), sums, latest)
 
-        shapes = jax.eval_shape(functools.partial(one, 0), state)[1]
+        shapes = jax.eval_shape(functools.partial(update, 0), state)[1]
         sums = jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), shapes)
         # XLA compiles a loop whose length it knows otherwise for one step than for several, and
         # rounds otherwise: on a CPU it is not told. On a GPU the host would then wait for each step.

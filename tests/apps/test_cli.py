@@ -29,20 +29,20 @@ class Listener:
 
     def predict(self, path):
         samples, rate = files.read(path)
-        return self._hear(samples, len(samples) / rate)
+        return self._classify(samples, len(samples) / rate)
 
     def timeline(self, path):
         for second, block in enumerate(files.stream(path, RATE, block_seconds=1.0)):
-            heard = self._hear(block, 1.0)
+            prediction = self._classify(block, 1.0)
             silent = not block.any()
             yield Segment(
                 second,
                 second + 1.0,
-                None if silent else heard.label,
-                {} if silent else heard.probabilities,
+                None if silent else prediction.label,
+                {} if silent else prediction.probabilities,
             )
 
-    def _hear(self, samples, seconds):
+    def _classify(self, samples, seconds):
         loudness = float(np.abs(samples).max())
         shares = {"calm": 0.9 * (1 - loudness), "angry": 0.9 * loudness, "sad": 0.1}
         return Prediction(max(shares, key=shares.get), shares, seconds)
@@ -141,7 +141,7 @@ def test_timeline_of_an_unusable_recording_prints_nothing(folder, capsys):
 
 
 def test_gender_may_be_unsure_and_says_when_nobody_speaks(folder, capsys, monkeypatch):
-    said = iter(
+    predictions = iter(
         [
             Prediction("female", {"female": 0.97, "male": 0.02, "no speech": 0.01}, 1.0),
             Prediction("unsure", {"female": 0.42, "male": 0.55, "no speech": 0.03}, 1.0),
@@ -149,7 +149,7 @@ def test_gender_may_be_unsure_and_says_when_nobody_speaks(folder, capsys, monkey
         ]
         * 2
     )
-    monkeypatch.setattr(Listener, "predict", lambda self, path: next(said))
+    monkeypatch.setattr(Listener, "predict", lambda self, path: next(predictions))
     for name in ("a.wav", "b.wav", "c.wav"):
         (folder / name).touch()
     code, out, _ = run(capsys, "gender", "a.wav", "b.wav", "c.wav")
@@ -206,12 +206,12 @@ def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(
     paths = {name: str(tmp_path / f"{name}.wav") for name in makers}
     code, out, err = run(capsys, "emotion", "--json", "--model", bundle, *options, *paths.values())
     assert code == 1
-    heard = {json.loads(line)["file"] for line in out}
+    answered = {json.loads(line)["file"] for line in out}
     silent = {paths["all zeros"]} if options else set()  # a timeline says when nothing is heard
-    assert heard == {paths[name] for name in UNUSUAL} | {paths["two hours"]} | silent
+    assert answered == {paths[name] for name in UNUSUAL} | {paths["two hours"]} | silent
     # Folders are looked through, and what is missing is named, before the model is loaded.
     first = [name for name in paths if name in ("folder", "missing")]
-    bad = [name for name in BAD if paths[name] not in heard and name not in first]
+    bad = [name for name in BAD if paths[name] not in answered and name not in first]
     messages = {name: message for name, (_, message) in BAD.items()} | {"folder": "no audio files"}
     expected = {paths[name]: messages[name] for name in (*first, *bad)}
     assert len(err) == len(expected) + 1, "the last one counts them"

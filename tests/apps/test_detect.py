@@ -44,12 +44,12 @@ def test_json_of_a_folder_names_what_is_too_short(folder, capsys):
     assert code == 1
     assert set(rows) == {"said.flac", "spoken.wav"}
     assert any("short.wav: 0.50 s are too short" in line for line in err)
-    said, spoken = rows["said.flac"], rows["spoken.wav"]
-    assert (said["generated"], spoken["generated"]) == (True, False)
-    assert said["comment"] == "synthetic speech, made by a test"
+    synthetic, spoken = rows["said.flac"], rows["spoken.wav"]
+    assert (synthetic["generated"], spoken["generated"]) == (True, False)
+    assert synthetic["comment"] == "synthetic speech, made by a test"
     assert spoken["comment"] is None
-    assert said["false_alarm"] < 1e-4 < spoken["false_alarm"]
-    assert said["spans"] == [[0.0, 3.0]]
+    assert synthetic["false_alarm"] < 1e-4 < spoken["false_alarm"]
+    assert synthetic["spans"] == [[0.0, 3.0]]
     assert spoken["spans"] == []
 
 

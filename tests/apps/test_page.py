@@ -40,8 +40,8 @@ def ask(client, event, *values):
     session = f"session{event}{len(str(values))}"
     event = {"fn_index": event, "session_hash": session, "data": values}
     assert client.post("/gradio_api/queue/join", json=event).status_code == 200
-    told = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
-    (done,) = (line for line in told.splitlines() if '"process_completed"' in line)
+    events = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
+    (done,) = (line for line in events.splitlines() if '"process_completed"' in line)
     return json.loads(done.removeprefix("data:"))
 
 
@@ -88,7 +88,7 @@ def test_page(tmp_path, monkeypatch, capsys):
             )
             (path,) = upload.json()
             assert pathlib.Path(path).is_relative_to(visited[0])
-            _, heard, mended, *_ = (part["id"] for part in config["dependencies"])
+            _, answer, mended, *_ = (part["id"] for part in config["dependencies"])
             player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"][
                 "data"
             ][1:]
@@ -96,48 +96,48 @@ def test_page(tmp_path, monkeypatch, capsys):
                 made = client.get(part["value"]["url"])
                 assert made.headers["content-type"] in ("audio/wav", "audio/x-wav")
                 assert part["value"]["path"].endswith("voice_repaired.wav")
-            assert not ask(client, heard, {"path": short, "meta": FILE})["success"], (
+            assert not ask(client, answer, {"path": short, "meta": FILE})["success"], (
                 "not a file of this machine"
             )
-        say_again, hear, mend, say, judge = (
+        convert, classify, repair, speak, verify = (
             event.fn for event in server.config.app.app.routes[-1].app.get_blocks().fns.values()
         )
         files.write(long, tone(11.0), 16000)
         files.write(silent, 0 * tone(), 16000)
-        assert "Drop a recording" in hear(None)
-        shown = hear(short)
+        assert "Drop a recording" in classify(None)
+        shown = classify(short)
         assert "<strong>male</strong>" in shown
-        assert hear(long).count("<img") == shown.count("<img") + 1, "over time as well"
+        assert classify(long).count("<img") == shown.count("<img") + 1, "over time as well"
         assert (
-            hear(silent)
+            classify(silent)
             == '<div class="problem">silent.wav: silent throughout; record it again or leave it out</div>'
         )
-        assert "two recordings" in judge(short, None)
-        assert "short.wav is compared with itself" in judge(long, short) + judge(short, short)
-        shown, player, _ = mend(short, 1.0)
+        assert "two recordings" in verify(short, None)
+        assert "short.wav is compared with itself" in verify(long, short) + verify(short, short)
+        shown, player, _ = repair(short, 1.0)
         assert "Repaired" in shown
         assert shown.count("<img") == 2, "before and after"
         assert player["visible"]
         made = pathlib.Path(player["value"])
         assert made.name == "short_repaired.wav"
         assert abs(files.read(made)[0]).max() < 0.3, "half as loud"
-        shown, player, _ = mend(str(tmp_path / "no.wav"), 1.0)
+        shown, player, _ = repair(str(tmp_path / "no.wav"), 1.0)
         assert shown == '<div class="problem">no.wav: no such file; check the path</div>'
         assert not player["visible"]
-        assert "damaged recording" in mend(None, 1.0)[0]
-        shown, player, _ = say("Good, good morning.", "High", None, 1.5)
+        assert "damaged recording" in repair(None, 1.0)[0]
+        shown, player, _ = speak("Good, good morning.", "High", None, 1.5)
         assert "synthetic speech, made by hummer" in shown
         assert '<p class="note">skipped a comma</p>' in shown
         assert soundfile.SoundFile(player["value"]).comment == "synthetic speech, made by hummer"
         assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
         assert (
-            say("Why?", "High", None, 1.0)[0]
+            speak("Why?", "High", None, 1.0)[0]
             == '<div class="problem">nothing to say: ask somebody else</div>'
         )
-        shown, player, _ = say_again(short, "High", long, 1.0)
+        shown, player, _ = convert(short, "High", long, 1.0)
         assert hummer.asked[-1] == (short, long, 1.0), "a recording goes before a name"
         assert pathlib.Path(player["value"]).name == "short_converted.wav"
-        assert "press the button" in say_again(None, "High", None, 1.0)[0]
+        assert "press the button" in convert(None, "High", None, 1.0)[0]
         visited.append(player["value"])
 
     monkeypatch.setattr(uvicorn.Server, "run", visit)

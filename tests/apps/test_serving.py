@@ -64,14 +64,14 @@ def sound(tmp_path, monkeypatch):
 
 def test_answers_as_the_command_line_does(client, sound):
     answer = client.post("/gender", files=[sound("file", "loud.wav")])
-    heard = Listener().predict("loud.wav")
+    prediction = Listener().predict("loud.wav")
     assert answer.status_code == 200
     assert answer.json() == {
         "file": "loud.wav",
         "gender": "loud",
-        "probability": heard.probability,
-        "seconds": heard.seconds,
-        "probabilities": pytest.approx(heard.probabilities),
+        "probability": prediction.probability,
+        "seconds": prediction.seconds,
+        "probabilities": pytest.approx(prediction.probabilities),
     }
 
 
@@ -165,13 +165,13 @@ def test_repairs_in_the_encoding_of_the_input(client, sound, suffix, subtype, be
     answer = client.post(
         "/repair", files=[sound("file", f"час.{suffix}")], data={"strength": "0.5"}
     )
-    name, samples, said, file = received(answer)
+    name, samples, summary, file = received(answer)
     assert (name, answer.headers["content-type"]) == (f"час_repaired.{kind}", f"audio/{kind}")
     assert (file.format, file.subtype) == tuple(becomes.split())
     np.testing.assert_allclose(samples[800:-800], 0.75 * tone()[800:-800], atol=0.02)
-    assert (said["file"], said["out"], said["format"]) == (f"час.{suffix}", name, becomes)
-    assert said["before"]["peak"] == pytest.approx(0.5, abs=0.02)
-    assert said["after"]["peak"] == pytest.approx(0.375, abs=0.02)
+    assert (summary["file"], summary["out"], summary["format"]) == (f"час.{suffix}", name, becomes)
+    assert summary["before"]["peak"] == pytest.approx(0.5, abs=0.02)
+    assert summary["after"]["peak"] == pytest.approx(0.375, abs=0.02)
 
 
 def test_tells_what_is_wrong_with_a_recording(client, sound):
@@ -185,11 +185,11 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
     answer = client.post(
         "/speak", data={"text": "Good, good morning.", "voice": "High", "speed": "1.5"}
     )
-    name, samples, said, file = received(answer)
+    name, samples, summary, file = received(answer)
     assert (name, answer.headers["content-type"]) == ("speech.wav", "audio/wav")
     assert file.comment == "synthetic speech, made by hummer"
     np.testing.assert_allclose(samples, tone(2.0), atol=1e-4)
-    assert said == {
+    assert summary == {
         "out": "speech.wav",
         "seconds": 2.0,
         "provenance": "made by hummer",
@@ -201,14 +201,18 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
     client.post("/speak", data={"text": "Yes.", "voice": ["Low"]}, files=[sound("voice", "a0.wav")])
     (path, name), *_ = [hummer.asked[-1][1]]
     assert (pathlib.Path(path).suffix, name) == (".upload", "Low")
-    said = received(client.post("/speak", data={"text": "No" + 9 * ","}))[2]
-    assert said["problems"] == [*3 * ["skipped a comma"], "and 6 more"]
+    summary = received(client.post("/speak", data={"text": "No" + 9 * ","}))[2]
+    assert summary["problems"] == [*3 * ["skipped a comma"], "and 6 more"]
 
 
 def test_says_a_recording_again(client, sound, hummer):
     answer = client.post("/convert", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")])
-    name, samples, said, file = received(answer)
-    assert (name, len(samples), said["seconds"]) == ("a0_converted.wav", 1.5 * verifiers.RATE, 1.5)
+    name, samples, summary, file = received(answer)
+    assert (name, len(samples), summary["seconds"]) == (
+        "a0_converted.wav",
+        1.5 * verifiers.RATE,
+        1.5,
+    )
     assert file.comment == "synthetic speech, made by hummer"
     assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["0.upload", "1.upload"]
 
@@ -220,9 +224,9 @@ def test_what_cannot_be_said_is_one_line(client, sound, tmp_path):
         return answer.json()["error"]
 
     assert problem("/speak", data={"text": "Why?"}) == "nothing to say: ask somebody else"
-    told = "no voice of this model; send a recording with voice=@clip.wav, or one of these names: Low, High"
+    message = "no voice of this model; send a recording with voice=@clip.wav, or one of these names: Low, High"
     for name in ("Middle", str(tmp_path / "a0.wav")):
-        assert problem("/speak", data={"text": "Yes.", "voice": name}) == f"{name}: {told}"
+        assert problem("/speak", data={"text": "Yes.", "voice": name}) == f"{name}: {message}"
     assert problem("/speak", data={"text": "a" * 5001}).startswith(
         "5,001 characters are too long, 5,000 are taken"
     )
@@ -241,9 +245,9 @@ def test_recordings_are_bounded_by_the_job(hummer, sound):
 
 
 def test_a_talker_is_asked_only_for_what_it_does():
-    talker = synthesizers.Hummer()
-    talker.sources = ("speech",)
-    models = serving.assign([serving.Model(talker, "")])
+    synthesizer = synthesizers.Hummer()
+    synthesizer.sources = ("speech",)
+    models = serving.assign([serving.Model(synthesizer, "")])
     with testclient.TestClient(api.create(models)) as client:
         assert client.post("/speak").json()["error"] == "/speak: not found; POST to /api/convert"
 

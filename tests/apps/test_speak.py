@@ -52,7 +52,7 @@ def test_speak(lin):
         r"new/a\.wav  0:00:01\.3  made by lin_jax with the bundle parrot in the voice Low", out[0]
     )
     assert re.fullmatch(r"0:00:01\.3 of speech, [\d.e+]+ times as fast as it plays", out[1])
-    assert first_symbol("new/a.wav") == synthesizers.says("a", 0)
+    assert first_symbol("new/a.wav") == synthesizers.band_of("a", 0)
     with soundfile.SoundFile("new/a.wav") as file:
         assert (
             file.comment
@@ -82,7 +82,7 @@ def test_json(lin):
 def test_voice(lin, voice, speaker):
     code, out, err = lin("speak", "abc", "--voice", *voice, "--out", "a.wav")
     assert (code, err) == (0, [])
-    assert first_symbol("a.wav") == synthesizers.says("a", speaker)
+    assert first_symbol("a.wav") == synthesizers.band_of("a", speaker)
     whose = "the voice High" if voice == ["High"] else "a copied voice"
     assert out[0].endswith(f"in {whose}")
 
@@ -94,7 +94,7 @@ def test_repaired_voice(lin, monkeypatch):
 
     monkeypatch.setattr(bundles.Synthesizer, "_repairer", Swap())
     assert lin("speak", "abc", "--voice", "low.wav", "--repair-voice", "--out", "a.wav")[0] == 0
-    assert first_symbol("a.wav") == synthesizers.says("a", 1)
+    assert first_symbol("a.wav") == synthesizers.band_of("a", 1)
 
 
 def test_text_file_and_standard_input(lin, tmp_path, monkeypatch):

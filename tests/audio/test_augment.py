@@ -264,11 +264,11 @@ def test_a_room_answers_after_the_direct_sound():
     click = np.zeros((2, N), np.float32)
     click[:, 1000] = 1.0
     seconds = jnp.array([0.2, 0.4])
-    heard = np.asarray(augment.reverberate(KEY, click, full(2), seconds, RATE))
-    np.testing.assert_allclose((heard**2).sum(1), 1.0, rtol=1e-4)
-    assert np.abs(heard[:, :1000]).max() < 1e-4
-    assert np.abs(heard[:, 1001:1040]).max() < 1e-4, "before the first reflection"
-    for row, T60 in zip(heard, seconds, strict=True):
+    wet = np.asarray(augment.reverberate(KEY, click, full(2), seconds, RATE))
+    np.testing.assert_allclose((wet**2).sum(1), 1.0, rtol=1e-4)
+    assert np.abs(wet[:, :1000]).max() < 1e-4
+    assert np.abs(wet[:, 1001:1040]).max() < 1e-4, "before the first reflection"
+    for row, T60 in zip(wet, seconds, strict=True):
         levels = db(np.array([np.mean(row[1100 + i : 1900 + i] ** 2) for i in (0, 1600)]))
         assert levels[0] - levels[1] == pytest.approx(60 * 0.1 / T60, abs=2)
 
@@ -312,10 +312,10 @@ def test_room_babble_and_band_are_drawn_for_each_example():
             augment_waveform, config=config, waveform=x, length=full(64, 800), sample_rate=RATE
         )
     )
-    heard, _ = run(KEY)
-    changed = (np.abs(heard - x) > 1e-6).any(axis=1)
+    augmented, _ = run(KEY)
+    changed = (np.abs(augmented - x) > 1e-6).any(axis=1)
     assert changed.mean() == pytest.approx(1 - 0.5 * 0.8 * 0.5, abs=0.15)
-    np.testing.assert_array_equal(heard, run(KEY)[0])
+    np.testing.assert_array_equal(augmented, run(KEY)[0])
 
 
 def test_what_is_done_to_waveforms_can_be_taken_alone():

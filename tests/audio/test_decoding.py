@@ -130,11 +130,11 @@ def test_a_damaged_stretch_costs_that_stretch(tmp_path, suffix):
     with pytest.warns(AudioWarning, match=r"a\.\w+: [01]\.\d\d s are damaged, and left out$"):
         samples, _ = files.read(path)
     assert 18.9 < len(samples) / RATE < 20
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         files.read(path)
         list(files.blocks(path, block_seconds=1.0))
-    assert len(told) == 1
+    assert len(caught) == 1
     with pytest.warns(AudioWarning, match="damaged"):
         assert sum(map(len, files.stream(path, RATE, block_seconds=1.0))) == len(samples)
 

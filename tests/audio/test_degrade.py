@@ -107,13 +107,13 @@ def test_tones_are_few_lines_that_begin_again():
         ..., ::-1
     ]
     power = spectrum.sum(axis=-1)  # of each frame
-    heard = power > 1e-2 * power.max(axis=1, keepdims=True)
+    audible = power > 1e-2 * power.max(axis=1, keepdims=True)
     in_lines = (
         spectrum[..., :40].sum(axis=-1) > 0.9 * power
     )  # 40 of 257 bins; white noise has 0.5 there
-    narrow = np.average(in_lines, axis=1, weights=heard) > 0.95
+    narrow = np.average(in_lines, axis=1, weights=audible) > 0.95
     assert narrow.mean() > 0.8, "few waver so fast that they fill the band"
-    assert heard.mean(axis=1).min() < 0.5 < 0.95 < heard.mean(axis=1).max(), (
+    assert audible.mean(axis=1).min() < 0.5 < 0.95 < audible.mean(axis=1).max(), (
         "some die away, some last"
     )
 
@@ -127,13 +127,13 @@ def test_recordings_run_both_ways():
 def test_second_noise_and_missing_recordings(speech, pool):
     with pytest.raises(ConfigError, match="there are no recordings"):
         degrade.draw_noise(KEY, speech, None, DegradeConfig(), RATE)
-    one, two = (
+    first, second = (
         degrade.draw_noise(
             KEY, speech, pool, DegradeConfig(kinds=(1, 0, 0, 0, 0, 0), second_prob=p), RATE
         )
         for p in (0, 1)
     )
-    assert not np.allclose(one, two)
+    assert not np.allclose(first, second)
 
 
 def test_clipping(speech):
@@ -216,8 +216,8 @@ def test_recorded_rooms(speech):
         np.apply_along_axis(np.convolve, 1, speech, h)[:, :N]
         for h in (responses[0][30:] / -0.5, responses[1] / 2)
     ]
-    heard = np.asarray(jax.jit(degrade.apply_room)(KEY, speech, rooms))
-    near = [np.abs(heard - one).max(axis=1) < 1e-4 * np.abs(speech).max() for one in expected]
+    wet = np.asarray(jax.jit(degrade.apply_room)(KEY, speech, rooms))
+    near = [np.abs(wet - row).max(axis=1) < 1e-4 * np.abs(speech).max() for row in expected]
     assert np.logical_xor(*near).all()
 
     many = np.tile(speech[:1], (40, 1))

@@ -26,10 +26,10 @@ def noise(seconds, level, seed=0):
 @pytest.mark.parametrize("level_db", [-60, -30])
 @pytest.mark.parametrize("offset", [0.0, 0.2])
 def test_noise_is_heard_in_the_pauses(level_db, offset):
-    heard = diagnosis(SPEECH + noise(3.5, 10 ** (level_db / 20)) + np.float32(offset))
-    assert heard.noise_db == pytest.approx(level_db, abs=1.0)
-    assert heard.dc_offset == pytest.approx(offset, abs=1e-3)
-    assert heard.rms == pytest.approx(
+    result = diagnosis(SPEECH + noise(3.5, 10 ** (level_db / 20)) + np.float32(offset))
+    assert result.noise_db == pytest.approx(level_db, abs=1.0)
+    assert result.dc_offset == pytest.approx(offset, abs=1e-3)
+    assert result.rms == pytest.approx(
         np.sqrt(0.3**2 / 2 * 3 / 3.5 + 10 ** (level_db / 10)), rel=0.01
     )
 
@@ -44,8 +44,8 @@ def test_clipped_peaks_are_counted(dtype, channels, ceiling):
     if dtype == np.int16:
         clipped = np.round(clipped * 32767).astype(np.int16)
     share = np.mean(np.abs(samples) >= ceiling)
-    heard = diagnosis(np.repeat(clipped[:, None], channels, axis=1))
-    assert 0.4 * share < heard.clipped <= share, "lone samples cannot be told from peaks"
+    result = diagnosis(np.repeat(clipped[:, None], channels, axis=1))
+    assert 0.4 * share < result.clipped <= share, "lone samples cannot be told from peaks"
     whole = (
         np.round(samples * 8000).astype(np.int16)
         if dtype == np.int16
@@ -63,22 +63,22 @@ def test_a_louder_part_shows_that_what_stood_still_was_no_rail():
 @pytest.mark.parametrize(("low_rate", "rate"), [(8000, 16000), (16000, 48000), (11025, 16000)])
 def test_band_of_a_lower_rate_is_found(low_rate, rate):
     samples = np.random.default_rng(0).normal(0, 0.1, 2 * low_rate).astype(np.float32)
-    heard = diagnosis(files.resample(samples, low_rate, rate), rate)
-    assert heard.band_hz == pytest.approx(low_rate / 2, rel=0.05)
+    result = diagnosis(files.resample(samples, low_rate, rate), rate)
+    assert result.band_hz == pytest.approx(low_rate / 2, rel=0.05)
     assert diagnosis(noise(2.0, 0.1)).band_hz is None
 
 
 @pytest.mark.parametrize("block_seconds", [0.1, 0.37, 10.0])
 def test_blocks_change_next_to_nothing(block_seconds):
     samples = np.clip(SPEECH + noise(3.5, 0.01), -0.28, 0.28)
-    whole, heard = (
+    whole, streamed = (
         diagnosis(samples, block_seconds=4.0),
         diagnosis(samples, block_seconds=block_seconds),
     )
-    assert heard.noise_db == pytest.approx(whole.noise_db, abs=0.5)
-    assert heard.clipped == pytest.approx(whole.clipped, rel=0.02)
-    assert heard.rms == pytest.approx(whole.rms, rel=1e-4)
-    assert heard.band_hz == whole.band_hz
+    assert streamed.noise_db == pytest.approx(whole.noise_db, abs=0.5)
+    assert streamed.clipped == pytest.approx(whole.clipped, rel=0.02)
+    assert streamed.rms == pytest.approx(whole.rms, rel=1e-4)
+    assert streamed.band_hz == whole.band_hz
 
 
 def test_mean_of_a_healthy_recording_is_no_offset():
@@ -94,8 +94,8 @@ def test_mean_of_a_healthy_recording_is_no_offset():
 @pytest.mark.parametrize("value", [0.0, 0.2])
 @pytest.mark.parametrize("N", [1, 80, RATE])
 def test_silence_has_no_faults(value, N):
-    heard = diagnosis(np.full(N, value, np.float32))
-    assert heard.silent
-    assert (heard.noise_db, heard.clipped, heard.band_hz) == (None, 0.0, None)
-    assert heard.dc_offset == pytest.approx(value if N == RATE else 0)
+    result = diagnosis(np.full(N, value, np.float32))
+    assert result.silent
+    assert (result.noise_db, result.clipped, result.band_hz) == (None, 0.0, None)
+    assert result.dc_offset == pytest.approx(value if N == RATE else 0)
     assert not diagnosis(tone(0.1, amplitude=1e-4)).silent

@@ -182,10 +182,10 @@ def test_load_is_the_same_from_file_and_from_samples(tmp_path):
     )
     stereo = np.round(np.stack([samples, samples], axis=1) * 32767).astype(np.int16)
     soundfile.write(tmp_path / "a.wav", stereo, 48000)
-    heard = files.load(tmp_path / "a.wav", config)
-    np.testing.assert_array_equal(heard, files.load(stereo, config, sample_rate=48000))
-    assert RATE <= len(heard) < 1.3 * RATE  # the silence is gone, but for the grain of the frames
-    assert np.abs(heard).max() == pytest.approx(10 ** (-3 / 20), rel=1e-3)
+    loaded = files.load(tmp_path / "a.wav", config)
+    np.testing.assert_array_equal(loaded, files.load(stereo, config, sample_rate=48000))
+    assert RATE <= len(loaded) < 1.3 * RATE  # the silence is gone, but for the grain of the frames
+    assert np.abs(loaded).max() == pytest.approx(10 ** (-3 / 20), rel=1e-3)
     faster = files.load(tmp_path / "a.wav", config, speed=1.25)
     np.testing.assert_array_equal(faster, files.load(stereo, config, sample_rate=60000))
     with pytest.raises(AudioError, match="pass sample_rate="):

@@ -28,7 +28,7 @@ def speech_like(rate, seconds=1.5, seed=0):
     )
 
 
-def hear(config, x, length=None):
+def extracted(config, x, length=None):
     return jax.jit(functools.partial(extract, config))(x, length)
 
 
@@ -58,7 +58,7 @@ def test_features_are_librosas(rate):
     np.testing.assert_allclose(mel, power, rtol=1e-4)
 
     log_mel = librosa.power_to_db(power, top_db=80.0)
-    ours, num_frames = hear(dataclasses.replace(config, feature="log_mel", deltas=0), x)
+    ours, num_frames = extracted(dataclasses.replace(config, feature="log_mel", deltas=0), x)
     assert ours.shape == (config.num_frames(len(x)), 80)
     assert num_frames == len(ours)
     np.testing.assert_allclose(ours.T, log_mel, atol=1e-3)
@@ -67,7 +67,7 @@ def test_features_are_librosas(rate):
     expected = np.concatenate(
         [static, *(librosa.feature.delta(static, order=order) for order in (1, 2))]
     )
-    ours, _ = hear(config, x)
+    ours, _ = extracted(config, x)
     assert ours.shape == (config.num_frames(len(x)), config.num_features)
     np.testing.assert_allclose(ours.T, expected, atol=1e-5 * np.abs(static).max())
 
@@ -94,9 +94,9 @@ def test_padding_changes_nothing(feature):
     batch = np.full((3, 24000), 9.0, np.float32)
     for row, length in zip(batch, lengths, strict=True):
         row[:length] = speech_like(16000, seed=length)[:length]
-    features, num_frames = hear(config, batch, lengths)
+    features, num_frames = extracted(config, batch, lengths)
     for row, length, frames, valid in zip(batch, lengths, features, num_frames, strict=True):
-        alone, count = hear(config, row[:length])
+        alone, count = extracted(config, row[:length])
         assert valid == count == config.num_frames(length)
         np.testing.assert_allclose(frames[:valid], alone, atol=2e-4)
         assert not frames[valid:].any()
@@ -109,7 +109,7 @@ def test_vmap_is_a_batch():
         np.array([24000, 9000]),
     )
     mapped = jax.jit(jax.vmap(functools.partial(extract, config)))(batch, lengths)
-    for ours, expected in zip(mapped, hear(config, batch, lengths), strict=True):
+    for ours, expected in zip(mapped, extracted(config, batch, lengths), strict=True):
         np.testing.assert_allclose(ours, expected, atol=2e-4)
 
 

@@ -72,9 +72,9 @@ def test_statistics_are_those_of_numpy_and_scipy():
         np.mean(time[:, None] * (kept - kept.mean(axis=0)), axis=0),
         *np.quantile(kept, functionals.PERCENTILES, axis=0),
     ]
-    found = functionals.statistics(x, np.stack([chosen, chosen, np.zeros(40, bool)], axis=1))
-    np.testing.assert_allclose(found[:, :2], np.array(expected)[:, :2], rtol=2e-4, atol=1e-5)
-    assert not found[:, 2].any()
+    results = functionals.statistics(x, np.stack([chosen, chosen, np.zeros(40, bool)], axis=1))
+    np.testing.assert_allclose(results[:, :2], np.array(expected)[:, :2], rtol=2e-4, atol=1e-5)
+    assert not results[:, 2].any()
 
 
 def test_contours_tell_rising_from_falling():
@@ -89,11 +89,11 @@ def test_contours_tell_rising_from_falling():
 @pytest.mark.parametrize("rate", [2.4, 5.6, 16.0])
 def test_modulations_are_where_loudness_swells(rate):
     t = np.arange(200) / 100
-    found = functionals.modulations(
+    results = functionals.modulations(
         np.sin(2 * np.pi * rate * t)[:, None], np.ones(200, bool), 100.0
     )
     edges = list(itertools.pairwise(functionals.MODULATION_HZ))
-    assert edges[int(found.argmax())][0] <= rate < edges[int(found.argmax())][1]
+    assert edges[int(results.argmax())][0] <= rate < edges[int(results.argmax())][1]
 
 
 def padded(clips, size):
@@ -110,9 +110,9 @@ def test_what_is_past_the_end_changes_nothing():
         glide(100, 300, 1.0),
         np.random.default_rng(0).normal(0, 0.05, 9000),
     ]
-    found, num_frames = ALL(*padded(clips, 16000))
-    assert (found.shape, num_frames.tolist()) == ((3, 1, CONFIG.num_features), [1, 1, 1])
-    np.testing.assert_allclose(ALL(*padded(clips, 20000))[0], found, rtol=1e-3, atol=2e-4)
+    features, num_frames = ALL(*padded(clips, 16000))
+    assert (features.shape, num_frames.tolist()) == ((3, 1, CONFIG.num_features), [1, 1, 1])
+    np.testing.assert_allclose(ALL(*padded(clips, 20000))[0], features, rtol=1e-3, atol=2e-4)
 
 
 def test_whatever_is_heard_is_finite():

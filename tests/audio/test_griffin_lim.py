@@ -31,8 +31,8 @@ def magnitudes(x):
     return np.abs(np.asarray(frontend.stft(x, **SIZES)))
 
 
-def spectral_convergence(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+def spectral_convergence(estimate, expected):
+    return np.linalg.norm(estimate - expected) / np.linalg.norm(expected)
 
 
 def test_as_near_as_librosas():
@@ -69,19 +69,19 @@ def test_linear_spectrum_is_not_negative_and_fits_the_mel_spectrum():
     assert linear.min() >= 0
     reference = librosa.feature.inverse.mel_to_stft(mel.T, sr=16000, n_fft=512, fmin=0.0).T ** 2
     ours, librosas = (
-        np.sqrt(np.mean((librosa.power_to_db(found @ bank.T) - librosa.power_to_db(mel)) ** 2))
-        for found in (linear, reference)
+        np.sqrt(np.mean((librosa.power_to_db(estimate @ bank.T) - librosa.power_to_db(mel)) ** 2))
+        for estimate in (linear, reference)
     )
     assert ours < min(1.0, librosas)  # dB
 
 
 def test_the_front_end_hears_the_features_again():
-    hear = jax.jit(functools.partial(extract, CONFIG))
-    features, _ = hear(speech_like())
+    frames_of = jax.jit(functools.partial(extract, CONFIG))
+    features, _ = frames_of(speech_like())
     speak = jax.jit(functools.partial(mel_to_waveform, CONFIG))
     waveform, length = speak(features)
     assert length == len(waveform) == 128 * (len(features) - 1)
-    again, _ = hear(waveform)
+    again, _ = frames_of(waveform)
     loud = np.asarray(features) > features.max() - 40
     assert np.abs(np.asarray(again - features))[loud].mean() < 1.5  # dB
     assert jnp.abs(speak(jnp.full_like(features, -100.0))[0]).max() < 1e-4

@@ -33,8 +33,8 @@ def test_match_spectrum(speech):
     than the most.
     """
     log_mel, num_frames = speech
-    own, _ = ltas.long_term_spectrum(log_mel, num_frames)
-    wanted = np.array(own) + np.array([4.0, -8.0, 0.0, 1.0, 500.0])
+    spectrum, _ = ltas.long_term_spectrum(log_mel, num_frames)
+    wanted = np.array(spectrum) + np.array([4.0, -8.0, 0.0, 1.0, 500.0])
     change = np.asarray(ltas.match_spectrum(log_mel, num_frames, wanted)) - log_mel
     np.testing.assert_allclose(change, np.broadcast_to(change[:, :1], change.shape), atol=1e-4)
     for clip, share in ((0, 60 / 120), (1, 40 / 100)):

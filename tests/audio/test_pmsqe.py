@@ -38,8 +38,8 @@ def test_nothing_is_better_than_the_clean(speech, noise):
 
 def test_what_is_not_heard(speech, noise):
     damaged = speech + 0.003 * noise
-    own = JUDGE(damaged, speech)[0]
-    np.testing.assert_allclose(JUDGE(9 * damaged, 0.2 * speech)[0], own, atol=1e-3)
+    reference = JUDGE(damaged, speech)[0]
+    np.testing.assert_allclose(JUDGE(9 * damaged, 0.2 * speech)[0], reference, atol=1e-3)
     spectrum = np.fft.rfft(speech)
     coloured = np.fft.irfft(spectrum * np.linspace(1, 0.5, spectrum.shape[1])).astype(np.float32)
     same_error = speech + noise * np.sqrt(np.mean((coloured - speech) ** 2))

@@ -24,10 +24,10 @@ def test_long_phrase_is_cut_where_it_is_quietest():
     sound = tone(10.0)
     sound[int(3.1 * RATE) : int(3.3 * RATE)] *= 0.1
     sound[int(6.8 * RATE) : int(7.0 * RATE)] *= 0.1
-    found = seconds(sound, max_seconds=4.0)
-    np.testing.assert_allclose(found[:, 0], [0.0, 3.2, 6.9], atol=0.1)
-    np.testing.assert_array_equal(found[1:, 0], found[:-1, 1])
-    assert found[-1, 1] == 10.0
+    spans = seconds(sound, max_seconds=4.0)
+    np.testing.assert_allclose(spans[:, 0], [0.0, 3.2, 6.9], atol=0.1)
+    np.testing.assert_array_equal(spans[1:, 0], spans[:-1, 1])
+    assert spans[-1, 1] == 10.0
 
 
 @pytest.mark.parametrize("length", [4.02, 7.3, 61.7])

@@ -42,10 +42,12 @@ def test_is_stoi(speech, noise):
 
 def test_levels_and_pauses_do_not_count(speech, noise):
     damaged = speech + 0.3 * noise
-    own = JUDGE(damaged, speech)[0]
-    np.testing.assert_allclose(JUDGE(9 * damaged, 0.2 * speech)[0], own, atol=1e-3)
+    reference = JUDGE(damaged, speech)[0]
+    np.testing.assert_allclose(JUDGE(9 * damaged, 0.2 * speech)[0], reference, atol=1e-3)
     pause = np.abs(np.arange(N) / 16000 - 1.2) < 0.25
-    np.testing.assert_allclose(JUDGE(damaged + 0.3 * noise * pause, speech)[0], own, atol=2e-3)
+    np.testing.assert_allclose(
+        JUDGE(damaged + 0.3 * noise * pause, speech)[0], reference, atol=2e-3
+    )
     assert JUDGE(speech, speech)[0] == pytest.approx(1, abs=1e-3)
 
 

@@ -18,9 +18,9 @@ def test_the_mark_is_found_at_every_rate(rate):
     marked = watermark.mark(clean, rate)
     assert marked.shape == clean.shape
     assert marked.dtype == np.float32
-    assert not watermark.detect(clean, rate).found
+    assert not watermark.detect(clean, rate).marked
     detection = watermark.detect(marked, rate)
-    assert detection.found
+    assert detection.marked
     assert detection.false_alarm < 1e-9
     assert detection.spans == ((0.0, detection.seconds),)
     assert detection.seconds == pytest.approx(3.0, abs=0.01)
@@ -39,7 +39,7 @@ def test_the_mark_is_found_at_every_rate(rate):
     ids=["cut", "softer", "louder", "telephone band", "slower", "noise"],
 )
 def test_the_mark_survives(change):
-    assert watermark.detect(change(watermark.mark(buzz(4.0), RATE)), RATE).found
+    assert watermark.detect(change(watermark.mark(buzz(4.0), RATE)), RATE).marked
 
 
 def test_the_band_is_all_that_changes_and_by_no_more_than_the_strength():
@@ -68,7 +68,7 @@ def test_a_file_and_its_samples_give_the_same_answer(tmp_path):
     marked = watermark.mark(buzz(7.5), RATE)
     files.write(tmp_path / "a.wav", marked, RATE)
     by_path, by_samples = watermark.detect(tmp_path / "a.wav"), watermark.detect(marked, RATE)
-    assert by_path.found
+    assert by_path.marked
     assert by_path.spans == by_samples.spans
     assert by_path.score == pytest.approx(by_samples.score, rel=1e-2)
 
@@ -79,7 +79,7 @@ def test_a_file_and_its_samples_give_the_same_answer(tmp_path):
     ids=["silence", "tone", "noise"],
 )
 def test_what_is_no_speech_is_not_taken_for_marked(samples):
-    assert not watermark.detect(samples, RATE).found
+    assert not watermark.detect(samples, RATE).marked
 
 
 def test_the_bound_of_false_alarms_holds_for_other_keys():

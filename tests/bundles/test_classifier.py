@@ -108,10 +108,10 @@ def test_prediction_is_the_mean_softmax_of_the_members_without_padding():
             )
             / 2
         )
-    heard = bundle.predict(speech(1.3), RATE)
-    np.testing.assert_allclose(list(heard.probabilities.values()), expected, atol=1e-5)
-    assert heard.label == LABELS[expected.argmax()]
-    assert heard.seconds == pytest.approx(1.3)
+    prediction = bundle.predict(speech(1.3), RATE)
+    np.testing.assert_allclose(list(prediction.probabilities.values()), expected, atol=1e-5)
+    assert prediction.label == LABELS[expected.argmax()]
+    assert prediction.seconds == pytest.approx(1.3)
 
 
 def test_unsure_and_no_speech(tmp_path, monkeypatch):
@@ -119,19 +119,24 @@ def test_unsure_and_no_speech(tmp_path, monkeypatch):
     bundles.save(tmp_path / "mood", bundle, "")
     bundle = bundles.load(tmp_path / "mood")
     for samples in (np.zeros(RATE, np.float32), np.zeros(70 * RATE, np.float32)):
-        heard = bundle.predict(samples, RATE)
-        assert (heard.label, heard.probability, heard.probabilities["sad"]) == ("sad", 1.0, 1.0)
+        prediction = bundle.predict(samples, RATE)
+        assert (prediction.label, prediction.probability, prediction.probabilities["sad"]) == (
+            "sad",
+            1.0,
+            1.0,
+        )
 
-    def hear(*rows):
+    def predict(*rows):
         monkeypatch.setattr(bundle, "_probabilities", lambda windows: np.array(rows))
-        heard = bundle.predict(speech(2), RATE)
-        return heard.label, [round(share, 6) for share in heard.probabilities.values()]
+        prediction = bundle.predict(speech(2), RATE)
+        return prediction.label, [round(share, 6) for share in prediction.probabilities.values()]
 
-    assert hear([0.8, 0.2, 0.0], [0.1, 0.0, 0.9], [0.6, 0.4, 0.0]) == ("calm", [0.7, 0.3, 0.0]), (
-        "who speaks counts"
-    )
-    assert hear([0.0, 0.1, 0.9], [0.1, 0.0, 0.9]) == ("sad", [0.05, 0.05, 0.9])
-    assert hear([0.69, 0.31, 0.0]) == ("unsure", [0.69, 0.31, 0.0])
+    assert predict([0.8, 0.2, 0.0], [0.1, 0.0, 0.9], [0.6, 0.4, 0.0]) == (
+        "calm",
+        [0.7, 0.3, 0.0],
+    ), "who speaks counts"
+    assert predict([0.0, 0.1, 0.9], [0.1, 0.0, 0.9]) == ("sad", [0.05, 0.05, 0.9])
+    assert predict([0.69, 0.31, 0.0]) == ("unsure", [0.69, 0.31, 0.0])
 
 
 def gated(tmp_path, monkeypatch, **changes) -> bundles.Classifier:
@@ -141,14 +146,14 @@ def gated(tmp_path, monkeypatch, **changes) -> bundles.Classifier:
     bundles.save(tmp_path / "mood", make(**settings), "")
     bundle = bundles.load(tmp_path / "mood")
 
-    def hear(windows):
+    def classify(windows):
         soft = [np.abs(window).max() < 0.1 for window in windows]
-        return np.array([[0.0, 0.1, 0.9] if one else [0.6, 0.4, 0.0] for one in soft]).reshape(
+        return np.array([[0.0, 0.1, 0.9] if value else [0.6, 0.4, 0.0] for value in soft]).reshape(
             -1, 3
         )
 
     if not changes:
-        monkeypatch.setattr(bundle._gate, "_classify", hear)
+        monkeypatch.setattr(bundle._gate, "_classify", classify)
     return bundle
 
 
@@ -233,10 +238,10 @@ def test_long_recordings_take_constant_memory(tmp_path):
     files.write(tmp_path / "long.wav", np.tile(speech(60, rate=8000), minutes), 8000)
     bundle.predict(tmp_path / "long.wav")  # compiles
     tracemalloc.start()
-    heard = bundle.predict(tmp_path / "long.wav")
+    prediction = bundle.predict(tmp_path / "long.wav")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert heard.seconds == minutes * 60
+    assert prediction.seconds == minutes * 60
     assert peak < 0.1 * minutes * 60 * RATE * 4, f"{peak / 1e6:.1f} MB for a recording of 115 MB"
 
 
@@ -394,16 +399,16 @@ def test_two_answer_together(tmp_path):
     both, alone = make(fused=other), make()
     bundles.save(tmp_path / "mood", both, "# Mood\n")
     expected = [
-        (np.array(list(one.probabilities.values())) + list(two.probabilities.values())) / 2
-        for one, two in zip(
+        (np.array(list(first.probabilities.values())) + list(second.probabilities.values())) / 2
+        for first, second in zip(
             alone.timeline(speech(7), RATE), other.timeline(speech(7), RATE), strict=True
         )
     ]
     for bundle in (both, lin_jax.load(tmp_path / "mood")):
-        heard = [
+        predicted = [
             list(segment.probabilities.values()) for segment in bundle.timeline(speech(7), RATE)
         ]
-        np.testing.assert_allclose(heard, expected, atol=1e-6)
+        np.testing.assert_allclose(predicted, expected, atol=1e-6)
     assert lin_jax.load(tmp_path / "mood/fused").members == 2
     (tmp_path / "mood/fused/weights.safetensors").write_bytes(b"")
     with pytest.raises(BundleError, match=r"fused: weights\.safetensors is damaged"):

@@ -340,10 +340,10 @@ def test_many_files_together_are_as_each_alone(tmp_path, gate):
             noise(seconds, (16000, 48000)[i % 2], 1 + i % 2, seed=i),
             (16000, 48000)[i % 2],
         )
-    heard = []
-    together = {done.source: done for done in gate.repair_files(pairs, progress=heard.append)}
+    processed = []
+    together = {done.source: done for done in gate.repair_files(pairs, progress=processed.append)}
     assert len(together) == len(pairs)
-    assert sum(heard) == pytest.approx(62.1)
+    assert sum(processed) == pytest.approx(62.1)
     for source, out in pairs:
         alone = gate.repair_file(source, tmp_path / "alone.wav")
         assert together[str(source)].after.rms == pytest.approx(alone.after.rms, rel=1e-4)
@@ -358,20 +358,20 @@ def test_every_bad_recording_yields_its_error_and_the_rest_goes_on(tmp_path, ide
     for name, make in makers.items():
         make(tmp_path / f"{name}.wav")
     (tmp_path / "out").mkdir()
-    heard = list(
+    results = list(
         identity.repair_files(
             (tmp_path / f"{name}.wav", tmp_path / f"out/{name}.wav") for name in makers
         )
     )
     fine = {*UNUSUAL, "good", "one sample", "all zeros"}
-    assert {done.source for done in heard if isinstance(done, bundles.RepairResult)} == {
+    assert {done.source for done in results if isinstance(done, bundles.RepairResult)} == {
         str(tmp_path / f"{name}.wav") for name in fine
     }
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{name}.wav" for name in fine}
-    said = sorted(str(done) for done in heard if isinstance(done, AudioError))
+    lines = sorted(str(done) for done in results if isinstance(done, AudioError))
     expected = {name: message for name, (_, message) in BAD.items() if name not in fine}
-    assert len(said) == len(expected)
-    for line, (name, message) in zip(said, sorted(expected.items()), strict=True):
+    assert len(lines) == len(expected)
+    for line, (name, message) in zip(lines, sorted(expected.items()), strict=True):
         assert line.startswith(f"{tmp_path / name}.wav: ")
         assert message in line
     with pytest.raises(AudioError, match="no such file"):

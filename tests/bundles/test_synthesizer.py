@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from helpers import synthesizers, verifiers
 from helpers.recordings import BAD, holds, tone
-from helpers.synthesizers import RATE, SYMBOL_SECONDS, band, says
+from helpers.synthesizers import RATE, SYMBOL_SECONDS, band, band_of
 
 import lin_jax
 from lin_jax import bundles
@@ -48,8 +48,8 @@ def middle(samples, start, end):
 def spelt(speech, piece, text, voice):
     """Whether a piece spells a text, symbol by symbol, in a voice."""
     starts = piece.start + SYMBOL_SECONDS * np.arange(len(text))
-    heard = [band(middle(speech.samples, start, start + SYMBOL_SECONDS)) for start in starts]
-    return heard == [says(symbol, voice) for symbol in text]
+    sounds = [band(middle(speech.samples, start, start + SYMBOL_SECONDS)) for start in starts]
+    return sounds == [band_of(symbol, voice) for symbol in text]
 
 
 def test_saved_and_loaded_is_the_same_and_speaks(tmp_path):
@@ -146,7 +146,10 @@ def test_voices(bundle):
 def test_a_voice_that_is_heard_is_made_clearer(encoder, bundle):
     """It is moved towards the nearest voice that is clear; a learnt one is spoken in as it is."""
     clear = synthesizers.synthesizer(encoder, anchor_voices=("Low",), min_anchor_similarity=0.9)
-    plain, moved = (one.clone_voice(verifiers.voice(1), RATE).embedding for one in (bundle, clear))
+    plain, moved = (
+        synthesizer.clone_voice(verifiers.voice(1), RATE).embedding
+        for synthesizer in (bundle, clear)
+    )
     np.testing.assert_allclose(
         moved, move_to_anchors(plain[None], bundle.voices[:1], 0.9)[0], atol=1e-5
     )
@@ -165,7 +168,7 @@ def test_speech_has_the_spectrum_of_its_voice(bundle):
     np.testing.assert_allclose(bundle.clone_voice("High").ltas, bundle.ltas[1])
     both = bundle.clone_voice([verifiers.voice(0), verifiers.voice(1)], RATE)
     np.testing.assert_allclose(both.ltas, (low.ltas + high.ltas) / 2, atol=1e-3)
-    said = []
+    spectra = []
     slope = np.linspace(-30.0, 30.0, 16, dtype=np.float32)
     for spectrum, correction in (
         (slope, 0 * slope),
@@ -176,8 +179,8 @@ def test_speech_has_the_spectrum_of_its_voice(bundle):
         speech = bundle.speak(
             "abcdefgh" * 4, bundles.VoiceProfile(bundle.voices[0], spectrum - 60, correction)
         )
-        said.append(ltas.long_term_spectrum(*extract(synthesizers.FRONTEND, speech.samples))[0])
-    for bright, dull in (said[:2], said[2:]):
+        spectra.append(ltas.long_term_spectrum(*extract(synthesizers.FRONTEND, speech.samples))[0])
+    for bright, dull in (spectra[:2], spectra[2:]):
         assert np.polyfit(np.arange(16), bright - dull, 1)[0] > 0.4
 
 
@@ -188,10 +191,10 @@ def test_speed_keeps_the_pitch(bundle, speed):
     assert first.end == pytest.approx(10 * SYMBOL_SECONDS / speed, abs=0.05)
     assert second.start - first.end == pytest.approx(0.3 / speed, abs=1e-3)
     quarter = (second.end - second.start) * 4 / 9
-    assert band(middle(speech.samples, second.start, second.start + quarter)) == says("c", 0)
-    assert band(middle(speech.samples, second.start + quarter, second.start + 2 * quarter)) == says(
-        "d", 0
-    )
+    assert band(middle(speech.samples, second.start, second.start + quarter)) == band_of("c", 0)
+    assert band(
+        middle(speech.samples, second.start + quarter, second.start + 2 * quarter)
+    ) == band_of("d", 0)
 
 
 @pytest.mark.parametrize("speed", [0.4, 2.1, float("nan")])
@@ -201,9 +204,9 @@ def test_impossible_speed(bundle, speed):
 
 
 def test_endless_sentence_is_cut_and_named(bundle):
-    with pytest.warns(UserWarning, match=r"did not come to an end and was cut: 'aq\.'") as told:
+    with pytest.warns(UserWarning, match=r"did not come to an end and was cut: 'aq\.'") as caught:
         speech = bundle.speak("Abba. aq. Cab.")
-    assert len(told) == 1
+    assert len(caught) == 1
     assert [piece.stopped for piece in speech.segments] == [True, False, True]
     assert speech.segments[1].end - speech.segments[1].start < 3
     assert spelt(speech, speech.segments[2], "cab.", voice=0)

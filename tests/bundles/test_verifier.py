@@ -76,19 +76,19 @@ def test_cohort_decides_by_the_normalised_score(bundle, tmp_path):
     cohort = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
     settings = {"cohort": cohort, "top": 3, "threshold": 2.0, "slope": 0.5, "offset": -1.0}
     saved = bundles.save(tmp_path / "voices", verifiers.verifier(**settings), "")
-    heard = lin_jax.load(saved).verify(a, b, sample_rate=RATE)
+    verdict = lin_jax.load(saved).verify(a, b, sample_rate=RATE)
     (normalised,) = scoring.as_norm([sides[0] @ sides[1]], [(0, 1)], sides @ cohort.T, top=3)
-    assert heard.normalised_score == pytest.approx(normalised, rel=1e-3)
-    assert (heard.score, heard.distance) == pytest.approx(
+    assert verdict.normalised_score == pytest.approx(normalised, rel=1e-3)
+    assert (verdict.score, verdict.distance) == pytest.approx(
         (sides[0] @ sides[1], 1 - sides[0] @ sides[1]), abs=1e-5
     )
-    assert heard.probability == pytest.approx(1 / (1 + np.exp(1 - 0.5 * normalised)), rel=1e-3)
-    assert heard.threshold == 2.0
+    assert verdict.probability == pytest.approx(1 / (1 + np.exp(1 - 0.5 * normalised)), rel=1e-3)
+    assert verdict.threshold == 2.0
     for above, same in ((-1e-3, "same"), (1e-3, "different")):
-        chosen = heard.normalised_score + above
+        chosen = verdict.normalised_score + above
         assert lin_jax.load(saved).verify(a, b, threshold=chosen, sample_rate=RATE).decision == same
     plain = bundle.verify(a, b, sample_rate=RATE)
-    assert plain.normalised_score == plain.score == pytest.approx(heard.score)
+    assert plain.normalised_score == plain.score == pytest.approx(verdict.score)
     with pytest.raises(ConfigError, match="not a number that scores can reach"):
         lin_jax.load(saved).verify(a, b, threshold=float("nan"), sample_rate=RATE)
 
@@ -107,13 +107,13 @@ def test_likelihood_ratios_decide_where_the_bundle_has_them(bundle, tmp_path):
     arrays = {"plda_mean": plda.mean, "plda_axes": plda.axes, "plda_between": plda.between}
     for others in ({}, {"cohort": cohort, "top": 3}):
         saved = bundles.save(tmp_path / "voices", verifiers.verifier(**arrays, **others), "")
-        heard = lin_jax.load(saved).verify(a, b, threshold=50.0, sample_rate=RATE)
+        verdict = lin_jax.load(saved).verify(a, b, threshold=50.0, sample_rate=RATE)
         expected = plda.scores(sides[:1], sides[1:])[0]
         if others:
             expected = scoring.as_norm(expected, [(0, 1)], plda.scores(sides, cohort), top=3)
-        assert heard.normalised_score == pytest.approx(expected[0], rel=1e-3, abs=1e-3)
-        assert heard.score == pytest.approx(sides[0] @ sides[1], abs=1e-5)
-        assert heard.decision == "different"
+        assert verdict.normalised_score == pytest.approx(expected[0], rel=1e-3, abs=1e-3)
+        assert verdict.score == pytest.approx(sides[0] @ sides[1], abs=1e-5)
+        assert verdict.decision == "different"
 
 
 def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
@@ -122,7 +122,7 @@ def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
     other = verifiers.verifier(speech_weight=np.zeros(len(bundle.speech_weight)), speech_bias=-9.0)
     other.mean = other.mean + 1.0
     first, second = (
-        np.stack([one.embed(sound, RATE) for sound in (a, b)]) for one in (bundle, other)
+        np.stack([verifier.embed(sound, RATE) for sound in (a, b)]) for verifier in (bundle, other)
     )
     other.cohort, other.top = second[:, ::-1].copy(), 2
     saved = bundles.save(
@@ -133,12 +133,12 @@ def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
     np.testing.assert_allclose(
         both.embed(a, RATE), scoring.joined(first[0], second[0], 0.3), atol=1e-5
     )
-    heard = both.verify(a, b, sample_rate=RATE)
+    verdict = both.verify(a, b, sample_rate=RATE)
     cosines = first[0] @ first[1], second[0] @ second[1]
-    assert heard.score == pytest.approx(0.7 * cosines[0] + 0.3 * cosines[1], abs=1e-5)
+    assert verdict.score == pytest.approx(0.7 * cosines[0] + 0.3 * cosines[1], abs=1e-5)
     (normalised,) = scoring.as_norm([cosines[1]], [(0, 1)], second @ other.cohort.T, top=2)
-    assert heard.normalised_score == pytest.approx(0.7 * cosines[0] + 0.3 * normalised, rel=1e-3)
-    assert heard.decision == "different"
+    assert verdict.normalised_score == pytest.approx(0.7 * cosines[0] + 0.3 * normalised, rel=1e-3)
+    assert verdict.decision == "different"
     assert both.verify(a, verifiers.voice(0, seed=1), sample_rate=RATE).decision == "same"
     assert len({both.fingerprint, bundle.fingerprint, other.fingerprint}) == 3
     other.frontend = dataclasses.replace(other.frontend, trim_db=None)
@@ -159,8 +159,8 @@ def test_several_recordings_of_a_side_are_averaged(bundle):
     side = [verifiers.voice(0), verifiers.voice(1), verifiers.voice(1, seed=2)]
     mean = np.mean([bundle.embed(sound, RATE) for sound in side], axis=0)
     other = bundle.embed(verifiers.voice(0, seed=3), RATE)
-    heard = bundle.verify(side, verifiers.voice(0, seed=3), sample_rate=RATE)
-    assert heard.score == pytest.approx(mean @ other / np.linalg.norm(mean), abs=1e-5)
+    verdict = bundle.verify(side, verifiers.voice(0, seed=3), sample_rate=RATE)
+    assert verdict.score == pytest.approx(mean @ other / np.linalg.norm(mean), abs=1e-5)
     with pytest.raises(AudioError, match="a side without recordings"):
         bundle.verify(side, [], sample_rate=RATE)
 
@@ -181,9 +181,9 @@ def test_embeddings_do_not_depend_on_the_batch(bundle, tmp_path):
 def test_long_recording_is_the_mean_of_its_windows(bundle):
     sound = np.concatenate([verifiers.voice(0, 8.0), verifiers.voice(1, 8.0)])
     a, b = bundle.embed(sound[: 8 * RATE], RATE), bundle.embed(sound[8 * RATE :], RATE)
-    (heard,) = bundle.embed_all([sound], RATE)
-    assert heard.seconds == pytest.approx(16, abs=0.1)
-    np.testing.assert_allclose(heard.embedding, (a + b) / np.linalg.norm(a + b), atol=0.02)
+    (result,) = bundle.embed_all([sound], RATE)
+    assert result.seconds == pytest.approx(16, abs=0.1)
+    np.testing.assert_allclose(result.embedding, (a + b) / np.linalg.norm(a + b), atol=0.02)
 
 
 def test_very_long_recording_takes_constant_memory(bundle, tmp_path):
@@ -193,10 +193,10 @@ def test_very_long_recording_takes_constant_memory(bundle, tmp_path):
     )
     bundle.embed(tmp_path / "long.wav")  # compiles
     tracemalloc.start()
-    heard = bundle.embed(tmp_path / "long.wav")
+    embedding = bundle.embed(tmp_path / "long.wav")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert heard @ bundle.embed(verifiers.voice(0, rate=8000), 8000) > 0.9
+    assert embedding @ bundle.embed(verifiers.voice(0, rate=8000), 8000) > 0.9
     assert peak < 0.5 * minutes * 60 * RATE * 4, f"{peak / 1e6:.1f} MB for a recording of 77 MB"
 
 
@@ -207,12 +207,12 @@ def test_every_bad_recording_yields_its_error_and_the_rest_goes_on(bundle, tmp_p
     files.write(good, verifiers.voice(0), RATE)
     two_hours(tmp_path / "two hours.wav")
     paths = [good, *(tmp_path / f"{name}.wav" for name in BAD), tmp_path / "two hours.wav", good]
-    heard = list(bundle.embed_all(paths))
-    assert [isinstance(one, bundles.SpeakerEmbedding) for one in heard] == [True] + [False] * (
-        len(BAD) + 1
-    ) + [True]
+    results = list(bundle.embed_all(paths))
+    assert [isinstance(result, bundles.SpeakerEmbedding) for result in results] == [True] + [
+        False
+    ] * (len(BAD) + 1) + [True]
     for path, error, message in zip(
-        paths[1:], heard[1:-1], [*(said for _, said in BAD.values()), "short"], strict=False
+        paths[1:], results[1:-1], [*(reason for _, reason in BAD.values()), "short"], strict=False
     ):
         assert str(error).startswith(f"{path}: ")
         assert message in str(error)
@@ -238,18 +238,18 @@ def test_silence_is_refused_and_does_not_count_as_sound(bundle):
 
 def test_short_sides_are_unsure_until_there_is_enough(bundle):
     short, enough = verifiers.voice(0, 0.7), [verifiers.voice(0, 0.7, seed) for seed in (1, 2)]
-    heard = bundle.verify(verifiers.voice(0), short, sample_rate=RATE)
-    assert (heard.decision, heard.probability) == ("unsure", 0.5)
-    assert "0.7 s of sound are too short to be sure, 1 s are needed" in heard.reason
+    verdict = bundle.verify(verifiers.voice(0), short, sample_rate=RATE)
+    assert (verdict.decision, verdict.probability) == ("unsure", 0.5)
+    assert "0.7 s of sound are too short to be sure, 1 s are needed" in verdict.reason
     assert bundle.verify(verifiers.voice(0), enough, sample_rate=RATE).decision == "same"
 
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_noise_is_unsure(bundle, swap):
     sides = [verifiers.noise(seed=5), verifiers.voice(0)]
-    heard = bundle.verify(*(reversed(sides) if swap else sides), sample_rate=RATE)
-    assert heard.decision == "unsure"
-    assert "does not sound like speech" in heard.reason
+    verdict = bundle.verify(*(reversed(sides) if swap else sides), sample_rate=RATE)
+    assert verdict.decision == "unsure"
+    assert "does not sound like speech" in verdict.reason
 
 
 @pytest.mark.parametrize(("rate", "unsure"), [(4000, True), (8000, False)])
@@ -267,9 +267,9 @@ def test_recording_compared_with_itself_is_said_so(bundle, tmp_path):
     path, copy = tmp_path / "a.wav", tmp_path / "b.flac"
     files.write(path, verifiers.voice(0), RATE)
     files.write(copy, files.read(path)[0], RATE)
-    heard = bundle.verify(path, path)
-    assert heard.score == pytest.approx(1)
-    assert heard.reason.startswith(f"{path} is compared with itself")
+    verdict = bundle.verify(path, path)
+    assert verdict.score == pytest.approx(1)
+    assert verdict.reason.startswith(f"{path} is compared with itself")
     other = tmp_path / "c.wav"
     files.write(other, verifiers.voice(0, seed=1), RATE)
     assert bundle.verify([other, path], copy).reason.startswith(

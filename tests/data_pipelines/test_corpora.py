@@ -39,7 +39,7 @@ def test_ravdess_reads_every_code_of_a_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [
         (["Actor_01/03-01-09-01-01-01-01.wav"], "unknown emotion code 09"),
         (["Actor_01/03-01-00-01-01-01-01.wav"], "unknown emotion code 00"),
@@ -51,9 +51,9 @@ def test_ravdess_reads_every_code_of_a_name(tmp_path):
         ),
     ],
 )
-def test_ravdess_refuses(tmp_path, names, says):
+def test_ravdess_refuses(tmp_path, names, message):
     touch(tmp_path, *names)
-    with pytest.raises(CorpusError, match=says) as caught:
+    with pytest.raises(CorpusError, match=message) as caught:
         corpora.load("ravdess", tmp_path)
     assert "rename" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -105,7 +105,7 @@ def test_table_as_spreadsheets_write_it(tmp_path, comma, first_line, line_end, e
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"path,speaker,Label,label\na.wav,s,x,y\n", "two columns 'label'"),
         (b"path,speaker,\na.wav,s,x\n", "line 2: give it 3 cells"),
@@ -119,9 +119,9 @@ def test_table_as_spreadsheets_write_it(tmp_path, comma, first_line, line_end, e
         (b"path,speaker\na.wav,s\na.flac,s\n", "two files with one name"),
     ],
 )
-def test_table_refuses(tmp_path, content, says):
+def test_table_refuses(tmp_path, content, message):
     (tmp_path / "table.csv").write_bytes(content)
-    with pytest.raises(CorpusError, match=says):
+    with pytest.raises(CorpusError, match=message):
         corpora.load("table", tmp_path)
 
 

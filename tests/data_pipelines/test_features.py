@@ -158,10 +158,10 @@ def test_a_folder_that_is_something_else(tmp_path, feature_set, corpus):
         prepare([corpus[0], dataclasses.replace(corpus[1], labels={})], tmp_path / "new")
 
 
-def same(one, other):
-    assert one.rows == other.rows
-    for index in range(len(one)):
-        np.testing.assert_array_equal(one[index][one.store], other[index][other.store])
+def same(first, second):
+    assert first.rows == second.rows
+    for index in range(len(first)):
+        np.testing.assert_array_equal(first[index][first.store], second[index][second.store])
 
 
 @pytest.mark.parametrize("limit", [10_000, 60_000])  # in a shard; in the records

@@ -29,9 +29,9 @@ def batches(feature_set, config=CROP, indices=None, **options):
         iterator.close()
 
 
-def assert_equal(one, other):
-    assert len(one) == len(other)
-    for first, second in zip(one, other, strict=True):
+def assert_equal(batches, expected):
+    assert len(batches) == len(expected)
+    for first, second in zip(batches, expected, strict=True):
         assert first.keys() == second.keys()
         for key in first:
             np.testing.assert_array_equal(first[key], second[key])
@@ -97,8 +97,11 @@ def test_processes_share_each_batch(feature_set, train):
         for i in range(2)
     ]
     merged = [
-        {key: np.stack([one[key], other[key]], 1).reshape(4, *one[key].shape[1:]) for key in one}
-        for one, other in zip(*shares, strict=True)
+        {
+            key: np.stack([first[key], second[key]], 1).reshape(4, *first[key].shape[1:])
+            for key in first
+        }
+        for first, second in zip(*shares, strict=True)
     ]
     assert_equal(alone, merged)
 
@@ -317,12 +320,14 @@ def test_pairs_may_have_a_recording_for_a_text(feature_set):
         if "source" not in batch:
             continue
         for row, index in enumerate(batch["index"].tolist()):
-            said = batch["source"][row, : batch["num_source_frames"][row]]
-            assert not batch["source"][row, len(said) :].any()
-            (found,) = [
-                p for p in partners[index] if np.array_equal(feature_set[int(p)]["features"], said)
+            source = batch["source"][row, : batch["num_source_frames"][row]]
+            assert not batch["source"][row, len(source) :].any()
+            (match,) = [
+                p
+                for p in partners[index]
+                if np.array_equal(feature_set[int(p)]["features"], source)
             ]
-            chosen.add(int(found - index))
+            chosen.add(int(match - index))
     assert 0.2 < np.mean(kinds) < 0.8
     assert {0, 5} <= chosen
     for batch in pairs(feature_set, train=False, speech=1)[2]:
@@ -354,12 +359,12 @@ def test_a_voice_is_heard_in_one_clip_or_another(feature_set):
         np.array([index, (index + 7) % len(feature_set)]) for index in range(len(feature_set))
     ]
     _, voices, stream = pairs(feature_set, epochs=4, references=references)
-    heard = set()
+    offsets = set()
     for batch in stream:
         for voice, index in zip(batch["voice"], batch["index"], strict=True):
-            (found,) = [r for r in references[index] if np.array_equal(voices[r], voice)]
-            heard.add(int(found - index))
-    assert {0, 7} <= heard
+            (match,) = [r for r in references[index] if np.array_equal(voices[r], voice)]
+            offsets.add(int(match - index))
+    assert {0, 7} <= offsets
 
 
 def test_pairs_go_on_and_are_shared(feature_set):
@@ -400,8 +405,8 @@ def test_speakers_take_turns(feature_set):
     assert pieces.shape == (7, 4000)
     names = np.unique(speakers).tolist()
     assert [*speakers[clips]][: len(names)] == names
-    own = np.flatnonzero(speakers == names[0])
-    joined = np.concatenate([feature_set[int(index)]["waveform"] for index in own])
+    chosen = np.flatnonzero(speakers == names[0])
+    joined = np.concatenate([feature_set[int(index)]["waveform"] for index in chosen])
     first = pieces[speakers[clips] == names[0]]
     np.testing.assert_array_equal(np.concatenate(first), joined[: first.size])
     nothing, _ = loaders.equal_segments(feature_set, np.arange(3), 10**7, 7)

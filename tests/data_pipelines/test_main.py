@@ -65,7 +65,7 @@ HAPPY = "03-01-03-01-01-01-01.wav"
 
 
 @pytest.mark.parametrize(
-    ("corpus", "there", "more", "says"),
+    ("corpus", "there", "more", "message"),
     [
         ("table", [], ["--audio-dir=nowhere"], "nowhere: no such folder: check --audio-dir"),
         ("table", [], [], "no table.csv or table.tsv in it: write one"),
@@ -92,7 +92,9 @@ HAPPY = "03-01-03-01-01-01-01.wav"
         ("ravdess", [HAPPY], [], "empty file; copy or record it again"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, capsys, corpus, there, more, says):
+def test_bad_input_is_one_line_and_nothing_is_written(
+    tmp_path, capsys, corpus, there, more, message
+):
     (tmp_path / "audio").mkdir()
     for name in there:
         (tmp_path / "audio" / name).parent.mkdir(exist_ok=True)
@@ -103,7 +105,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, capsys, corpus, 
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
-    assert says in lines[0]
+    assert message in lines[0]
     assert not (tmp_path / "out").exists()
 
 

@@ -23,10 +23,10 @@ def spelt(piece):
 def test_cuts_at_pauses():
     """A space that lasts is a pause: a comma where the text has none; frames add up."""
     symbols, durations = clip("ab cd ef", [6, 5, 5, 2, 4, 4, 9, 3, 3, 7])
-    found, dropped = pieces.cut(TABLE, 3, symbols, durations, punctuated=False, **LIMITS)
-    assert [spelt(piece) for piece in found] == [" ab cd,", " ef."]
+    cut, dropped = pieces.cut(TABLE, 3, symbols, durations, punctuated=False, **LIMITS)
+    assert [spelt(piece) for piece in cut] == [" ab cd,", " ef."]
     assert not dropped
-    first, second = found
+    first, second = cut
     assert (first.clip, first.start) == (3, 2)
     assert first.durations[0] == pieces.LEAD
     assert first.num_frames == 4 + 20 + 8
@@ -37,11 +37,11 @@ def test_cuts_at_pauses():
 def test_a_text_with_marks_keeps_them():
     symbols, durations = clip("ab, cd.", [3, 5, 5, 8, 1, 4, 4, 3, 3])
     limits = LIMITS | {"max_frames": 30}
-    found, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **limits)
-    assert [spelt(piece) for piece in found] == [" ab, cd."]
+    cut, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **limits)
+    assert [spelt(piece) for piece in cut] == [" ab, cd."]
     limits["max_frames"] = 12
-    found, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **limits)
-    assert [spelt(piece) for piece in found] == [" ab,", " cd."]
+    cut, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **limits)
+    assert [spelt(piece) for piece in cut] == [" ab,", " cd."]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_a_text_with_marks_keeps_them():
 def test_what_is_left_out_is_counted(durations, reason):
     symbols, durations = clip("ab", durations)
     limits = LIMITS | ({"max_frames": 99} if max(durations) > 30 else {})
-    found, dropped = pieces.cut(TABLE, 0, symbols, durations, punctuated=False, **limits)
-    assert not found
+    cut, dropped = pieces.cut(TABLE, 0, symbols, durations, punctuated=False, **limits)
+    assert not cut
     assert [name.startswith(reason) for name in dropped] == [True]

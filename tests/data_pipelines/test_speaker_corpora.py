@@ -56,19 +56,19 @@ def libri(tmp_path):
 
 @pytest.mark.parametrize("where", [".", ".."])
 def test_librispeech(libri, where):
-    first, second, male, stranger = corpora.load("librispeech", libri / where)
+    first, second, male, unlisted = corpora.load("librispeech", libri / where)
     assert (first.id, first.speaker, first.text) == ("19-198-0000", "19", "NORTHANGER ABBEY")
     assert first.path.samefile(libri / "dev-clean/19/198/19-198-0000.flac")
     assert first.labels == {"sex": "female", "subset": "dev-clean"}
     assert second.text == "THIS LITTLE WORK"
     assert (male.speaker, male.text) == ("60", "")
     assert male.labels == {"sex": "male", "subset": "train-clean-100"}
-    assert (stranger.speaker, stranger.labels["sex"]) == ("99", "unknown")
+    assert (unlisted.speaker, unlisted.labels["sex"]) == ("99", "unknown")
     assert corpora.load("librispeech", libri / where, subsets=["dev-clean"]) == [first, second]
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "message"),
     [
         (
             {"SPEAKERS.TXT": "19 | X | dev-clean | 25.19 | Kara\n"},
@@ -89,8 +89,8 @@ def test_librispeech(libri, where):
         ({"dev-clean/19/198/19-198-0000.wav": ""}, "two files with one name"),
     ],
 )
-def test_librispeech_refuses(libri, files, says):
-    with pytest.raises(CorpusError, match=says) as caught:
+def test_librispeech_refuses(libri, files, message):
+    with pytest.raises(CorpusError, match=message) as caught:
         corpora.load("librispeech", write(libri, files))
     assert "\n" not in str(caught.value)
 
@@ -159,14 +159,14 @@ def tts(tmp_path):
 
 
 def test_libritts(tts):
-    known, stranger = corpora.load("libritts", tts)
+    known, unlisted = corpora.load("libritts", tts)
     assert (known.id, known.speaker, known.text) == (
         "14_208_000001_000000",
         "14",
         "Chapter fifteen.",
     )
     assert known.labels == {"sex": "female", "subset": "dev-clean"}
-    assert (stranger.text, stranger.labels["sex"]) == ("", "unknown")
+    assert (unlisted.text, unlisted.labels["sex"]) == ("", "unknown")
     write(tts, {"LibriTTS/dev-clean/16/1/15_1_000001_000003.wav": ""})
     with pytest.raises(CorpusError, match=r"layout of LibriTTS .*: move it"):
         corpora.load("libritts", tts)
@@ -232,7 +232,7 @@ def test_vctk_080_writes_ids_without_their_letter(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "message"),
     [
         (
             {"speaker-info.txt": "ID AGE GENDER ACCENTS REGION\np225 F 23\n"},
@@ -251,9 +251,9 @@ def test_vctk_080_writes_ids_without_their_letter(tmp_path):
         ),
     ],
 )
-def test_vctk_refuses(vctk_092, files, says):
+def test_vctk_refuses(vctk_092, files, message):
     write(vctk_092, files)
-    with pytest.raises(CorpusError, match=says):
+    with pytest.raises(CorpusError, match=message):
         corpora.load("vctk", vctk_092.parent)
 
 
@@ -317,7 +317,7 @@ def test_kaldi_needs_no_more_than_recordings_and_speakers(kaldi):
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "message"),
     [
         (
             {"wav.scp": "u1 sph2pipe -f wav a.sph |\n"},
@@ -339,9 +339,9 @@ def test_kaldi_needs_no_more_than_recordings_and_speakers(kaldi):
         ({"text": b"u1 \xff\n"}, "not UTF-8"),
     ],
 )
-def test_kaldi_refuses(kaldi, files, says):
+def test_kaldi_refuses(kaldi, files, message):
     write(kaldi, files)
-    with pytest.raises(CorpusError, match=says) as caught:
+    with pytest.raises(CorpusError, match=message) as caught:
         corpora.load("kaldi", kaldi)
     assert "\n" not in str(caught.value)
 
@@ -403,18 +403,18 @@ def test_a_missing_file_is_skipped_and_unknown_labels_are_told(kaldi, tmp_path, 
     with (kaldi / "wav.scp").open("a") as file:
         file.write("u4 gone.wav\n")
     assert prepare("kaldi", kaldi, tmp_path / "out") == 1
-    said = capsys.readouterr()
-    assert said.out.startswith("3 clips (0.0 min, 2 speakers)")
-    notes = [line for line in said.err.splitlines() if line.startswith("note")]
+    output = capsys.readouterr()
+    assert output.out.startswith("3 clips (0.0 min, 2 speakers)")
+    notes = [line for line in output.err.splitlines() if line.startswith("note")]
     assert notes == [
         "note: sex is unknown for 2 of 3 speakers: s2, s4",
         "note: age is unknown for 2 of 3 speakers: s1, s4",
     ]
-    assert f"skipped {kaldi / 'gone.wav'}: " in said.err
+    assert f"skipped {kaldi / 'gone.wav'}: " in output.err
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (
             ["librispeech", "--download"],
@@ -425,7 +425,7 @@ def test_a_missing_file_is_skipped_and_unknown_labels_are_told(kaldi, tmp_path, 
         (["kaldi"], "error: {} no wav.scp in it"),
     ],
 )
-def test_bad_input_is_one_line(libri, tmp_path, capsys, options, says):
+def test_bad_input_is_one_line(libri, tmp_path, capsys, options, message):
     assert command.main([*options, "--audio-dir", str(libri), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert says.format(f"{libri}:") in line
+    assert message.format(f"{libri}:") in line

@@ -76,10 +76,10 @@ def test_groups_of_voices_speak_the_same_sentences(tmp_path):
         language="ru",
         texts=given,
     )
-    said = {}
+    sentences = {}
     for utterance in corpora.load("synthetic", tmp_path):
-        said.setdefault(utterance.speaker, []).append(utterance.text)
-    first, second, third = said.values()
+        sentences.setdefault(utterance.speaker, []).append(utterance.text)
+    first, second, third = sentences.values()
     assert first == second == given
     assert len({*first, *third}) == 4
     assert all(files.read(u.path)[0].std() > 0.005 for u in corpora.load("synthetic", tmp_path))

@@ -43,9 +43,9 @@ def test_all_pairs(clips):
 def test_some_for_each_speaker(clips):
     listed = trials.per_speaker(clips, np.arange(16), 3)
     for speaker in range(4):
-        own = (listed.speakers == speaker).any(axis=1)
-        assert (own & listed.same).sum() == 3
-        assert 3 <= (own & ~listed.same).sum() <= 12
+        trials_of = (listed.speakers == speaker).any(axis=1)
+        assert (trials_of & listed.same).sum() == 3
+        assert 3 <= (trials_of & ~listed.same).sum() <= 12
     assert len(np.unique(listed.pairs, axis=0)) == len(listed.pairs)
     np.testing.assert_array_equal(listed.pairs, trials.per_speaker(clips, np.arange(16), 3).pairs)
     assert not np.array_equal(

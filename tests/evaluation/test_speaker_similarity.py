@@ -27,11 +27,11 @@ def test_nearest_to_whom():
     profiles = SpeakerProfiles(Encoder(), {"a": ["a0", "a1"], "b": ["b0"], "c": ["c0"]})
     between = np.array([0.6, 0.8, 0.0])
     recordings = [between, between, "silent", "c0"]
-    found = profiles.compare(recordings, ["a", "b", "a", "c"], [["a1"], [], [], ["c0"]])
-    assert found["similarity"][:2] == pytest.approx([0.6, 0.8])
+    results = profiles.compare(recordings, ["a", "b", "a", "c"], [["a1"], [], [], ["c0"]])
+    assert results["similarity"][:2] == pytest.approx([0.6, 0.8])
     nearest_of_b = np.array([1.6, 0.8]) @ [0.6, 0.8] / np.linalg.norm([1.6, 0.8])
-    assert found["speaker_top1"][0] == 0, "b is nearer than a0"
-    assert found["speaker_top1"][1] == float(nearest_of_b < 0.8)
-    assert found["speaker_top1"][2] == 0, "without a voice it is near nobody"
-    assert np.isnan(found["similarity"][3])
-    assert np.isnan(found["speaker_top1"][3]), "nothing of c is left to compare with"
+    assert results["speaker_top1"][0] == 0, "b is nearer than a0"
+    assert results["speaker_top1"][1] == float(nearest_of_b < 0.8)
+    assert results["speaker_top1"][2] == 0, "without a voice it is near nobody"
+    assert np.isnan(results["similarity"][3])
+    assert np.isnan(results["speaker_top1"][3]), "nothing of c is left to compare with"

@@ -84,8 +84,11 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     # What `lin` printed in its own processes is what this process hears.
     asked = re.findall(r"\$ (.*)\n +(.*)", printed)
     clip = asked[0][0].split()[-1]
-    heard = bundle.predict(clip)
-    assert asked[0][1].split()[1:3] == [heard.label, f"{heard.probabilities[heard.label]:.0%}"]
+    prediction = bundle.predict(clip)
+    assert asked[0][1].split()[1:3] == [
+        prediction.label,
+        f"{prediction.probabilities[prediction.label]:.0%}",
+    ]
     verifier = lin_jax.load(tmp_path / "speakers")
     for command, answer in asked[2:4]:
         verdict = verifier.verify(*command.split()[-2:])

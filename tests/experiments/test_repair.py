@@ -84,7 +84,7 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     assert (results["train_speakers"], results["train_noises"]) == (7, 5)
     assert len(results["speakers"]["voices"]) == 2
     assert len(results["noises"]) == 1
-    rows = {(one["damage"], one["amount"]): one for one in results["conditions"]}
+    rows = {(row["damage"], row["amount"]): row for row in results["conditions"]}
     assert len(rows) == 1 + 4 + 6 * 3
     assert rows["clean", ""]["clips"] == 4
     assert rows["room", "0.5"]["clips"] == 2

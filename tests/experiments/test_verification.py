@@ -103,12 +103,12 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     assert set(many["network"]) == set(many["functionals"]) == set(many["cosine"])
     assert many["protocol"] == "whole clips"
     assert single["protocol"] == "same recording, 1 s pieces"
-    for one in (many, single):
-        assert one["all"]["eer_low"] <= one["all"]["eer"] <= one["all"]["eer_high"]
-        assert 0 <= one["all"]["min_dcf_0.01"] <= 1
-        assert 0 <= one["cosine"]["eer"] <= 1
-        assert 0 <= one["all"]["false_accept"] <= 1
-        assert one["seconds"]["1"]["speakers"] == 4
+    for corpus in (many, single):
+        assert corpus["all"]["eer_low"] <= corpus["all"]["eer"] <= corpus["all"]["eer_high"]
+        assert 0 <= corpus["all"]["min_dcf_0.01"] <= 1
+        assert 0 <= corpus["cosine"]["eer"] <= 1
+        assert 0 <= corpus["all"]["false_accept"] <= 1
+        assert corpus["seconds"]["1"]["speakers"] == 4
     assert set(single["seconds"]) == {"1"}, "no clip has two pieces of 2 s"
     assert f"many: EER {many['all']['eer']:.2%}" in capsys.readouterr().out
     for name in ("trials.tsv", "det.png", "scores.png", "projection.png"):

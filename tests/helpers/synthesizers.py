@@ -1,4 +1,4 @@
-"""A synthesizer so simple that what it says is known: each symbol is a tone, and each voice has its own octaves."""
+"""A synthesizer so simple that what it band_of is known: each symbol is a tone, and each voice has its own octaves."""
 
 import functools
 import warnings
@@ -134,8 +134,8 @@ def vocoder(frontend=FRONTEND) -> bundles.Vocoder:
 
 @functools.cache
 def _learnt() -> np.ndarray:
-    hears = verifiers.verifier()
-    return np.stack([hears.embed(verifiers.voice(speaker), RATE) for speaker in (0, 1)])
+    verifier = verifiers.verifier()
+    return np.stack([verifier.embed(verifiers.voice(speaker), RATE) for speaker in (0, 1)])
 
 
 def band(samples) -> int:
@@ -144,8 +144,8 @@ def band(samples) -> int:
     return int(np.abs(mel_centres(FRONTEND) - spectrum.argmax() / len(samples) * RATE).argmin())
 
 
-def says(symbol: str, voice: int) -> int:
-    """The mel band by which a voice says a symbol."""
+def band_of(symbol: str, voice: int) -> int:
+    """The mel band by which a voice band_of a symbol."""
     return (TABLE.symbols.index(symbol) + 2) % 8 + 8 * voice
 
 

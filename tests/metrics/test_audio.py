@@ -43,10 +43,10 @@ def test_quality_by_hand():
     for their scale.
     """
     tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE) + verifiers.noise(1.0)
-    heard = audio_metrics.quality(tone, tone / 2, RATE)
-    assert heard.mse == pytest.approx((20 * np.log10(2) / 80) ** 2, rel=0.02)
-    assert heard.pitch == pytest.approx(1, abs=0.01)
-    assert heard.loudness == pytest.approx(1)
+    result = audio_metrics.quality(tone, tone / 2, RATE)
+    assert result.mse == pytest.approx((20 * np.log10(2) / 80) ** 2, rel=0.02)
+    assert result.pitch == pytest.approx(1, abs=0.01)
+    assert result.loudness == pytest.approx(1)
     silent = audio_metrics.quality(tone, 0 * tone, RATE)
     assert (silent.pitch, silent.loudness) == (0, 0)
 

@@ -96,7 +96,7 @@ def test_confusion_by_speaker_divides_the_whole():
     np.testing.assert_array_equal(
         sum(matrices.values()), metrics.confusion_matrix(labels, predictions, 3)
     )
-    own = speakers == "a"
+    mask = speakers == "a"
     np.testing.assert_array_equal(
-        matrices["a"], metrics.confusion_matrix(labels[own], predictions[own], 3)
+        matrices["a"], metrics.confusion_matrix(labels[mask], predictions[mask], 3)
     )

@@ -23,11 +23,11 @@ def test_without_the_recogniser(monkeypatch):
 
 def test_recognise():
     pytest.importorskip("pocketsphinx")
-    heard = transcription.recognise(
+    transcripts = transcription.recognise(
         [np.zeros(1600), verifiers.voice(0, 0.5)], verifiers.RATE, [["ah"], ["ah", "hum"]]
     )
-    assert len(heard) == 2
-    assert set(" ".join(heard).split()) <= {"ah", "hum"}
+    assert len(transcripts) == 2
+    assert set(" ".join(transcripts).split()) <= {"ah", "hum"}
 
 
 def test_a_clip_is_heard_whatever_came_before():
@@ -38,12 +38,12 @@ def test_a_clip_is_heard_whatever_came_before():
         transcription._recording(sound, verifiers.RATE)
         for sound in (verifiers.voice(0, 0.5), verifiers.noise(0.5))
     )
-    found = []
+    results = []
     for before in ((), (loud,)):
         for recording in (*before, clip):
             words = transcription._transcribe(recording)
-        found.append((words, transcription._decoder.get_cmn(False)))
-    assert found[0] == found[1]
+        results.append((words, transcription._decoder.get_cmn(False)))
+    assert results[0] == results[1]
 
 
 def test_edit_distance():

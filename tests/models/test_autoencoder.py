@@ -64,11 +64,11 @@ def test_padding_changes_nothing(network):
 
 
 def test_views_are_averaged():
-    one, two = SpectralAutoencoder(**TINY), SpectralAutoencoder(**TINY, shifts=2)
-    variables = drawn(one.init, X)
-    apply = jax.jit(one.apply)
+    single, averaged = SpectralAutoencoder(**TINY), SpectralAutoencoder(**TINY, shifts=2)
+    variables = drawn(single.init, X)
+    apply = jax.jit(single.apply)
     early, late = apply(variables, X), apply(variables, np.pad(X, ((0, 0), (16, 0))))[:, 16:]
-    np.testing.assert_allclose(jax.jit(two.apply)(variables, X), (early + late) / 2, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(averaged.apply)(variables, X), (early + late) / 2, atol=1e-5)
 
 
 def reach(network):

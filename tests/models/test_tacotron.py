@@ -51,15 +51,17 @@ def network(request):
     return model, variables, teach, speak
 
 
-def assert_close(one, other, rows=slice(None), atol=1e-5):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[rows], b[rows], atol=atol), one, other)
+def assert_close(actual, expected, rows=slice(None), atol=1e-5):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a[rows], b[rows], atol=atol), actual, expected
+    )
 
 
 def test_attention_sums_to_one_and_gives_padding_nothing(network):
     _, variables, teach, speak = network
     taught = teach(variables, SYMBOLS, LENGTH, VOICE, FRAMES, NUM_FRAMES)
-    said = speak(variables, SYMBOLS, LENGTH, VOICE)
-    for decoded in (taught, said):
+    generated = speak(variables, SYMBOLS, LENGTH, VOICE)
+    for decoded in (taught, generated):
         steps = np.arange(T // 2) < -(-np.asarray(decoded.num_frames)[:, None] // 2)
         np.testing.assert_allclose(decoded.attention.sum(-1), steps, atol=1e-5)
         assert not decoded.attention[
@@ -103,11 +105,11 @@ def test_training_and_generation_are_one_decoder(network):
     model, variables, teach, speak = network
     never = jax.tree.map(np.copy, variables)
     never["params"]["stop_projection"]["bias"][:] = -99.0
-    said = speak(never, SYMBOLS, LENGTH, VOICE)
-    assert said.num_frames.tolist() == [T] * B
-    assert not said.stopped.any()
-    taught = teach(never, SYMBOLS, LENGTH, VOICE, said.coarse, said.num_frames)
-    assert_close(said.replace(stopped=taught.stopped), taught, atol=1e-4)
+    generated = speak(never, SYMBOLS, LENGTH, VOICE)
+    assert generated.num_frames.tolist() == [T] * B
+    assert not generated.stopped.any()
+    taught = teach(never, SYMBOLS, LENGTH, VOICE, generated.coarse, generated.num_frames)
+    assert_close(generated.replace(stopped=taught.stopped), taught, atol=1e-4)
 
     cell = DecoderCell(model.decoder_hidden, model.attention)
     parameters = {"params": variables["params"]["cell"]}
@@ -116,19 +118,19 @@ def test_training_and_generation_are_one_decoder(network):
     step = jax.jit(cell.apply)
     dense = variables["params"]["prenet_layers_0"]
     for number in range(T // 2):
-        last = said.coarse[:, 2 * number - 1] if number else np.zeros((B, M))
+        last = generated.coarse[:, 2 * number - 1] if number else np.zeros((B, M))
         x = np.maximum(last @ dense["kernel"] + dense["bias"], 0.0)
         state, (_, weights) = step(parameters, state, x, memory, keys, mask)
-        np.testing.assert_allclose(weights, said.attention[:, number], atol=1e-4)
+        np.testing.assert_allclose(weights, generated.attention[:, number], atol=1e-4)
 
 
 def test_generation_stops_by_itself(network):
     _, variables, _, speak = network
     at_once = jax.tree.map(np.copy, variables)
     at_once["params"]["stop_projection"]["bias"][:] = 99.0
-    said = speak(at_once, SYMBOLS, LENGTH, VOICE)
-    assert said.num_frames.tolist() == [2] * B
-    assert said.stopped.all()
+    generated = speak(at_once, SYMBOLS, LENGTH, VOICE)
+    assert generated.num_frames.tolist() == [2] * B
+    assert generated.stopped.all()
 
 
 def test_any_reduction_has_the_same_parameters():

@@ -109,8 +109,11 @@ def test_plots_of_trials(tmp_path):
 
 
 def test_timeline_has_gaps_in_silence(tmp_path):
-    heard = [Segment(0.0, 3.0, "loud", {"loud": 0.75, "soft": 0.25}), Segment(3.0, 6.0, None, {})]
-    (axis,) = plots.plot_timeline(heard, tmp_path / "timeline.png").axes
+    segments = [
+        Segment(0.0, 3.0, "loud", {"loud": 0.75, "soft": 0.25}),
+        Segment(3.0, 6.0, None, {}),
+    ]
+    (axis,) = plots.plot_timeline(segments, tmp_path / "timeline.png").axes
     loud, soft = axis.patches
     np.testing.assert_array_equal(loud.get_data().values, [0.75, np.nan])
     np.testing.assert_array_equal(soft.get_data().edges, [0, 3, 6])

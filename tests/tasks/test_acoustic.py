@@ -117,8 +117,8 @@ def test_soft_symbols_are_symbols():
         batch["voice"],
         method="encode",
     )
-    for one, other in zip(hard, soft, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for expected, actual in zip(hard, soft, strict=True):
+        np.testing.assert_allclose(expected, actual, atol=1e-5)
 
 
 def test_every_symbol_has_a_frame_at_any_speed():

@@ -112,10 +112,12 @@ def test_features_and_waveforms_are_heard_alike():
     """Features made beforehand and inside the step give the same outputs."""
     task, batch = make_task(), make_waveforms()
     variables = task.init(KEY)
-    heard = task.predict(variables, batch)
+    prediction = task.predict(variables, batch)
     read = task.predict(variables, make_features(batch))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), heard, read)
-    np.testing.assert_allclose(heard["probabilities"].sum(-1), 1.0, rtol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), prediction, read
+    )
+    np.testing.assert_allclose(prediction["probabilities"].sum(-1), 1.0, rtol=1e-6)
 
 
 def test_padding_and_filler_change_nothing():
@@ -143,7 +145,7 @@ def test_views_are_averaged():
     )
     task, batch = make_task(config=config), make_features(make_waveforms())
     variables = task.init(KEY)
-    heard = task.predict(variables, batch)["logits"]
+    averaged = task.predict(variables, batch)["logits"]
     features, num_frames = task._features(batch)
     B, T, _ = features.shape
     alone = []
@@ -154,12 +156,12 @@ def test_views_are_averaged():
             )
             view = np.pad(view, ((0, 0), (0, T), (0, 0)))
             view, frames = augment.change_tempo(view, num_frames, np.full(B, tempo))
-            for heard_as in (view, augment.remove_mean(view, frames)):
-                alone.append(task.model.apply(variables, heard_as, frames, train=False))
-    np.testing.assert_allclose(heard, np.mean(alone, axis=0), rtol=1e-4, atol=1e-4)
-    assert np.abs(heard - make_task().predict(variables, batch)["logits"]).max() > 1e-3
+            for normalised in (view, augment.remove_mean(view, frames)):
+                alone.append(task.model.apply(variables, normalised, frames, train=False))
+    np.testing.assert_allclose(averaged, np.mean(alone, axis=0), rtol=1e-4, atol=1e-4)
+    assert np.abs(averaged - make_task().predict(variables, batch)["logits"]).max() > 1e-3
     padded = task.predict(variables, pad(batch, 7, examples=0))["logits"]
-    np.testing.assert_allclose(padded, heard, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(padded, averaged, rtol=1e-4, atol=1e-5)
 
 
 def test_loss_by_hand():
@@ -200,9 +202,9 @@ def test_mixup():
     np.testing.assert_allclose(mixed[..., 0], targets @ features[..., 0], rtol=1e-4, atol=1e-4)
     for i in range(B):
         assert frames[i] == num_frames[np.asarray(targets[i]) > 0].max()
-    own = np.diag(targets)
-    assert len(np.unique(own.round(4))) > B // 2, "each clip has a share of its own"
-    assert own.mean() == pytest.approx(0.5, abs=0.15)
+    shares = np.diag(targets)
+    assert len(np.unique(shares.round(4))) > B // 2, "each clip has a share of its own"
+    assert shares.mean() == pytest.approx(0.5, abs=0.15)
 
 
 def test_training_draws_from_the_key_alone():

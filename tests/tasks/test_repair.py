@@ -86,36 +86,40 @@ def test_learns_a_batch(batch, loss):
     for _ in range(60):
         state, sums = step(state, batch, jax.random.key(1))
         figures.append(task.summarise(sums))
-    first, last = (np.mean([one["loss"] for one in part]) for part in (figures[:5], figures[-5:]))
+    first, last = (
+        np.mean([values["loss"] for values in part]) for part in (figures[:5], figures[-5:])
+    )
     assert last < first - 0.1 * abs(first)
     if loss == "spectral":
-        assert np.mean([one["si_sdr_gain"] for one in figures[-5:]]) > 2
+        assert np.mean([values["si_sdr_gain"] for values in figures[-5:]]) > 2
 
 
 def test_predict_ignores_what_is_past_the_end(batch, variables):
     predict = jax.jit(make_task().predict)
     loud = batch["waveform"].copy()
     loud[1, 3000:] = 9
-    one, two = (
+    first, second = (
         predict(variables, batch | {"waveform": x})["repaired"] for x in (batch["waveform"], loud)
     )
-    np.testing.assert_array_equal(one, two)
-    assert not np.asarray(one[1, 3000:]).any()
-    assert jnp.shape(one) == (B, N)
+    np.testing.assert_array_equal(first, second)
+    assert not np.asarray(first[1, 3000:]).any()
+    assert jnp.shape(first) == (B, N)
 
 
 @pytest.mark.parametrize(("name", "best"), [("pmsqe", 4.5), ("stoi", 1.0)])
 def test_what_is_heard_is_learnt_at_its_own_rate(batch, name, best):
     batch = {**batch, "waveform": np.tile(batch["waveform"], 3), "length": 3 * batch["length"]}
     task = dataclasses.replace(make_task(), sample_rate=16000)
-    plain, heard = (
+    plain, perceptual = (
         dataclasses.replace(task, config=RepairConfig(sizes=(64,), **{f"{name}_weight": weight}))
         for weight in (0.0, 0.5)
     )
-    variables = jax.jit(heard.init)(jax.random.key(0))
-    before, after = (jax.jit(one.evaluate)(variables, batch) for one in (plain, heard))
+    variables = jax.jit(perceptual.init)(jax.random.key(0))
+    before, after = (
+        jax.jit(candidate.evaluate)(variables, batch) for candidate in (plain, perceptual)
+    )
     np.testing.assert_allclose(after["loss"], before["loss"] - 0.5 * after[name], rtol=1e-4)
-    assert heard.summarise(after)[name] < best
+    assert perceptual.summarise(after)[name] < best
     assert name not in plain.summarise(before)
     with pytest.raises(ConfigError, match=f"set {name}_weight to 0"):
         make_task(**{f"{name}_weight": 1.0}).init(jax.random.key(0))

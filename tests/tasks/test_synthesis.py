@@ -86,10 +86,10 @@ def test_overfits_one_batch():
     figures = task.summarise(sums)
     assert figures["loss"] < 0.15 * first["loss"]
     assert state.variables["schedule"]["step"] == 250
-    said = jax.jit(task.predict)(state.variables, batch)
-    assert said["stopped"].all()
-    assert (np.abs(said["num_frames"] - batch["num_frames"]) <= NETWORK.reduction).all()
-    error = np.abs(np.asarray(said["features"])[0, :18] - batch["features"][0, :18]).mean()
+    spoken = jax.jit(task.predict)(state.variables, batch)
+    assert spoken["stopped"].all()
+    assert (np.abs(spoken["num_frames"] - batch["num_frames"]) <= NETWORK.reduction).all()
+    error = np.abs(np.asarray(spoken["features"])[0, :18] - batch["features"][0, :18]).mean()
     assert error < 0.3 * STD[0]
 
 
@@ -104,8 +104,8 @@ def test_padding_and_filler_change_nothing():
     spoilt["features"][np.arange(T) >= clean["num_frames"][:, None]] = 7.0
     spoilt["symbols"][np.arange(L) >= clean["num_symbols"][:, None]] = 7
     spoilt["features"][2], spoilt["symbols"][2], spoilt["voice"][2] = -3.0, 3, 1
-    expected, found = (task.summarise(evaluate(variables, one)) for one in (clean, spoilt))
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    expected, actual = (task.summarise(evaluate(variables, data)) for data in (clean, spoilt))
+    assert actual == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert {"mel", "stop_failures", "length_error", "diagonal_rate", "skipped"} <= set(expected)
 
 
@@ -120,8 +120,8 @@ def test_schedules():
         rest = sums["coarse"] + sums["mel"] + sums["stop"]
         return (sums["loss"] - rest) / sums["guided"], state["schedule"]["step"]
 
-    found = [weight_at(step)[0] for step in (0.0, 5.0, 10.0, 99.0)]
-    np.testing.assert_allclose(found, [3.0, 2.0, 1.0, 1.0], rtol=1e-3)
+    weights = [weight_at(step)[0] for step in (0.0, 5.0, 10.0, 99.0)]
+    np.testing.assert_allclose(weights, [3.0, 2.0, 1.0, 1.0], rtol=1e-3)
     assert weight_at(5.0)[1] == 6
 
 
@@ -137,16 +137,16 @@ def test_a_voice_has_its_timbre():
         np.tile(MEAN + 6.0, (2, 1)).astype(np.float32),
     )
     ltas_correction = np.array([[1.0, -2.0, 3.0, 99.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
-    said = jax.jit(task.predict)(
+    spoken = jax.jit(task.predict)(
         variables, batch | {"ltas": wanted, "ltas_correction": ltas_correction}
     )
     coloured = plain["features"] + ltas_correction.clip(max=20.0)[:, None]
     expected = ltas.match_spectrum(coloured, plain["num_frames"], wanted)
-    padding = np.arange(expected.shape[1]) >= said["num_frames"][:, None]
+    padding = np.arange(expected.shape[1]) >= spoken["num_frames"][:, None]
     np.testing.assert_allclose(
-        said["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3
+        spoken["features"], np.where(padding[..., None], 0.0, expected), atol=1e-3
     )
-    assert not np.allclose(said["features"], plain["features"], atol=0.1)
+    assert not np.allclose(spoken["features"], plain["features"], atol=0.1)
 
 
 def test_clarified_goes_to_the_nearest_clear_voice():
@@ -156,9 +156,9 @@ def test_clarified_goes_to_the_nearest_clear_voice():
     """
     clear = np.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
     voices = np.array([[0.0, 7.0, 0.0], [0.6, 0.0, 0.8], [-9.0, -3.0, 0.0], [0.0, 2.7, 3.6 / 4]])
-    found = move_to_anchors(voices, clear, 0.8)
+    moved = move_to_anchors(voices, clear, 0.8)
     near = voices[3] / np.linalg.norm(voices[3])
-    np.testing.assert_allclose(found, [[0, 1, 0], [0.8, 0, 0.6], [-0.6, 0.8, 0], near], atol=1e-6)
+    np.testing.assert_allclose(moved, [[0, 1, 0], [0.8, 0, 0.6], [-0.6, 0.8, 0], near], atol=1e-6)
     np.testing.assert_allclose(move_to_anchors(voices, clear, 0.5)[1], [0.6, 0, 0.8], atol=1e-6)
     np.testing.assert_allclose(
         move_to_anchors(voices, clear[:0], 0.8)[1], [0.6, 0.0, 0.8], rtol=1e-6
@@ -171,12 +171,12 @@ def test_clarified_goes_to_what_the_nearest_of_many_have_in_common():
     clear = rng.standard_normal((50, 6))
     clear /= np.linalg.norm(clear, axis=1, keepdims=True)
     voices = np.concatenate([rng.standard_normal((3, 6)), clear[7:8] + 0.01])
-    found = move_to_anchors(voices, clear, 0.95)
-    for voice, moved in zip(voices[:3], found, strict=False):
+    results = move_to_anchors(voices, clear, 0.95)
+    for voice, moved in zip(voices[:3], results, strict=False):
         two = clear[np.argsort(-(clear @ voice))[:2]].sum(axis=0)
         assert moved @ two / np.linalg.norm(two) == pytest.approx(0.95, abs=1e-5)
         assert np.linalg.matrix_rank(np.stack([voice, two, moved]), tol=1e-4) == 2
-    np.testing.assert_allclose(found[3], voices[3] / np.linalg.norm(voices[3]), atol=1e-6)
+    np.testing.assert_allclose(results[3], voices[3] / np.linalg.norm(voices[3]), atol=1e-6)
 
 
 def test_timbre_is_what_lacks_of_a_recording_said_again():
@@ -190,14 +190,14 @@ def test_timbre_is_what_lacks_of_a_recording_said_again():
         "num_source_frames": batch["num_frames"],
         "voice": np.ones((2, 3), np.float32),
     }
-    own, found = (
+    recording, timbre = (
         jax.jit(task.predict)(variables, batch),
         jax.jit(task.ltas_correction)(variables, batch),
     )
     spectrum, _ = ltas.long_term_spectrum(batch["source"], batch["num_source_frames"])
-    np.testing.assert_allclose(found["ltas"], spectrum, rtol=1e-5)
-    said, _ = ltas.long_term_spectrum(own["features"], own["num_frames"])
-    np.testing.assert_allclose(found["ltas_correction"], spectrum - said, atol=1e-3)
+    np.testing.assert_allclose(timbre["ltas"], spectrum, rtol=1e-5)
+    spoken, _ = ltas.long_term_spectrum(recording["features"], recording["num_frames"])
+    np.testing.assert_allclose(timbre["ltas_correction"], spectrum - spoken, atol=1e-3)
     assert (
         not dataclasses.replace(task, sources=("text",))
         .ltas_correction(variables, batch)["ltas_correction"]
@@ -218,17 +218,17 @@ def test_two_sources_share_the_decoder():
     batch = {**make_batch(), "voice": np.zeros((2, 3), np.float32)}
     batch |= {"source": batch["features"], "num_source_frames": batch["num_frames"]}
     del batch["symbols"], batch["num_symbols"]
-    one, length = task._source(batch)
+    source, length = task._source(batch)
     np.testing.assert_array_equal(length, batch["num_frames"])
     ltas_correction = np.array([3.0, -8.0, 0.0, 11.0], np.float32)
     valid = (np.arange(T) < length[:, None])[..., None]
     other, _ = task._source(
         {**batch, "source": np.where(valid, batch["source"] + ltas_correction, 5.0)}
     )
-    np.testing.assert_allclose(other, one, atol=1e-4)
-    assert not one[~np.broadcast_to(valid, one.shape)].any()
-    said = jax.eval_shape(task.predict, {"params": shapes}, batch)
-    assert said["attention"].shape == (2, -(-task.max_frames // 2), 5)
+    np.testing.assert_allclose(other, source, atol=1e-4)
+    assert not source[~np.broadcast_to(valid, source.shape)].any()
+    spoken = jax.eval_shape(task.predict, {"params": shapes}, batch)
+    assert spoken["attention"].shape == (2, -(-task.max_frames // 2), 5)
     sums = jax.eval_shape(task.evaluate, {"params": shapes}, batch)
     assert {"mel", "weight", "speech_mel", "speech_weight", "speech_stop_failures"} <= set(sums)
     only = {name: float(name.startswith("speech_")) for name in sums}

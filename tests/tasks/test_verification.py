@@ -124,11 +124,11 @@ def test_padding_and_filler_change_nothing():
     np.testing.assert_allclose(np.linalg.norm(expected, axis=-1), 1.0, rtol=1e-5)
     padded = pad(batch, 7, examples=4)
     np.testing.assert_allclose(predict(variables, padded)["embedding"][:9], expected, atol=1e-5)
-    of = [loss(variables["params"], {}, one, KEY) for one in (batch, padded)]
+    of = [loss(variables["params"], {}, data, KEY) for data in (batch, padded)]
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), of[0][0], of[1][0]
     )
-    sums = [evaluate(variables, one) for one in (batch, padded)]
+    sums = [evaluate(variables, data) for data in (batch, padded)]
     np.testing.assert_allclose(sums[0]["anchors"], sums[1]["anchors"])
     np.testing.assert_allclose(sums[0]["scores"].sum(1), sums[1]["scores"].sum(1))
     np.testing.assert_allclose(sums[0]["scores"].sum(1), [27, 9])  # pairs of 3 × 3 clips
@@ -214,7 +214,7 @@ def test_clips_are_heard_at_every_speed(kind):
     assert embeddings.shape[1] == task.embedding_size == 3 * task.model.embedding
     single = jax.jit(make_task().predict)
     played = [task._play(_lengthen(batch, 1.25), speed) for speed in task.config.speeds]
-    parts = [np.asarray(single(variables, one)["embedding"]) for one in played]
+    parts = [np.asarray(single(variables, clips)["embedding"]) for clips in played]
     expected = sum(part @ part.T for part in parts) / 3
     np.testing.assert_allclose(embeddings @ embeddings.T, expected, atol=1e-3)
     padded = _lengthen(batch, 1.5)

@@ -70,11 +70,11 @@ def test_untrained_it_spreads_the_power_of_each_band(batch, monkeypatch):
     task = make_task()
     variables = jax.jit(task.init)(jax.random.key(0))
     features, num_frames = extract(FRONTEND, batch["waveform"], batch["length"])
-    said = jax.jit(task.predict)(variables, {"features": features, "num_frames": num_frames})
-    np.testing.assert_array_equal(said["length"], 64 * (np.asarray(num_frames) - 1))
+    spoken = jax.jit(task.predict)(variables, {"features": features, "num_frames": num_frames})
+    np.testing.assert_array_equal(spoken["length"], 64 * (np.asarray(num_frames) - 1))
     bank = mel_filter_bank(RATE, 256, 12, FRONTEND.f_min, FRONTEND.f_max)
     expected = np.sqrt(mel_to_linear(10 ** (features / 10), bank, vocoding.UPDATES))
-    np.testing.assert_allclose(said["waveform"], expected, atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(spoken["waveform"], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_each_side_learns_from_its_own_loss(batch):

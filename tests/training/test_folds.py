@@ -46,11 +46,11 @@ def fit(workdir, group=None, config=CONFIG, learning_rate=1e-2):
     )
 
 
-def assert_same(one, other, tolerance=0.0):
+def assert_same(actual, expected, tolerance=0.0):
     def same(x, y):
         np.testing.assert_allclose(x, y, rtol=0, atol=tolerance)
 
-    for a, b in zip(one, other, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         jax.tree.map(same, (a.variables, a.outputs), (b.variables, b.outputs))
 
 

@@ -152,14 +152,14 @@ def test_two_processes_equal_one(tmp_path, coordinator):
         runs = list(pool.map(lambda i: start(i, JAX_NUM_CPU_DEVICES="1"), range(2)))
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
     train_share(str(tmp_path / "one.npz"))
-    one, two = np.load(tmp_path / "one.npz"), np.load(path)
-    assert (str(one["runs"]), str(two["runs"])) == (
+    single, shared = np.load(tmp_path / "one.npz"), np.load(path)
+    assert (str(single["runs"]), str(shared["runs"])) == (
         "1 process × 1 device (cpu)",
         "2 processes × 1 device (cpu)",
     )
-    assert set(one.files) == set(two.files)
-    for name in set(one.files) - {"runs"}:
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-6, atol=1e-6, err_msg=name)
+    assert set(single.files) == set(shared.files)
+    for name in set(single.files) - {"runs"}:
+        np.testing.assert_allclose(shared[name], single[name], rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_processes_that_cannot_be_joined(monkeypatch):
