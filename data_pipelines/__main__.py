@@ -200,9 +200,5 @@ def _reader(hint):
 
 
 if __name__ == "__main__":
-    # Imports make many objects and few cycles: looking for them, then and at the end, took a tenth
-    # of a short run.
-    gc.set_threshold(100_000)
-    code = main()
-    gc.freeze()
-    sys.exit(code)
+    gc.set_threshold(100_000)  # imports make many objects and few cycles
+    sys.exit(main())
