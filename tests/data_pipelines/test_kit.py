@@ -25,7 +25,9 @@ def folder(tmp_path):
     for speaker in (0, 1):
         for clip in range(3):
             name = f"s{speaker}-{clip}.wav"
-            samples = verifiers.voice(0 if name == "s1-2.wav" else speaker, 2.0, seed=10 * speaker + clip)
+            samples = verifiers.voice(
+                0 if name == "s1-2.wav" else speaker, 2.0, seed=10 * speaker + clip
+            )
             files.write(audio / name, 0.2 * np.pad(samples, 4000), RATE)
             rows.append(
                 f"{name},s{speaker},{'Yes.' if clip == 0 else ''},{('good', 'bad')[clip > 0]}"
