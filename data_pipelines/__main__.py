@@ -1,4 +1,7 @@
-"""Prepare a corpus for training: `python -m data_pipelines ravdess --audio-dir RAVDESS --out features/ravdess`."""
+"""Prepare a corpus for training: `python -m data_pipelines ravdess --audio-dir RAVDESS --out features/ravdess`.
+
+A command before it does something else with the recordings, such as `inspect ravdess`.
+"""
 
 import argparse
 import dataclasses
@@ -8,7 +11,7 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipelines import corpora, features
+from data_pipelines import corpora, features, kit
 from data_pipelines.corpora import UNKNOWN, Utterance
 from lin_jax import compilation_cache
 from lin_jax.audio.frontend_config import FrontendConfig
@@ -17,7 +20,9 @@ from lin_jax.errors import exit_code
 EPILOG = """Run the same command again to go on after a stop. What could not be used is listed in OUT/report.json.
 Exit code: 0 all clips written, 1 some were skipped, 2 nothing could be done."""
 
-STORE = "features"
+KIT_EPILOG = """Run the same command again to go on after a stop; what is written is a corpus again, named `table`.
+Exit code: 0 all recordings were used, 1 some could not be, 2 nothing could be done."""
+
 SHOWN = 10  # skipped recordings, or speakers, named on the terminal; the report has them all
 
 
@@ -31,16 +36,35 @@ def main(arguments: list[str] | None = None) -> int:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line, teaching on a mistake."""
     parser = argparse.ArgumentParser("python -m data_pipelines", description=__doc__)
-    commands = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
-
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="CORPUS | COMMAND CORPUS"
+    )
     for name in corpora.CORPORA:
-        _add_command(commands, name)
+        _add_preparation(commands, name)
+    for name in kit.COMMANDS:
+        _add_kit(commands, name)
     return parser.parse_args(arguments)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepare what the command line asks for; returns the exit code."""
-    frontend, store = _needed(args.needed_for) if args.needed_for else (FrontendConfig(), STORE)
+    """Do what the command line asks for; returns the exit code."""
+    corpus = corpora.find(args.corpus)
+    if hasattr(corpus, "obtain"):
+        corpus.obtain(args)
+    audio_options = corpus.options(args) if hasattr(corpus, "options") else {}
+    utterances = corpora.load(args.corpus, args.audio_dir, **audio_options)
+    if args.command in kit.COMMANDS:
+        skipped = kit.find(args.command).run(utterances, args)
+        _print_skipped(list(skipped.values()), "")
+        return 1 if skipped else 0
+    return _prepare(corpora.speed_perturbed(utterances, args.speeds), args)
+
+
+def _prepare(utterances: list[Utterance], args: argparse.Namespace) -> int:
+    """Make a feature set of utterances; returns the exit code."""
+    frontend, store = FrontendConfig(), features.STORES[0]
+    if args.needed_for:
+        frontend, store = features.needed_by(args.needed_for)
     options = vars(args)
     chosen = {
         field.name: options[f"frontend.{field.name}"]
@@ -48,13 +72,6 @@ def run(args: argparse.Namespace) -> int:
         if f"frontend.{field.name}" in options
     }
     frontend, store = dataclasses.replace(frontend, **chosen), args.store or store
-    corpus = corpora.find(args.corpus)
-    if hasattr(corpus, "obtain"):
-        corpus.obtain(args)
-    audio_options = corpus.options(args) if hasattr(corpus, "options") else {}
-    utterances = corpora.speed_perturbed(
-        corpora.load(args.corpus, args.audio_dir, **audio_options), args.speeds
-    )
     report = features.prepare(
         utterances,
         args.out,
@@ -73,24 +90,15 @@ def run(args: argparse.Namespace) -> int:
     )
     for remark in _remarks(utterances):
         print(f"note: {remark}", file=sys.stderr)
-    for _, reason in report.skipped[:SHOWN]:
-        print(f"skipped {reason}", file=sys.stderr)
-    if len(report.skipped) > SHOWN:
-        print(
-            f"… and {len(report.skipped) - SHOWN} more: see {args.out / 'report.json'}",
-            file=sys.stderr,
-        )
+    _print_skipped([reason for _, reason in report.skipped], f": see {args.out / 'report.json'}")
     return 1 if report.skipped else 0
 
 
-def _needed(name: str) -> tuple[FrontendConfig, str]:
-    """The front end of a bundle, by name or folder, and the store that it was trained from."""
-    from lin_jax import bundles
-
-    known, (first, _, rest) = bundles.shipped(), name.partition("/")
-    described = bundles.describe(known[first] / rest if first in known else name)
-    store = described.get("provenance", {}).get("store", STORE)
-    return FrontendConfig.from_dict(described["frontend"]), store
+def _print_skipped(reasons: list[str], where: str) -> None:
+    for reason in reasons[:SHOWN]:
+        print(f"skipped {reason}", file=sys.stderr)
+    if len(reasons) > SHOWN:
+        print(f"… and {len(reasons) - SHOWN} more{where}", file=sys.stderr)
 
 
 def _remarks(utterances: list[Utterance]) -> Iterator[str]:
@@ -108,19 +116,36 @@ def _remarks(utterances: list[Utterance]) -> Iterator[str]:
             yield f"{name} is unknown for {len(without)} of {len(speakers)} speakers: {named}"
 
 
-def _add_command(commands, name: str):
+def _add_kit(commands, name: str):
+    """A command of the data kit, which takes any corpus."""
+    command = kit.find(name)
+    parser = commands.add_parser(name, help=command.SUMMARY, description=command.__doc__)
+    named = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
+    for corpus in corpora.CORPORA:
+        parser = _add_corpus(named, corpus, "where the results go", epilog=KIT_EPILOG)
+        if hasattr(command, "add_arguments"):
+            command.add_arguments(parser)
+
+
+def _add_corpus(commands, name: str, out: str, epilog: str) -> argparse.ArgumentParser:
+    """A command that takes the recordings of a corpus."""
     corpus = corpora.find(name)
     parser = commands.add_parser(
-        name, help=corpus.SUMMARY, description=corpus.SUMMARY, epilog=EPILOG
+        name, help=corpus.SUMMARY, description=corpus.SUMMARY, epilog=epilog
     )
+    parser.set_defaults(corpus=name)
     if hasattr(corpus, "add_arguments"):
         corpus.add_arguments(parser)
     parser.add_argument(
         "--audio-dir", type=Path, required=True, metavar="FOLDER", help="the corpus"
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="where the feature set goes"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=out)
+    return parser
+
+
+def _add_preparation(commands, name: str):
+    """A corpus by itself: its feature set is made."""
+    parser = _add_corpus(commands, name, "where the feature set goes", EPILOG)
     parser.add_argument(
         "--for",
         dest="needed_for",
@@ -131,7 +156,7 @@ def _add_command(commands, name: str):
     parser.add_argument(
         "--store",
         choices=features.STORES,
-        help=f"{STORE} (default), or the waveform they are made of, so that training can augment it",
+        help=f"{features.STORES[0]} (default), or the waveform they are made of, so that training can augment it",
     )
     parser.add_argument(
         "--speeds",
@@ -175,9 +200,5 @@ def _reader(hint):
 
 
 if __name__ == "__main__":
-    # Imports make many objects and few cycles: looking for them, then and at the end, took a tenth
-    # of a short run.
-    gc.set_threshold(100_000)
-    code = main()
-    gc.freeze()
-    sys.exit(code)
+    gc.set_threshold(100_000)  # imports make many objects and few cycles
+    sys.exit(main())

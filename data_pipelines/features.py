@@ -156,6 +156,16 @@ def prepare(
     return report
 
 
+def needed_by(name: str) -> tuple[FrontendConfig, str]:
+    """The front end of a bundle, by name or folder, and the store that it was trained from."""
+    from lin_jax import bundles
+
+    known, (first, _, rest) = bundles.shipped(), name.partition("/")
+    described = bundles.describe(known[first] / rest if first in known else name)
+    store = described.get("provenance", {}).get("store", STORES[0])
+    return FrontendConfig.from_dict(described["frontend"]), store
+
+
 def compiled(frontend: FrontendConfig) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
     """The front end for clips of a given number of samples N, a function of [N] to [T, D].
 

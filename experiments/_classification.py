@@ -45,12 +45,14 @@ class Config(TrainingConfig):
 
     Attributes:
         init: is not used: classifiers start from random parameters.
+        label: column that is learnt, of whatever classes it has; "" is that of the experiment.
         protocol: "loso", leave one speaker out; "folds" of speakers; "random", folds of clips, whose
             speakers are known: far too good for new voices.
         num_folds: of the last two.
     """
 
     init: str = ""
+    label: str = ""
     protocol: str = "loso"
     num_folds: int = 5
     network: ConvolutionalConfig = dataclasses.field(default_factory=ConvolutionalConfig)
@@ -66,14 +68,15 @@ class Experiment(_experiment.Experiment):
 
     def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):
         super().__init__(config, folder, bundle)
-        self.clips = self.clips.with_label(self.LABEL)
+        label, classes = (config.label, None) if config.label else (self.LABEL, self.CLASSES)
+        self.clips = self.clips.with_label(label)
         self.speakers, self.corpora = self.clips.people, self.clips.corpora
-        self.networks = Networks(config, self.clips, self.LABEL, self.CLASSES)
+        self.networks = Networks(config, self.clips, label, classes)
         self.labels, self.names = self.networks.labels, self.networks.names
         self.fused = None
         if config.fused.features:
-            clips = features.open_features(config.fused.features).with_label(self.LABEL)
-            self.fused = Networks(config.fused, clips, self.LABEL, self.CLASSES)
+            clips = features.open_features(config.fused.features).with_label(label)
+            self.fused = Networks(config.fused, clips, label, classes)
             if [row["id"] for row in clips.rows] != [row["id"] for row in self.clips.rows]:
                 raise ConfigError(f"{folder}: other clips than those fused; prepare both alike")
         if config.eval.snrs and NO_SPEECH not in self.names:

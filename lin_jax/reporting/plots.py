@@ -168,6 +168,24 @@ def plot_bars(
     return _saved(figure, path)
 
 
+def plot_histograms(values: Mapping[str, Sequence[float]], path=None, *, bins: int = 30) -> Figure:
+    """Draw how values are distributed, one panel a name, three in a row.
+
+    Args:
+        values: name, with its unit, to numbers; at least one each.
+        path: where to save the PNG as well, if given.
+        bins: bars of a panel.
+    """
+    columns = min(3, len(values))
+    rows = -(-len(values) // columns)
+    with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "y"}):
+        figure = Figure(figsize=(3.4 * columns, 2.2 * rows), layout="constrained")
+        for number, (name, numbers) in enumerate(values.items(), 1):
+            axis = figure.add_subplot(rows, columns, number, title=name)
+            axis.hist(numbers, bins, color=COLOURS[0])
+    return _saved(figure, path)
+
+
 def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: str = "") -> Figure:
     """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by
     kind of damage.

@@ -17,7 +17,7 @@ from experiments._networks import ConvolutionalConfig
 from experiments.emotion import Experiment
 from lin_jax import bundles
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import ConfigError
+from lin_jax.errors import ConfigError, FeatureError
 from lin_jax.training.folds import FoldsConfig
 
 
@@ -129,7 +129,10 @@ def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
     features.prepare(corpora.load("ravdess", audio)[1:], fewer, front_end, progress=False)
     with pytest.raises(ConfigError, match="other clips than those fused"):
         Experiment(config, fewer)
-    config.fused.features, config.protocol = "", "twice"
+    config.fused.features, config.label = "", "colour"
+    with pytest.raises(FeatureError, match="colour"):
+        Experiment(config, clips)
+    config.label, config.protocol = "statement", "twice"
     with pytest.raises(ConfigError, match="protocol twice: choose loso"):
         Experiment(config, clips).train(tmp_path)
     config.network.name = "Deep"

@@ -1,0 +1,139 @@
+"""Texts for recordings that have none, by a recogniser, and a page to listen, check and correct.
+
+Pocketsphinx (`lin_jax[eval]`) works offline and is often wrong; faster-whisper, where it is
+installed, is far better. A recording that has a text already keeps it.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tqdm
+
+from data_pipelines import kit
+from data_pipelines.corpora import UNKNOWN, Utterance
+from lin_jax.audio import files
+from lin_jax.errors import AudioError, ConfigError
+from lin_jax.metrics import transcription
+from lin_jax.reporting import html
+
+SUMMARY = "write down what is said in recordings without a text; a page to correct it"
+
+GROUP = 8  # clips between two steps of the progress bar
+WHISPER = "base"  # the model, downloaded once
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """Flags of the command line."""
+    parser.add_argument(
+        "--recogniser",
+        choices=("pocketsphinx", "whisper"),
+        help="default: whisper if faster-whisper is installed, which downloads its model once",
+    )
+
+
+def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, str]:
+    """Transcribe a corpus; writes OUT/table.csv and OUT/transcripts.html."""
+    out = kit.make_folder(args.out)
+    installed = importlib.util.find_spec("faster_whisper")
+    recogniser = args.recogniser or ("whisper" if installed else "pocketsphinx")
+    todo = [utterance for utterance in utterances if not utterance.text]
+    rate = transcription.RATE
+    read = list(kit.each(lambda u: files.read(u.path, rate)[0], todo, "read"))
+    skipped = {str(u.path): str(e) for u, e in read if isinstance(e, AudioError)}
+    clips = [(u, samples) for u, samples in read if str(u.path) not in skipped]
+    recognise = whisper if recogniser == "whisper" else pocketsphinx
+    texts = recognise([samples for _, samples in clips])
+    recognised = dict(zip((u.id for u, _ in clips), texts, strict=True))
+    listed = []
+    for utterance in utterances:
+        text, confidence = recognised.get(utterance.id, (utterance.text, UNKNOWN))
+        labels = utterance.labels | {"confidence": confidence}
+        if str(utterance.path) not in skipped:
+            listed.append(dataclasses.replace(utterance, text=text, labels=labels))
+    table = kit.write_table(out, listed)
+    page = write_page(out, listed)
+    print(f"{len(clips)} of {len(utterances)} clips transcribed by {recogniser}: {table}")
+    print(f"listen and correct them: {page}")
+    return skipped
+
+
+def pocketsphinx(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
+    """The words of waveforms [N] at `transcription.RATE`, each with a confidence that is not known."""
+    groups = [clips[start : start + GROUP] for start in range(0, len(clips), GROUP)]
+    return [
+        (text, UNKNOWN)
+        for group in tqdm.tqdm(groups, "recognised", unit=f"{GROUP} clips", disable=None)
+        for text in transcription.recognise(group, transcription.RATE)
+    ]
+
+
+def whisper(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
+    """The same by faster-whisper, with the mean probability of a word's parts.
+
+    A. Radford et al., "Robust speech recognition via large-scale weak supervision", ICML 2023.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    if importlib.util.find_spec("faster_whisper") is None:
+        raise ConfigError("faster-whisper is not installed: pip install faster-whisper")
+    import faster_whisper
+
+    model, results = faster_whisper.WhisperModel(WHISPER, compute_type="int8"), []
+    for samples in tqdm.tqdm(clips, "recognised", unit="clip", disable=None):
+        segments = list(model.transcribe(samples.astype(np.float32))[0])
+        probability = np.exp(np.mean([part.avg_logprob for part in segments])) if segments else 0.0
+        results.append((" ".join(part.text.strip() for part in segments), f"{probability:.2f}"))
+    return results
+
+
+def write_page(out: Path, utterances: Sequence[Utterance]) -> Path:
+    """A page beside the table: listen, correct, and save the table anew; it needs no network."""
+    rows = [
+        {
+            "path": Path(os.path.relpath(utterance.path, out)).as_posix(),
+            "speaker": utterance.speaker,
+            "text": utterance.text,
+        }
+        | {name: "" if value == UNKNOWN else value for name, value in utterance.labels.items()}
+        for utterance in utterances
+    ]
+    data = json.dumps(rows).replace("</", "<\\/")
+    path = out / "transcripts.html"
+    path.write_text(PAGE.replace("ROWS", data).replace("STYLE", html.STYLE), encoding="utf-8")
+    return path
+
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Transcripts</title>
+<meta name="viewport" content="width=device-width,initial-scale=1"><style>STYLE
+main{max-width:60rem;margin:auto;padding:1rem}li{margin:1rem 0}audio,textarea{width:100%}
+textarea{font:inherit;padding:.5rem;box-sizing:border-box}</style></head><body><main>
+<h1>Transcripts</h1><p>Listen, correct, and save: the file that is downloaded takes the place of
+table.csv. <button id="save">Save table.csv</button></p><ol id="list"></ol></main><script>
+const rows = ROWS, list = document.getElementById("list");
+for (const row of rows) {
+  const item = list.appendChild(document.createElement("li"));
+  item.append(`${row.path}  ${row.speaker}  ${row.confidence}`);
+  const audio = item.appendChild(document.createElement("audio"));
+  Object.assign(audio, {controls: true, preload: "none", src: encodeURI(row.path)});
+  const field = item.appendChild(document.createElement("textarea"));
+  field.ariaLabel = `what is said in ${row.path}`;
+  field.value = row.text;
+  field.oninput = () => { row.text = field.value; };
+}
+document.getElementById("save").onclick = () => {
+  const names = Object.keys(rows[0]), cell = text => `"${String(text).replaceAll('"', '""')}"`;
+  const lines = [names, ...rows.map(row => names.map(name => row[name]))].map(r => r.map(cell).join(","));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([lines.join("\\r\\n") + "\\r\\n"], {type: "text/csv"}));
+  link.download = "table.csv";
+  link.click();
+};
+</script></body></html>
+"""

@@ -1,0 +1,88 @@
+"""`lin train`: what it runs, in which order, and what it says; the experiments have tests of their own."""
+
+import subprocess
+
+import pytest
+from helpers.recordings import speak
+
+from data_pipelines import features
+from experiments import train
+from lin_jax import bundles
+from lin_jax.apps import cli
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two speakers with a clip each of either mood."""
+    rows = ["path,speaker,mood"]
+    for speaker in (1, 2):
+        for number, mood in enumerate(("good", "bad")):
+            name = f"s{speaker}-{mood}.wav"
+            speak(tmp_path / name, 100 * speaker, 500 + 300 * number, seconds=0.6)
+            rows.append(f"{name},s{speaker},{mood}")
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The processes that are started, which do nothing."""
+    started = []
+
+    def call(command):
+        started.append(command)
+        return 0
+
+    monkeypatch.setattr(subprocess, "call", call)
+    return started
+
+
+def test_prepares_evaluates_and_ships(folder, commands, tmp_path, monkeypatch, capsys):
+    describe = bundles.describe
+    shipped = tmp_path / "runs/ship/emotion"
+    monkeypatch.setattr(
+        bundles,
+        "describe",
+        lambda path: {"task": "classification"} if path == shipped else describe(path),
+    )
+    out = tmp_path / "runs"
+    arguments = ["--data", f"table:{folder}", "--out", str(out), "--label", "mood"]
+    assert train.main(["emotion", *arguments, "--config.seeds=2"]) == 0
+    made = features.open_features(out / "features/emotion/0-table")
+    assert [row["labels"]["mood"] for row in made.rows].count("bad") == 2
+    assert made.frontend == bundles.load("emotion").frontend
+    evaluate, ship = commands
+    assert evaluate[1:3] == ship[1:3] == ["-m", "experiments.emotion"]
+    assert (evaluate[-2:], ship[-2:]) == (
+        ["--mode=evaluate", "--config.seeds=2"],
+        ["--mode=ship", "--config.seeds=2"],
+    )
+    assert "--config.label=mood" in evaluate
+    assert f"--config.fused.features={out}/features/emotion_fused/0-table" in evaluate
+    assert f"lin emotion --model {shipped} clip.wav" in capsys.readouterr().out
+
+
+def test_a_failure_ends_it(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "prepare", lambda data, out, bundle: str(out))
+    monkeypatch.setattr(subprocess, "call", lambda command: 2)
+    assert train.main(["repair", "--data", f"table:{folder}", "--out", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("here", "give CORPUS:FOLDER"),
+        ("mars:here", "one of folder"),
+        ("table:here", "nothing in it"),
+    ],
+)
+def test_data_that_cannot_be_used(tmp_path, capsys, data, message):
+    assert train.main(["emotion", "--data", data, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_hands_over(commands):
+    assert cli.main(["train", "gender", "--data", "folder:here", "--out", "there"]) == 0
+    (command,) = commands
+    assert command[1:3] == ["-m", "experiments.train"]
+    assert command[3:] == ["gender", "--data", "folder:here", "--out", "there"]
