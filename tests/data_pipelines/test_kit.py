@@ -7,7 +7,7 @@ import pytest
 from helpers import verifiers
 
 from data_pipelines import __main__, corpora, kit
-from data_pipelines.kit import augment, clean, inspect
+from data_pipelines.kit import augment, clean, inspect, segment
 from lin_jax import bundles
 from lin_jax.audio import files
 from lin_jax.errors import CorpusError
@@ -138,3 +138,26 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CorpusError, match="choose another --out"):
         kit.make_folder(tmp_path / "file")
+
+
+def test_segment(folder, tmp_path):
+    """A recording of several phrases is cut in its pauses; a short one stays whole, with its text."""
+    phrase = np.pad(files.read(folder / "s0-1.wav")[0], RATE // 2)
+    files.write(folder / "s0-0.wav", np.tile(phrase, 4), RATE)
+    assert run("segment", folder, tmp_path / "cut", "--max-seconds", "4") == 1
+    listed = corpora.load("table", tmp_path / "cut")
+    of_long = [utterance for utterance in listed if utterance.id.startswith("s0-0-")]
+    seconds = [files.duration(utterance.path) for utterance in of_long]
+    assert len(of_long) >= 4
+    assert max(seconds) <= 4
+    assert sum(seconds) >= 4 * 2.0, "no speech is lost"
+    texts = {utterance.id: utterance.text for utterance in listed}
+    assert texts["s1-0"] == "Yes."
+    assert {utterance.text for utterance in of_long} == {""}
+    with pytest.raises(SystemExit):
+        run("segment", folder, tmp_path / "cut", "--max-seconds", "soon")
+    assert run("segment", folder, tmp_path / "cut", "--max-seconds", "0.5") == 2
+
+
+def test_short_phrases_stay_together():
+    assert segment.joined([(0, 2), (3, 5), (6, 9), (9, 14)], 6) == [(0, 5), (6, 9), (9, 14)]
