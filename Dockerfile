@@ -13,6 +13,7 @@ RUN pip install --no-cache-dir ".[${EXTRAS}]"
 
 USER lin
 WORKDIR /home/lin
+RUN mkdir --mode=700 .lin_jax
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
     CMD python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/v1/health', timeout=4)"
