@@ -49,12 +49,12 @@ def _embed_arguments(parser):
 
 def _embed(args) -> int:
     """Write the embeddings of recordings to an archive of arrays."""
-    import numpy as np
-
     with _output(pathlib.Path(args.out)) as file:
         paths, failed = recordings(args.inputs)
         if not paths:
             return 2
+        import numpy as np
+
         bundle = load_bundle(args.model, KIND)
         voices = [voice for voice in embed_all(bundle, paths) if voice]
         failed += len(paths) - len(voices)
