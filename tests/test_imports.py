@@ -26,6 +26,7 @@ FLOORS = (
         "lin_jax.vectors",
         "lin_jax.shapes",
         "lin_jax.espeak",
+        "lin_jax.cancellation",
         "lin_jax.checksums",
         "lin_jax.compilation",
         "lin_jax.compilation_cache",
