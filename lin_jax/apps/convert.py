@@ -82,10 +82,11 @@ def convert_voice(
 
 def _endpoint(router, model):
     from fastapi import File, Form, UploadFile
+    from fastapi.responses import FileResponse
 
     from lin_jax.apps import api
 
-    @router.post("/convert", name="convert")
+    @router.post("/convert", name="convert", response_class=FileResponse, responses=api.RECORDING)
     async def answer(
         file: UploadFile,
         uploads: api.Uploads,

@@ -177,7 +177,7 @@ def _endpoint(router, model):
 
     from lin_jax.apps import api
 
-    @router.post("/repair")
+    @router.post("/repair", responses=api.RECORDING)
     async def repair(
         request: Request,
         file: UploadFile,

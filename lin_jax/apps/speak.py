@@ -286,10 +286,11 @@ def split_voices(bundle, voices) -> tuple[list, list[str]]:
 
 def _endpoint(router, model):
     from fastapi import File, Form, UploadFile
+    from fastapi.responses import FileResponse
 
     from lin_jax.apps import api
 
-    @router.post("/speak", name="speak")
+    @router.post("/speak", name="speak", response_class=FileResponse, responses=api.RECORDING)
     async def answer(
         text: Annotated[str, Form(examples=["Good morning."])],
         uploads: api.Uploads,
