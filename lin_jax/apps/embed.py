@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lin_jax import durable
 from lin_jax.apps.common import (
     Command,
     complain,
@@ -94,7 +95,7 @@ def _output(path: pathlib.Path):
             yield file
             written = file.tell()
         if written:
-            os.replace(part, path)
+            durable.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 

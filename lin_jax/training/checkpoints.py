@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
-from lin_jax import checksums, locks
+from lin_jax import checksums, durable, locks
 from lin_jax.errors import CheckpointError
 
 # Orbax logs what it then raises, and what is told here in one line.
@@ -43,10 +43,14 @@ class Checkpoints:
         if jax.process_index() == 0:  # of those that train together, one stands for all
             self._lock.enter_context(locks.hold(self.directory, CheckpointError))
         self._keep = _LatestAndBest()
+        self._saved_step = 0
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=self._keep, cleanup_tmp_directories=True
+                preservation_policy=self._keep,
+                cleanup_tmp_directories=True,
+                # Before an older one is deleted.
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._sync),
             ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
@@ -86,6 +90,7 @@ class Checkpoints:
         from grain.checkpoint import CheckpointSave
 
         self._keep.best_step = best_step
+        self._saved_step = step
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             position=CheckpointSave(_Position(position)),
@@ -161,6 +166,10 @@ class Checkpoints:
         finally:
             self._manager.close()
             self._lock.close()
+
+    def _sync(self):
+        if jax.process_index() == 0:
+            durable.sync(self.path(self._saved_step))
 
     def _unwritten(self, error):
         return CheckpointError(
