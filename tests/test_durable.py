@@ -54,7 +54,6 @@ def outcomes(write, read, folder, tmp_path) -> list:
     with cuts(folder, tmp_path / "copies") as copies:
         write(1)
     after = read(folder)
-    assert len(copies) > 2
     assert before != after
     results = [read(copy) for copy in copies]
     assert before in results

@@ -43,13 +43,12 @@ class Checkpoints:
         if jax.process_index() == 0:  # of those that train together, one stands for all
             self._lock.enter_context(locks.hold(self.directory, CheckpointError))
         self._keep = _LatestAndBest()
-        self._saved_step = 0
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=self._keep,
                 cleanup_tmp_directories=True,
-                # Before an older one is deleted.
+                # Before it gets its name, and an older one is deleted.
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._sync),
             ),
             item_handlers={
@@ -90,7 +89,6 @@ class Checkpoints:
         from grain.checkpoint import CheckpointSave
 
         self._keep.best_step = best_step
-        self._saved_step = step
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             position=CheckpointSave(_Position(position)),
@@ -168,8 +166,10 @@ class Checkpoints:
             self._lock.close()
 
     def _sync(self):
+        """Bring what is to become a checkpoint to the disk."""
         if jax.process_index() == 0:
-            durable.sync(self.path(self._saved_step))
+            for part in self.directory.glob("*.orbax-checkpoint-tmp"):
+                durable.sync(part)
 
     def _unwritten(self, error):
         return CheckpointError(
