@@ -23,6 +23,7 @@ test-fast: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python -m fuzz.audio 2000
+	PYTHONPATH=tests $(BIN)/python -m fuzz.commands 2000
 
 soak: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python -m fuzz.soak
