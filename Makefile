@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast fuzz lint results docs wheel sbom clean
+.PHONY: demo test test-fast fuzz soak lint results docs wheel sbom clean
 
 # Each target installs the extra that it needs: demo or dev.
 $(VENV)/.%: setup.py
@@ -23,6 +23,10 @@ test-fast: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python -m fuzz.audio 2000
+	PYTHONPATH=tests $(BIN)/python -m fuzz.commands 2000
+
+soak: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m fuzz.soak
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

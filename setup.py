@@ -63,6 +63,7 @@ EXTRAS["dev"] = [
     "httpx2>=2.16",  # FastAPI's test client
     "pytest>=8",
     "hypothesis>=6.100",
+    "schemathesis>=4.32",  # the HTTP API by its description
     "pytest-xdist>=3.6",
     "ruff>=0.14",
     "mypy>=1.18",

@@ -30,7 +30,7 @@ import soxr  # noqa: F401
 from data_pipelines import shards
 from data_pipelines.corpora import Utterance
 from data_pipelines.feature_set import check_head, mean_std, open_features, read_json, write_head
-from lin_jax import locks
+from lin_jax import durable, locks
 from lin_jax.audio import files
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, ConfigError, CorpusError, FeatureError
@@ -358,5 +358,5 @@ def _put_in_place(partial: Path, out: Path) -> None:
     """Rename the finished set to its place; an older one goes only then."""
     if out.exists():
         os.replace(out, partial / "set.old")
-    os.replace(partial / "set", out)
+    durable.replace(partial / "set", out)
     shutil.rmtree(partial)

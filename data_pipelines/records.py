@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
+from lin_jax import durable
+
 SPLIT = "clips"
 
 
@@ -81,7 +83,7 @@ def write(folder: Path, examples: Iterable[dict], array: dict, labels: Iterable[
             builder.download_and_prepare(download_dir=os.fspath(scratch / "downloads"))
     except RuntimeError as error:  # how ArrayRecord reports a full disk
         raise OSError(str(error).split(";")[0]) from error
-    os.replace(builder.data_dir, folder)
+    durable.replace(builder.data_dir, folder)
     shutil.rmtree(scratch)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.corpora import Utterance
+from lin_jax import durable
 from lin_jax.errors import FeatureError
 
 ARRAYS = ("data", "moments")
@@ -54,7 +55,7 @@ def write(folder: Path, results: list[dict], sources: dict[str, list]) -> Path:
     path = folder / f"{number:06d}.npz"
     with path.with_suffix(".tmp").open("wb") as file:
         np.savez(file, entries=np.array(json.dumps(entries)), **arrays)
-    os.replace(path.with_suffix(".tmp"), path)
+    durable.replace(path.with_suffix(".tmp"), path)
     return path
 
 

@@ -60,6 +60,10 @@ class GalleryError(LinError):
     """A gallery of voices that is empty or damaged, or a name that is not or cannot be in it."""
 
 
+class WorkCancelledError(LinError):
+    """Work that was given up before its end."""
+
+
 def exit_code(
     command: Callable[[], int | None], *, prefix: str = "error", interrupted: str = ""
 ) -> int:

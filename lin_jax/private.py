@@ -5,6 +5,7 @@ import os
 import pathlib
 import stat
 
+from lin_jax import durable
 from lin_jax.errors import LinError
 
 
@@ -51,7 +52,7 @@ def replace_text(path, text: str):
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(part, path)
+        durable.replace(part, path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()

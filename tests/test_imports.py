@@ -27,13 +27,14 @@ FLOORS = (
         "lin_jax.vectors",
         "lin_jax.shapes",
         "lin_jax.espeak",
+        "lin_jax.cancellation",
         "lin_jax.checksums",
         "lin_jax.compilation",
         "lin_jax.compilation_cache",
         "lin_jax.locks",
     ),
     ("lin_jax.private",),
-    ("lin_jax.errors", "lin_jax.lazy"),
+    ("lin_jax.errors", "lin_jax.lazy", "lin_jax.durable"),
 )
 FLOOR = {package: -floor for floor, packages in enumerate(FLOORS) for package in packages}
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from data_pipelines import sentences
 from data_pipelines.corpora import Utterance, read_lines, table
-from lin_jax import espeak
+from lin_jax import durable, espeak
 from lin_jax.errors import CorpusError
 
 SUMMARY = "sentences spoken by espeak-ng, made in --audio-dir unless they are there"
@@ -288,7 +288,7 @@ def generate(
             )
             writer.writeheader()
             writer.writerows(itertools.chain(*rows))
-        os.replace(temporary, out_dir / "table.csv")
+        durable.replace(temporary, out_dir / "table.csv")
     except OSError as error:
         raise CorpusError(
             f"cannot write {out_dir} ({error.strerror}): free space or permissions"

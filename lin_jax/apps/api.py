@@ -21,6 +21,7 @@ from fastapi import Depends, FastAPI, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import lin_jax
@@ -28,6 +29,18 @@ from lin_jax.apps import serving
 from lin_jax.apps.jobs import Job
 from lin_jax.apps.workers import BusyError, WorkEndedError
 from lin_jax.errors import LinError
+
+
+class Problem(BaseModel):
+    """What is answered in place of a result."""
+
+    error: str
+
+
+# For the description of the API: what any route may answer, and what those that make a recording do.
+PROBLEMS: dict = {status: {"model": Problem} for status in (400, 403, 408, 413, 421, 422, 503, 504)}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+RECORDING: dict = {200: {"content": {"audio/wav": BINARY, "audio/flac": BINARY}}}
 
 
 class Folder:
@@ -83,7 +96,13 @@ def create(models: Mapping[Job, serving.Model], folder: str | None = None) -> Fa
         folder: where recordings lie while a request is answered.
     """
     # FastAPI's pages of documentation would load scripts from the Internet.
-    api = FastAPI(title="lin_jax", version=lin_jax.__version__, docs_url=None, redoc_url=None)
+    api = FastAPI(
+        title="lin_jax",
+        version=lin_jax.__version__,
+        docs_url=None,
+        redoc_url=None,
+        responses=PROBLEMS,
+    )
     api.state.folder = folder
     served = ", ".join(serving.addresses(models))
 

@@ -71,6 +71,19 @@ def recordings(inputs: Iterable[str]) -> tuple[list[str], int]:
     return paths, failed
 
 
+def check_voices(sources: Iterable[str]):
+    """Raises AudioError if one of the names, paths and folders is the path of a recording that is not there.
+
+    What may be the name of a voice is for the bundle to know.
+    """
+    from lin_jax.audio import files
+
+    for name in sources:
+        looks_like_path = os.path.dirname(name) or name.lower().endswith(files.SUFFIXES)
+        if looks_like_path and not os.path.exists(name):
+            raise AudioError(f"{name}: no such file; check the path")
+
+
 def load_bundle(name: str, task: str) -> Any:
     """The bundle of that name or folder; BundleError if it is made for another task."""
     bundle: Any = lin_jax.load(name)
@@ -95,9 +108,9 @@ def printable(value) -> str:
 
 def complain(problem) -> None:
     """Name a problem on stderr, above the bar if there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(f"lin: {printable(problem)}", file=sys.stderr)
+    # It takes a while to import, and who has not done so yet has no bar.
+    write = sys.modules["tqdm"].tqdm.write if "tqdm" in sys.modules else print
+    write(f"lin: {printable(problem)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from lin_jax.apps import output_paths, serving, speak
 from lin_jax.apps.common import (
     Command,
+    check_voices,
     complain,
     finish,
     inputs_argument,
@@ -37,11 +38,12 @@ def _arguments(parser):
 
 def _convert(args) -> int:
     """Say recordings again in another voice."""
-    from lin_jax.audio import files
-
     pairs, failed = output_paths.pairs(args.inputs, args.out)
     if not pairs:
         return 2
+    check_voices(args.voice or ())
+    from lin_jax.audio import files
+
     bundle = load_bundle(args.model, speak.KIND)
     total, done, seconds, elapsed, whole = 0.0, 0, 0.0, 0.0, True
     for source, _ in pairs:
@@ -80,10 +82,11 @@ def convert_voice(
 
 def _endpoint(router, model):
     from fastapi import File, Form, UploadFile
+    from fastapi.responses import FileResponse
 
     from lin_jax.apps import api
 
-    @router.post("/convert", name="convert")
+    @router.post("/convert", name="convert", response_class=FileResponse, responses=api.RECORDING)
     async def answer(
         file: UploadFile,
         uploads: api.Uploads,

@@ -1,6 +1,7 @@
 """The command that tells whether a recording is generated speech of this toolkit: `lin detect`."""
 
 import json
+from typing import TYPE_CHECKING
 
 from lin_jax.apps.common import (
     Command,
@@ -13,8 +14,10 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.audio.watermark import Detection, detect
 from lin_jax.errors import AudioError
+
+if TYPE_CHECKING:  # NumPy takes a tenth of a second, in which a missing file is named
+    from lin_jax.audio.watermark import Detection
 
 
 def _arguments(parser):
@@ -25,7 +28,11 @@ def _arguments(parser):
 def _detect(args) -> int:
     """Print whether each recording carries the watermark of generated speech."""
     paths, failed = recordings(args.inputs)
-    width = min(48, max((len(printable(path)) for path in paths), default=0))
+    if not paths:
+        return 2
+    from lin_jax.audio.watermark import detect
+
+    width = min(48, max(len(printable(path)) for path in paths))
     done = 0
     with progress(len(paths), "file") as bar:
         for path in paths:
@@ -42,7 +49,7 @@ def _detect(args) -> int:
     return finish(done, failed)
 
 
-def answer(path: str, detection: Detection) -> dict:
+def answer(path: str, detection: "Detection") -> dict:
     """What `--json` says of a recording: file, whether it is generated speech, how sure that is, and where."""
     from lin_jax.audio import files
 

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lin_jax import durable
 from lin_jax.apps.common import (
     Command,
     complain,
@@ -49,12 +50,12 @@ def _embed_arguments(parser):
 
 def _embed(args) -> int:
     """Write the embeddings of recordings to an archive of arrays."""
-    import numpy as np
-
     with _output(pathlib.Path(args.out)) as file:
         paths, failed = recordings(args.inputs)
         if not paths:
             return 2
+        import numpy as np
+
         bundle = load_bundle(args.model, KIND)
         voices = [voice for voice in embed_all(bundle, paths) if voice]
         failed += len(paths) - len(voices)
@@ -94,7 +95,7 @@ def _output(path: pathlib.Path):
             yield file
             written = file.tell()
         if written:
-            os.replace(part, path)
+            durable.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -55,11 +55,11 @@ def _arguments(parser):
 
 def _repair(args) -> int:
     """Restore recordings and print what was wrong with each."""
-    from lin_jax.audio import files
-
     pairs, failed = _pairs(args)
     if not pairs:
         return 2
+    from lin_jax.audio import files
+
     bundle = load_bundle(args.model, KIND)
     total = 0.0
     for source, _ in pairs:
@@ -177,7 +177,7 @@ def _endpoint(router, model):
 
     from lin_jax.apps import api
 
-    @router.post("/repair")
+    @router.post("/repair", responses=api.RECORDING)
     async def repair(
         request: Request,
         file: UploadFile,

@@ -1,6 +1,5 @@
 """The models that are served, whatever brings the requests: the HTTP API or the page."""
 
-import asyncio
 import contextlib
 import dataclasses
 import math
@@ -72,6 +71,8 @@ class Model:
 
         What it does is ended when this is cancelled.
         """
+        import asyncio
+
         work = await asyncio.to_thread(self.submit, function, *args, **how)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(work), MAX_WORK_SECONDS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from lin_jax.apps import output_paths, serving, timestamps
 from lin_jax.apps.common import (
     Command,
+    check_voices,
     clock,
     json_argument,
     load_bundle,
@@ -78,9 +79,8 @@ def _speak_arguments(parser):
 
 def _speak(args) -> int:
     """Say a text and write it to a file."""
-    from lin_jax.text import sentences
-
     text = _text(args)
+    check_voices(args.voice or ())
     if args.out == "-":
         return _stream(args, text)
     if os.path.isdir(args.out):
@@ -89,6 +89,8 @@ def _speak(args) -> int:
     if args.timestamps:
         timestamps.check(args.timestamps)
         output_paths.make_folders([args.timestamps], args.timestamps)
+    from lin_jax.text import sentences
+
     bundle = load_bundle(args.model, KIND)
     check_format(args.out, bundle)
     with progress(len(sentences(text, bundle.longest)), "sentence") as bar:
@@ -284,10 +286,11 @@ def split_voices(bundle, voices) -> tuple[list, list[str]]:
 
 def _endpoint(router, model):
     from fastapi import File, Form, UploadFile
+    from fastapi.responses import FileResponse
 
     from lin_jax.apps import api
 
-    @router.post("/speak", name="speak")
+    @router.post("/speak", name="speak", response_class=FileResponse, responses=api.RECORDING)
     async def answer(
         text: Annotated[str, Form(examples=["Good morning."])],
         uploads: api.Uploads,

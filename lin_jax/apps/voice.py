@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 
-from lin_jax.apps.common import Command, load_bundle
+from lin_jax.apps.common import Command, check_voices, load_bundle
 from lin_jax.errors import ConfigError
 
 CONSENT = "stated with --i-may-use-this-voice"
@@ -37,13 +37,14 @@ def _run(args) -> int:
 
 
 def _save(args) -> int:
-    from lin_jax.audio import files
-    from lin_jax.bundles import saved_voices
-
     if not args.i_may_use_this_voice:
         raise ConfigError(
             f"{args.name}: a voice is its owner's; add --i-may-use-this-voice if you may use it"
         )
+    check_voices(args.clips)
+    from lin_jax.audio import files
+    from lin_jax.bundles import saved_voices
+
     sources: list[str] = []
     for name in args.clips:
         sources += map(str, files.find(name)) if os.path.isdir(name) else [name]

@@ -1,4 +1,7 @@
-"""Work on a bundle, one piece after the other: short ones in a thread, long ones in a process that can be ended."""
+"""Work on a bundle, one piece after the other: short ones in a thread, long ones in a process that can be ended.
+
+A thread cannot be ended: short work is given up between two steps of a network.
+"""
 
 import contextlib
 import multiprocessing
@@ -11,6 +14,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import lin_jax
+from lin_jax import cancellation
 from lin_jax.errors import LinError
 
 MAX_WAITING = 32  # pieces of work in a queue
@@ -28,7 +32,7 @@ class WorkEndedError(LinError):
 
 
 class Work(Future):
-    """The future result of a function; `cancel` ends it even while it runs, where it has a process of its own."""
+    """The future result of a function; `cancel` ends it even while it runs: at once, or after the step it is at."""
 
     def __init__(self, function: Callable, arguments: tuple):
         super().__init__()
@@ -88,7 +92,8 @@ class Worker:
             if not work.set_running_or_notify_cancel():
                 continue
             try:
-                work.set_result(work.function(self._bundle, *work.arguments))
+                with cancellation.given_up_by(work.abandoned):
+                    work.set_result(work.function(self._bundle, *work.arguments))
             except BaseException as error:
                 work.set_exception(error)
             del work  # and the recordings that it holds

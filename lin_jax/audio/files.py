@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lin_jax import durable
 from lin_jax.audio.decoding import SAMPLE_RATES, Info, describe, opened
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
@@ -419,7 +420,7 @@ def _replacing(path) -> Iterator[Path]:
         yield part
         if target.exists():
             shutil.copymode(target, part)
-        os.replace(part, target)
+        durable.replace(part, target)
     except OSError as error:
         raise _unwritten(path, error.strerror) from None
     finally:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lin_jax import compilation
+from lin_jax import cancellation, compilation
 from lin_jax.errors import BundleError
 
 # Windows go through the network in batches of these sizes and no other, so that nothing else is
@@ -85,10 +85,11 @@ class Bundle:
     def weights_fit(self):
         """Where the network is applied: weights of another network become a BundleError.
 
-        Who waits for the first use is told so.
+        Who waits for the first use is told so, and work that was given up ends.
         """
         from flax.errors import FlaxError
 
+        cancellation.check()
         try:
             with compilation.announced():
                 yield

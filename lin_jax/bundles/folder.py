@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lin_jax import checksums
+from lin_jax import checksums, durable
 from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.card import render
 from lin_jax.bundles.classifier import Classifier
@@ -117,10 +117,11 @@ def save(
             save(part / "fused", bundle.fused, card, provenance=provenance, dtype=dtype)
             described["fused_sha256"] = checksums.of_file(part / "fused" / "bundle.json")
         (part / "bundle.json").write_text(checksums.to_json(described))
+        durable.sync(part)  # before the old one loses its name
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
-        os.replace(part, folder)
+        durable.replace(part, folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if old.exists() and not folder.exists():

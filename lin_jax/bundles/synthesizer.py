@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lin_jax import cancellation
 from lin_jax.bundles import saved_voices
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.bundles.vocoder import Vocoder
@@ -510,6 +511,7 @@ class Synthesizer(Bundle):
 
     def _sound(self, frames: np.ndarray, speed: float) -> np.ndarray:
         """The waveform [N] of frames [T, M]."""
+        cancellation.check()
         T, stretched = len(frames), int(np.ceil(len(frames) / speed))
         frames = np.pad(frames, ((0, _size(max(T, stretched), FRAMES) - T), (0, 0)))
         constants = self._sound_maker and self._sound_maker.constants

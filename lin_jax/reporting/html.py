@@ -8,12 +8,13 @@ import base64
 import dataclasses
 import html
 import io
-import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from lin_jax import durable
 
 if TYPE_CHECKING:  # matplotlib comes with lin_jax[train]; pages without plots do without it
     from matplotlib.figure import Figure
@@ -121,7 +122,7 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    durable.replace(part, path)
     return path
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
-from lin_jax import checksums, locks
+from lin_jax import checksums, durable, locks
 from lin_jax.errors import CheckpointError
 
 # Orbax logs what it then raises, and what is told here in one line.
@@ -46,7 +46,10 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=self._keep, cleanup_tmp_directories=True
+                preservation_policy=self._keep,
+                cleanup_tmp_directories=True,
+                # Before it gets its name, and an older one is deleted.
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._sync),
             ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
@@ -161,6 +164,12 @@ class Checkpoints:
         finally:
             self._manager.close()
             self._lock.close()
+
+    def _sync(self):
+        """Bring what is to become a checkpoint to the disk."""
+        if jax.process_index() == 0:
+            for part in self.directory.glob("*.orbax-checkpoint-tmp"):
+                durable.sync(part)
 
     def _unwritten(self, error):
         return CheckpointError(

@@ -4,6 +4,8 @@ import functools
 import json
 import os
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -218,6 +220,45 @@ def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(
     for line, (path, message) in zip(err, expected.items(), strict=False):
         assert line.startswith(f"lin: {path}: ")
         assert message in line
+
+
+MISSING = (  # recordings, by every command that takes them
+    "emotion gone.wav",
+    "gender --timeline gone.wav",
+    "verify gone.wav --with gone.wav",
+    "embed gone.wav --out voices.npz",
+    "enroll Anna gone.wav --gallery gallery",
+    "detect gone.wav",
+    "repair gone.wav --in-place",
+    "convert gone.wav --out out.wav",
+    "convert here.wav --voice gone.wav --out out.wav",
+    "speak Hello --voice gone.wav --out out.wav",
+    "speak Hello --voice gone/anna --out -",
+    "speak --text-file gone.txt --out out.wav",
+    "voice save anna gone.wav --i-may-use-this-voice",
+)
+HEAVY = ("jax", "flax", "scipy", "av", "soundfile", "soxr", "librosa", "fastapi", "lin_jax.bundles")
+WITHOUT_LIBRARIES = f"""
+import sys
+from lin_jax.apps import cli
+
+for command in sys.argv[1:]:
+    print(cli.main(command.split()), *(name for name in {HEAVY} if name in sys.modules))
+"""
+
+
+def test_a_missing_file_is_named_before_libraries_are_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pathlib.Path("here.wav").touch()
+    program = [sys.executable, "-c", WITHOUT_LIBRARIES, *MISSING]
+    ended = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == ["2"] * len(MISSING)
+    sides = 2  # of lin verify
+    assert len(ended.stderr.splitlines()) == len(MISSING) - 1 + sides
+    for line in ended.stderr.splitlines():
+        assert line.startswith("lin: gone")
+        assert line.endswith("check the path")
 
 
 def test_interrupt_is_exit_code_130(folder, capsys, monkeypatch):

@@ -9,12 +9,15 @@ from concurrent.futures import CancelledError
 import jax
 import numpy as np
 import pytest
+import soundfile
 from helpers import work
+from helpers.recordings import RATE, tone
 
+import lin_jax
 from lin_jax import bundles
 from lin_jax.apps import workers
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import AudioError
+from lin_jax.errors import AudioError, WorkCancelledError
 from lin_jax.models.residual_classifier import ResidualClassifier
 
 
@@ -57,6 +60,22 @@ def source(tmp_path):
         ("female", "male"),
     )
     return str(bundles.save(tmp_path / "gender", bundle, ""))
+
+
+def test_short_work_is_given_up_between_two_windows(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    worker = workers.Worker(lin_jax.load(source))
+    endless = worker.submit(work.predict_for_ever, (RATE,))
+    while not endless.running():
+        time.sleep(0.01)
+    after = worker.submit(work.kind, ())
+    endless.cancel()
+    with pytest.raises(WorkCancelledError, match="nobody waits for this"):
+        endless.result(30)
+    assert after.result(5) == "Classifier"
+    soundfile.write("clip.wav", tone(), RATE)
+    prediction = worker.submit(work.predict, ("clip.wav",)).result(30)
+    assert prediction.label in ("female", "male"), "what comes later is not given up"
 
 
 def test_long_work_has_a_process_that_can_be_ended(source, monkeypatch):

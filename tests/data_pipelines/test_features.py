@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from helpers.damage import flipped_bits
 from helpers.noise_corpus import FRONTEND, make_corpus, reference, write_clip
+from helpers.power import cuts
 from helpers.recordings import BAD, UNUSUAL, two_hours
 
 from data_pipelines import features, loaders
@@ -195,6 +196,7 @@ from data_pipelines import features, loaders
 from data_pipelines.corpora import table
 from lin_jax.audio import files
 from helpers.damage import flipped_bits
+from helpers.power import cuts
 from helpers.noise_corpus import FRONTEND
 load = files.load
 files.load = lambda *args, **rest: time.sleep(0.05) or load(*args, **rest)
@@ -236,6 +238,22 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, corpus, feature_set, m
     killed, never = ({k: v for k, v in f.items() if k.name not in reports} for f in files_of)
     assert len(never) == 6
     assert killed == never
+
+
+def test_after_a_power_cut_it_goes_on_to_the_same_end(tmp_path, corpus, monkeypatch):
+    monkeypatch.setattr(features, "SHARD", 2)
+    (tmp_path / "folder").mkdir()
+    with cuts(tmp_path / "folder", tmp_path / "copies") as copies:
+        prepare(corpus[:4], tmp_path / "folder/out")
+    whole = features.open_features(tmp_path / "folder/out")
+    assert sum((copy / "out").exists() for copy in copies) >= 1
+    for copy in copies:
+        prepare(corpus[:4], copy / "out")
+        resumed = features.open_features(copy / "out")
+        assert resumed.rows == whole.rows
+        np.testing.assert_array_equal(resumed._moments, whole._moments)
+        for index in range(4):
+            np.testing.assert_array_equal(resumed[index]["features"], whole[index]["features"])
 
 
 def test_every_flipped_bit_is_noticed(tmp_path, corpus):

@@ -14,7 +14,7 @@ from lin_jax import bundles
 from lin_jax.audio import files
 from lin_jax.audio.frontend import mel_centres
 from lin_jax.audio.frontend_config import FrontendConfig
-from lin_jax.errors import TextError
+from lin_jax.errors import ConfigError, TextError
 from lin_jax.models.registry import NETWORKS
 from lin_jax.models.tacotron import Decoded
 from lin_jax.models.vocoder import SpectrumDecoder
@@ -79,19 +79,21 @@ class Hummer:
             raise TextError("nothing to say: ask somebody else")
         for _ in range(text.count(",")):
             warnings.warn("skipped a comma", stacklevel=2)
-        return self._hum(text, voice, speed, len(text.split()) / speed)
+        return self._hum(text, voice, speed, len(text.split()))
 
     def convert_voice(self, source, voice=None, speed=1.0):
         """Hums as long as the recording is."""
         files.load(source, FRONTEND)
-        return self._hum(source, voice, speed, files.duration(source) / speed)
+        return self._hum(source, voice, speed, files.duration(source))
 
     def _hum(self, source, voice, speed, seconds):
+        if not 0.5 <= speed <= 2:
+            raise ConfigError(f"speed {speed:g}: choose one from 0.5 to 2")
         for path in voice if isinstance(voice, list) else [voice]:
             if path not in (None, *self.names):
                 files.load(path, FRONTEND)
         self.asked.append((source, voice, speed))
-        return bundles.Speech(tone(seconds), RATE, (), f"made by {self.name}")
+        return bundles.Speech(tone(seconds / speed), RATE, (), f"made by {self.name}")
 
 
 def synthesizer(encoder="speaker_encoder", **changes) -> bundles.Synthesizer:

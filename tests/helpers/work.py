@@ -2,6 +2,8 @@
 
 import time
 
+import numpy as np
+
 
 def sleep(bundle, seconds):
     """Take a while."""
@@ -11,6 +13,12 @@ def sleep(bundle, seconds):
 def kind(bundle):
     """The name of its class."""
     return type(bundle).__name__
+
+
+def predict_for_ever(bundle, rate):
+    """Predict a second of noise again and again."""
+    while True:
+        bundle.predict(np.random.default_rng(0).normal(0, 0.1, rate), rate)
 
 
 def predict(bundle, path):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.damage import flipped_bits
+from helpers.power import cuts
 
 from lin_jax.errors import CheckpointError
 from lin_jax.training.checkpoints import Checkpoints
@@ -75,6 +76,27 @@ def test_every_flipped_bit_is_noticed(tmp_path, caplog):
     assert len(errors) > 12
     assert not any("\n" in error for error in errors)
     assert not caplog.records
+
+
+def test_after_a_power_cut_the_latest_or_the_one_before_is_whole(tmp_path):
+    def restored(folder) -> int:
+        with Checkpoints(folder) as checkpoints:
+            state, position, _ = checkpoints.restore(TARGET)
+        np.testing.assert_array_equal(state["w"], STATE["w"] * position["next"])
+        return position["next"]
+
+    folder = tmp_path / "folder"
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(1, STATE, {"next": 1}, {}, best_step=1)
+        checkpoints.wait()
+        with cuts(folder, tmp_path / "copies") as copies:
+            state = STATE | {"w": STATE["w"] * 2}
+            checkpoints.save(2, state, {"next": 2}, {}, best_step=2)
+            checkpoints.wait()
+    assert sorted(path.name for path in folder.iterdir()) == ["2"]
+    steps = [restored(copy) for copy in copies]
+    assert steps == sorted(steps)
+    assert set(steps) == {1, 2}
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -1,0 +1,45 @@
+"""Files and folders that a power cut leaves as they were or as they are meant to be.
+
+A rename may reach the disk before what is in the file: a cut in between leaves a new name with
+nothing behind it. So all of it is brought to the disk first (Pillai et al., OSDI 2014).
+"""
+
+import os
+
+
+def replace(part, target):
+    """Give a file or folder the name of another, once all of it is on the disk.
+
+    Args:
+        part: what is complete.
+        target: its place; a file there is replaced, a folder must be empty.
+
+    Raises:
+        OSError: as `os.replace`, or the disk does not take it.
+    """
+    _sync(part)
+    os.replace(part, target)
+    _sync_entry(os.path.dirname(os.path.abspath(target)))
+
+
+def sync(path):
+    """Bring a file or folder, and its name, to the disk; OSError if that does not take it."""
+    _sync(path)
+    _sync_entry(os.path.dirname(os.path.abspath(path)))
+
+
+def _sync(path):
+    """All that is in a file or folder."""
+    for folder, _, names in os.walk(path, topdown=False):
+        for name in (*names, ""):
+            _sync_entry(os.path.join(folder, name))
+    if not os.path.isdir(path):
+        _sync_entry(path)
+
+
+def _sync_entry(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
