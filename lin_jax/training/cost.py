@@ -48,7 +48,8 @@ def _flops(jaxpr, outermost=False):
     total = 0.0
     for equation in jaxpr.eqns:
         name, params = equation.primitive.name, equation.params
-        shapes = [getattr(v.aval, "shape", ()) for v in (*equation.invars, *equation.outvars)]
+        variables = *equation.invars, *equation.outvars
+        shapes: list[tuple[int, ...]] = [getattr(v.aval, "shape", ()) for v in variables]
         if name == "dot_general":
             (contracted, _), _ = params["dimension_numbers"]
             total += 2.0 * math.prod(shapes[-1]) * math.prod(shapes[0][i] for i in contracted)
@@ -56,6 +57,10 @@ def _flops(jaxpr, outermost=False):
             out_features = params["dimension_numbers"].rhs_spec[0]
             kernel = math.prod(shapes[1]) / shapes[1][out_features]
             total += 2.0 * math.prod(shapes[-1]) * kernel
+        elif name in ("rnn_fwd", "rnn_bwd"):  # an LSTM of cuDNN; back, each product is two
+            frames, products = (shapes[0], 1) if name == "rnn_fwd" else (shapes[3], 2)
+            D, H, directions = frames[-1], params["hidden_size"], 1 + params["bidirectional"]
+            total += products * 2.0 * math.prod(frames[:-1]) * directions * 4 * H * (D + H)
         elif name == "cond":
             total += max(_flops(branch.jaxpr) for branch in params["branches"])
         else:
