@@ -49,6 +49,8 @@ class TrainConfig:
             Perfetto; "" traces none.
         seed: of the initial parameters and of everything drawn in the steps.
         parallel: "jit" or "pmap", see `parallel`.
+        shard: "data" holds parameters and the state of the optimiser whole on each device; "fsdp"
+            splits them over the devices, where they do not fit.
     """
 
     num_steps: int = 1000
@@ -62,6 +64,7 @@ class TrainConfig:
     profile: str = ""
     seed: int = 0
     parallel: str = "jit"
+    shard: str = "data"
 
 
 @dataclasses.dataclass
@@ -166,7 +169,9 @@ def fit(
         accumulate=config.accumulate,
         precision=config.precision,
     )
-    train_steps = parallel.compile_steps(train_step, mesh, config.parallel)
+    target = parallel.abstract_state(create, init_key, mesh, config.shard)
+    places = jax.tree.map(lambda leaf: leaf.sharding, target)
+    train_steps = parallel.compile_steps(train_step, mesh, config.parallel, places)
     feed = parallel.make_feed(train_loader, mesh, config.num_steps, config.steps_per_call)
 
     with contextlib.ExitStack() as stack:
@@ -178,9 +183,8 @@ def fit(
         received = stack.enter_context(_catch_signals())
         profiler = stack.enter_context(_Profiler(config.profile, workdir / "profile"))
         compilation = stack.enter_context(CompilationClock())
-        target = parallel.abstract_state(create, init_key, mesh)
         if checkpoints.latest_step is None:
-            state, progress = parallel.init_state(create, init_key, mesh), Progress()
+            state, progress = parallel.init_state(create, init_key, mesh, config.shard), Progress()
             table = parameter_overview.get_parameter_overview(state.params, include_stats=False)
             writer.write_texts(0, {"parameters": table})
         else:
@@ -248,6 +252,7 @@ def fit(
         if progress.best and progress.best_step != progress.step:
             checkpoints.wait()
             variables = checkpoints.restore(target, progress.best_step)[0].variables
+        state, variables = parallel.replicate((state, variables), mesh)  # if they were split
         return Result(
             state,
             variables,
