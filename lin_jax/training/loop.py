@@ -51,6 +51,7 @@ class TrainConfig:
         parallel: "jit" or "pmap", see `parallel`.
         shard: "data" holds parameters and the state of the optimiser whole on each device; "fsdp"
             splits them over the devices, where they do not fit.
+        compile_only: compile the step, print what it costs, and end before it runs.
     """
 
     num_steps: int = 1000
@@ -65,6 +66,7 @@ class TrainConfig:
     seed: int = 0
     parallel: str = "jit"
     shard: str = "data"
+    compile_only: bool = False
 
 
 @dataclasses.dataclass
@@ -147,7 +149,7 @@ def fit(
         CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
         OSError: the logs cannot be written.
         SystemExit: with code 128 + number of the signal, once a checkpoint is saved after Ctrl-C or
-            SIGTERM.
+            SIGTERM; with code 0 after `compile_only`.
     """
     from clu import parameter_overview
 
@@ -173,6 +175,9 @@ def fit(
     places = jax.tree.map(lambda leaf: leaf.sharding, target)
     train_steps = parallel.compile_steps(train_step, mesh, config.parallel, places)
     feed = parallel.make_feed(train_loader, mesh, config.num_steps, config.steps_per_call)
+    if config.compile_only:
+        print(cost.compile_only(train_steps, target, feed.take()[1], run_key))
+        raise SystemExit(0)
 
     with contextlib.ExitStack() as stack:
         if writer is None:

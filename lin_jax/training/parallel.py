@@ -88,6 +88,15 @@ def initialise(
     )
 
 
+def simulate_devices(count: int):
+    """Let the CPU stand for several devices, unless `count` is 0; to be called before JAX is asked
+    for anything.
+    """
+    if count:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", count)
+
+
 def _in_cluster(environ):
     """Whether the environment is one of several processes that JAX can find."""
     sizes = (environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))

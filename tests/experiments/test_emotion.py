@@ -129,7 +129,10 @@ def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
     features.prepare(corpora.load("ravdess", audio)[1:], fewer, front_end, progress=False)
     with pytest.raises(ConfigError, match="other clips than those fused"):
         Experiment(config, fewer)
-    config.fused.features, config.protocol = "", "twice"
+    config.fused.features, config.train.compile_only = "", True
+    with pytest.raises(ConfigError, match="compile_only is of training on waveforms"):
+        Experiment(config, clips).train(tmp_path)
+    config.protocol, config.train.compile_only = "twice", False
     with pytest.raises(ConfigError, match="protocol twice: choose loso"):
         Experiment(config, clips).train(tmp_path)
     config.network.name = "Deep"
