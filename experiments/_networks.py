@@ -119,6 +119,8 @@ class Networks:
         ]
         if self.clips.store == "features":
             config = self.config
+            if config.train.compile_only:
+                raise ConfigError("compile_only is of training on waveforms: prepare those")
             trained = fit_ensemble(
                 self.make_task, self._arrays(), members, config.folds, config.optim, workdir
             )

@@ -31,6 +31,8 @@ FLAGS = {
     "features": "folder made by python -m data_pipelines; several with commas between them",
     "workdir": "folder of results; a run that was stopped there goes on",
     "bundle": "name or folder of a bundle to evaluate in place of the one that is trained",
+    "compile_only": "compile the training step, print its FLOPs and memory, and run nothing",
+    "devices": "virtual CPU devices to run or compile on; 0 takes the devices that there are",
 }
 
 
@@ -56,10 +58,9 @@ Presets = Mapping[str, Sequence[Stage]]
 def main(experiment: type, config, presets: Presets | None = None):
     """Parse the command line and run the mode, or the preset, that it names.
 
-    The flags are --features, --workdir, --bundle, --mode, --preset, and --config.NAME=VALUE for
-    every field of the config, nested ones included; --help explains all of them. The process exits
-    with 1 for a wrong flag, 2 for an input that is at fault, and 128 + the number of the signal
-    that stopped it.
+    The flags are those of `FLAGS`, --mode, --preset, and --config.NAME=VALUE for every field of the
+    config, nested ones included; --help explains all of them. The process exits with 1 for a wrong
+    flag, 2 for an input that is at fault, and 128 + the number of the signal that stopped it.
 
     Args:
         experiment: made from (config, features, bundle); it has a method for each of its `MODES`,
@@ -72,8 +73,11 @@ def main(experiment: type, config, presets: Presets | None = None):
         print(explain(sys.modules[experiment.__module__].__doc__, experiment, config, presets))
         sys.exit(0)
     _refuse_typos(flatten(config))
-    for name, text in FLAGS.items():
-        flags.DEFINE_string(name, "" if name == "bundle" else None, text, required=name != "bundle")
+    for name in ("features", "workdir"):
+        flags.DEFINE_string(name, None, FLAGS[name], required=True)
+    flags.DEFINE_string("bundle", "", FLAGS["bundle"])
+    flags.DEFINE_boolean("compile_only", False, FLAGS["compile_only"])
+    flags.DEFINE_integer("devices", 0, FLAGS["devices"], lower_bound=0)
     flags.DEFINE_enum("mode", None, experiment.MODES, "what to do", required=False)
     flags.DEFINE_enum("preset", None, list(presets), "a recipe, whole") if presets else None
     chosen = config_flags.DEFINE_config_dataclass("config", copy.deepcopy(config))
@@ -92,6 +96,7 @@ def main(experiment: type, config, presets: Presets | None = None):
             stages = [dataclasses.replace(stages[-1], modes=[flags.FLAGS.mode])]
 
         def work():
+            parallel.simulate_devices(flags.FLAGS.devices)
             print(parallel.initialise(), file=sys.stderr)
             run_stages(experiment, config, chosen.value, stages)
 
@@ -104,9 +109,7 @@ def run_stages(experiment: type, defaults, config, stages: Sequence[Stage]):
     """Run stages with the flags of this process; what the command line sets holds in all of them."""
     workdir = pathlib.Path(flags.FLAGS.workdir)
     given = flatten(config)
-    overrides = {
-        name: value for name, value in flatten(defaults).items() if given[name] != value
-    }.keys()
+    overrides = {name for name, value in flatten(defaults).items() if given[name] != value}
     for stage in stages:
         settings = copy.deepcopy(config)
         for name, value in stage.settings.items():
@@ -114,7 +117,12 @@ def run_stages(experiment: type, defaults, config, stages: Sequence[Stage]):
                 text = value.format(workdir=workdir) if isinstance(value, str) else value
                 assign(settings, name, text)
         folder = workdir / stage.folder
-        save_config(settings, folder)
+        if flags.FLAGS.compile_only:
+            for name in flatten(settings):
+                if name.endswith("train.compile_only"):
+                    assign(settings, name, True)
+        else:
+            save_config(settings, folder)
         running = experiment(settings, flags.FLAGS.features, flags.FLAGS.bundle)
         for mode in stage.modes or experiment.MODES:
             getattr(running, mode)(folder)

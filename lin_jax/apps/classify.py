@@ -18,7 +18,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.apps.jobs import Job, one_second
+from lin_jax.apps.jobs import Job, faint_noise
 from lin_jax.errors import AudioError
 
 KIND = "classification"
@@ -43,7 +43,7 @@ def classification_job(name: str, summary: str, teach: str, question: str) -> Jo
         endpoint=lambda router, model: _endpoint(router, model, name),
         tab=lambda model, folder: _tab(model, question),
         requests=f"curl -F file=@clip.wav localhost:7860/api/{name:<12} the same JSON as lin {name} --json",
-        warm_up=lambda bundle: bundle.predict(*one_second(bundle)),
+        warm_up=lambda bundle, seconds: bundle.predict(*faint_noise(bundle, seconds)),
         serves=lambda bundle: bundle.name == name,
     )
 

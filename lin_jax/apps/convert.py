@@ -18,7 +18,7 @@ from lin_jax.apps.common import (
     printable,
     progress,
 )
-from lin_jax.apps.jobs import Job, one_second
+from lin_jax.apps.jobs import Job, faint_noise
 from lin_jax.errors import AudioError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -130,8 +130,8 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert",
-    warm_up=lambda bundle: bundle.convert_voice(
-        one_second(bundle)[0], sample_rate=bundle.frontend.sample_rate
+    warm_up=lambda bundle, seconds: bundle.convert_voice(
+        faint_noise(bundle, seconds)[0], sample_rate=bundle.frontend.sample_rate
     ),
     max_seconds=600.0,  # speech is in memory until all of it is made
     serves=lambda bundle: "speech" in bundle.sources,

@@ -29,7 +29,7 @@ class Job:
         endpoint: adds its route to a FastAPI application, for a `serving.Model`.
         tab: draws its tab, for a `serving.Model` and the folder in which recordings are made.
         requests: examples of curl, and what there is to say of them, for `lin serve --help`.
-        warm_up: uses a bundle once.
+        warm_up: uses a bundle once, on so many seconds of sound or speech.
         max_seconds: of the recordings of one request that is served.
         serves: which bundles of the kind do it.
     """
@@ -42,7 +42,7 @@ class Job:
     endpoint: Callable[[Any, Any], None]
     tab: Callable[[Any, str], None]
     requests: str
-    warm_up: Callable[[Any], object]
+    warm_up: Callable[[Any, float], object]
     max_seconds: float = 7200.0
     serves: Callable[[Any], bool] = lambda bundle: True
 
@@ -63,12 +63,14 @@ def discover() -> tuple[Job, ...]:
     return tuple(jobs)
 
 
-def one_second(bundle) -> tuple[Any, int]:
-    """Faint noise to warm up with, and its rate in Hz."""
+def faint_noise(bundle, seconds: float) -> tuple[Any, int]:
+    """Noise to warm up with, and its rate in Hz."""
     import numpy as np
 
     rate = bundle.frontend.sample_rate
-    return np.random.default_rng(0).normal(0.0, 0.01, rate).astype(np.float32), rate
+    return np.random.default_rng(0).normal(0.0, 0.01, round(seconds * rate)).astype(
+        np.float32
+    ), rate
 
 
 def done_by(bundle) -> tuple[Job, ...]:

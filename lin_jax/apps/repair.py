@@ -22,7 +22,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.apps.jobs import Job, one_second
+from lin_jax.apps.jobs import Job, faint_noise
 from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -245,7 +245,7 @@ JOB = Job(
     requests="""\
 curl -F file=@noisy.wav -o clean.wav localhost:7860/api/repair         -F strength=0.5: half of it
 curl -F file=@noisy.wav 'localhost:7860/api/repair?json'               what is wrong with it, and no file""",
-    warm_up=lambda bundle: bundle.repair(*one_second(bundle)),
+    warm_up=lambda bundle, seconds: bundle.repair(*faint_noise(bundle, seconds)),
     commands=(
         Command(
             name="repair",

@@ -116,7 +116,7 @@ def assign(
 def warm_up(models: Mapping[Job, Model]):
     """Let every model work once, so that nobody waits for it to be compiled."""
     for job, model in models.items():
-        model.worker.submit(job.warm_up, ())
+        model.worker.submit(job.warm_up, (1.0,))
 
 
 def close(models: Mapping[Job, Model]):

@@ -14,7 +14,7 @@ from lin_jax.apps.common import (
     printable,
     recordings,
 )
-from lin_jax.apps.jobs import Job, one_second
+from lin_jax.apps.jobs import Job, faint_noise
 from lin_jax.errors import ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -145,7 +145,7 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F a=@a.wav -F b=@b.wav localhost:7860/api/verify",
-    warm_up=lambda bundle: bundle.embed(*one_second(bundle)),
+    warm_up=lambda bundle, seconds: bundle.embed(*faint_noise(bundle, seconds)),
     commands=(
         Command(
             name="verify",

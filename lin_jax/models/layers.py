@@ -4,10 +4,12 @@ Shape letters: B batch, T frames, D features a frame, W channels, H hidden featu
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.experimental import rnn
 
 
 def frame_mask(num_frames, length):
@@ -201,3 +203,67 @@ class DepthwiseConv(nn.Module):
         x = jnp.pad(x, ((0, 0), (reach, reach), (0, 0)))
         taps = (x[:, k * self.dilation : k * self.dilation + T] for k in range(self.size))
         return bias + sum(kernel[k] * tap for k, tap in enumerate(taps))
+
+
+class FusedLSTM(nn.Module):
+    """An LSTM over whole sequences, in one direction or both (Hochreiter & Schmidhuber 1997).
+
+    A single call of cuDNN on one NVIDIA GPU, and a scan elsewhere: the compiler cannot split the
+    call over several devices, and it is float32 alone, as it stays where `training.precision` has
+    other layers compute in bfloat16. The parameters are those of `nn.OptimizedLSTMCell` either way,
+    one cell a direction.
+
+    Attributes:
+        features: H, of each direction.
+        bidirectional: whether the sequence is read backwards, too.
+        unroll: steps of the scan computed together.
+        dtype: of the computation.
+    """
+
+    features: int
+    bidirectional: bool = False
+    unroll: int = 1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x, length):
+        """Maps x [B, T, D], of which `length` [B] frames are real, to [B, T, H], or [B, T, 2 H] in
+        both directions; zero on padding.
+        """
+        directions = (False, True) if self.bidirectional else (False,)
+        cells = [nn.OptimizedLSTMCell(self.features, dtype=self.dtype) for _ in directions]
+        if _has_cudnn(self.dtype) and not self.is_initializing():
+            weights = pack_lstm_weights([cell.variables["params"] for cell in cells])
+            start = jnp.zeros((len(cells), len(x), self.features))
+            sizes = x.shape[-1], self.features, 1, 0.0, self.bidirectional
+            steps = jnp.maximum(length, 1).astype(jnp.int32)
+            x, _, _ = rnn.lstm(x.astype(jnp.float32), start, start, weights, steps, *sizes)
+        else:
+            passes = [
+                nn.RNN(cell, unroll=self.unroll, reverse=reverse, keep_order=True)
+                for cell, reverse in zip(cells, directions, strict=True)
+            ]
+            x = jnp.concatenate([read(x, seq_lengths=length) for read in passes], axis=-1)
+        return jnp.where(frame_mask(length, x.shape[1])[..., None], x, 0.0)
+
+
+def _has_cudnn(dtype):
+    """Whether this process can leave an LSTM in such a format to cuDNN."""
+    devices = jax.devices()
+    gpu = len(devices) == 1 and devices[0].device_kind.startswith("NVIDIA")
+    return gpu and dtype in (None, jnp.float32)
+
+
+def pack_lstm_weights(cells):
+    """Parameters of `nn.OptimizedLSTMCell`, of one cell a direction, as cuDNN reads them.
+
+    Returns:
+        [N]: the kernels of the input and of the state, [4 H, D] and [4 H, H], of each direction,
+        and then their biases [4 H], of which that of the input is zero.
+    """
+    kernels, biases = [], []
+    for cell in cells:
+        bias = jnp.concatenate([cell[f"h{gate}"]["bias"] for gate in "ifgo"])
+        kernels += [cell[side + gate]["kernel"].T for side in "ih" for gate in "ifgo"]
+        biases += [jnp.zeros_like(bias), bias]
+    return jnp.concatenate([part.ravel() for part in kernels + biases])

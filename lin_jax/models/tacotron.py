@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from lin_jax.models.attention import KINDS
-from lin_jax.models.layers import frame_mask
+from lin_jax.models.layers import FusedLSTM, frame_mask
 from lin_jax.models.registry import register
 
 
@@ -78,12 +78,9 @@ class Encoder(nn.Module):
         x, mask = ConvolutionStack(widths, self.strides, self.dropout, dtype=self.dtype)(
             x, frame_mask(length, x.shape[1]), train=train
         )
-        forward, backward = (
-            nn.RNN(nn.OptimizedLSTMCell(self.hidden // 2, dtype=self.dtype), unroll=self.unroll)
-            for _ in range(2)
-        )
-        x = nn.Bidirectional(forward, backward)(x, seq_lengths=mask.sum(axis=1))
-        return jnp.where(mask[..., None], x, 0.0), mask
+        lstm = FusedLSTM(self.hidden // 2, True, self.unroll, self.dtype)
+        nn.share_scope(self, lstm)  # the cells are the encoder's: parameters keep their names
+        return lstm(x, mask.sum(axis=1)), mask
 
 
 @struct.dataclass

@@ -16,6 +16,7 @@ import shutil
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from lin_jax import checksums, durable, locks
@@ -224,10 +225,12 @@ def _shapes(tree):
 
 
 def _digest(state) -> str:
-    """SHA-256 of the arrays of a pytree, by their paths; each process holds them whole."""
+    """SHA-256 of the arrays of a pytree, by their paths, however they are split over devices."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array = np.asarray(leaf if leaf.is_fully_addressable else leaf.addressable_data(0))
+        if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

@@ -1,6 +1,7 @@
 """What a training step costs: arithmetic, the share of the chip's peak that it reaches, memory."""
 
 import math
+import time
 from typing import Any
 
 import jax
@@ -48,7 +49,8 @@ def _flops(jaxpr, outermost=False):
     total = 0.0
     for equation in jaxpr.eqns:
         name, params = equation.primitive.name, equation.params
-        shapes = [getattr(v.aval, "shape", ()) for v in (*equation.invars, *equation.outvars)]
+        variables = *equation.invars, *equation.outvars
+        shapes: list[tuple[int, ...]] = [getattr(v.aval, "shape", ()) for v in variables]
         if name == "dot_general":
             (contracted, _), _ = params["dimension_numbers"]
             total += 2.0 * math.prod(shapes[-1]) * math.prod(shapes[0][i] for i in contracted)
@@ -56,6 +58,10 @@ def _flops(jaxpr, outermost=False):
             out_features = params["dimension_numbers"].rhs_spec[0]
             kernel = math.prod(shapes[1]) / shapes[1][out_features]
             total += 2.0 * math.prod(shapes[-1]) * kernel
+        elif name in ("rnn_fwd", "rnn_bwd"):  # an LSTM of cuDNN; back, each product is two
+            frames, products = (shapes[0], 1) if name == "rnn_fwd" else (shapes[3], 2)
+            D, H, directions = frames[-1], params["hidden_size"], 1 + params["bidirectional"]
+            total += products * 2.0 * math.prod(frames[:-1]) * directions * 4 * H * (D + H)
         elif name == "cond":
             total += max(_flops(branch.jaxpr) for branch in params["branches"])
         else:
@@ -73,6 +79,29 @@ def _flops(jaxpr, outermost=False):
 def _inner(value):
     """The program in a parameter of an operation, if it is one."""
     return value if hasattr(value, "eqns") else getattr(value, "jaxpr", None)
+
+
+def compile_only(train_steps: Any, *arguments: Any) -> str:
+    """Compile a call of `parallel.compile_steps` without running it.
+
+    Args:
+        train_steps: what it gives.
+        arguments: of the call; shapes with their shardings will do.
+
+    Returns:
+        A line: FLOPs of a step over all devices, memory on each of them, seconds of compilation.
+    """
+    start = time.perf_counter()
+    traced = train_steps.trace(*arguments)
+    memory = traced.lower().compile().memory_analysis()
+    seconds = time.perf_counter() - start
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return (
+        f"compiled for {jax.device_count()} × {jax.devices()[0].device_kind} in {seconds:.1f} s: "
+        f"{flops_per_step(traced.jaxpr) / 1e6:,.3f} MFLOP a step; on each device "
+        f"{(held + memory.temp_size_in_bytes) / 1e6:,.3f} MB, of which {held / 1e6:,.3f} MB are "
+        "state and batches"
+    )
 
 
 def peak_memory() -> int | None:

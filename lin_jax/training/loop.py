@@ -49,6 +49,9 @@ class TrainConfig:
             Perfetto; "" traces none.
         seed: of the initial parameters and of everything drawn in the steps.
         parallel: "jit" or "pmap", see `parallel`.
+        shard: "data" holds parameters and the state of the optimiser whole on each device; "fsdp"
+            splits them over the devices, where they do not fit.
+        compile_only: compile the step, print what it costs, and end before it runs.
     """
 
     num_steps: int = 1000
@@ -62,6 +65,8 @@ class TrainConfig:
     profile: str = ""
     seed: int = 0
     parallel: str = "jit"
+    shard: str = "data"
+    compile_only: bool = False
 
 
 @dataclasses.dataclass
@@ -144,7 +149,7 @@ def fit(
         CheckpointError: the checkpoints in `workdir` are of another model, or cannot be written.
         OSError: the logs cannot be written.
         SystemExit: with code 128 + number of the signal, once a checkpoint is saved after Ctrl-C or
-            SIGTERM.
+            SIGTERM; with code 0 after `compile_only`.
     """
     from clu import parameter_overview
 
@@ -166,8 +171,13 @@ def fit(
         accumulate=config.accumulate,
         precision=config.precision,
     )
-    train_steps = parallel.compile_steps(train_step, mesh, config.parallel)
+    target = parallel.abstract_state(create, init_key, mesh, config.shard)
+    places = jax.tree.map(lambda leaf: leaf.sharding, target)
+    train_steps = parallel.compile_steps(train_step, mesh, config.parallel, places)
     feed = parallel.make_feed(train_loader, mesh, config.num_steps, config.steps_per_call)
+    if config.compile_only:
+        print(cost.compile_only(train_steps, target, feed.take()[1], run_key))
+        raise SystemExit(0)
 
     with contextlib.ExitStack() as stack:
         if writer is None:
@@ -178,9 +188,8 @@ def fit(
         received = stack.enter_context(_catch_signals())
         profiler = stack.enter_context(_Profiler(config.profile, workdir / "profile"))
         compilation = stack.enter_context(CompilationClock())
-        target = parallel.abstract_state(create, init_key, mesh)
         if checkpoints.latest_step is None:
-            state, progress = parallel.init_state(create, init_key, mesh), Progress()
+            state, progress = parallel.init_state(create, init_key, mesh, config.shard), Progress()
             table = parameter_overview.get_parameter_overview(state.params, include_stats=False)
             writer.write_texts(0, {"parameters": table})
         else:
@@ -248,6 +257,7 @@ def fit(
         if progress.best and progress.best_step != progress.step:
             checkpoints.wait()
             variables = checkpoints.restore(target, progress.best_step)[0].variables
+        state, variables = parallel.replicate((state, variables), mesh)  # if they were split
         return Result(
             state,
             variables,

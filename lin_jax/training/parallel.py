@@ -1,11 +1,13 @@
 """Where training runs: the only file that knows about devices.
 
-Training is data-parallel: every device holds the whole state and its share of each batch. Under
-"jit" the batch is one global array split over a mesh and the compiler adds the sums across devices,
-so any number of devices and hosts computes what one device would, BatchNorm statistics included.
-"pmap" maps the step over the devices and averages gradients by name; it gives the same parameters
-where nothing in the step is random and the network's BatchNorm has `axis_name=AXIS`. `initialise`
-joins several processes, on one host or on many.
+Training is data-parallel: every device has its share of each batch, and holds the state whole, or
+under "fsdp" its share of each array (fully sharded data parallel; Rajbhandari et al., "ZeRO: memory
+optimizations toward training trillion parameter models", SC 2020). Under "jit" the batch is one
+global array split over a mesh and the compiler adds the sums across devices, so any number of
+devices and hosts computes what one device would, BatchNorm statistics included. "pmap" maps the
+step over the devices and averages gradients by name; it gives the same parameters where nothing in
+the step is random and the network's BatchNorm has `axis_name=AXIS`. `initialise` joins several
+processes, on one host or on many.
 """
 
 import collections
@@ -29,6 +31,7 @@ from lin_jax.training.step import repeat_steps
 AXIS = "data"
 RESIDENT = {"resident": True}  # position in the data where the number of the step says it all
 MODES = ("jit", "pmap")
+SHARDS = ("data", "fsdp")
 
 
 def initialise(
@@ -83,6 +86,15 @@ def initialise(
         f"{_counted(jax.process_count(), 'process')} × "
         f"{_counted(jax.local_device_count(), 'device')} ({jax.local_devices()[0].device_kind})"
     )
+
+
+def simulate_devices(count: int):
+    """Let the CPU stand for several devices, unless `count` is 0; to be called before JAX is asked
+    for anything.
+    """
+    if count:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 def _in_cluster(environ):
@@ -165,9 +177,38 @@ def _put(arrays, mesh, spec):
     return jax.tree.map(put, dict(arrays))
 
 
-def init_state(create: Callable, key: jax.Array, mesh: Mesh):
+def state_sharding(state: Any, mesh: Mesh, shard: str = "data"):
+    """Where each array of a state lives.
+
+    Args:
+        state: pytree of arrays, or of their shapes.
+        mesh: from `make_mesh`.
+        shard: "data" lays every array whole on each device; "fsdp" splits it over them along its
+            longest axis that can be split evenly, if any.
+
+    Returns:
+        A pytree of `NamedSharding` like the state.
+
+    Raises:
+        ConfigError: another `shard`.
+    """
+    if shard not in SHARDS:
+        raise ConfigError(f"unknown shard {shard!r}: choose one of {', '.join(SHARDS)}")
+
+    def place(leaf):
+        axes = [axis for axis, size in enumerate(leaf.shape) if size % mesh.size == 0]
+        if shard == "data" or not axes:
+            return replicated(mesh)
+        longest = max(axes, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * longest, AXIS))
+
+    return jax.tree.map(place, state)
+
+
+def init_state(create: Callable, key: jax.Array, mesh: Mesh, shard: str = "data"):
     """Create the state where it will live, without a copy on the host or on one device first."""
-    return jax.jit(create, out_shardings=replicated(mesh))(key)
+    places = state_sharding(jax.eval_shape(create, key), mesh, shard)
+    return jax.jit(create, out_shardings=places)(key)
 
 
 def replicate(value, mesh: Mesh):
@@ -175,49 +216,54 @@ def replicate(value, mesh: Mesh):
     return jax.jit(lambda value: value, out_shardings=replicated(mesh))(value)
 
 
-def abstract_state(create: Callable, key: jax.Array, mesh: Mesh):
+def abstract_state(create: Callable, key: jax.Array, mesh: Mesh, shard: str = "data"):
     """Shapes, types and places of the state that `init_state` would create.
 
     The target of a restore.
     """
-    place = replicated(mesh)
+    shapes = jax.eval_shape(create, key)
     return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-        jax.eval_shape(create, key),
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+        shapes,
+        state_sharding(shapes, mesh, shard),
     )
 
 
-def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Any:
+def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit", places: Any = None) -> Any:
     """Compile several updates as one launch.
 
     Args:
         step: from `make_train_step`, with `axis_name=AXIS` for pmap.
         mesh: from `make_mesh`.
         mode: "jit" or "pmap".
+        places: of the state, from `state_sharding`; None is whole on each device.
 
     Returns:
         (state, batches, key) → (state, sums) as `repeat_steps` has them, with batches from a feed;
         each shape is compiled once. The state given to it is used up.
 
     Raises:
-        ConfigError: an unknown mode.
+        ConfigError: an unknown mode, or pmap of a state that is split.
     """
     if mode not in MODES:
         raise ConfigError(f"unknown parallel mode {mode!r}: choose one of {', '.join(MODES)}")
+    whole, parts = replicated(mesh), split(mesh)
     if mode == "pmap":
+        if any(place != whole for place in jax.tree.leaves(places)):
+            raise ConfigError("pmap holds the state whole on each device: fsdp needs parallel=jit")
         specs = (PartitionSpec(), PartitionSpec(AXIS), PartitionSpec())
         step = jax.shard_map(
             step, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
         )
-    whole, parts = replicated(mesh), split(mesh)
+    places = whole if places is None else places
 
     def split_step(state, batch, key):
         return step(state, jax.lax.with_sharding_constraint(batch, parts), key)
 
     return jax.jit(
         repeat_steps(split_step),
-        in_shardings=(whole, None, whole),
-        out_shardings=(whole, whole),
+        in_shardings=(places, None, whole),
+        out_shardings=(places, whole),
         donate_argnums=0,
     )
 
@@ -225,8 +271,8 @@ def compile_steps(step: Callable, mesh: Mesh, mode: str = "jit") -> Any:
 @functools.lru_cache(maxsize=8)  # jit alone would compile again for each access to the bound method
 def compile_evaluate(evaluate: Callable, mesh: Mesh) -> Callable:
     """Compile `task.evaluate` for the mesh; each batch shape is compiled once."""
-    whole = replicated(mesh)
-    return jax.jit(evaluate, in_shardings=(whole, split(mesh)), out_shardings=whole)
+    places = None, split(mesh)  # variables are taken as they lie
+    return jax.jit(evaluate, in_shardings=places, out_shardings=replicated(mesh))
 
 
 class DeviceFeed:

@@ -132,7 +132,10 @@ def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
     config.fused.features, config.label = "", "colour"
     with pytest.raises(FeatureError, match="colour"):
         Experiment(config, clips)
-    config.label, config.protocol = "statement", "twice"
+    config.label, config.train.compile_only = "", True
+    with pytest.raises(ConfigError, match="compile_only is of training on waveforms"):
+        Experiment(config, clips).train(tmp_path)
+    config.protocol, config.train.compile_only = "twice", False
     with pytest.raises(ConfigError, match="protocol twice: choose loso"):
         Experiment(config, clips).train(tmp_path)
     config.network.name = "Deep"

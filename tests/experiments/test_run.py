@@ -18,9 +18,11 @@ EXPERIMENTS = sorted(p.stem for p in FOLDER.glob("[a-z]*.py") if "_run.main(" in
 EXPERIMENT = '''
 """Train nothing: a test."""
 import dataclasses
+import jax
 from experiments import _run
 from experiments._run import Stage
 from lin_jax.errors import CorpusError
+from lin_jax.training.loop import TrainConfig
 
 @dataclasses.dataclass
 class Inner:
@@ -43,9 +45,10 @@ class Config:
     seed: int = 0
     init: str = ""
     inner: Inner = dataclasses.field(default_factory=Inner)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
 class Experiment:
-    MODES = ("train", "fail", "interrupt")
+    MODES = ("train", "compile", "fail", "interrupt")
 
     def __init__(self, config, features, bundle):
         self.config, self.features, self.given = config, features, bundle
@@ -54,6 +57,10 @@ class Experiment:
         """Print what is set."""
         config = self.config
         print("train", config.seed, config.inner.rate, self.features, workdir.name, self.given, config.init)
+
+    def compile(self, workdir):
+        """Say what is to be compiled."""
+        print(self.config.train.compile_only, jax.device_count(), workdir.exists())
 
     def fail(self, workdir):
         """Fail."""
@@ -86,6 +93,7 @@ _run.main(Experiment, Config(), {"twice": TWICE})
             "train 4 0.7 clips first  \ntrain 4 0.1 clips second  run/first/ship\n",
             "",
         ),
+        (["--mode=compile", "--compile_only", "--devices=8"], 0, "True 8 False\n", ""),
         (["--preset=twice", "--mode=fail"], 2, "", "error: no clips in here: add some\n"),
         (["--mode=interrupt"], 130, "", ""),
         (
@@ -97,7 +105,7 @@ _run.main(Experiment, Config(), {"twice": TWICE})
         (["--config.x=0"], 1, "", "error: --config.x: no such setting; --help lists all\n"),
         (["seed=3"], 1, "", None),
     ],
-    ids=["runs", "preset", "error", "interrupt", "typo", "strange", "stray"],
+    ids=["runs", "preset", "compile", "error", "interrupt", "typo", "strange", "stray"],
 )
 def test_main(tmp_path, options, code, out, err):
     """Exit codes and output of a run, good or bad; never a traceback."""
@@ -113,7 +121,7 @@ def test_main(tmp_path, options, code, out, err):
     started, _, rest = run.stderr.partition("\n")
     assert err is None or (rest if "1 process" in started else run.stderr) == err
     assert "Traceback" not in run.stderr
-    if code == 0:
+    if code == 0 and "--compile_only" not in options:
         folder = tmp_path / "run" / ("second" if "--preset=twice" in options else "")
         settings = json.loads((folder / "config.json").read_text())
         assert settings["seed"] == (4 if folder.name == "second" else 3)

@@ -156,6 +156,20 @@ def test_what_a_run_costs(tmp_path, monkeypatch):
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
+def test_compile_only(tmp_path, capsys):
+    """What a step costs is printed, and none is made."""
+    with pytest.raises(SystemExit) as ended:
+        tiny.fit(tmp_path, compile_only=True)
+    assert ended.value.code == 0
+    line = capsys.readouterr().out
+    told = r"compiled for 1 × cpu in [\d.]+ s: (.+) MFLOP a step; on each device (.+) MB, of which (.+)"
+    flops, memory, held = re.match(told + " MB are state and batches", line).groups()
+    assert float(flops) == 0.011  # as in the test above
+    # Parameters, their moments and average, and a batch: 16 clips of 12 frames of 6 features.
+    assert 4e-6 * (5 * 160 + 16 * 12 * 6) < float(held) < float(memory)
+    assert not list(tmp_path.iterdir())
+
+
 class Poisoned(tiny.Interrupting):
     """A loader whose n-th batch holds a NaN."""
 

@@ -17,16 +17,24 @@ from lin_jax.training import parallel
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
 
 
-def train(path, mode, axis_name):
+def train(path, mode, axis_name, shard="data"):
     """Six steps without dropout, which draws per device under pmap.
 
     The final state goes to `path`.
     """
     workdir = path.removesuffix(".npz")
     task = tiny.make_task(dropout=0.0, axis_name=axis_name)
-    result = tiny.fit(workdir, task=task, num_steps=6, parallel=mode)
+    result = tiny.fit(workdir, task=task, num_steps=6, parallel=mode, shard=shard)
     leaves = jax.tree_util.tree_leaves_with_path((result.state, result.best))
-    np.savez(path, **{jax.tree_util.keystr(key): leaf for key, leaf in leaves})
+    states = {jax.tree_util.keystr(key): leaf for key, leaf in leaves}
+    np.savez(path, share=share_of_state(shard), **states)
+
+
+def share_of_state(shard):
+    """Elements that a device holds of a state of 48, as it is created."""
+    create, mesh = (lambda key: jax.random.normal(key, (16, 3))), parallel.make_mesh()
+    state = parallel.init_state(create, jax.random.key(0), mesh, shard)
+    return state.addressable_shards[0].data.size
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +43,66 @@ def one_device(tmp_path_factory):
     assert jax.device_count() == 1
     path = tmp_path_factory.mktemp("one") / "state.npz"
     train(str(path), "jit", None)
-    return np.load(path)
+    return {name: leaf for name, leaf in np.load(path).items() if name != "share"}
 
 
-@pytest.mark.parametrize("mode", parallel.MODES)
-def test_eight_devices_equal_one(one_device, tmp_path, mode):
+WAYS = [("jit", "data"), ("jit", "fsdp"), ("pmap", "data")]
+
+
+@pytest.fixture(scope="module")
+def eight_devices(tmp_path_factory):
+    """The states as eight devices train them, in each way, and the folder that they are in."""
+    folder, states = tmp_path_factory.mktemp("eight"), {}
+    for mode, shard in WAYS:
+        path, axis_name = folder / f"{mode}-{shard}.npz", parallel.AXIS if mode == "pmap" else ""
+        run = tiny.run_alone(path, mode, axis_name, shard, script=__file__, **EIGHT)
+        assert run.returncode == 0, run.stderr
+        states[mode, shard] = dict(np.load(path))
+        assert states[mode, shard].pop("share") == (6 if shard == "fsdp" else 48)
+    return folder, states
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_eight_devices_equal_one(one_device, eight_devices, way):
     """Parameters, batch statistics, optimiser, average and figures agree to rounding."""
-    path = tmp_path / "state.npz"
-    axis_name = parallel.AXIS if mode == "pmap" else ""
-    run = tiny.run_alone(path, mode, axis_name, script=__file__, **EIGHT)
-    assert run.returncode == 0, run.stderr
-    state = np.load(path)
-    assert set(state.files) == set(one_device.files)
-    for name in one_device.files:
-        np.testing.assert_allclose(
-            state[name], one_device[name], rtol=1e-3, atol=1e-5, err_msg=name
-        )
+    state = eight_devices[1][way]
+    assert set(state) == set(one_device)
+    for name, leaf in one_device.items():
+        np.testing.assert_allclose(state[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_split_state_equals_whole(eight_devices):
+    """Fully sharded, the parameters are those of data parallel to 1e-6; its checkpoint is read by
+    one device as well.
+    """
+    folder, states = eight_devices
+    whole, parts = states["jit", "data"], states["jit", "fsdp"]
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-6, atol=1e-6, err_msg=name)
+    task = tiny.make_task(dropout=0.0)
+    state = tiny.fit(folder / "jit-fsdp", task=task, num_steps=6).state
+    for path, leaf in jax.tree_util.tree_leaves_with_path((state,)):
+        np.testing.assert_array_equal(leaf, parts[jax.tree_util.keystr(path)])
+
+
+def test_arrays_are_split_along_the_longest_axis_that_can_be():
+    mesh = jax.sharding.AbstractMesh((8,), (parallel.AXIS,))
+    shapes = {"square": (8, 16), "long": (24, 8), "odd": (7, 16), "small": (7,), "step": ()}
+    state = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+    places = parallel.state_sharding(state, mesh, "fsdp")
+    assert {name: tuple(place.spec) for name, place in places.items()} == {
+        "square": (None, "data"),
+        "long": ("data",),
+        "odd": (None, "data"),
+        "small": (),
+        "step": (),
+    }
+    whole = parallel.state_sharding(state, mesh)
+    assert all(place.is_fully_replicated for place in whole.values())
+    with pytest.raises(ConfigError, match="unknown shard 'zero': choose one of data, fsdp"):
+        parallel.state_sharding(state, mesh, "zero")
+    with pytest.raises(ConfigError, match="fsdp needs parallel=jit"):
+        parallel.compile_steps(lambda *_: None, mesh, "pmap", places)
 
 
 def test_feed_knows_the_position_of_the_batch_in_use():
@@ -113,7 +165,9 @@ def coordinator():
 
 
 def train_share(path, coordinator="", num_processes=0, process_id=-1):
-    """As one of several processes: four steps of a stream, and as many of a resident corpus."""
+    """As one of several processes: four steps of a stream, and as many of a resident corpus, fully
+    sharded.
+    """
     runs = parallel.initialise(coordinator, num_processes, process_id)
     share = slice(jax.process_index(), None, jax.process_count())
 
@@ -125,6 +179,7 @@ def train_share(path, coordinator="", num_processes=0, process_id=-1):
     loaders = {"stream": Share(tiny.train_loader(), share), "resident": tiny.resident()}
     for name, loader in loaders.items():
         options = {"num_steps": 4, "checkpoint_every": 4, "eval_every": 4, "steps_per_call": 2}
+        options["shard"] = "fsdp" if name == "resident" else "data"
         workdir = f"{path.removesuffix('.npz')}-{name}"
         result = tiny.fit(workdir, task=task, loader=loader, evaluation=evaluation, **options)
         leaves = jax.tree_util.tree_leaves_with_path((result.state, result.best))
@@ -209,4 +264,4 @@ def test_no_gpu_stands_idle_unnoticed(monkeypatch):
 if __name__ == "__main__" and sys.argv[1] == "share":
     train_share(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
 elif __name__ == "__main__":
-    train(sys.argv[1], sys.argv[2], sys.argv[3] or None)
+    train(sys.argv[1], sys.argv[2], sys.argv[3] or None, sys.argv[4])
