@@ -12,10 +12,10 @@ import numpy as np
 
 from lin_jax.bundles.base import BATCHES, padded
 from lin_jax.bundles.synthesizer import (
-    FRAMES,
     SYMBOLS,
     Synthesizer,
     VoiceProfile,
+    _num_frames,
     _size,
     _Sound,
 )
@@ -33,7 +33,7 @@ class FlowSynthesizer(Synthesizer):
         guidance: how far it goes beyond what text and voice ask for.
     """
 
-    steps: int = 8
+    steps: int = 6
     temperature: float = 0.5
     guidance: float = 1.5
 
@@ -67,7 +67,7 @@ class FlowSynthesizer(Synthesizer):
                     self._constants, symbols, counts, voices, np.float32(speed)
                 )
                 durations = np.asarray(durations)
-                T = _size(int(durations.sum(axis=1).max()), FRAMES)
+                T = _num_frames(int(durations.sum(axis=1).max()))
                 frames, num_frames = self._draw(
                     self._constants, encoded, voices, durations, max_frames=T
                 )

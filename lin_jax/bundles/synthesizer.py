@@ -18,12 +18,15 @@ from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 from lin_jax.text import Sentence, SymbolTable, normalise, sentences
+from lin_jax.text.sentences import PHRASE_PAUSE
 
 # What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
 # much: few shapes are compiled.
-SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 256
+SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 64
 SYMBOLS_A_SECOND = 12.0  # no sentence is longer than `trained_seconds` at this pace
 MAX_LETTERS = 24  # of a word, which is not cut
+# What is heard while the rest of a stream is made: up to the first comma, and that rest.
+FIRST_PHRASE = r"(\W*\w.{12,60}?[,;:–—])( .*\w.*)"
 # What does not end by itself is cut after so long.
 SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
     0.25,
@@ -277,7 +280,7 @@ class Synthesizer(Bundle):
         """
         self._check("text", speed)
         voice, name = self._chosen(voice)
-        readable = self._read(text)
+        readable = self._read(sentences(text, self.longest))
         sounds = self._sounds([_text_job(each) for _, each in readable], voice, speed, progress)
         gaps = [0.0, *(sentence.pause / speed for sentence, _ in readable[:-1]), 0.0]
         texts = [sentence.text for sentence, _ in readable]
@@ -293,18 +296,24 @@ class Synthesizer(Bundle):
     def stream(self, text: str, voice=None, speed: float = 1.0) -> Iterator[Speech]:
         """Say a text sentence by sentence, each as soon as it is made, with the pause before it.
 
+        A long first sentence is cut at its first comma, so that the first sound comes soon.
+
         Args:
             text: what to say.
             voice: as for `speak`.
             speed: 0.5 to 2.
 
         Returns:
-            An iterator of the `Speech` of each sentence; what cannot be said at all is an error at
+            An iterator of the `Speech` of each part; what cannot be said at all is an error at
             once, as for `speak`.
         """
         self._check("text", speed)
         voice, name = self._chosen(voice)
-        return self._stream(self._read(text), voice, name, speed)
+        first, *others = sentences(text, self.longest)
+        if phrase := re.match(FIRST_PHRASE, first.text):
+            others.insert(0, Sentence(phrase[2].strip(), first.pause))
+            first = Sentence(phrase[1], PHRASE_PAUSE)
+        return self._stream(self._read([first, *others]), voice, name, speed)
 
     def _stream(self, readable, voice, name: str, speed: float) -> Iterator[Speech]:
         gap = 0.0
@@ -459,10 +468,10 @@ class Synthesizer(Bundle):
             embedding[0], *(np.asarray(spectra[name])[0] for name in ("ltas", "ltas_correction"))
         )
 
-    def _read(self, text: str) -> list[tuple[Sentence, np.ndarray]]:
+    def _read(self, parts: Sequence[Sentence]) -> list[tuple[Sentence, np.ndarray]]:
         """Sentences of at most `longest` symbols, and these [L]; an unreadable one is a warning."""
         readable, problems, most = [], [], self.longest
-        waiting = [(sentence, most) for sentence in reversed(sentences(text, most))]
+        waiting = [(sentence, most) for sentence in reversed(parts)]
         while waiting:
             sentence, size = waiting.pop()
             try:
@@ -511,7 +520,7 @@ class Synthesizer(Bundle):
     def _sound(self, frames: np.ndarray, speed: float) -> np.ndarray:
         """The waveform [N] of frames [T, M]."""
         T, stretched = len(frames), int(np.ceil(len(frames) / speed))
-        frames = np.pad(frames, ((0, _size(max(T, stretched), FRAMES) - T), (0, 0)))
+        frames = np.pad(frames, ((0, _num_frames(max(T, stretched)) - T), (0, 0)))
         constants = self._sound_maker and self._sound_maker.constants
         waveform, length = self._vocode(constants, frames, np.int32(T), np.float32(speed))
         return np.asarray(waveform)[:length]
@@ -730,3 +739,8 @@ def _text_job(symbols: np.ndarray) -> _Job:
 def _size(count: int, unit: int) -> int:
     """The first of `unit`, twice, four times, … as much that is no less than a count."""
     return unit * 2 ** max(0, int(np.ceil(np.log2(count / unit))))
+
+
+def _num_frames(count: int) -> int:
+    """The same for frames, which take the most time: with sizes half-way between."""
+    return min(_size(count, FRAMES), _size(count, FRAMES * 3 // 4))

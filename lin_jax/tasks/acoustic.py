@@ -37,7 +37,7 @@ class AcousticConfig:
     duration_weight: float = 0.3
     unconditional: float = 0.1
     voice_noise: float = 0.1
-    steps: int = 8
+    steps: int = 6
     temperature: float = 0.5
     guidance: float = 1.5
 
