@@ -155,6 +155,8 @@ def as_json(out: str, speech: "Speech", seconds: float) -> dict:
         row = {"text": segment.text, "start": segment.start, "end": segment.end}
         row = {name: round(x, 3) if isinstance(x, float) else x for name, x in row.items()}
         row["stopped"] = segment.stopped
+        if segment.problem:
+            row["problem"] = segment.problem
         if segment.words:
             row["words"] = [[w, round(a, 3), round(b, 3)] for w, a, b in segment.words]
         segments.append(row)
@@ -434,7 +436,8 @@ examples:
 
 Copy only voices you may copy (docs/responsible-use.md). Every file says in its metadata that it is synthetic and what
 made it, and carries a watermark that lin detect finds.
-What cannot be read, and a sentence that did not come to an end and was cut, is named on stderr.
+What cannot be read, and a sentence that sounds wrong even when it is said again (cut, silent, too fast or too slow), is
+named on stderr, and with --json as its "problem".
 Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
             add_arguments=_speak_arguments,
             run=_speak,

@@ -8,7 +8,7 @@ import functools
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +37,7 @@ SPEEDS = (0.5, 2.0)
 REFERENCE_SECONDS = 120.0  # of a recording that a voice is cloned from
 FADE = 0.005  # seconds
 LOUDEST = 0.99  # peak, so that integers hold it
+CUT = "did not come to an end and was cut"  # a problem of a sentence
 REPAIRER = "repair"
 
 
@@ -48,7 +49,7 @@ class SpeechSegment:
         text: what is spoken; "" of a recording.
         start: seconds from the beginning.
         end: the same.
-        stopped: whether it ended by itself; if not it was cut.
+        problem: what is wrong with it, such as `CUT`; "" if it passed all checks.
         words: of a text each word as it is read, with the seconds at which it begins and ends;
             none where the network does not tell.
     """
@@ -56,8 +57,13 @@ class SpeechSegment:
     text: str
     start: float
     end: float
-    stopped: bool
+    problem: str = ""
     words: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended by itself; if not it was cut."""
+        return self.problem != CUT
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -260,8 +266,8 @@ class Synthesizer(Bundle):
     ) -> Speech:
         """Say a text of any length, sentence by sentence.
 
-        What cannot be read, and a sentence that did not come to an end and was cut, is named in a
-        warning.
+        What cannot be read, and a sentence with a problem that saying it again did not mend, is
+        named in a warning.
 
         Args:
             text: what to say.
@@ -275,7 +281,8 @@ class Synthesizer(Bundle):
 
         Raises:
             TextError: there is nothing in the text that can be spoken.
-            AudioError, BundleError: as for `voice`.
+            AudioError: as for `voice`, or nothing of it is to be heard.
+            BundleError: as for `voice`.
             ConfigError: another speed, or a bundle that reads no texts.
         """
         self._check("text", speed)
@@ -290,7 +297,7 @@ class Synthesizer(Bundle):
             for sound, text in named
         ]
         speech = self._joined(sounds, gaps, texts, name)
-        self._warn(f"{piece.text!r}" for piece in speech.segments if not piece.stopped)
+        self._warn((piece.problem, repr(piece.text)) for piece in speech.segments)
         return speech
 
     def stream(self, text: str, voice=None, speed: float = 1.0) -> Iterator[Speech]:
@@ -320,8 +327,7 @@ class Synthesizer(Bundle):
         for sentence, symbols in readable:
             (sound,) = self._sounds([_text_job(symbols)], voice, speed, lambda sentences: None)
             sound = dataclasses.replace(sound, words=self._spelt(sound.words, sentence.text))
-            if not sound.stopped:
-                self._warn([repr(sentence.text)])
+            self._warn([(sound.problem, repr(sentence.text))])
             yield self._joined([sound], [gap, 0.0], [sentence.text], name)
             gap = sentence.pause / speed
 
@@ -335,7 +341,8 @@ class Synthesizer(Bundle):
     ) -> Speech:
         """Speak what a recording says in another voice, phrase by phrase; its pauses stay.
 
-        A phrase that did not come to an end and was cut is named in a warning.
+        A phrase with a problem, such as one that did not come to an end and was cut, is named in a
+        warning.
 
         Args:
             source: path of an audio file, or a waveform [N] or [N, channels].
@@ -374,10 +381,10 @@ class Synthesizer(Bundle):
             (after[0] - before[1]) / rate / speed for before, after in itertools.pairwise(edges)
         ]
         speech = self._joined(sounds, gaps, [""] * len(spans), name)
-        failed = (
-            span for span, piece in zip(spans, speech.segments, strict=True) if not piece.stopped
+        self._warn(
+            (piece.problem, f"the phrase at {start / rate:.1f} s")
+            for (start, _), piece in zip(spans, speech.segments, strict=True)
         )
-        self._warn(f"the phrase at {start / rate:.1f} s" for start, _ in failed)
         return speech
 
     @property
@@ -513,7 +520,7 @@ class Synthesizer(Bundle):
             for i, frames, count, stopped in zip(chosen, *map(np.asarray, spoken), strict=False):
                 if not stopped:
                     count = min(count, round(jobs[i].most_seconds * rate / hop))
-                sounds[i] = _Sound(self._sound(frames[:count], speed), bool(stopped))
+                sounds[i] = _Sound(self._sound(frames[:count], speed), "" if stopped else CUT)
                 progress(jobs[i].progress)
         return sounds
 
@@ -545,7 +552,9 @@ class Synthesizer(Bundle):
                 (word, start / rate + begins, start / rate + ends)
                 for word, begins, ends in sound.words
             )
-            pieces.append(SpeechSegment(text, start / rate, end / rate, sound.stopped, words))
+            pieces.append(SpeechSegment(text, start / rate, end / rate, sound.problem, words))
+        if not any(np.any(sound.samples) for sound in sounds):
+            raise AudioError(f"{self.name}: nothing is to be heard of it; choose another voice")
         samples = np.concatenate([*parts, np.zeros(round(gaps[-1] * rate), np.float32)])
         if level != "none":
             samples = files.level(samples, target_db=self.frontend.level_db, kind=level)
@@ -561,9 +570,11 @@ class Synthesizer(Bundle):
         return tuple((word, *span) for word, (_, *span) in zip(letters, words, strict=True))
 
     @staticmethod
-    def _warn(failed):
-        for what in failed:
-            warnings.warn(f"did not come to an end and was cut: {what}", stacklevel=3)
+    def _warn(parts: Iterable[tuple[str, str]]):
+        """Name the parts that have a problem."""
+        for problem, part in parts:
+            if problem:
+                warnings.warn(f"{problem}: {part}", stacklevel=3)
 
     @functools.cached_property
     def _encoder(self):
@@ -697,10 +708,10 @@ def mean_weights(bundles: Sequence[Synthesizer]) -> Synthesizer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Sound:
-    """The waveform [N] of a job, whether it ended by itself, and when its words are spoken in it."""
+    """The waveform [N] of a job, its problem if it has one, and when its words are spoken in it."""
 
     samples: np.ndarray
-    stopped: bool = True
+    problem: str = ""
     words: tuple[tuple[str, float, float], ...] = ()
 
 

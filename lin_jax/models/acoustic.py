@@ -169,7 +169,7 @@ class AcousticModel(nn.Module):
             Frames [B, T, M], zero past the last one, normalised, and their number [B] int32.
         """
         prior, x, mask = self.lay_out(encoded, durations, noise.shape[1])
-        conditions = prior, x, voice
+        conditions = [prior, x, voice]
         if guidance:  # those without conditions stand behind those with them, in one batch
             conditions = [jnp.concatenate([each, 0 * each]) for each in conditions]
         both = jnp.concatenate([mask, mask]) if guidance else mask
