@@ -96,10 +96,9 @@ def _speak(args) -> int:
         started = time.perf_counter()
         speech = bundle.speak(text, voice, args.speed, progress=bar.update)
         seconds = time.perf_counter() - started
+    if args.timestamps:  # before the speech is written, which a bundle without times does not need
+        timestamps.write(args.timestamps, speech)
     speech.write(args.out)
-    if args.timestamps:
-        path = pathlib.Path(args.timestamps)
-        path.write_text(timestamps.render(speech, path.suffix.lower()), encoding="utf-8")
     if args.json:
         print(json.dumps(as_json(args.out, speech, seconds)))
     else:

@@ -243,6 +243,7 @@ class Synthesizer(Bundle):
             AudioError: a recording cannot be read, is silent or too short, or nobody speaks in it.
             BundleError: the speaker bundle is missing, or another one than that which embedded the
                 learnt voices.
+            ConfigError: a saved voice is damaged, or of another kind of bundle.
         """
         sources = sources if isinstance(sources, list | tuple) else [sources]
         if not sources:
@@ -422,8 +423,13 @@ class Synthesizer(Bundle):
         if isinstance(source, str) and source in self.names:
             return self._learnt_profile(self.names.index(source))
         if isinstance(source, str) and source in saved_voices.names():
-            kept = saved_voices.load(source, self.encoder_fingerprint)
-            return VoiceProfile(**kept.arrays)
+            kept = VoiceProfile(**saved_voices.load(source, self.encoder_fingerprint).arrays)
+            if self.ltas is not None and kept.ltas is None:
+                raise ConfigError(
+                    f"{source}: saved for another kind of bundle; save it again, for this one: "
+                    f"lin voice save --model {self.name}"
+                )
+            return kept
         if is_path(source):
             name = str(source)
             try:

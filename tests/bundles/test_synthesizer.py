@@ -15,7 +15,7 @@ import lin_jax
 from lin_jax import bundles
 from lin_jax.audio import files, ltas
 from lin_jax.audio.frontend import extract
-from lin_jax.bundles import folder
+from lin_jax.bundles import folder, saved_voices
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 from lin_jax.models.tacotron import Tacotron
 from lin_jax.tasks.synthesis import Synthesis, move_to_anchors
@@ -284,6 +284,15 @@ def test_unknown_name_is_told_the_known_ones(bundle):
         AudioError, match=r"Middle: no such file, nor a voice of this bundle \(Low, High\)"
     ):
         bundle.speak("abc", "Middle")
+
+
+def test_saved_voice_of_another_kind_of_bundle_is_refused(bundle, tmp_path, monkeypatch):
+    """One that was saved without a spectrum, where the network needs it."""
+    monkeypatch.setattr(saved_voices, "FOLDER", tmp_path / "voices")
+    profile = bundles.VoiceProfile(bundle.voices[0])
+    saved_voices.save("anna", profile, bundle.encoder_fingerprint, "mine")
+    with pytest.raises(ConfigError, match="anna: saved for another kind of bundle; save it again"):
+        bundle.speak("abc", "anna")
 
 
 def test_long_reference_is_heard_at_its_beginning(bundle, tmp_path):
