@@ -98,10 +98,9 @@ def _speak(args) -> int:
         started = time.perf_counter()
         speech = bundle.speak(text, voice, args.speed, progress=bar.update)
         seconds = time.perf_counter() - started
+    if args.timestamps:  # before the speech is written, which a bundle without times does not need
+        timestamps.write(args.timestamps, speech)
     speech.write(args.out)
-    if args.timestamps:
-        path = pathlib.Path(args.timestamps)
-        path.write_text(timestamps.render(speech, path.suffix.lower()), encoding="utf-8")
     if args.json:
         print(json.dumps(as_json(args.out, speech, seconds)))
     else:
@@ -157,6 +156,8 @@ def as_json(out: str, speech: "Speech", seconds: float) -> dict:
         row = {"text": segment.text, "start": segment.start, "end": segment.end}
         row = {name: round(x, 3) if isinstance(x, float) else x for name, x in row.items()}
         row["stopped"] = segment.stopped
+        if segment.problem:
+            row["problem"] = segment.problem
         if segment.words:
             row["words"] = [[w, round(a, 3), round(b, 3)] for w, a, b in segment.words]
         segments.append(row)
@@ -437,7 +438,8 @@ examples:
 
 Copy only voices you may copy (docs/responsible-use.md). Every file says in its metadata that it is synthetic and what
 made it, and carries a watermark that lin detect finds.
-What cannot be read, and a sentence that did not come to an end and was cut, is named on stderr.
+What cannot be read, and a sentence that sounds wrong even when it is said again (cut, silent, too fast or too slow), is
+named on stderr, and with --json as its "problem".
 Exit code: 0 said, 1 said, but a sentence was cut, 2 not said.""",
             add_arguments=_speak_arguments,
             run=_speak,

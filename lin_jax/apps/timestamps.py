@@ -1,6 +1,7 @@
 """When each word is spoken, as subtitles or JSON: what `lin speak --timestamps` writes."""
 
 import json
+import os
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,27 @@ def check(path: str):
     """Raises ConfigError unless a format goes by the suffix of a path."""
     if pathlib.Path(path).suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{path}: times of words are written as {', '.join(SUFFIXES)}")
+
+
+def write(path: str, speech: "Speech"):
+    """Write the words of speech with their times, whole or not at all.
+
+    Args:
+        path: its suffix names the format.
+        speech: as for `render`.
+
+    Raises:
+        ConfigError: as for `render`, or the file cannot be written.
+    """
+    target = pathlib.Path(path)
+    content = render(speech, target.suffix.lower())
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(content, encoding="utf-8")
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def render(speech: "Speech", suffix: str) -> str:

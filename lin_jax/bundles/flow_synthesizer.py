@@ -12,15 +12,20 @@ import numpy as np
 
 from lin_jax.bundles.base import BATCHES, padded
 from lin_jax.bundles.synthesizer import (
-    FRAMES,
     SYMBOLS,
     Synthesizer,
     VoiceProfile,
+    _num_frames,
     _size,
     _Sound,
 )
 from lin_jax.text import END
 from lin_jax.text.normalisation import PAUSES
+
+TRIES = 3  # to draw frames in which nothing sounds wrong
+PACES = 3, 33  # sounds a second, on average over a sentence
+MAX_HOLD = 0.8  # seconds of one sound
+MIN_LEVEL = -0.5  # of the loudest frame of a word, in deviations from the mean of all frames
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -33,7 +38,7 @@ class FlowSynthesizer(Synthesizer):
         guidance: how far it goes beyond what text and voice ask for.
     """
 
-    steps: int = 8
+    steps: int = 6
     temperature: float = 0.5
     guidance: float = 1.5
 
@@ -52,45 +57,89 @@ class FlowSynthesizer(Synthesizer):
 
     def _sounds(self, jobs, voice, speed, progress):
         """What each job sounds like; the longest come first, so that batches are even."""
-        seconds_a_frame = self.frontend.hop_length / self.frontend.sample_rate
         space = self.table.encode_symbols(" ")  # for the silence before the first word
         sounds = [None] * len(jobs)
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
         for group in _groups(order, BATCHES[-1]):
             sources = [np.concatenate([space, jobs[i].source]) for i in group]
-            symbols, counts = padded(sources, _size(max(map(len, sources)), SYMBOLS))
-            B = len(symbols)
-            counts = np.where(np.arange(B) < len(group), counts, 1).astype(np.int32)
-            voices = np.tile(np.float32(voice.embedding), (B, 1))
-            with self.weights_fit():
-                durations, encoded, voices = self._durations(
-                    self._constants, symbols, counts, voices, np.float32(speed)
-                )
-                durations = np.asarray(durations)
-                T = _size(int(durations.sum(axis=1).max()), FRAMES)
-                frames, num_frames = self._draw(
-                    self._constants, encoded, voices, durations, max_frames=T
-                )
-            for b, i in enumerate(group):
-                made = np.asarray(frames[b, : int(num_frames[b])])
-                words = self._words(sources[b], durations[b], seconds_a_frame)
-                sounds[i] = _Sound(self._sound(made, 1.0), True, words)
+            drawn = self._frames(sources, voice, speed)
+            for i, source, (frames, durations, problem) in zip(group, sources, drawn, strict=True):
+                words = [
+                    (self.table.decode(source[first : last + 1]), start, end)
+                    for first, last, start, end in self._words(source, durations)
+                ]
+                samples = self._sound(frames, 1.0)
+                sounds[i] = _Sound(np.nan_to_num(samples), problem, tuple(words))
                 progress(jobs[i].progress)
         return sounds
 
-    def _words(self, symbols, durations, seconds_a_frame: float):
-        """Each word as it is spelt, with the seconds at which it begins and ends."""
+    def _frames(self, sources, voice, speed) -> list[tuple[np.ndarray, np.ndarray, str]]:
+        """Mel frames [T, M] of symbols, durations of these [L], and what is wrong; in one batch.
+
+        What sounds wrong is drawn again from other noise.
+        """
+        symbols, counts = padded(sources, _size(max(map(len, sources)), SYMBOLS))
+        B = len(symbols)
+        counts = np.where(np.arange(B) < len(sources), counts, 1).astype(np.int32)
+        voices = np.tile(np.float32(voice.embedding), (B, 1))
+        drawn: dict[int, tuple[np.ndarray, np.ndarray, str]] = {}
+        with self.weights_fit():
+            durations, encoded, voices = self._durations(
+                self._constants, symbols, counts, voices, np.float32(speed)
+            )
+            durations = np.asarray(durations)
+            T = _num_frames(int(durations.sum(axis=1).max()))
+            for seed in range(TRIES):
+                inputs = encoded, voices, durations, np.int32(seed)
+                frames, num_frames = self._draw(self._constants, *inputs, max_frames=T)
+                for b, source in enumerate(sources):
+                    if b not in drawn or drawn[b][2]:
+                        its_frames = np.asarray(frames[b, : int(num_frames[b])])
+                        its_durations = durations[b, : len(source)]
+                        problem = self._problem(source, its_frames, its_durations, speed)
+                        drawn[b] = its_frames, its_durations, problem
+                if not any(problem for *_, problem in drawn.values()):
+                    break
+        return list(drawn.values())
+
+    def _problem(self, symbols, frames, durations, speed: float) -> str:
+        """What is wrong with mel frames [T, M] of symbols [L] with durations [L]; "" if nothing."""
+        hop = self.frontend.hop_length / self.frontend.sample_rate
+        if not np.isfinite(frames).all():
+            return "is broken: its frames are no numbers"
+        spoken = self._spoken(symbols)
+        pace = 1 / (speed * hop * durations[spoken].mean())
+        if not PACES[0] <= pace <= PACES[1]:
+            return (
+                f"is said at {pace:.0f} sounds a second, where {PACES[0]} to {PACES[1]} are usual"
+            )
+        longest = durations[spoken].max() * hop
+        if longest > MAX_HOLD / speed:
+            return f"holds a sound for {longest:.1f} s"
+        level = ((frames - self.mean) / self.std).mean(axis=1)
+        for first, last, start, end in self._words(symbols, durations):
+            if level[round(start / hop) : round(end / hop)].max() < MIN_LEVEL:
+                word = self.table.decode(symbols[first : last + 1])
+                return f"is silent at {word!r}"
+        return ""
+
+    def _spoken(self, symbols) -> np.ndarray:
+        """Which symbols are sounds, and neither pauses nor between words [L]."""
         silent = {int(number) for number in self.table.encode_symbols(f" {PAUSES}")} | {END}
-        ends = np.cumsum(durations[: len(symbols)]) * seconds_a_frame
-        starts = ends - durations[: len(symbols)] * seconds_a_frame
+        return ~np.isin(symbols, list(silent))
+
+    def _words(self, symbols, durations) -> list[tuple[int, int, float, float]]:
+        """Of each word its first and its last symbol, and the seconds at which it begins and ends."""
+        ends = np.cumsum(durations) * self.frontend.hop_length / self.frontend.sample_rate
+        starts = np.concatenate([[0.0], ends[:-1]])
         words = []
-        spoken = ((int(symbol) not in silent, place) for place, symbol in enumerate(symbols))
-        for is_word, run in itertools.groupby(spoken, key=lambda item: item[0]):
-            places = [place for _, place in run]
+        spoken = enumerate(self._spoken(symbols))
+        for is_word, run in itertools.groupby(spoken, key=lambda item: item[1]):
+            places = [place for place, _ in run]
             if is_word:
-                word = self.table.decode(symbols[places])
-                words.append((word, float(starts[places[0]]), float(ends[places[-1]])))
-        return tuple(words)
+                first, last = places[0], places[-1]
+                words.append((first, last, float(starts[first]), float(ends[last])))
+        return words
 
     @functools.cached_property
     def _durations(self):
@@ -114,12 +163,12 @@ class FlowSynthesizer(Synthesizer):
         )
 
         @functools.partial(jax.jit, static_argnames="max_frames")
-        def draw(constants, encoded, voice, durations, *, max_frames):
+        def draw(constants, encoded, voice, durations, seed, *, max_frames):
             variables, mean, std = constants
             # Its training task is asked, so that serving cannot drift from training.
             size = self.voices.shape[1]
             task = AcousticSynthesis(self.model, self.frontend, mean, std, size, config)
-            drawn = task.generate(variables, encoded, voice, durations, max_frames)
+            drawn = task.generate(variables, encoded, voice, durations, max_frames, seed)
             return drawn["features"], drawn["num_frames"]
 
         return draw

@@ -8,7 +8,7 @@ import functools
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,12 +19,15 @@ from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 from lin_jax.text import Sentence, SymbolTable, normalise, sentences
+from lin_jax.text.sentences import PHRASE_PAUSE
 
 # What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
 # much: few shapes are compiled.
-SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 256
+SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 64
 SYMBOLS_A_SECOND = 12.0  # no sentence is longer than `trained_seconds` at this pace
 MAX_LETTERS = 24  # of a word, which is not cut
+# What is heard while the rest of a stream is made: up to the first comma, and that rest.
+FIRST_PHRASE = r"(\W*\w.{12,60}?[,;:–—])( .*\w.*)"
 # What does not end by itself is cut after so long.
 SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
     0.25,
@@ -35,6 +38,7 @@ SPEEDS = (0.5, 2.0)
 REFERENCE_SECONDS = 120.0  # of a recording that a voice is cloned from
 FADE = 0.005  # seconds
 LOUDEST = 0.99  # peak, so that integers hold it
+CUT = "did not come to an end and was cut"  # a problem of a sentence
 REPAIRER = "repair"
 
 
@@ -46,7 +50,7 @@ class SpeechSegment:
         text: what is spoken; "" of a recording.
         start: seconds from the beginning.
         end: the same.
-        stopped: whether it ended by itself; if not it was cut.
+        problem: what is wrong with it, such as `CUT`; "" if it passed all checks.
         words: of a text each word as it is read, with the seconds at which it begins and ends;
             none where the network does not tell.
     """
@@ -54,8 +58,13 @@ class SpeechSegment:
     text: str
     start: float
     end: float
-    stopped: bool
+    problem: str = ""
     words: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended by itself; if not it was cut."""
+        return self.problem != CUT
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -235,6 +244,7 @@ class Synthesizer(Bundle):
             AudioError: a recording cannot be read, is silent or too short, or nobody speaks in it.
             BundleError: the speaker bundle is missing, or another one than that which embedded the
                 learnt voices.
+            ConfigError: a saved voice is damaged, or of another kind of bundle.
         """
         sources = sources if isinstance(sources, list | tuple) else [sources]
         if not sources:
@@ -258,8 +268,8 @@ class Synthesizer(Bundle):
     ) -> Speech:
         """Say a text of any length, sentence by sentence.
 
-        What cannot be read, and a sentence that did not come to an end and was cut, is named in a
-        warning.
+        What cannot be read, and a sentence with a problem that saying it again did not mend, is
+        named in a warning.
 
         Args:
             text: what to say.
@@ -273,12 +283,13 @@ class Synthesizer(Bundle):
 
         Raises:
             TextError: there is nothing in the text that can be spoken.
-            AudioError, BundleError: as for `voice`.
+            AudioError: as for `voice`, or nothing of it is to be heard.
+            BundleError: as for `voice`.
             ConfigError: another speed, or a bundle that reads no texts.
         """
         self._check("text", speed)
         voice, name = self._chosen(voice)
-        readable = self._read(text)
+        readable = self._read(sentences(text, self.longest))
         sounds = self._sounds([_text_job(each) for _, each in readable], voice, speed, progress)
         gaps = [0.0, *(sentence.pause / speed for sentence, _ in readable[:-1]), 0.0]
         texts = [sentence.text for sentence, _ in readable]
@@ -288,11 +299,13 @@ class Synthesizer(Bundle):
             for sound, text in named
         ]
         speech = self._joined(sounds, gaps, texts, name)
-        self._warn(f"{piece.text!r}" for piece in speech.segments if not piece.stopped)
+        self._warn((piece.problem, repr(piece.text)) for piece in speech.segments)
         return speech
 
     def stream(self, text: str, voice=None, speed: float = 1.0) -> Iterator[Speech]:
         """Say a text sentence by sentence, each as soon as it is made, with the pause before it.
+
+        A long first sentence is cut at its first comma, so that the first sound comes soon.
 
         Args:
             text: what to say.
@@ -300,20 +313,23 @@ class Synthesizer(Bundle):
             speed: 0.5 to 2.
 
         Returns:
-            An iterator of the `Speech` of each sentence; what cannot be said at all is an error at
+            An iterator of the `Speech` of each part; what cannot be said at all is an error at
             once, as for `speak`.
         """
         self._check("text", speed)
         voice, name = self._chosen(voice)
-        return self._stream(self._read(text), voice, name, speed)
+        first, *others = sentences(text, self.longest)
+        if phrase := re.match(FIRST_PHRASE, first.text):
+            others.insert(0, Sentence(phrase[2].strip(), first.pause))
+            first = Sentence(phrase[1], PHRASE_PAUSE)
+        return self._stream(self._read([first, *others]), voice, name, speed)
 
     def _stream(self, readable, voice, name: str, speed: float) -> Iterator[Speech]:
         gap = 0.0
         for sentence, symbols in readable:
             (sound,) = self._sounds([_text_job(symbols)], voice, speed, lambda sentences: None)
             sound = dataclasses.replace(sound, words=self._spelt(sound.words, sentence.text))
-            if not sound.stopped:
-                self._warn([repr(sentence.text)])
+            self._warn([(sound.problem, repr(sentence.text))])
             yield self._joined([sound], [gap, 0.0], [sentence.text], name)
             gap = sentence.pause / speed
 
@@ -327,7 +343,8 @@ class Synthesizer(Bundle):
     ) -> Speech:
         """Speak what a recording says in another voice, phrase by phrase; its pauses stay.
 
-        A phrase that did not come to an end and was cut is named in a warning.
+        A phrase with a problem, such as one that did not come to an end and was cut, is named in a
+        warning.
 
         Args:
             source: path of an audio file, or a waveform [N] or [N, channels].
@@ -366,10 +383,10 @@ class Synthesizer(Bundle):
             (after[0] - before[1]) / rate / speed for before, after in itertools.pairwise(edges)
         ]
         speech = self._joined(sounds, gaps, [""] * len(spans), name)
-        failed = (
-            span for span, piece in zip(spans, speech.segments, strict=True) if not piece.stopped
+        self._warn(
+            (piece.problem, f"the phrase at {start / rate:.1f} s")
+            for (start, _), piece in zip(spans, speech.segments, strict=True)
         )
-        self._warn(f"the phrase at {start / rate:.1f} s" for start, _ in failed)
         return speech
 
     @property
@@ -407,8 +424,13 @@ class Synthesizer(Bundle):
         if isinstance(source, str) and source in self.names:
             return self._trained_profile(self.names.index(source))
         if isinstance(source, str) and source in saved_voices.names():
-            kept = saved_voices.load(source, self.encoder_fingerprint)
-            return VoiceProfile(**kept.arrays)
+            kept = VoiceProfile(**saved_voices.load(source, self.encoder_fingerprint).arrays)
+            if self.ltas is not None and kept.ltas is None:
+                raise ConfigError(
+                    f"{source}: saved for another kind of bundle; save it again, for this one: "
+                    f"lin voice save --model {self.name}"
+                )
+            return kept
         if is_path(source):
             name = str(source)
             try:
@@ -460,10 +482,10 @@ class Synthesizer(Bundle):
             embedding[0], *(np.asarray(spectra[name])[0] for name in ("ltas", "ltas_correction"))
         )
 
-    def _read(self, text: str) -> list[tuple[Sentence, np.ndarray]]:
+    def _read(self, parts: Sequence[Sentence]) -> list[tuple[Sentence, np.ndarray]]:
         """Sentences of at most `longest` symbols, and these [L]; an unreadable one is a warning."""
         readable, problems, most = [], [], self.longest
-        waiting = [(sentence, most) for sentence in reversed(sentences(text, most))]
+        waiting = [(sentence, most) for sentence in reversed(parts)]
         while waiting:
             sentence, size = waiting.pop()
             try:
@@ -505,7 +527,7 @@ class Synthesizer(Bundle):
             for i, frames, count, stopped in zip(chosen, *map(np.asarray, spoken), strict=False):
                 if not stopped:
                     count = min(count, round(jobs[i].most_seconds * rate / hop))
-                sounds[i] = _Sound(self._sound(frames[:count], speed), bool(stopped))
+                sounds[i] = _Sound(self._sound(frames[:count], speed), "" if stopped else CUT)
                 progress(jobs[i].progress)
         return sounds
 
@@ -513,7 +535,7 @@ class Synthesizer(Bundle):
         """The waveform [N] of frames [T, M]."""
         cancellation.check()
         T, stretched = len(frames), int(np.ceil(len(frames) / speed))
-        frames = np.pad(frames, ((0, _size(max(T, stretched), FRAMES) - T), (0, 0)))
+        frames = np.pad(frames, ((0, _num_frames(max(T, stretched)) - T), (0, 0)))
         constants = self._sound_maker and self._sound_maker.constants
         waveform, length = self._vocode(constants, frames, np.int32(T), np.float32(speed))
         return np.asarray(waveform)[:length]
@@ -538,7 +560,9 @@ class Synthesizer(Bundle):
                 (word, start / rate + begins, start / rate + ends)
                 for word, begins, ends in sound.words
             )
-            pieces.append(SpeechSegment(text, start / rate, end / rate, sound.stopped, words))
+            pieces.append(SpeechSegment(text, start / rate, end / rate, sound.problem, words))
+        if not any(np.any(sound.samples) for sound in sounds):
+            raise AudioError(f"{self.name}: nothing is to be heard of it; choose another voice")
         samples = np.concatenate([*parts, np.zeros(round(gaps[-1] * rate), np.float32)])
         if level != "none":
             samples = files.level(samples, target_db=self.frontend.level_db, kind=level)
@@ -554,9 +578,11 @@ class Synthesizer(Bundle):
         return tuple((word, *span) for word, (_, *span) in zip(letters, words, strict=True))
 
     @staticmethod
-    def _warn(failed):
-        for what in failed:
-            warnings.warn(f"did not come to an end and was cut: {what}", stacklevel=3)
+    def _warn(parts: Iterable[tuple[str, str]]):
+        """Name the parts that have a problem."""
+        for problem, part in parts:
+            if problem:
+                warnings.warn(f"{problem}: {part}", stacklevel=3)
 
     @functools.cached_property
     def _encoder(self):
@@ -690,10 +716,10 @@ def mean_weights(bundles: Sequence[Synthesizer]) -> Synthesizer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Sound:
-    """The waveform [N] of a job, whether it ended by itself, and when its words are spoken in it."""
+    """The waveform [N] of a job, its problem if it has one, and when its words are spoken in it."""
 
     samples: np.ndarray
-    stopped: bool = True
+    problem: str = ""
     words: tuple[tuple[str, float, float], ...] = ()
 
 
@@ -732,3 +758,8 @@ def _text_job(symbols: np.ndarray) -> _Job:
 def _size(count: int, unit: int) -> int:
     """The first of `unit`, twice, four times, … as much that is no less than a count."""
     return unit * 2 ** max(0, int(np.ceil(np.log2(count / unit))))
+
+
+def _num_frames(count: int) -> int:
+    """The same for frames, which take the most time: with sizes half-way between."""
+    return min(_size(count, FRAMES), _size(count, FRAMES * 3 // 4))

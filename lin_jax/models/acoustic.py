@@ -151,33 +151,41 @@ class AcousticModel(nn.Module):
         durations = jnp.diff(ends, prepend=0.0, axis=1)
         return jnp.where(mask, durations.clip(1.0), 0.0).astype(jnp.int32), encoded, voice
 
-    def generate(self, encoded, voice, durations, noise, *, steps: int = 8, guidance: float = 0.0):
+    def generate(self, encoded, voice, durations, noise, *, steps: int = 6, guidance: float = 0.0):
         """Frames drawn by the flow.
+
+        Its steps are small where the path bends, at the beginning (Y. Chen et al., "F5-TTS: a
+        fairytaler that fakes fluent and faithful speech with flow matching", 2024).
 
         Args:
             encoded: of `encode` [B, L, H].
             voice: of the same [B, H].
             durations: frames of each symbol [B, L] int.
             noise: to begin with [B, T, M]; of a smaller deviation than 1 the frames are plainer.
-            steps: of the path, each of which asks the network once, or with guidance twice.
+            steps: of the path.
             guidance: how far to go beyond what the conditions ask for.
 
         Returns:
             Frames [B, T, M], zero past the last one, normalised, and their number [B] int32.
         """
         prior, x, mask = self.lay_out(encoded, durations, noise.shape[1])
+        conditions = [prior, x, voice]
+        if guidance:  # those without conditions stand behind those with them, in one batch
+            conditions = [jnp.concatenate([each, 0 * each]) for each in conditions]
+        both = jnp.concatenate([mask, mask]) if guidance else mask
 
-        def velocity(self, frames, time):
-            time = jnp.full(len(frames), time)
-            known = self.flow(frames, time, prior, x, voice, mask)
-            if not guidance:
-                return known
-            free = self.flow(frames, time, 0 * prior, 0 * x, 0 * voice, mask)
-            return known + guidance * (known - free)
+        def advance(frames, span):
+            start, end = span
+            moving = jnp.concatenate([frames, frames]) if guidance else frames
+            velocity = self.flow(moving, jnp.full(len(moving), start), *conditions, both)
+            if guidance:
+                known, free = jnp.split(velocity, 2)
+                velocity = known + guidance * (known - free)
+            return frames + (end - start) * velocity, None
 
+        times = 1 - jnp.cos(jnp.pi / 2 * jnp.linspace(0.0, 1.0, steps + 1))
         frames = jnp.where(mask[..., None], noise, 0.0)
-        for step in range(steps):
-            frames = frames + velocity(self, frames, step / steps) / steps
+        frames, _ = jax.lax.scan(advance, frames, (times[:-1], times[1:]))
         return jnp.where(mask[..., None], frames, 0.0), mask.sum(axis=1).astype(jnp.int32)
 
 

@@ -37,7 +37,7 @@ class AcousticConfig:
     duration_weight: float = 0.3
     unconditional: float = 0.1
     voice_noise: float = 0.1
-    steps: int = 8
+    steps: int = 6
     temperature: float = 0.5
     guidance: float = 1.5
 
@@ -120,8 +120,8 @@ class AcousticSynthesis:
         )
         return self.generate(variables, encoded, voice, batch["durations"], batch["max_frames"])
 
-    def generate(self, variables, encoded, voice, durations, max_frames: int):
-        """Draw mel frames of encoded symbols, always from the same noise.
+    def generate(self, variables, encoded, voice, durations, max_frames: int, seed=0):
+        """Draw mel frames of encoded symbols.
 
         Args:
             variables: of the network.
@@ -129,6 +129,7 @@ class AcousticSynthesis:
             voice: and of the voice [B, H].
             durations: frames of each symbol [B, L] int.
             max_frames: T, static.
+            seed: of the noise that they are drawn from, [] int.
 
         Returns:
             As `predict`.
@@ -140,7 +141,7 @@ class AcousticSynthesis:
             encoded,
             voice,
             durations,
-            config.temperature * jax.random.normal(jax.random.key(0), shape),
+            config.temperature * jax.random.normal(jax.random.key(seed), shape),
             steps=config.steps,
             guidance=config.guidance,
             method="generate",

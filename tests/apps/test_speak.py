@@ -143,6 +143,11 @@ def test_what_goes_wrong_within_a_text_is_named_once(lin):
         (["abc", "--out", "low.wav/a.wav"], "low.wav/a.wav: cannot be written"),
         (["abc", "--out", "a.doc"], "a.doc: no audio format is called .doc"),
         (["abc", "--model", "nowhere"], "nowhere: no bundle here"),
+        (
+            ["abc", "--timestamps", "a.txt"],
+            "a.txt: times of words are written as .srt, .vtt, .json",
+        ),
+        (["abc", "--timestamps", "a.srt"], "this bundle does not tell when it says a word"),
     ],
 )
 def test_refused_in_one_line_and_nothing_written(lin, tmp_path, arguments, message):

@@ -13,7 +13,7 @@ WORDS = (("good", 0.0, 0.25), ("morning", 0.25, 0.8)), (("again", 3661.5, 3662.0
 SPEECH = Speech(
     np.zeros(8, np.float32),
     8,
-    tuple(SpeechSegment("", words[0][1], words[-1][2], True, words) for words in WORDS),
+    tuple(SpeechSegment("", words[0][1], words[-1][2], "", words) for words in WORDS),
     "made",
 )
 
@@ -29,9 +29,18 @@ def test_formats():
     )
 
 
+def test_written_whole_or_not_at_all(tmp_path):
+    timestamps.write(str(tmp_path / "a.VTT"), SPEECH)
+    assert (tmp_path / "a.VTT").read_text().startswith("WEBVTT")
+    (tmp_path / "b.srt").mkdir()
+    with pytest.raises(ConfigError, match=r"b\.srt: cannot be written"):
+        timestamps.write(str(tmp_path / "b.srt"), SPEECH)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.VTT", "b.srt"]
+
+
 def test_what_has_no_times():
     with pytest.raises(ConfigError, match=r"written as \.srt, \.vtt, \.json"):
         timestamps.check("words.txt")
     timestamps.check("WORDS.SRT")
     with pytest.raises(ConfigError, match="does not tell when"):
-        timestamps.render(Speech(np.zeros(8), 8, (SpeechSegment("", 0, 1, True),), ""), ".srt")
+        timestamps.render(Speech(np.zeros(8), 8, (SpeechSegment("", 0, 1),), ""), ".srt")
