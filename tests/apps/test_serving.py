@@ -105,7 +105,9 @@ def test_a_bad_recording_is_one_line(client, sound, tmp_path, name):
         if address == "/repair" and name in ("one sample", "all zeros"):
             continue  # nothing is wrong with these
         answer = client.post(
-            address, files=[sound(side, "bad.wav") for side in sides], data={"text": "Yes."}
+            address,
+            files=[sound(side, "bad.wav") for side in sides],
+            data={"text": "Yes.", "consent": "true"},
         )
         assert answer.status_code == 422
         assert re.fullmatch(rf"bad\.wav: .*{re.escape(message)}.*", answer.json()["error"])
@@ -128,7 +130,8 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
     )
     assert problem("POST", "/emotion", files=side) == (
         404,
-        "/emotion: not found; POST to /api/convert, /api/gender, /api/repair, /api/speak, /api/verify",
+        "/emotion: not found; POST to /v1/convert, /v1/detect, /v1/embed, /v1/gender, /v1/identify, "
+        "/v1/repair, /v1/speak, /v1/verify",
     )
     assert problem("POST", "/speak", data={"speed": "slow"}) == (
         422,
@@ -198,7 +201,11 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
     assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
     client.post("/speak", data={"text": "Yes."})
     assert hummer.asked[-1] == ("Yes.", None, 1.0)
-    client.post("/speak", data={"text": "Yes.", "voice": ["Low"]}, files=[sound("voice", "a0.wav")])
+    client.post(
+        "/speak",
+        data={"text": "Yes.", "voice": ["Low"], "consent": "true"},
+        files=[sound("voice", "a0.wav")],
+    )
     (path, name), *_ = [hummer.asked[-1][1]]
     assert (pathlib.Path(path).suffix, name) == (".upload", "Low")
     said = received(client.post("/speak", data={"text": "No" + 9 * ","}))[2]
@@ -206,11 +213,15 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
 
 
 def test_says_a_recording_again(client, sound, hummer):
-    answer = client.post("/convert", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")])
+    answer = client.post(
+        "/convert",
+        files=[sound("file", "a0.wav"), sound("voice", "b0.wav")],
+        data={"consent": "true"},
+    )
     name, samples, said, file = received(answer)
     assert (name, len(samples), said["seconds"]) == ("a0_converted.wav", 1.5 * verifiers.RATE, 1.5)
     assert file.comment == "synthetic speech, made by hummer"
-    assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["0.upload", "1.upload"]
+    assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["1.upload", "0.upload"]
 
 
 def test_what_cannot_be_said_is_one_line(client, sound, tmp_path):
@@ -236,7 +247,7 @@ def test_recordings_are_bounded_by_the_job(hummer, sound):
         message = "a0.wav: 0:00:01.5 are too long, 0:00:01.0 are taken; use the command line"
         assert answer.json() == {"error": message}
         assert client.post("/speak", data={"text": "Yes."}).status_code == 200
-    with pytest.raises(ConfigError, match="sing: no job; limits are of convert, emotion"):
+    with pytest.raises(ConfigError, match="sing: no job; limits are of convert, detect"):
         serving.assign([], {"sing": 1.0})
 
 
@@ -245,7 +256,10 @@ def test_a_talker_is_asked_only_for_what_it_does():
     talker.sources = ("speech",)
     models = serving.assign([serving.Model(talker, "")])
     with testclient.TestClient(api.create(models)) as client:
-        assert client.post("/speak").json()["error"] == "/speak: not found; POST to /api/convert"
+        assert (
+            client.post("/speak").json()["error"]
+            == "/speak: not found; POST to /v1/convert, /v1/detect"
+        )
 
 
 def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monkeypatch):
@@ -272,9 +286,11 @@ def test_own_bundles_are_served_too(tmp_path, monkeypatch):
         bundles.save(tmp_path / name, verifiers.verifier(threshold=0.1 * i), f"Card {i}")
         for i, name in enumerate("ab")
     ]
-    ((job, model),) = serving.load(map(str, folders)).items()
-    assert (job.name, model.card, model.bundle.threshold) == (
-        "verify",
+    models = {job.name: model for job, model in serving.load(map(str, folders)).items()}
+    assert list(models) == ["detect", "embed", "identify", "verify"]
+    model = models["verify"]
+    assert model.worker is models["embed"].worker, "one bundle has one queue"
+    assert (model.card, model.bundle.threshold) == (
         "Card 1",
         pytest.approx(0.1),
     )
@@ -309,7 +325,7 @@ WAITING = """
 import pathlib, sys, time
 from lin_jax.apps import cli, serve
 
-def answer(args, connections, models, folder):
+def answer(settings, connections, models, folder):
     pathlib.Path(folder, "0.upload").touch()
     print(folder, flush=True)
     time.sleep(60)
