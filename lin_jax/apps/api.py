@@ -47,6 +47,9 @@ MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "o
 ARCHIVE = "application/zip"
 
 
+OPENAI = "/audio/"  # what is below it is part of OpenAI's API
+
+
 class Problem(BaseModel):
     """What is answered in place of a result."""
 
@@ -299,7 +302,7 @@ def _explain_problems(api: FastAPI, served: str):
         statuses = {BusyError: 503, WorkEndedError: 504, ConsentError: 400}
         status = statuses.get(type(error), 422)
         headers = {"Retry-After": "10"} if status == 503 else None
-        return JSONResponse({"error": str(error)}, status, headers)
+        return _problem(request, str(error), status, headers)
 
     @api.exception_handler(RequestValidationError)
     async def explain(request: Request, error: RequestValidationError):
@@ -310,16 +313,22 @@ def _explain_problems(api: FastAPI, served: str):
         if set(names) <= set(fields):
             missing = ", ".join(f"no {fields[name][0]} as {name}" for name in names)
             wanted = " ".join(f"{name}={fields[name][1]}" for name in names)
-            return JSONResponse({"error": f"{missing}; send form data with {wanted}"}, 422)
+            return _problem(request, f"{missing}; send form data with {wanted}", 422)
         lines = [f"{'.'.join(map(str, place)) or 'body'}: {what}" for place, what in problems]
-        return JSONResponse({"error": "; ".join(lines).replace("\n", " ")}, 422)
+        return _problem(request, "; ".join(lines).replace("\n", " "), 422)
 
     @api.exception_handler(HTTPException)
     async def decline(request: Request, error: HTTPException):
         problem = error.detail.lower().rstrip(".")
-        return JSONResponse(
-            {"error": f"{request.url.path}: {problem}; POST to {served}"}, error.status_code
-        )
+        line = f"{request.url.path}: {problem}; POST to {served}"
+        return _problem(request, line, error.status_code)
+
+
+def _problem(request: Request, line: str, status: int, headers: dict | None = None) -> JSONResponse:
+    """The answer in place of a result; clients of OpenAI's API look for the line one level deeper."""
+    openai = getattr(request.scope.get("route"), "path", "").startswith(OPENAI)
+    error = {"message": line, "type": "invalid_request_error"} if openai else line
+    return JSONResponse({"error": error}, status, headers)
 
 
 def _described(field: Any) -> tuple[str, Any]:

@@ -26,6 +26,19 @@ class SpeechRequest(BaseModel):
     speed: float = 1.0
 
 
+class OpenAIError(BaseModel):
+    """A problem as clients read it."""
+
+    message: str
+    type: Literal["invalid_request_error"]
+
+
+class OpenAIProblem(BaseModel):
+    """What is answered in place of a result."""
+
+    error: OpenAIError
+
+
 class OpenAIVoice(BaseModel):
     """A voice as clients list it."""
 
@@ -39,6 +52,12 @@ class OpenAIVoices(BaseModel):
     voices: list[OpenAIVoice]
 
 
+RESPONSES: dict = {
+    200: {"content": api.RECORDING[200]["content"] | {"audio/pcm": api.BINARY}},
+    422: {"model": OpenAIProblem},
+}
+
+
 def add_routes(router, bundle, say, stream):
     """Add /audio/speech and /audio/voices.
 
@@ -50,7 +69,7 @@ def add_routes(router, bundle, say, stream):
     """
 
     @router.post(
-        "/audio/speech", name="speech", response_class=FileResponse, responses=api.RECORDING
+        f"{api.OPENAI}speech", name="speech", response_class=FileResponse, responses=RESPONSES
     )
     async def speech(request: SpeechRequest, uploads: api.Uploads):
         """A text as speech, as OpenAI's clients ask for it; pcm is sent as it is made."""
@@ -59,7 +78,7 @@ def add_routes(router, bundle, say, stream):
             return await stream(request.input, [voice], request.speed, PCM_RATE)
         return await say(uploads, request.input, [voice], request.speed, request.response_format)
 
-    @router.get("/audio/voices")
+    @router.get(f"{api.OPENAI}voices")
     def list_voices() -> OpenAIVoices:
         """The voices that speech can have by name, as clients of OpenAI's API list them."""
         names = [name for name, *_ in serving.voices(bundle)]

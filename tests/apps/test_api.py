@@ -244,7 +244,8 @@ def test_openai_speech(client, hummer):
 def test_openai_speech_that_cannot_be_made(client, change, problem):
     said = {"model": "synthesis", "input": "Hi.", "voice": "alloy"} | change
     answer = client.post("/v1/audio/speech", json=said)
-    assert (answer.status_code, answer.json()["error"][: len(problem)]) == (422, problem)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].startswith(problem)
 
 
 def test_what_is_served_is_told(client):
@@ -263,9 +264,8 @@ def test_answers_are_typed(client):
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             answers = operation["responses"]
-            assert answers["422"]["content"]["application/json"]["schema"]["$ref"].endswith(
-                "/Problem"
-            )
+            refusal = answers["422"]["content"]["application/json"]["schema"]["$ref"]
+            assert refusal.endswith("/OpenAIProblem" if "speech" in path else "/Problem")
             for kind, content in answers["200"]["content"].items():
                 assert content["schema"], f"{path} as {kind}"
     fields = schema["components"]["schemas"]["GenderAnswer"]["properties"]

@@ -104,7 +104,8 @@ def test_page(tmp_path, monkeypatch, capsys):
                 "not a file of this machine"
             )
         say_again, search, hear, identify, mend, say, judge = (
-            event.fn for event in server.config.app.app.app.app.routes[-1].app.get_blocks().fns.values()
+            event.fn
+            for event in server.config.app.app.app.app.routes[-1].app.get_blocks().fns.values()
         )
         files.write(long, tone(11.0), 16000)
         files.write(silent, 0 * tone(), 16000)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 import urllib.parse
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastapi import testclient
 from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import BAD, tone
 
-from lin_jax import bundles
+from lin_jax import apps, bundles
 from lin_jax.apps import api, cli, serve, serving
 from lin_jax.apps.workers import BusyError, WorkEndedError
 from lin_jax.audio import files
@@ -365,3 +366,46 @@ def test_what_is_busy_or_takes_too_long_is_one_line(client, sound, monkeypatch):
             patch.setattr(serving.Model, "submit", refuse)
             answer = client.post("/gender", files=[sound("file", "loud.wav")])
         assert (answer.status_code, answer.json()) == (status, {"error": "ask again"})
+
+
+def test_settings_reach_the_server(tmp_path, monkeypatch, capsys):
+    (tmp_path / ".env").write_text(
+        "LIN_API_KEY=secret\nLIN_CORS_ORIGIN=https://a.example\nLIN_RATE_LIMIT=2\nLIN_MAX_SECONDS=gender=1"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = []
+
+    def load(names, limits):
+        given.append((names[-1], limits))
+        return serving.assign([serving.Model(Listener(), "")], limits)
+
+    def visit(server, sockets):
+        client = testclient.TestClient(server.config.app, base_url="http://localhost")
+        key = {"authorization": "Bearer secret"}
+        assert client.get("/v1/models").status_code == 401
+        assert client.get("/v1/health").status_code == 200
+        site = {"origin": "https://a.example", "sec-fetch-site": "cross-site"}
+        asks_first = {"access-control-request-method": "POST"}
+        answer = client.options("/v1/gender", headers=site | asks_first)
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+        other = {"origin": "https://b.example"}
+        assert client.post("/v1/gender", headers=other).status_code == 403
+        files.write("long.wav", tone(2.0), 16000)
+        sent = {"file": (tmp_path / "long.wav").read_bytes()}
+        answer = client.post("/v1/gender", headers=key | site, files=sent)
+        assert "0:00:02.0 are too long, 0:00:01.0 are taken" in answer.json()["error"]
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+        statuses = [client.post("/api/gender", headers=key).status_code for _ in range(2)]
+        assert statuses == [422, 429]
+        metrics = client.get("/v1/metrics", headers=key).text
+        assert 'lin_requests_total{method="POST",route="/v1/gender",status="422"} 1.0' in metrics
+        given.append("visited")
+
+    page = types.SimpleNamespace(mount=lambda *_: None)  # Gradio takes seconds
+    monkeypatch.setattr(apps, "page", page, raising=False)
+    monkeypatch.setattr(serving, "load", load)
+    monkeypatch.setattr("uvicorn.Server.run", visit)
+    assert cli.main(["serve", "--port", "0", "--model", "mine"]) == 0
+    assert given == [("mine", {"gender": 1.0}), "visited"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["status"] for line in lines] == [401, 200, 200, 403, 422, 422, 429, 200]
