@@ -48,6 +48,7 @@ EXTRAS = {
         "uvicorn>=0.54",
         "gradio>=6.31",
         "python-multipart>=0.0.34",  # uploads
+        "prometheus-client>=0.26",  # /v1/metrics
         MATPLOTLIB,
     ],
     # JAX for an accelerator, as JAX itself names it.

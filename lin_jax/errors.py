@@ -44,6 +44,10 @@ class ConfigError(LinError):
     """A configuration whose values cannot work together."""
 
 
+class ConsentError(LinError):
+    """A voice of which nobody has stated that it may be used."""
+
+
 class CheckpointError(LinError):
     """A checkpoint that is missing, broken, or of another model."""
 

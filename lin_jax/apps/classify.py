@@ -1,8 +1,10 @@
 """What jobs that classify recordings share: their command, their endpoint and their tab."""
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from lin_jax.apps import serving
 from lin_jax.apps.common import (
@@ -42,7 +44,7 @@ def classification_job(name: str, summary: str, teach: str, question: str) -> Jo
         commands=(Command(name, summary, teach, _arguments, _classify),),
         endpoint=lambda router, model: _endpoint(router, model, name),
         tab=lambda model, folder: _tab(model, question),
-        requests=f"curl -F file=@clip.wav localhost:7860/api/{name:<12} the same JSON as lin {name} --json",
+        requests=f"curl -F file=@clip.wav localhost:7860/v1/{name:<12} the same JSON as lin {name} --json",
         warm_up=lambda bundle, seconds: bundle.predict(*faint_noise(bundle, seconds)),
         serves=lambda bundle: bundle.name == name,
     )
@@ -158,13 +160,26 @@ def _endpoint(router, model, name):
 
     from lin_jax.apps import api
 
-    @router.post(f"/{name}", name=name)
-    async def classify(file: UploadFile, uploads: api.Uploads) -> dict:
-        (path,) = await uploads.save([file])
-        with serving.named(uploads.names):
-            return as_json(
-                name, uploads.names[path], await model.run(predict, path, recordings=[path])
-            )
+    answer_type: Any = _answer_type(name)
+
+    @router.post(
+        f"/{name}", name=name, response_model=answer_type | list[answer_type | api.BadRecording]
+    )
+    async def classify(file: list[UploadFile], uploads: api.Uploads):
+        """The likeliest class of each recording, and how likely each class is."""
+
+        async def answer(path):
+            prediction = await model.run(predict, path, recordings=[path])
+            return as_json(name, uploads.names[path], prediction)
+
+        return await api.answer_all(model, uploads, file, answer)
+
+
+def _answer_type(job: str) -> type:
+    """The fields of what `as_json` makes."""
+    fields = {"file": str, job: str, "probability": float, "seconds": float}
+    kinds = [*fields.items(), ("probabilities", dict[str, float])]
+    return dataclasses.make_dataclass(f"{job.capitalize()}Answer", kinds)
 
 
 def _tab(model, question):

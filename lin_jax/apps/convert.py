@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from lin_jax.apps import output_paths, serving, speak
+from lin_jax.apps import output_paths, speak
 from lin_jax.apps.common import (
     Command,
     check_voices,
@@ -86,21 +86,30 @@ def _endpoint(router, model):
 
     from lin_jax.apps import api
 
-    @router.post("/convert", name="convert", response_class=FileResponse, responses=api.RECORDING)
+    @router.post("/convert", name="convert", response_class=FileResponse, responses=api.RECORDINGS)
     async def answer(
-        file: UploadFile,
+        file: list[UploadFile],
         uploads: api.Uploads,
         voice: Annotated[Sequence[UploadFile | str], File()] = (),
         speed: Annotated[float, Form(examples=[1.2])] = 1.0,
+        consent: Annotated[bool, Form()] = False,
+        format: Annotated[api.Format, Form()] = "wav",
     ):
-        recordings, names = speak.split_voices(model.bundle, voice)
-        path, *references = await uploads.save([file, *recordings])
-        with serving.named(uploads.names):
+        """What is said in each recording, said again in another voice.
+
+        The voice is a name or recordings, which take consent=true.
+        """
+        recordings, names = speak.split_voices(model.bundle, voice, consent)
+        voices = [*await uploads.save(recordings), *names]
+
+        async def of_path(path):
             speech, problems = await model.run(
-                convert_voice, path, [*references, *names], speed, recordings=[path]
+                convert_voice, path, voices, speed, recordings=[path]
             )
-            name = f"{pathlib.Path(uploads.names[path]).stem}_converted.wav"
-            return speak.speech_response(uploads, name, speech, problems)
+            stem = f"{pathlib.Path(uploads.names[path]).stem}_converted"
+            return speak.write_speech(uploads, f"{stem}.{format}", speech, problems)
+
+        return api.send(uploads, await api.answer_each(model, uploads, file, of_path))
 
 
 def _tab(model, folder):
@@ -129,7 +138,7 @@ JOB = Job(
     bundle="conversion",
     endpoint=_endpoint,
     tab=_tab,
-    requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert",
+    requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/v1/convert",
     warm_up=lambda bundle, seconds: bundle.convert_voice(
         faint_noise(bundle, seconds)[0], sample_rate=bundle.frontend.sample_rate
     ),

@@ -20,6 +20,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
+from lin_jax.apps.jobs import Job, faint_noise
 from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -119,10 +120,72 @@ def as_json(verdict: "Verdict") -> dict:
     }
 
 
-COMMAND = Command(
+@dataclasses.dataclass(frozen=True)
+class EmbedAnswer:
+    """What the HTTP API answers of a recording.
+
+    Attributes:
+        file: its name.
+        embedding: unit vector [E]; the product of two is their score.
+        seconds: of sound.
+        speech: probability that it is speech.
+        model: which embeddings must share to be compared.
+    """
+
+    file: str
+    embedding: list[float]
+    seconds: float
+    speech: float
+    model: str
+
+
+def embed(bundle, path: str) -> "SpeakerEmbedding":
+    """The embedding of a recording.
+
+    Raises:
+        AudioError: it cannot be used.
+    """
+    (voice,) = bundle.embed_all([path])
+    if isinstance(voice, AudioError):
+        raise voice
+    return voice
+
+
+def _endpoint(router, model):
+    from fastapi import UploadFile
+
+    from lin_jax.apps import api
+
+    @router.post(
+        "/embed",
+        name="embed",
+        response_model=EmbedAnswer | list[EmbedAnswer | api.BadRecording],
+    )
+    async def answer(file: list[UploadFile], uploads: api.Uploads):
+        """The voice of each recording as a vector, near for one speaker and far for two."""
+
+        async def of_path(path):
+            voice = await model.run(embed, path, recordings=[path])
+            numbers = voice.embedding.tolist(), voice.seconds, voice.speech
+            return EmbedAnswer(uploads.names[path], *numbers, model.bundle.fingerprint)
+
+        return await api.answer_all(model, uploads, file, of_path)
+
+
+JOB = Job(
     name="embed",
-    summary="turn voices into vectors, near for one speaker and far for two",
-    teach="""\
+    title="Embed",
+    kind=KIND,
+    bundle="speaker",
+    endpoint=_endpoint,
+    tab=None,
+    requests="curl -F file=@a.wav localhost:7860/v1/embed                    the vector of a voice",
+    warm_up=lambda bundle, seconds: bundle.embed(*faint_noise(bundle, seconds)),
+    commands=(
+        Command(
+            name="embed",
+            summary="turn voices into vectors, near for one speaker and far for two",
+            teach="""\
 examples:
   lin embed recordings/ --out voices.npz          every recording in a folder and below it, in batches
   lin embed a.wav b.wav --out voices.npz
@@ -130,6 +193,8 @@ examples:
 In Python, `numpy.load("voices.npz")` has files [n], embeddings [n, E] of length one, seconds of sound [n], speech [n]
 (the probability that it is speech) and model, which embeddings must share to be compared: their product is the score.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
-    add_arguments=_embed_arguments,
-    run=_embed,
+            add_arguments=_embed_arguments,
+            run=_embed,
+        ),
+    ),
 )

@@ -63,10 +63,17 @@ class Guard:
         app: the other one.
         hosts: names by which this server may be asked; addresses always may.
         max_megabytes: of a body.
+        origins: of other sites whose pages may post.
     """
 
-    def __init__(self, app, hosts: Collection[str] = (), max_megabytes: float = 200.0):
-        self.app, self._max_megabytes = app, max_megabytes
+    def __init__(
+        self,
+        app,
+        hosts: Collection[str] = (),
+        max_megabytes: float = 200.0,
+        origins: Collection[str] = (),
+    ):
+        self.app, self._max_megabytes, self._origins = app, max_megabytes, origins
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
 
     async def __call__(self, scope, receive, send):
@@ -97,8 +104,8 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_allowed(host):
             return 421, f"{host}: not a name of this server; allow it with --allow-host"
-        if scope["method"] not in ("GET", "HEAD"):
-            origin = headers.get("origin")
+        origin = headers.get("origin")
+        if scope["method"] not in ("GET", "HEAD") and origin not in self._origins:
             elsewhere = origin is not None and urllib.parse.urlsplit(origin).netloc != host
             if elsewhere or headers.get("sec-fetch-site") == "cross-site":
                 return 403, f"{origin}: pages of other sites may not ask this server"
@@ -126,7 +133,7 @@ class Guard:
                 await asyncio.wait_for(send(message), SEND_SECONDS)
 
         task = asyncio.ensure_future(self.app(scope, body.receive, respond))
-        watch = scope["path"].startswith("/api/")
+        watch = scope["path"].startswith(("/v1/", "/api/"))
         watcher = asyncio.ensure_future(body.cancel_when_gone(task)) if watch else None
         try:
             await task

@@ -1,9 +1,12 @@
 """Speaker identification: `lin enroll`, `lin identify` and `lin gallery`."""
 
+import dataclasses
 import json
 import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from lin_jax.apps import embed, gallery
+from lin_jax.apps import embed, gallery, serving
 from lin_jax.apps.common import (
     Command,
     complain,
@@ -14,9 +17,16 @@ from lin_jax.apps.common import (
     printable,
     recordings,
 )
+from lin_jax.apps.jobs import Job, faint_noise
 from lin_jax.errors import GalleryError
 
+if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
+    from lin_jax.bundles import Verdict
+
+    Ranking = list[tuple[str, Verdict]]
+
 SCORES = ("score", "normalised_score")  # that `lin identify` prints of everyone
+MAX_SHOWN = 8  # speakers on the page
 
 
 def _gallery_argument(parser):
@@ -94,32 +104,153 @@ def _identify(args) -> int:
         if not voice:
             failed += 1
             continue
-        verdicts = {
-            name: bundle.compare(voices, [voice], args.threshold)
-            for name, voices in enrolled.items()
-        }
-        ranked = sorted(verdicts.items(), key=lambda item: -item[1].normalised_score)
-        (name, best), *_ = ranked
-        speaker = {"same": name, "different": "unknown", "unsure": "unsure"}[best.decision]
+        ranked = rank(bundle, voice, enrolled, args.threshold)
         if args.json:
-            values = {key: value for key, value in embed.as_json(best).items() if key != "decision"}
-            scores = {
-                f"{key}s": {name: embed.as_json(verdict)[key] for name, verdict in ranked}
-                for key in SCORES
-            }
-            print(json.dumps({"file": voice.name, "speaker": speaker} | values | scores))
+            print(json.dumps(dataclasses.asdict(answer(voice.name, ranked))))
         else:
-            others = ranked[1:3] if best.decision == "same" else ranked[:3]
-            rest = ", ".join(f"{name} {verdict.probability:.0%}" for name, verdict in others)
-            share = f"{best.probability:4.0%}" if best.decision == "same" else "    "
-            note = (
-                best.reason
-                if best.decision == "unsure"
-                else "   ".join(filter(None, [rest, best.reason]))
-            )
-            print(f"{printable(voice.name):<{width}}  {speaker:<10} {share}   {note}".rstrip())
+            print(_line(printable(voice.name), width, ranked))
         done += 1
     return finish(done, failed)
+
+
+def _line(name: str, width: int, ranked: "Ranking") -> str:
+    (_, best), *_ = ranked
+    others = ranked[1:3] if best.decision == "same" else ranked[:3]
+    rest = ", ".join(f"{name} {verdict.probability:.0%}" for name, verdict in others)
+    share = f"{best.probability:4.0%}" if best.decision == "same" else "    "
+    note = (
+        best.reason if best.decision == "unsure" else "   ".join(filter(None, [rest, best.reason]))
+    )
+    return f"{name:<{width}}  {_speaker(ranked):<10} {share}   {note}".rstrip()
+
+
+def rank(bundle, voice, enrolled: Mapping, threshold: float | None = None) -> "Ranking":
+    """Who of a gallery a voice may be.
+
+    Args:
+        bundle: a `Verifier`.
+        voice: the `SpeakerEmbedding` of a recording.
+        enrolled: those of each speaker, by name.
+        threshold: normalised score from which on two voices are one; None is that of the bundle.
+
+    Returns:
+        Names with their `Verdict`s, the likeliest first.
+    """
+    verdicts = {
+        name: bundle.compare(voices, [voice], threshold) for name, voices in enrolled.items()
+    }
+    return sorted(verdicts.items(), key=lambda item: -item[1].normalised_score)
+
+
+def _speaker(ranked: "Ranking") -> str:
+    (name, best), *_ = ranked
+    return {"same": name, "different": "unknown", "unsure": "unsure"}[best.decision]
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentifyAnswer:
+    """What `--json` and the HTTP API print of a recording.
+
+    Attributes:
+        file: its name.
+        speaker: a name, "unknown" or "unsure".
+        score: cosine similarity to the likeliest speaker, as what follows is that speaker's.
+        distance: 1 - score.
+        normalised_score: what is decided by.
+        threshold: the normalised score from which on two voices are one.
+        probability: of the same speaker.
+        reason: what makes it unsure, or what else to know.
+        scores: of everybody enrolled, by name.
+        normalised_scores: likewise.
+    """
+
+    file: str
+    speaker: str
+    score: float
+    distance: float
+    normalised_score: float
+    threshold: float
+    probability: float
+    reason: str
+    scores: dict[str, float]
+    normalised_scores: dict[str, float]
+
+
+def answer(file: str, ranked: "Ranking") -> IdentifyAnswer:
+    """What there is to say of a recording of that name."""
+    rows = {name: embed.as_json(verdict) for name, verdict in ranked}
+    best = {key: value for key, value in rows[ranked[0][0]].items() if key != "decision"}
+    scores = ({name: row[key] for name, row in rows.items()} for key in SCORES)
+    return IdentifyAnswer(file, _speaker(ranked), *best.values(), *scores)
+
+
+def identify(bundle, path: str, folder: str) -> "Ranking":
+    """Who of the gallery in a folder speaks in a recording; as of `rank`.
+
+    Raises:
+        GalleryError: nobody is enrolled, or a file is damaged.
+        AudioError: the recording cannot be used.
+    """
+    speakers = gallery.Gallery(folder)
+    names = speakers.names()
+    if not names:
+        raise GalleryError("nobody is enrolled on this machine; first lin enroll NAME FILES…")
+    enrolled = {name: speakers.voices(name, bundle.fingerprint) for name in names}
+    return rank(bundle, embed.embed(bundle, path), enrolled)
+
+
+def _endpoint(router, model):
+    from fastapi import UploadFile
+
+    from lin_jax.apps import api
+
+    @router.post(
+        "/identify",
+        name="identify",
+        response_model=IdentifyAnswer | list[IdentifyAnswer | api.BadRecording],
+    )
+    async def identify_each(file: list[UploadFile], uploads: api.Uploads):
+        """Who of those enrolled on the server's machine speaks in each recording."""
+
+        async def of_path(path):
+            ranked = await model.run(identify, path, str(gallery.DEFAULT), recordings=[path])
+            return answer(uploads.names[path], ranked)
+
+        return await api.answer_all(model, uploads, file, of_path)
+
+
+def _tab(model, folder):
+    from lin_jax.apps import page, results
+
+    hint = results.hint(
+        "Who is it? Drop a recording, or record a sentence. First people are enrolled on this "
+        "machine: lin enroll NAME FILES…"
+    )
+
+    def show(path):
+        if not path:
+            return hint
+        with serving.named(page.names(path)):
+            ranked = model.submit(identify, path, str(gallery.DEFAULT), recordings=[path]).result()
+        return as_html(ranked)
+
+    page.question_tab(["A voice"], hint, show)
+
+
+def as_html(ranked: "Ranking") -> str:
+    """Who speaks, and how likely everybody is."""
+    from lin_jax.apps import results
+    from lin_jax.reporting import html
+
+    (_, best), *_ = ranked
+    below = {
+        "same": f"{best.probability:.0%} sure",
+        "different": "nobody who is enrolled",
+        "unsure": best.reason,
+    }[best.decision]
+    return results.answer(_speaker(ranked), below, best.decision) + html.bars(
+        {name: verdict.probability for name, verdict in ranked[:MAX_SHOWN]}
+    )
 
 
 def _gallery(args) -> int:
@@ -148,24 +279,33 @@ def _gallery(args) -> int:
     return finish(done, failed)
 
 
-COMMANDS = (
-    Command(
-        name="enroll",
-        summary="add a speaker to the gallery, to be recognised by `lin identify`",
-        teach="""\
+JOB = Job(
+    name="identify",
+    title="Who is it?",
+    kind=embed.KIND,
+    bundle="speaker",
+    endpoint=_endpoint,
+    tab=_tab,
+    requests="curl -F file=@a.wav localhost:7860/v1/identify                 who of those that lin enroll knows",
+    warm_up=lambda bundle, seconds: bundle.embed(*faint_noise(bundle, seconds)),
+    commands=(
+        Command(
+            name="enroll",
+            summary="add a speaker to the gallery, to be recognised by `lin identify`",
+            teach="""\
 examples:
   lin enroll Anna anna1.wav anna2.wav             the more recordings, rooms and days, the better
   lin enroll Anna more/ --gallery family/         a gallery of your own
 
 The gallery holds no sound, only a file of numbers for each speaker; `lin gallery` shows and forgets them.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
-        add_arguments=_enroll_arguments,
-        run=_enroll,
-    ),
-    Command(
-        name="identify",
-        summary="say who of the gallery speaks",
-        teach="""\
+            add_arguments=_enroll_arguments,
+            run=_enroll,
+        ),
+        Command(
+            name="identify",
+            summary="say who of the gallery speaks",
+            teach="""\
 examples:
   lin identify clip.wav                           a name, "unknown" or "unsure"
   lin identify --json calls/ | jq .speaker        file, speaker, score, distance, normalised_score, threshold,
@@ -174,19 +314,20 @@ examples:
 Each probability is that of the recording and that speaker alone, and decided as by `lin verify`: by the normalised
 score, of which --threshold is one.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
-        add_arguments=_identify_arguments,
-        run=_identify,
-    ),
-    Command(
-        name="gallery",
-        summary="show who is in the gallery, or forget them",
-        teach="""\
+            add_arguments=_identify_arguments,
+            run=_identify,
+        ),
+        Command(
+            name="gallery",
+            summary="show who is in the gallery, or forget them",
+            teach="""\
 examples:
   lin gallery                                     names, recordings and seconds
   lin gallery --remove Anna
 
 Exit code: 0 all done, 1 some names were unknown or their files damaged, 2 all were.""",
-        add_arguments=_gallery_arguments,
-        run=_gallery,
+            add_arguments=_gallery_arguments,
+            run=_gallery,
+        ),
     ),
 )

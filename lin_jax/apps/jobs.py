@@ -21,13 +21,14 @@ class Job:
     """A job on the command line, in the HTTP API and on the page.
 
     Attributes:
-        name: of its address, /api/NAME.
+        name: of its address, /v1/NAME.
         title: of its tab.
         kind: `Bundle.task` of the bundles that do it.
-        bundle: name of the one that ships.
+        bundle: name of the one that ships; None where it takes none.
         commands: of the command line.
         endpoint: adds its route to a FastAPI application, for a `serving.Model`.
-        tab: draws its tab, for a `serving.Model` and the folder in which recordings are made.
+        tab: draws its tab, for a `serving.Model` and the folder in which recordings are made; None
+            where it has none.
         requests: examples of curl, and what there is to say of them, for `lin serve --help`.
         warm_up: uses a bundle once, on so many seconds of sound or speech.
         max_seconds: of the recordings of one request that is served.
@@ -37,10 +38,10 @@ class Job:
     name: str
     title: str
     kind: str
-    bundle: str
+    bundle: str | None
     commands: tuple[Command, ...]
     endpoint: Callable[[Any, Any], None]
-    tab: Callable[[Any, str], None]
+    tab: Callable[[Any, str], None] | None
     requests: str
     warm_up: Callable[[Any, float], object]
     max_seconds: float = 7200.0

@@ -19,13 +19,14 @@ SPECTROGRAM_SECONDS = 30.0
 KEPT_SECONDS = 600  # that recordings are on the server's disk, so that they can be played again
 
 
-def mount(app, models: Mapping[Job, serving.Model], folder: str):
+def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: float = 200.0):
     """Put the page at the root of a FastAPI application.
 
     Args:
         app: the application.
         models: what is served.
         folder: where recordings lie while they are looked at.
+        max_megabytes: of one of them.
     """
     fonts = [  # none is fetched from anywhere
         "system-ui",
@@ -49,7 +50,7 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str):
             footer_links=[],
             run_history=False,
             ssr_mode=False,
-            max_file_size=f"{serving.MAX_MEGABYTES}mb",
+            max_file_size=round(1e6 * max_megabytes),
         )
         # Only then does Gradio refuse an event that names a file of this machine in place of an
         # upload.
@@ -65,10 +66,13 @@ def build(models: Mapping[Job, serving.Model], folder: str) -> gr.Blocks:
         gr.HTML(_HEADER)
         with gr.Tabs():
             for job, model in models.items():
+                if job.tab is None:
+                    continue
                 with gr.Tab(job.title):
                     job.tab(model, folder)
-                    with gr.Accordion("About this model", open=False):
-                        gr.Markdown(model.card)
+                    if model.card:
+                        with gr.Accordion("About this model", open=False):
+                            gr.Markdown(model.card)
         addresses = ", ".join(serving.addresses(models))
         gr.HTML(_FOOTER.format(version=lin_jax.__version__, addresses=addresses))
     return blocks

@@ -87,6 +87,19 @@ def _repair(args) -> int:
     return finish(done, failed)
 
 
+@dataclasses.dataclass(frozen=True)
+class RepairAnswer:
+    """What `as_json` makes; before and after are the fields of a `Diagnosis`."""
+
+    file: str
+    out: str
+    seconds: float
+    format: str
+    before: dict[str, float | None]
+    after: dict[str, float | None]
+    cut: float
+
+
 def as_json(result: "RepairResult") -> dict:
     """What `--json` and the HTTP API print of a recording: its faults before and after, and what was written where."""
     return {
@@ -151,14 +164,18 @@ def _pairs(args) -> tuple[list[tuple[str, str]], int]:
     return list({os.path.realpath(path): (path, path) for path in paths}.values()), failed
 
 
-def restore(bundle, path: str, stem: str, strength: float = 1.0) -> "RepairResult":
-    """Repair a recording of any length; it stays WAV or FLAC as it is, and what is neither becomes WAV.
+def restore(
+    bundle, path: str, stem: str, strength: float = 1.0, suffix: str = ""
+) -> "RepairResult":
+    """Repair a recording of any length.
 
     Args:
         bundle: a `Repairer`.
         path: the recording.
         stem: where to, without the suffix.
         strength: how much of the repair is mixed in, 0 to 1.
+        suffix: names the format, such as ".mp3"; "" leaves WAV and FLAC what they are, and makes
+            WAV of all else.
 
     Returns:
         The `RepairResult`.
@@ -168,32 +185,45 @@ def restore(bundle, path: str, stem: str, strength: float = 1.0) -> "RepairResul
     """
     from lin_jax.audio import files
 
-    suffix = ".flac" if files.describe(path).format == "FLAC" else ".wav"
+    if not suffix:
+        suffix = ".flac" if files.describe(path).format == "FLAC" else ".wav"
     return bundle.repair_file(path, stem + suffix, strength)
 
 
 def _endpoint(router, model):
-    from fastapi import Form, Request, UploadFile
+    from fastapi import Form, Query, UploadFile
 
     from lin_jax.apps import api
 
-    @router.post("/repair", responses=api.RECORDING)
-    async def repair(
-        request: Request,
-        file: UploadFile,
+    @router.post(
+        "/repair",
+        name="repair",
+        response_model=RepairAnswer | list[RepairAnswer | api.BadRecording],
+        responses=api.RECORDINGS,
+    )
+    async def answer(
+        file: list[UploadFile],
         uploads: api.Uploads,
         strength: Annotated[float, Form(examples=[0.5])] = 1.0,
+        format: Annotated[api.Format | None, Form()] = None,
+        only_metadata: Annotated[str | None, Query(alias="json")] = None,
     ):
-        (path,) = await uploads.save([file])
-        stem = uploads.path("repaired")
-        with serving.named(uploads.names | {stem: "repaired"}):
-            result = await model.run(restore, path, stem, strength, recordings=[path])
-        name = uploads.names[path]
-        out = f"{pathlib.Path(name).stem}_repaired{pathlib.Path(result.out).suffix}"
-        metadata = as_json(dataclasses.replace(result, source=name, out=out))
-        if "json" in request.query_params:
-            return metadata
-        return api.recording(result.out, out, metadata)
+        """Each recording without noise and damage; with ?json only what is wrong with it.
+
+        WAV and FLAC stay what they are and all else becomes WAV, unless a format is named.
+        """
+
+        async def of_path(path):
+            stem, suffix = uploads.path("_repaired"), f".{format}" if format else ""
+            with serving.named({stem: "repaired"}):
+                result = await model.run(restore, path, stem, strength, suffix, recordings=[path])
+            name = uploads.names[path]
+            out = f"{pathlib.Path(name).stem}_repaired{pathlib.Path(result.out).suffix}"
+            metadata = as_json(dataclasses.replace(result, source=name, out=out))
+            return api.Made(result.out, out, metadata)
+
+        made = await api.answer_each(model, uploads, file, of_path)
+        return api.send(uploads, made, only_metadata=only_metadata is not None)
 
 
 def _tab(model, folder):
@@ -243,8 +273,8 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="""\
-curl -F file=@noisy.wav -o clean.wav localhost:7860/api/repair         -F strength=0.5: half of it
-curl -F file=@noisy.wav 'localhost:7860/api/repair?json'               what is wrong with it, and no file""",
+curl -F file=@noisy.wav -o clean.wav localhost:7860/v1/repair          -F strength=0.5: half of it
+curl -F file=@noisy.wav 'localhost:7860/v1/repair?json'                what is wrong with it, and no file""",
     warm_up=lambda bundle, seconds: bundle.repair(*faint_noise(bundle, seconds)),
     commands=(
         Command(

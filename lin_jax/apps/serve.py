@@ -7,9 +7,11 @@ import signal
 import socket
 import sys
 import tempfile
+from typing import Any
 
 from lin_jax.apps import jobs, serving
 from lin_jax.apps.common import Command
+from lin_jax.apps.settings import Settings, environment
 from lin_jax.errors import ConfigError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
@@ -17,39 +19,44 @@ MAX_CONNECTIONS = 500
 
 
 def _arguments(parser):
+    defaults = Settings()
     parser.add_argument(
         "--model",
         nargs="+",
-        default=[],
         metavar="BUNDLE",
         help="bundle folders of your own beside those that ship; one of the same job takes its place",
     )
     parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to answer on (default: %(default)s, this machine alone)",
+        "--host", help=f"address to answer on (default: {defaults.host}, this machine alone)"
     )
-    parser.add_argument(
-        "--port", type=int, default=7860, help="port to answer on (default: %(default)s)"
-    )
+    parser.add_argument("--port", type=int, help=f"to answer on (default: {defaults.port})")
     parser.add_argument(
         "--allow-host",
         nargs="+",
-        default=[],
         metavar="NAME",
         help="names of this machine by which it may be asked, beside localhost and its addresses",
     )
     parser.add_argument(
+        "--cors-origin",
+        nargs="+",
+        metavar="URL",
+        help="other sites whose pages may ask the API, such as https://voices.example",
+    )
+    parser.add_argument(
+        "--rate-limit",
+        type=float,
+        metavar="N",
+        help="requests a minute that each client may post (default: any number)",
+    )
+    parser.add_argument(
         "--max-megabytes",
         type=float,
-        default=serving.MAX_MEGABYTES,
         metavar="MB",
-        help="of an upload (default: %(default)s)",
+        help=f"of an upload (default: {defaults.max_megabytes:g})",
     )
     parser.add_argument(
         "--max-seconds",
         nargs="+",
-        default=[],
         metavar="JOB=SECONDS",
         help="of the recordings of one request of a job, such as repair=3600",
     )
@@ -57,12 +64,13 @@ def _arguments(parser):
 
 def _serve(args) -> int:
     """Answer until Ctrl-C or SIGTERM."""
+    settings = Settings.read(args, environment())
     models: dict = {}
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="lin_serve_")
     try:
-        with _listening(args.host, args.port) as connections:
-            _answer(args, connections, models, folder)
+        with _listening(settings.host, settings.port) as connections:
+            _answer(settings, connections, models, folder)
     finally:
         serving.close(models)
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,29 +82,43 @@ def _serve(args) -> int:
     return 0
 
 
-def _answer(args, connections: socket.socket, models: dict, folder: str):
+def _answer(settings: Settings, connections: socket.socket, models: dict, folder: str):
     from lin_jax import bundles
 
-    limits = dict(map(_limit, args.max_seconds))
+    limits = dict(map(_limit, settings.max_seconds))
     shipped = [job.bundle for job in jobs.discover() if job.bundle in bundles.shipped()]
-    models |= serving.load([*dict.fromkeys(shipped), *args.model], limits)
+    models |= serving.load([*dict.fromkeys(shipped), *settings.model], limits)
     os.environ["GRADIO_TEMP_DIR"] = folder  # read when Gradio is imported, and later
     try:
         import uvicorn
         from fastapi import FastAPI
+        from fastapi.middleware.cors import CORSMiddleware
 
-        from lin_jax.apps import api, guard, page
+        from lin_jax.apps import access, api, guard, monitoring, page
     except ImportError:
         raise ConfigError(EXTRA) from None
     app = FastAPI(openapi_url=None)
-    app.mount("/api", api.create(models, folder))
-    page.mount(app, models, folder)
+    recorder = monitoring.Recorder(sys.stderr)
+    routes = api.create(models, folder, recorder)
+    for address in api.ADDRESSES:
+        app.mount(address, routes)
+    page.mount(app, models, folder, settings.max_megabytes)
     serving.warm_up(models)
     host, port = connections.getsockname()[:2]
-    print(f"the page is at http://{host}:{port} and the API below /api; Ctrl-C ends it", flush=True)
-    guarded = guard.Guard(app, [args.host, *args.allow_host], args.max_megabytes)
+    print(f"the page is at http://{host}:{port} and the API below /v1; Ctrl-C ends it", flush=True)
+    layers: Any = access.Access(app, settings.api_key, settings.rate_limit)
+    if settings.cors_origin:
+        layers = CORSMiddleware(
+            layers,
+            allow_origins=settings.cors_origin,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Lin-Metadata", "Content-Disposition", "Retry-After"],
+        )
+    hosts = [settings.host, *settings.allow_host]
+    layers = guard.Guard(layers, hosts, settings.max_megabytes, settings.cors_origin)
     config = uvicorn.Config(
-        guarded,
+        monitoring.Watch(layers, recorder),
         http=guard.Connection,
         log_config=None,
         timeout_graceful_shutdown=1,
@@ -141,13 +163,18 @@ examples:
   lin serve --port 8000 --model runs/mine/ship/gender   with a network of your own
 {_examples()}
 
-A job has a tab and an address if its bundle is there. What cannot be answered has a status of 4xx and
-{{"error": "one line"}}, which curl --fail-with-body tells from a file; an upload may have {serving.MAX_MEGABYTES} MB.
-Repaired recordings stay WAV or FLAC, all others become WAV, as speech is; the header Lin-Metadata says more, in JSON.
-Speech: voice is a name or recordings, averaged if several. Copy only voices you may copy: the file says in its
-metadata that it is synthetic.
+A job has a tab and an address if its bundle is there; /v1/docs shows all of them, /api is another name of /v1.
+What cannot be answered has a status of 4xx and {{"error": "one line"}}, which curl --fail-with-body tells from a file.
+Several -F file=… are answered one by one; an upload may have {Settings.max_megabytes:g} MB.
+Speech: voice is a name or recordings, averaged if several, which take consent=true: copy only voices you may copy.
+format= is wav, flac, mp3 or opus; stream=true sends each sentence as soon as it is made. OpenAI's clients work:
+base_url http://localhost:7860/v1, model synthesis. The header Lin-Metadata says more of a file, in JSON.
 Nothing leaves the machine, and no recording is kept: the API deletes it with the answer, the page within minutes.
-With --host 0.0.0.0 other machines can reach it; there is no password.
+
+Each flag can stand in the environment or in .env instead, as LIN_PORT=8000 or LIN_MAX_SECONDS="repair=3600 speak=60".
+LIN_API_KEY=… is a key without which nobody is answered: Authorization: Bearer KEY, in the browser the password of any
+user. With --host 0.0.0.0 other machines can reach it: set a key, and put HTTPS before it.
+Each request is a line of JSON on stderr, without who asked and what; /v1/metrics is for Prometheus.
 It needs the extra: pip install 'lin_jax[serve]'""",
     add_arguments=_arguments,
     run=_serve,

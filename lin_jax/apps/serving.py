@@ -14,7 +14,6 @@ from lin_jax.apps.jobs import Job
 from lin_jax.apps.workers import Work, WorkEndedError, Worker
 from lin_jax.errors import AudioError, ConfigError, LinError
 
-MAX_MEGABYTES = 200  # of an upload; as a 16-bit WAV at 16 kHz it lasts more than an hour and a half
 SHORT_SECONDS = 60.0  # what reads or makes more has a process of its own
 MAX_WORK_SECONDS = 1800.0  # of waiting and working
 
@@ -28,17 +27,26 @@ class Model:
         card: its model card as Markdown.
         source: name or folder of the bundle; None where it has none, and is only in memory.
         max_seconds: of the recordings of one request, in all.
-        worker: what the requests wait for.
+        worker: what the requests wait for; jobs of one bundle share it.
     """
 
     bundle: Any
     card: str
     source: str | None = None
     max_seconds: float = math.inf
-    worker: Worker = dataclasses.field(init=False, repr=False)
+    worker: Worker = dataclasses.field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self):
-        object.__setattr__(self, "worker", Worker(self.bundle, self.source))
+        if self.worker is None:
+            object.__setattr__(self, "worker", Worker(self.bundle, self.source))
+
+    def check_seconds(self, name: str, seconds: float):
+        """Raises AudioError, beginning with a name, if recordings of so many seconds are too long."""
+        if seconds > self.max_seconds:
+            raise AudioError(
+                f"{name}: {clock(seconds)} are too long, {clock(self.max_seconds)} are taken; "
+                "use the command line"
+            )
 
     def submit(
         self, function: Callable, *args, recordings: Sequence[str] = (), seconds: float = 0.0
@@ -59,11 +67,7 @@ class Model:
 
         for path in recordings:
             seconds += files.duration(path)
-            if seconds > self.max_seconds:
-                raise AudioError(
-                    f"{path}: {clock(seconds)} are too long, {clock(self.max_seconds)} are taken; "
-                    "use the command line"
-                )
+            self.check_seconds(path, seconds)
         return self.worker.submit(function, args, is_long=seconds > SHORT_SECONDS)
 
     async def run(self, function: Callable, *args, **how) -> Any:
@@ -91,7 +95,7 @@ def load(names: Sequence[str], max_seconds: Mapping[str, float] = MappingProxyTy
 def assign(
     models: Sequence[Model], max_seconds: Mapping[str, float] = MappingProxyType({})
 ) -> dict[Job, Model]:
-    """The model of each job, the last that does it.
+    """The model of each job, the last that does it; a job without a bundle always has one.
 
     Args:
         models: that are served.
@@ -100,7 +104,8 @@ def assign(
     Raises:
         ConfigError: a model has no job, or a limit is of none.
     """
-    chosen = {job: model for model in models for job in jobs.done_by(model.bundle)}
+    chosen = {job: Model(None, "") for job in jobs.discover() if job.bundle is None}
+    chosen |= {job: model for model in models for job in jobs.done_by(model.bundle)}
     names = {job.name for job in jobs.discover()}
     if unknown := set(max_seconds) - names:
         raise ConfigError(f"{unknown.pop()}: no job; limits are of {', '.join(sorted(names))}")
@@ -127,7 +132,26 @@ def close(models: Mapping[Job, Model]):
 
 def addresses(models: Mapping[Job, Model]) -> list[str]:
     """Where other programs ask these models."""
-    return [f"/api/{job.name}" for job in models]
+    return [f"/v1/{job.name}" for job in models]
+
+
+def voices(bundle: Any) -> list[tuple[str, str, bool]]:
+    """The voices that a bundle speaks in by name, with their sex, and whether they were saved.
+
+    Of one that does not speak there are none. A saved voice is there where its speaker bundle is
+    that of the bundle.
+    """
+    from lin_jax.bundles import saved_voices
+
+    if not getattr(bundle, "names", ()):
+        return []
+    learnt = [(name, sex, False) for name, sex in zip(bundle.names, bundle.sexes, strict=True)]
+    saved = []
+    for name in saved_voices.names():
+        with contextlib.suppress(ConfigError):
+            saved_voices.load(name, bundle.encoder_fingerprint)
+            saved.append((name, "", True))
+    return learnt + [row for row in saved if row[0] not in bundle.names]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Text-to-speech: `lin speak` and `lin voices`; and what it shares with `lin_jax.apps.convert`."""
 
+import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -7,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from lin_jax.apps import output_paths, serving, timestamps
@@ -22,7 +24,7 @@ from lin_jax.apps.common import (
     progress,
 )
 from lin_jax.apps.jobs import Job
-from lin_jax.errors import AudioError, ConfigError, TextError
+from lin_jax.errors import AudioError, ConfigError, ConsentError, TextError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Speech, Synthesizer
@@ -32,6 +34,10 @@ KIND = "synthesis"
 MAX_TEXT = 5000  # characters that are served
 LETTERS_A_SECOND = 15.0  # about
 MAX_PROBLEMS = 4  # that are named of one answer: they must fit into a header
+CONSENT = (
+    "a voice is its owner's: state with consent=true that it is yours or that whoever it is agreed, "
+    "or name a voice that ships or was saved"
+)
 _warning_lock = threading.Lock()
 
 
@@ -242,17 +248,36 @@ def speak(
     Raises:
         TextError, AudioError, ConfigError: as for `Synthesizer.speak`, or the text is too long.
     """
+    _check_length(text)
+    return with_problems(lambda voice: bundle.speak(text, voice, speed), voices)
+
+
+def _check_length(text: str):
     if len(text) > MAX_TEXT:
         raise TextError(
             f"{len(text):,} characters are too long, {MAX_TEXT:,} are taken; use the command line"
         )
-    return with_problems(lambda voice: bundle.speak(text, voice, speed), voices)
 
 
 def with_problems(
     make: "Callable[..., Speech]", voices: Sequence[str]
 ) -> "tuple[Speech, list[str]]":
     """Speech as a function makes it in a voice, and the warnings of this thread meanwhile."""
+    with _collecting() as problems:
+        speech = make(_chosen(voices))
+    if len(problems) > MAX_PROBLEMS:
+        problems[MAX_PROBLEMS - 1 :] = [f"and {len(problems) - MAX_PROBLEMS + 1} more"]
+    return speech, problems
+
+
+def _chosen(voices: Sequence[str]):
+    """Voices as a `Synthesizer` takes them."""
+    return voices[0] if len(voices) == 1 else list(voices) or None
+
+
+@contextlib.contextmanager
+def _collecting() -> Iterator[list[str]]:
+    """The warnings of this thread meanwhile."""
     problems: list[str] = []
     thread = threading.get_ident()
 
@@ -263,33 +288,59 @@ def with_problems(
     with _warning_lock, warnings.catch_warnings():
         warnings.showwarning = show
         warnings.simplefilter("always", UserWarning)
-        speech = make(voices[0] if len(voices) == 1 else list(voices) or None)
-    if len(problems) > MAX_PROBLEMS:
-        problems[MAX_PROBLEMS - 1 :] = [f"and {len(problems) - MAX_PROBLEMS + 1} more"]
-    return speech, problems
+        yield problems
 
 
-def split_voices(bundle, voices) -> tuple[list, list[str]]:
-    """Uploads among voices, and names of learnt ones.
+def begin(bundle, text: str, voices: Sequence[str] = (), speed: float = 1.0) -> "Iterator[Speech]":
+    """Begin to say a text sentence by sentence; all else as for `speak`."""
+    _check_length(text)
+    with _collecting():
+        return bundle.stream(text, _chosen(voices), speed)
+
+
+def go_on(_, parts: "Iterator[Speech]") -> "Speech | None":
+    """The next sentence of what was begun; None after the last."""
+    with _collecting():
+        return next(parts, None)
+
+
+def split_voices(bundle, voices, consent: bool) -> tuple[list, list[str]]:
+    """Uploads among voices, and names of learnt and saved ones.
+
+    Args:
+        bundle: a `Synthesizer`.
+        voices: uploads and names.
+        consent: whether whoever asks states that the uploads may be used.
 
     Raises:
         AudioError: a name is none of these, such as the path of a file of this machine.
+        ConsentError: there are uploads, and nobody has stated that they may be used.
     """
     names = [voice for voice in voices if isinstance(voice, str)]
+    known = [name for name, *_ in serving.voices(bundle)]
     for name in names:
-        if name not in bundle.names:
+        if name not in known:
             raise AudioError(
                 f"{name}: no voice of this model; send a recording with voice=@clip.wav, or one of these names: "
-                f"{', '.join(bundle.names)}"
+                f"{', '.join(known)}"
             )
-    return [voice for voice in voices if not isinstance(voice, str)], names
+    uploads = [voice for voice in voices if not isinstance(voice, str)]
+    if uploads and not consent:
+        raise ConsentError(CONSENT)
+    return uploads, names
 
 
 def _endpoint(router, model):
     from fastapi import File, Form, UploadFile
     from fastapi.responses import FileResponse
 
-    from lin_jax.apps import api
+    from lin_jax.apps import api, openai_speech
+
+    async def say(uploads, text, voices, speed, format):
+        speech, problems = await model.run(
+            speak, text, voices, speed, seconds=len(text) / LETTERS_A_SECOND
+        )
+        return api.recording(write_speech(uploads, f"speech.{format}", speech, problems))
 
     @router.post("/speak", name="speak", response_class=FileResponse, responses=api.RECORDING)
     async def answer(
@@ -297,21 +348,60 @@ def _endpoint(router, model):
         uploads: api.Uploads,
         voice: Annotated[Sequence[UploadFile | str], File()] = (),
         speed: Annotated[float, Form(examples=[1.2])] = 1.0,
+        consent: Annotated[bool, Form()] = False,
+        format: Annotated[api.Format, Form()] = "wav",
+        stream: Annotated[bool, Form()] = False,
     ):
-        recordings, names = split_voices(model.bundle, voice)
-        paths = await uploads.save(recordings)
+        """A text as speech; with stream=true sentence by sentence, as a WAV file of unknown length.
+
+        The voice is a name or recordings, averaged if several, which take consent=true.
+        """
+        recordings, names = split_voices(model.bundle, voice, consent)
+        voices = [*await uploads.save(recordings), *names]
         with serving.named(uploads.names):
-            speech, problems = await model.run(
-                speak, text, [*paths, *names], speed, seconds=len(text) / LETTERS_A_SECOND
-            )
-            return speech_response(uploads, "speech.wav", speech, problems)
+            if not stream:
+                return await say(uploads, text, voices, speed, format)
+            if format != "wav":
+                raise ConfigError(f"format={format}: a stream is WAV; leave out one of the two")
+            return await streamed(model, text, voices, speed)
+
+    openai_speech.add_routes(router, model.bundle, say, functools.partial(streamed, model))
 
 
-def speech_response(uploads, name: str, speech: "Speech", problems: Sequence[str]):
-    """Speech as a WAV file of that name."""
+async def streamed(model, text: str, voices: Sequence[str], speed: float, rate: int | None = None):
+    """The answer that is speech, each sentence as soon as it is made.
+
+    Args:
+        model: of a `Synthesizer`.
+        text: as for `speak`.
+        voices: likewise.
+        speed: likewise.
+        rate: of 16-bit samples without a header, in Hz; None makes a WAV file of unknown length.
+    """
+    from fastapi.responses import StreamingResponse
+
+    from lin_jax.audio import files, wav_stream
+
+    parts = await model.run(begin, text, voices, speed)
+    first = await model.run(go_on, parts)  # what cannot be said is known before the answer begins
+
+    async def encoded():
+        part = first
+        if rate is None:
+            yield wav_stream.header(part.sample_rate, f"synthetic speech, {part.provenance}")
+        while part:
+            samples = files.resample(part.samples, part.sample_rate, rate or part.sample_rate)
+            yield wav_stream.encode(samples)
+            part = await model.run(go_on, parts)
+
+    return StreamingResponse(encoded(), media_type="audio/wav" if rate is None else "audio/pcm")
+
+
+def write_speech(uploads, name: str, speech: "Speech", problems: Sequence[str]):
+    """Speech as a file, to be sent by that name, whose suffix names the format."""
     from lin_jax.apps import api
 
-    path = uploads.path("speech.wav")
+    path = uploads.path(pathlib.Path(name).suffix)
     with serving.named({path: name}):
         speech.write(path)
     metadata = {
@@ -320,7 +410,7 @@ def speech_response(uploads, name: str, speech: "Speech", problems: Sequence[str
         "provenance": speech.provenance,
         "problems": problems,
     }
-    return api.recording(path, name, metadata)
+    return api.Made(path, name, metadata)
 
 
 def _tab(model, folder):
@@ -418,7 +508,7 @@ JOB = Job(
     bundle="synthesis",
     endpoint=_endpoint,
     tab=_tab,
-    requests="curl -F text='Good morning.' -F voice=@anna.wav -o hello.wav localhost:7860/api/speak",
+    requests="curl -F text='Good morning.' -F voice=@anna.wav -F consent=true -o hello.wav localhost:7860/v1/speak",
     warm_up=lambda bundle, seconds: bundle.speak("Good morning. " * round(seconds)),
     max_seconds=600.0,  # speech is in memory until all of it is made
     serves=lambda bundle: "text" in bundle.sources,

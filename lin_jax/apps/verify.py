@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lin_jax.apps import embed, identify, serving
+from lin_jax.apps import embed, serving
 from lin_jax.apps.common import (
     Command,
     finish,
@@ -19,6 +19,22 @@ from lin_jax.errors import ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyAnswer:
+    """What `--json` and the HTTP API print: the recordings of both sides, and their `Verdict`."""
+
+    a: list[str]
+    b: list[str]
+    decision: str
+    score: float
+    distance: float
+    normalised_score: float
+    threshold: float
+    probability: float
+    reason: str
+
 
 DECISIONS = {"same": "same speaker", "different": "different speakers", "unsure": "unsure"}
 
@@ -91,8 +107,9 @@ def _endpoint(router, model):
 
     from lin_jax.apps import api
 
-    @router.post("/verify", name="verify")
-    async def answer(a: list[UploadFile], b: list[UploadFile], uploads: api.Uploads) -> dict:
+    @router.post("/verify", name="verify", response_model=VerifyAnswer)
+    async def answer(a: list[UploadFile], b: list[UploadFile], uploads: api.Uploads):
+        """Whether two sides, each of one recording or several, are the same speaker."""
         paths = await uploads.save([*a, *b])
         with serving.named(uploads.names):
             sides = paths[: len(a)], paths[len(a) :]
@@ -144,7 +161,7 @@ JOB = Job(
     bundle="speaker",
     endpoint=_endpoint,
     tab=_tab,
-    requests="curl -F a=@a.wav -F b=@b.wav localhost:7860/api/verify",
+    requests="curl -F a=@a.wav -F b=@b.wav localhost:7860/v1/verify",
     warm_up=lambda bundle, seconds: bundle.embed(*faint_noise(bundle, seconds)),
     commands=(
         Command(
@@ -166,7 +183,5 @@ Exit code: 0 compared, 1 compared without some that could not be used, 2 not com
             add_arguments=_verify_arguments,
             run=_verify,
         ),
-        embed.COMMAND,
-        *identify.COMMANDS,
     ),
 )

@@ -82,6 +82,11 @@ class Worker:
             raise BusyError(f"{MAX_WAITING} requests are waiting; ask again in a while") from None
         return work
 
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work are."""
+        return self._short.qsize() + self._long.qsize()
+
     def close(self):
         """End the process, if there is one."""
         if self._process:

@@ -94,11 +94,10 @@ def cards(items: Iterable[tuple[str, Sequence[str]]]) -> str:
     return f'<div class="cards">{inner}</div>'
 
 
-def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "") -> pathlib.Path:
-    """Write one HTML page that needs nothing beside itself and return its path.
+def render(title: str, sections: Sequence[Section], *, lead: str = "") -> str:
+    """Return an HTML page that needs nothing beside itself.
 
     Args:
-        path: the file to write; replaced whole or not at all.
         title: the page's heading.
         sections: what it shows, in order.
         lead: a sentence or two below the heading.
@@ -111,17 +110,21 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
         f"{f'<p>{html.escape(section.text)}</p>' if section.text else ''}{''.join(section.parts)}</section>"
         for i, section in enumerate(sections)
     )
-    page = (
+    return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{_CSS}</style></head><body>'
         f"<header><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p><nav>{links}</nav></header>"
         f"<main>{body}</main><footer>Made by lin_jax. This page needs no "
         "network.</footer></body></html>"
     )
+
+
+def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "") -> pathlib.Path:
+    """Write one HTML page, as of `render`, and return its path; it is replaced whole or not at all."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(page, encoding="utf-8")
+    part.write_text(render(title, sections, lead=lead), encoding="utf-8")
     durable.replace(part, path)
     return path
 

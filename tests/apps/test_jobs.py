@@ -39,7 +39,10 @@ def sixth_job(tmp_path, monkeypatch):
 
 def test_the_jobs_that_ship():
     names = [job.name for job in jobs.discover()]
-    assert names == ["convert", "emotion", "gender", "repair", "speak", "verify"]
+    assert names == [
+        *("convert", "detect", "embed", "emotion", "gender"),
+        *("identify", "repair", "speak", "verify"),
+    ]
 
 
 def test_another_job_is_another_file(sixth_job, tmp_path, capsys):
@@ -47,7 +50,7 @@ def test_another_job_is_another_file(sixth_job, tmp_path, capsys):
         cli.main(["--help"])
     assert "say whether it is whispered" in capsys.readouterr().out
     models = serving.assign([serving.Model(Whisper(), "")])
-    assert serving.addresses(models) == ["/api/whisper"]
+    assert serving.addresses(models) == ["/v1/detect", "/v1/whisper"]
     with testclient.TestClient(api.create(models), base_url="http://localhost") as client:
         files.write(tmp_path / "a.wav", tone(), 16000)
         recording = (tmp_path / "a.wav").read_bytes()

@@ -12,7 +12,7 @@ from fastapi import testclient
 from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import tone
 
-from lin_jax.apps import cli, serving
+from lin_jax.apps import cli, gallery, serving
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction, Segment
 from lin_jax.errors import SilenceError
@@ -51,6 +51,7 @@ def ask(client, event, *values):
 def test_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    monkeypatch.setattr(gallery, "DEFAULT", tmp_path / "gallery")
     hummer = synthesizers.Hummer()
     served = Listener(), verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
     models = serving.assign([serving.Model(bundle, "# The card") for bundle in served])
@@ -78,9 +79,12 @@ def test_page(tmp_path, monkeypatch, capsys):
                 for part in config["components"]
                 if part["type"] == "tabitem"
             ]
-            assert labels == ["Convert", "Gender", "Repair", "Speak", "Same speaker?"]
+            assert labels == [
+                *("Convert", "Generated?", "Gender", "Who is it?"),
+                *("Repair", "Speak", "Same speaker?"),
+            ]
             assert not config["analytics_enabled"]
-            assert client.post("/api/gender").json()["error"].startswith("no recording as file")
+            assert client.post("/v1/gender").json()["error"].startswith("no recording as file")
             files.write(short, tone(), 16000)
             upload = client.post(
                 "/gradio_api/upload",
@@ -88,7 +92,7 @@ def test_page(tmp_path, monkeypatch, capsys):
             )
             (path,) = upload.json()
             assert pathlib.Path(path).is_relative_to(visited[0])
-            _, answer, mended, *_ = (part["id"] for part in config["dependencies"])
+            _, _, answer, _, mended, *_ = (part["id"] for part in config["dependencies"])
             player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"][
                 "data"
             ][1:]
@@ -99,8 +103,9 @@ def test_page(tmp_path, monkeypatch, capsys):
             assert not ask(client, answer, {"path": short, "meta": FILE})["success"], (
                 "not a file of this machine"
             )
-        convert, classify, repair, speak, verify = (
-            event.fn for event in server.config.app.app.routes[-1].app.get_blocks().fns.values()
+        convert, search, classify, identify, repair, speak, verify = (
+            event.fn
+            for event in server.config.app.app.app.app.routes[-1].app.get_blocks().fns.values()
         )
         files.write(long, tone(11.0), 16000)
         files.write(silent, 0 * tone(), 16000)
@@ -113,6 +118,10 @@ def test_page(tmp_path, monkeypatch, capsys):
             == '<div class="problem">silent.wav: silent throughout; record it again or leave it out</div>'
         )
         assert "two recordings" in verify(short, None)
+        assert "First people are enrolled" in identify(None)
+        assert "nobody is enrolled on this machine" in identify(short)
+        assert "Drop a recording" in search(None)
+        assert "<strong>No mark</strong>" in search(short)
         assert "short.wav is compared with itself" in verify(long, short) + verify(short, short)
         shown, player, _ = repair(short, 1.0)
         assert "Repaired" in shown
@@ -142,6 +151,6 @@ def test_page(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(uvicorn.Server, "run", visit)
     assert cli.main(["serve", "--port", "0"]) == 0
-    line = r"the page is at http://127\.0\.0\.1:\d+ and the API below /api; Ctrl-C ends it\n"
+    line = r"the page is at http://127\.0\.0\.1:\d+ and the API below /v1; Ctrl-C ends it\n"
     assert re.fullmatch(line, capsys.readouterr().out)
     assert not any(pathlib.Path(path).exists() for path in visited), "recordings are removed"

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 import urllib.parse
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastapi import testclient
 from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import BAD, tone
 
-from lin_jax import bundles
+from lin_jax import apps, bundles
 from lin_jax.apps import api, cli, serve, serving
 from lin_jax.apps.workers import BusyError, WorkEndedError
 from lin_jax.audio import files
@@ -105,7 +106,9 @@ def test_a_bad_recording_is_one_line(client, sound, tmp_path, name):
         if address == "/repair" and name in ("one sample", "all zeros"):
             continue  # nothing is wrong with these
         answer = client.post(
-            address, files=[sound(side, "bad.wav") for side in sides], data={"text": "Yes."}
+            address,
+            files=[sound(side, "bad.wav") for side in sides],
+            data={"text": "Yes.", "consent": "true"},
         )
         assert answer.status_code == 422
         assert re.fullmatch(rf"bad\.wav: .*{re.escape(message)}.*", answer.json()["error"])
@@ -128,7 +131,8 @@ def test_a_bad_request_is_one_line(client, sound, monkeypatch):
     )
     assert problem("POST", "/emotion", files=side) == (
         404,
-        "/emotion: not found; POST to /api/convert, /api/gender, /api/repair, /api/speak, /api/verify",
+        "/emotion: not found; POST to /v1/convert, /v1/detect, /v1/embed, /v1/gender, /v1/identify, "
+        "/v1/repair, /v1/speak, /v1/verify",
     )
     assert problem("POST", "/speak", data={"speed": "slow"}) == (
         422,
@@ -198,7 +202,11 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
     assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
     client.post("/speak", data={"text": "Yes."})
     assert hummer.asked[-1] == ("Yes.", None, 1.0)
-    client.post("/speak", data={"text": "Yes.", "voice": ["Low"]}, files=[sound("voice", "a0.wav")])
+    client.post(
+        "/speak",
+        data={"text": "Yes.", "voice": ["Low"], "consent": "true"},
+        files=[sound("voice", "a0.wav")],
+    )
     (path, name), *_ = [hummer.asked[-1][1]]
     assert (pathlib.Path(path).suffix, name) == (".upload", "Low")
     summary = received(client.post("/speak", data={"text": "No" + 9 * ","}))[2]
@@ -206,7 +214,11 @@ def test_speaks_in_a_voice_by_name_or_recordings(client, sound, hummer):
 
 
 def test_says_a_recording_again(client, sound, hummer):
-    answer = client.post("/convert", files=[sound("file", "a0.wav"), sound("voice", "b0.wav")])
+    answer = client.post(
+        "/convert",
+        files=[sound("file", "a0.wav"), sound("voice", "b0.wav")],
+        data={"consent": "true"},
+    )
     name, samples, summary, file = received(answer)
     assert (name, len(samples), summary["seconds"]) == (
         "a0_converted.wav",
@@ -214,7 +226,7 @@ def test_says_a_recording_again(client, sound, hummer):
         1.5,
     )
     assert file.comment == "synthetic speech, made by hummer"
-    assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["0.upload", "1.upload"]
+    assert [pathlib.Path(path).name for path in hummer.asked[-1][:2]] == ["1.upload", "0.upload"]
 
 
 def test_what_cannot_be_said_is_one_line(client, sound, tmp_path):
@@ -240,7 +252,7 @@ def test_recordings_are_bounded_by_the_job(hummer, sound):
         message = "a0.wav: 0:00:01.5 are too long, 0:00:01.0 are taken; use the command line"
         assert answer.json() == {"error": message}
         assert client.post("/speak", data={"text": "Yes."}).status_code == 200
-    with pytest.raises(ConfigError, match="sing: no job; limits are of convert, emotion"):
+    with pytest.raises(ConfigError, match="sing: no job; limits are of convert, detect"):
         serving.assign([], {"sing": 1.0})
 
 
@@ -249,7 +261,10 @@ def test_a_talker_is_asked_only_for_what_it_does():
     synthesizer.sources = ("speech",)
     models = serving.assign([serving.Model(synthesizer, "")])
     with testclient.TestClient(api.create(models)) as client:
-        assert client.post("/speak").json()["error"] == "/speak: not found; POST to /api/convert"
+        assert (
+            client.post("/speak").json()["error"]
+            == "/speak: not found; POST to /v1/convert, /v1/detect"
+        )
 
 
 def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monkeypatch):
@@ -276,9 +291,11 @@ def test_own_bundles_are_served_too(tmp_path, monkeypatch):
         bundles.save(tmp_path / name, verifiers.verifier(threshold=0.1 * i), f"Card {i}")
         for i, name in enumerate("ab")
     ]
-    ((job, model),) = serving.load(map(str, folders)).items()
-    assert (job.name, model.card, model.bundle.threshold) == (
-        "verify",
+    models = {job.name: model for job, model in serving.load(map(str, folders)).items()}
+    assert list(models) == ["detect", "embed", "identify", "verify"]
+    model = models["verify"]
+    assert model.worker is models["embed"].worker, "one bundle has one queue"
+    assert (model.card, model.bundle.threshold) == (
         "Card 1",
         pytest.approx(0.1),
     )
@@ -313,7 +330,7 @@ WAITING = """
 import pathlib, sys, time
 from lin_jax.apps import cli, serve
 
-def answer(args, connections, models, folder):
+def answer(settings, connections, models, folder):
     pathlib.Path(folder, "0.upload").touch()
     print(folder, flush=True)
     time.sleep(60)
@@ -353,3 +370,46 @@ def test_what_is_busy_or_takes_too_long_is_one_line(client, sound, monkeypatch):
             patch.setattr(serving.Model, "submit", refuse)
             answer = client.post("/gender", files=[sound("file", "loud.wav")])
         assert (answer.status_code, answer.json()) == (status, {"error": "ask again"})
+
+
+def test_settings_reach_the_server(tmp_path, monkeypatch, capsys):
+    (tmp_path / ".env").write_text(
+        "LIN_API_KEY=secret\nLIN_CORS_ORIGIN=https://a.example\nLIN_RATE_LIMIT=2\nLIN_MAX_SECONDS=gender=1"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = []
+
+    def load(names, limits):
+        given.append((names[-1], limits))
+        return serving.assign([serving.Model(Listener(), "")], limits)
+
+    def visit(server, sockets):
+        client = testclient.TestClient(server.config.app, base_url="http://localhost")
+        key = {"authorization": "Bearer secret"}
+        assert client.get("/v1/models").status_code == 401
+        assert client.get("/v1/health").status_code == 200
+        site = {"origin": "https://a.example", "sec-fetch-site": "cross-site"}
+        asks_first = {"access-control-request-method": "POST"}
+        answer = client.options("/v1/gender", headers=site | asks_first)
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+        other = {"origin": "https://b.example"}
+        assert client.post("/v1/gender", headers=other).status_code == 403
+        files.write("long.wav", tone(2.0), 16000)
+        sent = {"file": (tmp_path / "long.wav").read_bytes()}
+        answer = client.post("/v1/gender", headers=key | site, files=sent)
+        assert "0:00:02.0 are too long, 0:00:01.0 are taken" in answer.json()["error"]
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+        statuses = [client.post("/api/gender", headers=key).status_code for _ in range(2)]
+        assert statuses == [422, 429]
+        metrics = client.get("/v1/metrics", headers=key).text
+        assert 'lin_requests_total{method="POST",route="/v1/gender",status="422"} 1.0' in metrics
+        given.append("visited")
+
+    page = types.SimpleNamespace(mount=lambda *_: None)  # Gradio takes seconds
+    monkeypatch.setattr(apps, "page", page, raising=False)
+    monkeypatch.setattr(serving, "load", load)
+    monkeypatch.setattr("uvicorn.Server.run", visit)
+    assert cli.main(["serve", "--port", "0", "--model", "mine"]) == 0
+    assert given == [("mine", {"gender": 1.0}), "visited"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["status"] for line in lines] == [401, 200, 200, 403, 422, 422, 429, 200]

@@ -66,7 +66,7 @@ class Speller(nn.Module):
 class Hummer:
     """Stands in for a `Tacotron` where it does not matter how it speaks: it hums, and keeps what it was asked."""
 
-    task, name = "synthesis", "hummer"
+    task, name, encoder_fingerprint = "synthesis", "hummer", ""
     names, sexes, sources = ("Low", "High"), ("male", "female"), ("text", "speech")
 
     def __init__(self):
@@ -80,6 +80,11 @@ class Hummer:
         for _ in range(text.count(",")):
             warnings.warn("skipped a comma", stacklevel=2)
         return self._hum(text, voice, speed, len(text.split()))
+
+    def stream(self, text, voice=None, speed=1.0):
+        """Hums sentence by sentence; what cannot be said is an error at once."""
+        sentences = [self.speak(each, voice, speed) for each in text.split(".") if each.strip()]
+        return iter(sentences)
 
     def convert_voice(self, source, voice=None, speed=1.0):
         """Hums as long as the recording is."""
