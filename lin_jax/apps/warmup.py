@@ -12,11 +12,12 @@ def _warm_up(args) -> int:
     from lin_jax import bundles
 
     del args
-    shipped = [job for job in jobs.discover() if job.bundle in bundles.shipped()]
+    known = bundles.shipped()
+    shipped = [(job, job.bundle) for job in jobs.discover() if job.bundle and job.bundle in known]
     with CompilationClock() as clock, progress(len(shipped) * len(SECONDS), "length") as bar:
-        for job in shipped:
+        for job, name in shipped:
             bar.set_description(job.name)
-            bundle = load_bundle(job.bundle, job.kind)
+            bundle = load_bundle(name, job.kind)
             for seconds in SECONDS:
                 job.warm_up(bundle, seconds)
                 bar.update()
