@@ -173,7 +173,7 @@ def make_loader(
         feature_set: of the "features" store, of which they are pieces.
         pieces: at least one.
         voices: embedding of every clip of the set [clips, E] float32.
-        references: for every clip of the set the clips in which its voice is heard; up to three of
+        references: for every clip of the set the clips from which its voice is taken; up to three of
             them are averaged, drawn anew in training.
         config: batch size, buckets, seed and threads; crops and speakers do not count.
         train: endless and shuffled, or once through.

@@ -19,7 +19,7 @@ SHARE = 0.25  # of a device's memory that a corpus may take
 
 
 def wanted(choice: str, feature_set: FeatureSet, indices: np.ndarray) -> bool:
-    """Whether some clips are to lie on the devices; says why, once training is told of it.
+    """Whether some clips are to lie on the devices; prints why, where training begins.
 
     Args:
         choice: "always", "never", or "auto": where training runs on an accelerator of which they

@@ -26,7 +26,7 @@ from lin_jax.vectors import unit_vectors
 
 CLIP_SECONDS = (1, 2, 3, 5)  # lengths that clips are cut to, to see how much speech it takes
 MAX_FALSE_ACCEPTS = 0.05  # at the threshold, in the corpus of the validation that accepts the most
-SPEECH_SECONDS = 1.5  # speech is told from noise by whole recordings and pieces of this length
+SPEECH_SECONDS = 1.5  # speech is separated from noise by whole recordings and pieces of this length
 MAX_SPEECH = 1000  # clips of speech to learn that from
 TELEPHONE_HZ = 8000  # its sample rate
 FUNCTIONALS = {"feature": "functionals", "n_mels": 40, "n_mfcc": 16}

@@ -52,7 +52,7 @@ CONFIG = Config(
 )
 PRESETS = {
     "shipped": [Stage({}, ("train", "evaluate")), Stage({"seeds": 3}, ("ship",))],
-    # Voices that are known may be told by their sound, which for others is varied and half taken
+    # Voices that are known may be recognised by their sound, which for others is varied and half taken
     # away, and trained on for longer.
     "known_voices": [
         Stage(

@@ -48,7 +48,7 @@ CONFIG = Config(
         learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, clip_norm=2.0, ema_decay=0.99
     ),
     train=TrainConfig(num_steps=1200, eval_every=250, checkpoint_every=250),
-    # Above the last the answers are hardly righter, and fewer are told.
+    # Above the last the answers are hardly righter, and there are fewer.
     eval=EvalConfig(snrs=(20.0, 10.0, 0.0), telephone=True, unsure_below=0.75),
 )
 CONFIG.loader.crop_seconds = 2.5

@@ -10,7 +10,7 @@ import pathlib
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 HEAD = """# Results
 
-Generated from `docs/results/*.json` by `make results`. On 2 CPU cores unless said; speakers that
+Generated from `docs/results/*.json` by `make results`. On 2 CPU cores unless stated; speakers that
 nobody learnt from unless a line says "speaker-dependent"; intervals are 95 %, over speakers.
 """
 

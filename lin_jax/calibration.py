@@ -50,7 +50,7 @@ def fit_logistic(inputs, same, weight=None, *, decay=1e-6):
         inputs: scores [N], or vectors [N, E].
         same: which are positive [N] bool; either kind weighs half, however many there are.
         weight: of each within its kind [N]; None counts each once.
-        decay: weight of the squared slope, which keeps it finite where the kinds can be told apart
+        decay: weight of the squared slope, which keeps it finite where the kinds are separable
             without error.
 
     Returns:

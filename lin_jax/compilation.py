@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-PATIENCE = 2.0  # seconds that one waits without being told for what
+PATIENCE = 2.0  # seconds of waiting before a line says for what
 # What JAX reports of every program: tracing, lowering, and compiling or finding it in the cache.
 STAGES = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
 

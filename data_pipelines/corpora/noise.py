@@ -1,6 +1,6 @@
 """Sounds in which nobody speaks, recorded or generated.
 
-What a network must know to say that it hears no speech.
+What a network must know to answer "no speech".
 
 Folder: any recordings, in folders or not. `generate` adds sounds of eight kinds in its folder
 `generated`; they are rough, but endless, and cover what a small collection of recordings leaves

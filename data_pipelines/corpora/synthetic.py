@@ -1,6 +1,6 @@
 """A corpus spoken by espeak-ng.
 
-Many voices of known sex, known sentences, and speaking styles that can be told apart.
+Many voices of known sex, known sentences, and speaking styles that differ.
 
 It stands in for real speech in the demo and the tests, and is where a synthesizer learns to read:
 there is as much of it as one asks for, and several voices say the same. What is learnt from it says

@@ -1,6 +1,6 @@
 """Decoding: any audio or video file as blocks of samples, to where its sound ends.
 
-What a header says of length is a claim: it is read past, and what lacks is told. libsndfile decodes
+What a header says of length is a claim: it is read past, and what lacks is a warning. libsndfile decodes
 what it knows exactly; FFmpeg, through PyAV, all else: MP3, AAC, WMA, AMR, Opus in WebM, video.
 Shape letters: N samples, C channels. Samples are float32 with full scale ±1, or int16.
 """
@@ -224,7 +224,7 @@ class FFmpegSource(Source):
         self._check_end(done + round(lost * self.sample_rate), self._claimed)
         if lost:
             message = f"{self.name}: {lost:.2f} s are damaged, and left out"
-            # From here, and not from wherever it is read, so that it is told once.
+            # From here, and not from wherever it is read, so that it is one warning.
             warnings.warn(AudioWarning(message), stacklevel=1)
 
     def close(self):

@@ -537,7 +537,7 @@ def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
     """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least
     `min_samples`.
 
-    It is a SilenceError if all that is wrong is that nothing can be heard.
+    It is a SilenceError if all that is wrong is that it is silent.
     """
     if len(samples) < max(1, min_samples):
         raise AudioError(

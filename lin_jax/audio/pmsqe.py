@@ -49,7 +49,7 @@ def pmsqe(estimate, target):
     energy = true.sum(axis=-1) / N_FFT**2 * 16 / 3  # of frames, for the Hann window
     near, true = (jnp.matmul(x, bank.T) * POWER_SCALE for x in (near, true))  # [B, T, K]
 
-    # A constant colouring is hardly heard, nor is a gain that drifts slowly.
+    # A constant colouring is hardly audible, nor is a gain that drifts slowly.
     active = (energy > 1e4)[..., None]
     count = jnp.maximum(active.sum(axis=1, keepdims=True), 1)
     average = [jnp.sum(x * active, axis=1, keepdims=True) / count for x in (near, true)]

@@ -85,7 +85,7 @@ class Bundle:
     def weights_fit(self):
         """Where the network is applied: weights of another network become a BundleError.
 
-        Who waits for the first use is told so, and work that was given up ends.
+        The first use prints that it compiles, and work that was given up ends.
         """
         from flax.errors import FlaxError
 

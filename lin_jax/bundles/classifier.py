@@ -22,7 +22,7 @@ WHOLE_SECONDS = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a classifier hears in a recording.
+    """The classification of a recording.
 
     Attributes:
         label: the likeliest class; "unsure" where it is not likely enough, "no speech" or "too
@@ -43,7 +43,7 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """What a classifier hears from `start` to `end` seconds.
+    """The classification of what lies from `start` to `end` seconds.
 
     In silence `label` is None, and where nobody speaks it may be "no speech"; `probabilities` are
     empty then.
@@ -68,15 +68,15 @@ class Classifier(Bundle):
         temperature: what logits are divided by, so that a probability is how often it is right (Guo
             et al., 2017).
         tta: the fields of `lin_jax.tasks.classification.TestTimeAugmentation` that are not its defaults.
-        window_seconds: length of the windows in which a recording is heard.
-        unsure_below: probability below which the likeliest class is not told, but "unsure".
+        window_seconds: length of the windows in which a recording is classified.
+        unsure_below: probability below which the label is "unsure" in place of the likeliest class.
         no_speech: the class of recordings in which nobody speaks, silence among them; None where
             silence is an error.
         speech_gate: name or folder of a classifier that knows a class `no_speech`: windows that
             are such to it are not classified, and a recording of nothing else is "no speech"; ""
             asks none.
         min_seconds: of sound, below which a recording is "too short".
-        fused: another classifier of the same labels, which hears recordings by features of its
+        fused: another classifier of the same labels, which classifies recordings by features of its
             own; its probabilities and those of this one are averaged.
     """
 
@@ -99,7 +99,7 @@ class Classifier(Bundle):
     def __post_init__(self):
         if self.fused and _settings_of(self) != _settings_of(self.fused):
             raise BundleError(
-                f"{self.name}: hears other windows, or has other labels, than the one beside it"
+                f"{self.name}: has other windows, or other labels, than the one fused with it"
             )
 
     def with_weights(self, variables: dict, mean, std) -> "Classifier":
@@ -212,7 +212,7 @@ class Classifier(Bundle):
 
         Yields:
             A `Segment` for each window, without gaps; the last is as short as the recording makes
-            it, but is heard together with what came before. AudioError as for `predict`, at the
+            it, but is classified together with what came before. AudioError as for `predict`, at the
             window where the fault is met.
         """
         from lin_jax.audio import files
@@ -245,7 +245,7 @@ class Classifier(Bundle):
             yield Segment(start, end, *((None, {}) if silent else self._named(next(rows))))
 
     def _probabilities(self, windows: list[np.ndarray]) -> np.ndarray:
-        """Class probabilities [B, C] of B windows, NaN where the gate hears no speech."""
+        """Class probabilities [B, C] of B windows, NaN where the gate finds no speech."""
         rows = np.full((len(windows), len(self.labels)), np.nan)
         speech = np.ones(len(windows), bool)
         if gate := self._gate:

@@ -111,7 +111,7 @@ class FlowSynthesizer(Synthesizer):
         pace = 1 / (speed * hop * durations[spoken].mean())
         if not PACES[0] <= pace <= PACES[1]:
             return (
-                f"is said at {pace:.0f} sounds a second, where {PACES[0]} to {PACES[1]} are usual"
+                f"is spoken at {pace:.0f} sounds a second, where {PACES[0]} to {PACES[1]} are usual"
             )
         longest = durations[spoken].max() * hop
         if longest > MAX_HOLD / speed:

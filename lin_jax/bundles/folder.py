@@ -337,7 +337,7 @@ def _fits(value, hint) -> bool:
 
 
 def _build(described: dict):
-    """The network that `_describe` told of."""
+    """The network that `_describe` described."""
     try:
         network = registry.find(described["name"])
     except ConfigError as error:

@@ -26,7 +26,7 @@ from lin_jax.text.sentences import PHRASE_PAUSE
 SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 64
 SYMBOLS_A_SECOND = 12.0  # no sentence is longer than `trained_seconds` at this pace
 MAX_LETTERS = 24  # of a word, which is not cut
-# What is heard while the rest of a stream is made: up to the first comma, and that rest.
+# What plays while the rest of a stream is made: up to the first comma, and that rest.
 FIRST_PHRASE = r"(\W*\w.{12,60}?[,;:–—])( .*\w.*)"
 # What does not end by itself is cut after so long.
 SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
@@ -233,7 +233,7 @@ class Synthesizer(Bundle):
         Args:
             sources: name of a learnt or saved voice, path of an audio file, waveform [N] or [N, channels],
                 or a list of these, which are averaged. Of a recording the first `REFERENCE_SECONDS`
-                are heard.
+                are taken.
             sample_rate: of waveforms, in Hz.
             repair: whether recordings are restored by the repair bundle before.
 
@@ -283,7 +283,7 @@ class Synthesizer(Bundle):
 
         Raises:
             TextError: there is nothing in the text that can be spoken.
-            AudioError: as for `voice`, or nothing of it is to be heard.
+            AudioError: as for `voice`, or it is silent.
             BundleError: as for `voice`.
             ConfigError: another speed, or a bundle that reads no texts.
         """
@@ -313,7 +313,7 @@ class Synthesizer(Bundle):
             speed: 0.5 to 2.
 
         Returns:
-            An iterator of the `Speech` of each part; what cannot be said at all is an error at
+            An iterator of the `Speech` of each part; what cannot be spoken at all is an error at
             once, as for `speak`.
         """
         self._check("text", speed)
@@ -562,7 +562,7 @@ class Synthesizer(Bundle):
             )
             pieces.append(SpeechSegment(text, start / rate, end / rate, sound.problem, words))
         if not any(np.any(sound.samples) for sound in sounds):
-            raise AudioError(f"{self.name}: nothing is to be heard of it; choose another voice")
+            raise AudioError(f"{self.name}: what it speaks is silent; choose another voice")
         samples = np.concatenate([*parts, np.zeros(round(gaps[-1] * rate), np.float32)])
         if level != "none":
             samples = files.level(samples, target_db=self.frontend.level_db, kind=level)

@@ -25,7 +25,7 @@ LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 # the voice.
 MAX_WINDOWS = 15
 MIN_SECONDS = 0.5  # of sound; of less there is no embedding
-MIN_BAND_HZ = 3000.0  # what a telephone lets through; of a voice that lacks it nothing sure is said
+MIN_BAND_HZ = 3000.0  # what a telephone lets through; without it the decision is "unsure"
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
 READ_AHEAD = 32  # recordings that are read while as many others go through the network
 

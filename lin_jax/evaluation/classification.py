@@ -104,7 +104,7 @@ def evaluate(
         groups: clips [B] bool by name; the first is what the results are mainly of, and what the
             other conditions are measured on.
         calibrated_by: clips by which the temperature is fitted [B] bool; None is all.
-        unsure_below: probability below which no class is told.
+        unsure_below: probability below which the answer is "unsure".
 
     Returns:
         The results: those of `measure` on the first group, "temperature", "unsure_below", and those
@@ -148,12 +148,12 @@ def measure(probabilities, labels, speakers, names: Sequence[str], unsure_below:
         labels: true classes [B] int.
         speakers: who speaks each [B].
         names: of the classes (C).
-        unsure_below: probability below which no class is told.
+        unsure_below: probability below which the answer is "unsure".
 
     Returns:
         "speakers" and "clips", their numbers; "uar", "accuracy", both with 95 % intervals over the
         speakers as "…_low" and "…_high", "macro_f1", "calibration_error", "recalls" by class,
-        "worst_recall"; "answered", the share of clips of which a class is told, and
+        "worst_recall"; "answered", the share of clips whose answer is a class, and
         "answered_accuracy"; "speaker_accuracy", the share of speakers who are right in the mean of
         their clips, and "accuracy_by_speaker".
     """

@@ -313,7 +313,7 @@ def plot_projection(
         embeddings: [B, E].
         names: who speaks each [B]; the first `max_speakers` in sorted order are drawn.
         path: where to save the PNG as well, if given.
-        max_speakers: speakers to draw; more could not be told apart by colour.
+        max_speakers: speakers to draw; more colours look alike.
     """
     speakers = np.asarray(names)
     drawn, means = (

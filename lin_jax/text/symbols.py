@@ -86,7 +86,7 @@ class SymbolTable:
             int32 [L], the last one `END`.
 
         Raises:
-            TextError: nothing in the text can be said, or something to read it with is not
+            TextError: nothing in the text can be spoken, or something to read it with is not
                 installed.
         """
         number = {symbol: i for i, symbol in enumerate(self.symbols, END + 1)}

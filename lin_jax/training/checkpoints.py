@@ -22,7 +22,7 @@ from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 from lin_jax import checksums, durable, locks
 from lin_jax.errors import CheckpointError
 
-# Orbax logs what it then raises, and what is told here in one line.
+# Orbax logs what it then raises, and what here is one line.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 

@@ -417,5 +417,5 @@ def test_two_answer_together(tmp_path):
     bundles.save(tmp_path / "mood/fused", make(3))
     with pytest.raises(BundleError, match="fused/ is of another bundle"):
         lin_jax.load(tmp_path / "mood")
-    with pytest.raises(BundleError, match="hears other windows, or has other labels"):
+    with pytest.raises(BundleError, match="has other windows, or other labels"):
         make(fused=make(window_seconds=2.0))

@@ -107,5 +107,5 @@ def test_a_sound_that_is_held_is_named(bundle):
 
 def test_nothing_to_be_heard_is_an_error(bundle):
     draws(bundle, BROKEN)
-    with pytest.raises(AudioError, match="flow: nothing is to be heard of it"):
+    with pytest.raises(AudioError, match="flow: what it speaks is silent"):
         bundle.speak("abba.")
