@@ -169,6 +169,16 @@ class Experiment(_experiment.Experiment):
 
     def measure(self, bundle: bundles.Synthesizer, test_set, out: pathlib.Path) -> dict:
         """See `evaluation.evaluate`; also writes report.html."""
+        config, profiles = self.config.eval, self.profiles()
+        known = np.unique(self.texts) if config.texts else ()
+        results, speech = evaluation.evaluate(bundle, test_set, profiles, known)
+        print(evaluation.summary(results))
+        described = {"protocol": self.split.protocol} | results
+        evaluation.report(described, test_set, speech, config.examples, out)
+        return results
+
+    def profiles(self) -> SpeakerProfiles:
+        """The voices of all speakers, to compare with."""
         config, rows = self.config.eval, self.clips.rows
         natural = np.flatnonzero(self.clips.speeds == 1)
         clips = {
@@ -177,13 +187,7 @@ class Experiment(_experiment.Experiment):
             ]
             for name in np.unique(self.speakers[natural])
         }
-        profiles = SpeakerProfiles(bundles.load(config.encoder), clips)
-        known = np.unique(self.texts) if config.texts else ()
-        results, speech = evaluation.evaluate(bundle, test_set, profiles, known)
-        print(evaluation.summary(results))
-        described = {"protocol": self.split.protocol} | results
-        evaluation.report(described, test_set, speech, config.examples, out)
-        return results
+        return SpeakerProfiles(bundles.load(config.encoder), clips)
 
     def facts(self, results: dict) -> dict:
         """See `_experiment.Experiment`."""

@@ -310,7 +310,7 @@ def report(
             pictures.append(html.picture(figure, title))
     for kind in kinds:
         for system, row in kinds[kind]["systems"].items():
-            cells = [_cell(row.get(name)) for name in METRICS]
+            cells = [cell(row.get(name)) for name in METRICS]
             rows.append([kind, f"{system}, {SYSTEMS[system]}", *cells])
         chosen = [i for i, s in enumerate(sentences) if s.kind == kind][:examples]
         for number, i in enumerate(chosen):
@@ -333,7 +333,8 @@ def report(
     html.write_html(folder / "report.html", "Synthesis", sections, lead=summary(results))
 
 
-def _cell(each: Mapping | None) -> str:
+def cell(each: Mapping | None) -> str:
+    """A metric with its interval, as a table has it."""
     if each is None:
         return "–"
     interval = f" ({each['low']:.3g} – {each['high']:.3g})" if "low" in each else ""

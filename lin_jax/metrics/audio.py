@@ -79,9 +79,18 @@ class Quality:
     loudness: float
 
     @property
+    def shares(self) -> dict[str, float]:
+        """What each of the three adds to the score."""
+        return {
+            "mse": 0.5 * self.mse,
+            "pitch": 0.3 * (1 - self.pitch),
+            "loudness": 0.2 * (1 - self.loudness),
+        }
+
+    @property
     def score(self) -> float:
         """One number of the three, 0 at best."""
-        return 0.5 * self.mse + 0.3 * (1 - self.pitch) + 0.2 * (1 - self.loudness)
+        return sum(self.shares.values())
 
 
 def quality(reference, estimate, sample_rate: int, *, n_mels: int = 80) -> Quality:

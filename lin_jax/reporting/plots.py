@@ -212,6 +212,25 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: 
     return _saved(figure, path)
 
 
+def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
+    """Draw of what a sum is made, a pie a name.
+
+    Args:
+        values: name of the pie to name of the part to number, none below 0.
+        path: where to save the PNG as well, if given.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(2.6 * len(values), 3.0), layout="constrained")
+        parts: list[str] = []
+        for number, (name, shares) in enumerate(values.items(), 1):
+            axis = figure.add_subplot(1, len(values), number)
+            axis.set_title(name, fontsize=9)
+            parts = list(shares)
+            axis.pie(list(shares.values()), colors=COLOURS, autopct="%.0f %%", startangle=90)
+        figure.legend(parts, loc="outside lower center", ncols=max(1, len(parts)))
+    return _saved(figure, path)
+
+
 def plot_reliability(
     confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, path=None
 ) -> Figure:

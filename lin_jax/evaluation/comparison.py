@@ -1,0 +1,149 @@
+"""Several synthesizers on the same held-out sentences, by one quality score and what it is made of.
+
+Q = 0.5·MSE + 0.3·(1 − cosine of pitch) + 0.2·(1 − cosine of loudness), the smaller the better, after
+alignment with the speaker's own recording: see `lin_jax.metrics.audio.Quality`.
+
+Shape letters: B sentences, N samples.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lin_jax import metrics
+from lin_jax.audio import files
+from lin_jax.bundles import Speech, Synthesizer
+from lin_jax.errors import ConfigError
+from lin_jax.evaluation import synthesis
+from lin_jax.evaluation.speaker_similarity import SpeakerProfiles
+from lin_jax.evaluation.synthesis import Sentence
+from lin_jax.metrics import audio as audio_metrics
+from lin_jax.reporting import html, plots
+
+METRICS = {
+    "q": "Q",
+    "mse": "MSE",
+    "pitch": "cosine of pitch",
+    "loudness": "cosine of loudness",
+    "mcd": "MCD, dB",
+    "word_error": "word error rate",
+    "similarity": "speaker similarity",
+}
+
+
+def compare(
+    systems: Mapping[str, tuple[Synthesizer, Sequence[Sentence]]],
+    profiles: SpeakerProfiles,
+    known_texts: Sequence[str] = (),
+) -> tuple[dict[str, dict], dict[str, list[Speech | None]]]:
+    """Let every system say the sentences in the same voices, and measure what it says.
+
+    Args:
+        systems: a bundle, and B sentences with the references that it clones voices from, by name;
+            the sentences are the same ones in every system.
+        profiles: of the voices to compare with.
+        known_texts: as for `synthesis.evaluate`.
+
+    Returns:
+        By system each of `METRICS` with its "value" and 95 % interval over speakers, and "shares" of
+        Q; and the speech (B) of each system.
+
+    Raises:
+        ConfigError: no systems, other sentences in one of them, or as for `synthesis.evaluate`.
+    """
+    texts = {tuple(s.text for s in sentences) for _, sentences in systems.values()}
+    if len(texts) != 1:
+        raise ConfigError("compare one system or more, each on the same sentences")
+    rows: dict[str, dict] = {}
+    spoken: dict[str, list[Speech | None]] = {}
+    for system, (bundle, sentences) in systems.items():
+        results, speech = synthesis.evaluate(bundle, sentences, profiles, known_texts)
+        spoken[system] = speech["generated"]
+        qualities = [
+            _quality(sentence.original, made, bundle)
+            for sentence, made in zip(sentences, spoken[system], strict=True)
+        ]
+        speakers = np.array([sentence.speaker for sentence in sentences])
+        row = {"q": _mean([quality.score for quality in qualities], speakers)}
+        for part in ("mse", "pitch", "loudness"):
+            row[part] = _mean([getattr(quality, part) for quality in qualities], speakers)
+        (kind,) = results["voices"].values()
+        measured = kind["systems"]["generated"]
+        row |= {name: measured[name] for name in METRICS if name in measured.keys() - row.keys()}
+        parts = [quality.shares for quality in qualities]
+        row["shares"] = {METRICS[p]: float(np.mean([each[p] for each in parts])) for p in parts[0]}
+        rows[system] = row
+    return rows, spoken
+
+
+def report(
+    rows: Mapping[str, Mapping],
+    spoken: Mapping[str, Sequence[Speech | None]],
+    sentences: Sequence[Sentence],
+    protocol: str,
+    folder: pathlib.Path,
+) -> pathlib.Path:
+    """Write report.html with bars, the shares of Q, and spectrograms, which lie beside it as PNG too.
+
+    Args:
+        rows: of `compare`.
+        spoken: of `compare`.
+        sentences: what was spoken.
+        protocol: how.
+        folder: where to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    bars = {
+        METRICS[metric]: {name: row[metric]["value"] for name, row in rows.items()}
+        for metric in ("q", "mse", "pitch", "loudness")
+    }
+    pictures = [html.picture(plots.plot_groups(bars, folder / "scores.png"), "scores")]
+    shares = {name: row["shares"] for name, row in rows.items()}
+    pictures.append(html.picture(plots.plot_shares(shares, folder / "shares.png"), "shares of Q"))
+    panels = []
+    original = sentences[0].original
+    samples, rate = files.read(original)
+    first = {"original": (samples, rate)} | {
+        name: (row[0].samples, row[0].sample_rate) for name, row in spoken.items() if row[0]
+    }
+    for name, (samples, rate) in first.items():
+        path = folder / f"spectrogram-{name.replace(' ', '-')}.png"
+        figure = plots.plot_spectrogram(samples, rate, path)
+        panels.append((name, [html.picture(figure, name), html.player(samples, rate)]))
+    table = html.table(
+        ("system", *METRICS.values()),
+        [
+            [name, *(synthesis.cell(row.get(metric)) for metric in METRICS)]
+            for name, row in rows.items()
+        ],
+    )
+    sections = [
+        html.Section("All metrics", protocol, [table]),
+        html.Section("Compared", "Q is the smaller the better.", pictures),
+        html.Section("The first sentence", sentences[0].text, [html.cards(panels)]),
+    ]
+    return html.write_html(folder / "report.html", "Synthesizers compared", sections)
+
+
+def summary(rows: Mapping[str, Mapping]) -> str:
+    """The metrics of every system, a line each."""
+    return "\n".join(
+        f"{name}: " + ", ".join(f"{METRICS[m]} {row[m]['value']:.3g}" for m in METRICS if m in row)
+        for name, row in rows.items()
+    )
+
+
+def _quality(original: str, speech: Speech | None, bundle: Synthesizer) -> audio_metrics.Quality:
+    """How near speech comes to a recording; the worst there is where it is too short to measure."""
+    rate = bundle.frontend.sample_rate
+    if speech is None or speech.seconds < synthesis.MIN_SECONDS:
+        return audio_metrics.Quality(1.0, 0.0, 0.0)
+    pair = (files.load(original, bundle.frontend), speech.samples)
+    return audio_metrics.align(*(audio_metrics.contours(x, rate) for x in pair)).quality
+
+
+def _mean(numbers: Sequence[float], speakers: np.ndarray) -> dict[str, float]:
+    low, high = metrics.bootstrap_mean(np.array(numbers), speakers, np.ones(len(numbers)))
+    interval = {} if np.isnan(low) else {"low": low, "high": high}
+    return {"value": float(np.mean(numbers))} | interval
