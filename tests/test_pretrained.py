@@ -1,5 +1,8 @@
 """The bundles that ship: small, described, and usable."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 import safetensors
@@ -7,6 +10,7 @@ import safetensors
 import lin_jax
 from lin_jax import bundles
 from lin_jax.bundles import card
+from lin_jax.models import registry
 
 CARDS = sorted(bundles.PRETRAINED.rglob("README.md"))
 SHIPPED = sorted(path.parent for path in bundles.PRETRAINED.glob("*/bundle.json"))
@@ -31,7 +35,23 @@ def test_card_is_what_bundle_json_says(path):
     assert described["parameters"] == sum(sizes)
 
 
-def test_emotion_does_not_hear_how_loud_a_recording_is():
+@pytest.mark.parametrize(
+    "path", CARDS, ids=lambda path: str(path.parent.relative_to(bundles.PRETRAINED))
+)
+def test_networks_have_by_default_the_sizes_that_ship(path):
+    """But for the numbers of classes and symbols, and for the views of a recording, which are chosen last."""
+    network = bundles.describe(path.parent)["model"]
+    shipped = network["kwargs"]
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(registry.find(network["name"]))
+        if field.name in shipped and field.default is not dataclasses.MISSING
+    }
+    differ = {n for n, value in defaults.items() if json.dumps(value) != json.dumps(shipped[n])}
+    assert differ <= {"num_symbols", "shifts"}
+
+
+def test_emotion_does_not_depend_on_how_loud_a_recording_is():
     bundle = lin_jax.load("emotion")
     t = np.arange(32000) / 16000
     voice = (

@@ -20,6 +20,7 @@ import tqdm
 
 from data_pipelines.corpora import UNKNOWN, Utterance
 from data_pipelines.corpora.table import NAMES
+from lin_jax import durable
 from lin_jax.errors import AudioError, CorpusError
 
 COMMANDS = tuple(module.name for module in pkgutil.iter_modules(__path__))  # one file each
@@ -61,7 +62,7 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield part
-        part.replace(path)
+        durable.replace(part, path)
     except OSError as error:
         raise CorpusError(f"{path}: {error.strerror}") from error
     finally:

@@ -82,8 +82,8 @@ class DenseResidualClassifier(nn.Module):
     """
 
     num_classes: int
-    hidden: int = 256
-    blocks: int = 3
+    hidden: int = 128
+    blocks: int = 1
     dropout: float = 0.3
 
     @nn.compact

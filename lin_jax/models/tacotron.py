@@ -185,14 +185,14 @@ class Tacotron(nn.Module):
     num_mels: int
     num_symbols: int = 0
     num_voices: int = 0
-    reduction: int = 2
-    max_reduction: int = 2
-    symbol_features: int = 256
-    encoder_hidden: int = 256
+    reduction: int = 4
+    max_reduction: int = 4
+    symbol_features: int = 128
+    encoder_hidden: int = 192
     voice_features: int = 64
-    decoder_hidden: int = 512
+    decoder_hidden: int = 256
     prenet: tuple[int, ...] = (256, 128)
-    postnet: tuple[int, ...] = (256, 256, 256, 256)
+    postnet: tuple[int, ...] = (192, 192, 192)
     attention: str = "dynamic_convolution"
     dropout: float = 0.2
     unroll: int = 1
