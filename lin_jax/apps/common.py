@@ -30,7 +30,7 @@ def inputs_argument(parser: argparse.ArgumentParser):
         "inputs",
         nargs="+",
         metavar="FILE|DIR",
-        help="a recording, or a folder of them with its subfolders",
+        help="a recording, a folder of them with its subfolders, or - for standard input",
     )
 
 
@@ -61,7 +61,7 @@ def recordings(inputs: Iterable[str]) -> tuple[list[str], int]:
                 from lin_jax.audio import files
 
                 paths += map(str, files.find(name))
-            elif os.path.exists(name):
+            elif name == "-" or os.path.exists(name):
                 paths.append(name)
             else:
                 raise AudioError(f"{name}: no such file; check the path")

@@ -15,7 +15,7 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
     Args:
         inputs: recordings and folders of them.
         out: a file for one recording, or a folder, in which recordings of a folder keep their
-            places.
+            places and names; one whose format cannot be written, such as .m4a, becomes .wav.
 
     Returns:
         Recordings, each with its file, and how many inputs named none; ConfigError if one would be
@@ -37,11 +37,17 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
             ] or paths
         named += [(path, os.path.relpath(path, root or ".")) for path in paths]
 
+    if not named:
+        return [], failed
+    from lin_jax.audio import files
+
     place = pathlib.Path(out)
     single = len(inputs) == 1 and not os.path.isdir(inputs[0])
     is_file = single and place.suffix and not place.is_dir() and not out.endswith(os.sep)
     sources: dict[str, str] = {}
     for path, name in named:
+        if not name.lower().endswith(files.WRITABLE):
+            name = os.path.splitext(name)[0] + ".wav"
         target = str(place if is_file else place / name)
         if _same(path, target):
             raise ConfigError(f"{path}: would be replaced; choose another place for --out")

@@ -157,6 +157,8 @@ def _pairs(args) -> tuple[list[tuple[str, str]], int]:
     """Which recordings become which files, and how many inputs name none; ConfigError if that cannot be."""
     if bool(args.out) == args.in_place:
         raise ConfigError("name one place: --out FILE|DIR, or --in-place to replace the recordings")
+    if args.in_place and "-" in args.inputs:
+        raise ConfigError("-: standard input cannot be replaced; use --out FILE")
     if args.out:
         return output_paths.pairs(args.inputs, args.out)
     paths, failed = recordings(args.inputs)

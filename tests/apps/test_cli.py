@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from helpers.recordings import BAD, UNUSUAL, two_hours
 import lin_jax
 from lin_jax import bundles
 from lin_jax.apps import cli
-from lin_jax.audio import files
+from lin_jax.audio import decoding, files
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.bundles import Prediction, Segment
 from lin_jax.models.residual_classifier import ResidualClassifier
@@ -220,6 +221,16 @@ def test_every_bad_recording_is_one_line_and_the_unusual_are_heard(
     for line, (path, message) in zip(err, expected.items(), strict=False):
         assert line.startswith(f"lin: {path}: ")
         assert message in line
+
+
+def test_standard_input_is_a_recording(folder, capsys, monkeypatch):
+    decoding._copied.cache_clear()
+    with open("clips/loud.wav", "rb") as file:
+        monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=file))
+        code, out, err = run(capsys, "emotion", "-")
+    decoding._copied.cache_clear()
+    assert (code, err) == (0, [])
+    assert out[0].split()[:3] == ["-", "angry", "79%"]
 
 
 MISSING = (  # recordings, by every command that takes them

@@ -1,13 +1,14 @@
 """`lin repair`: what is written where, what is said of it, and what is refused before anything is touched."""
 
 import json
+import pathlib
 import re
 
 import numpy as np
 import pytest
 import soundfile
 from helpers import repairers
-from helpers.recordings import BAD, UNUSUAL, holds, spoilt, tone
+from helpers.recordings import BAD, UNUSUAL, encode, holds, spoilt, tone
 
 from lin_jax import bundles
 from lin_jax.apps import cli
@@ -63,6 +64,22 @@ def test_file_to_file(lin):
     )
     assert re.fullmatch(r"0:00:01\.0 of sound, [\d.e+]+ times as fast as it plays", out[1])
     halved("a.wav", "b.wav")
+
+
+def test_a_format_that_cannot_be_written_becomes_wav_in_a_folder(lin):
+    encode("in/deep/D.M4A", tone(), RATE, "aac")
+    code, _, err = lin("in", "--out", "out")
+    assert (code, err) == (0, [])
+    assert everything(pathlib.Path("out")) == ["b.flac", "deep/D.wav", "deep/c.mp3"]
+    soundfile.write("in/deep/D.wav", tone(), RATE)
+    code, out, err = lin("in", "--out", "other")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "would both become other/deep/D.wav; name them one by one" in err[0]
+
+
+def test_standard_input_is_not_replaced(lin):
+    message = "lin: -: standard input cannot be replaced; use --out FILE"
+    assert lin("-", "--in-place") == (2, [], [message])
 
 
 def test_what_was_wrong_is_told_in_json(lin):
