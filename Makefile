@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast fuzz lint results docs wheel sbom clean
+.PHONY: demo test test-fast fuzz lint device-bench results docs wheel sbom clean
 
 # Each target installs the extra that it needs: demo or dev.
 $(VENV)/.%: setup.py
@@ -28,6 +28,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What a GPU should tell, within eight minutes; TORCH=PYTHON puts PyTorch beside it.
+device-bench: $(VENV)/.dev
+	$(BIN)/python -m experiments.benchmark --what=device --seconds=420 --out runs/device.jsonl $(if $(TORCH),--torch $(TORCH))
 
 results: $(VENV)/.demo
 	$(BIN)/python -m experiments.results
