@@ -346,6 +346,7 @@ def jobs(bench: Bench) -> Iterator[tuple[str, Job]]:
     from data_pipelines.corpora import NO_SPEECH, SEXES
     from experiments import emotion, gender, repair, synthesis, verification
     from lin_jax.audio.augment import AugmentConfig
+    from lin_jax.audio.degrade import NoisePool
     from lin_jax.audio.frontend_config import FrontendConfig
     from lin_jax.models import registry
     from lin_jax.tasks.acoustic import AcousticSynthesis
@@ -416,11 +417,12 @@ def jobs(bench: Bench) -> Iterator[tuple[str, Job]]:
     network = registry.build(config.network, sample_rate=RATE)
     batch = waveforms(B, bench.size(2, 1))
     N = batch["waveform"].shape[1]
+    noises = NoisePool.of(list(0.01 * rng.normal(size=(8, N))))
     damaged = batch["waveform"] + 0.01 * rng.normal(size=(B, N)).astype(np.float32)
     yield (
         "repair",
         Job(
-            (Repair(network, RATE, None, config.task, config.degrade), batch),
+            (Repair(network, RATE, noises, config.task, config.degrade), batch),
             (Plain(network, RATE), batch | {"damaged": damaged}),
             "repair",
             {
