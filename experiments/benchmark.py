@@ -705,7 +705,7 @@ WHAT = {
     "infer": (infer,),
     "folds": (folds,),
     "synthesis": (synthesis,),
-    "device": (lstm, resident, train, frontend, folds, infer),  # what matters most comes first
+    "device": (lstm, resident, frontend, folds, train, infer),  # while there is time
     "all": (frontend, prepare, loader, lstm, train, resident, infer, folds, synthesis),
 }
 

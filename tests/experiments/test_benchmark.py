@@ -49,7 +49,7 @@ def test_device_bench(small, tmp_path, capsys):
     assert len(table) == 1 + len(rows)
     assert table[0].startswith(f"cpu, jax {jax.__version__}")
     whats = list(dict.fromkeys(row["what"] for row in rows))
-    assert whats == ["lstm", "loop", "train", "frontend", "folds", "infer"]
+    assert whats == ["lstm", "loop", "frontend", "folds", "train", "infer"]
     names = {row["name"]: row for row in rows}
     assert names["FusedLSTM"]["config"] == {"B": 2, "T": 6, "H": 8}
     assert names["FusedLSTM: nn.RNN"]["ours_is_times_as_fast"] > 0
