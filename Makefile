@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast fuzz soak lint results docs wheel sbom clean
+.PHONY: demo test test-fast fuzz soak lint device-bench results docs wheel sbom clean
 
 # Each target installs the extra that it needs: demo or dev.
 $(VENV)/.%: setup.py
@@ -32,6 +32,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What a GPU should tell, within eight minutes; TORCH=PYTHON puts PyTorch beside it.
+device-bench: $(VENV)/.dev
+	$(BIN)/python -m experiments.benchmark --what=device --seconds=420 --out runs/device.jsonl $(if $(TORCH),--torch $(TORCH))
 
 results: $(VENV)/.demo
 	$(BIN)/python -m experiments.results

@@ -9,6 +9,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import grain
 import jax
@@ -22,6 +23,8 @@ from lin_jax.training.resident import AllAlike, ByLength, BySpeaker, Resident, S
 # Frames: bucket lengths are its multiples, so that nearly equal sets share compiled shapes.
 GRAIN = 16
 MAX_LENGTHS = 512  # from which those of the buckets are chosen
+ENDLESS = 10**9  # epochs
+CROPS = 10**9  # keeps what draws the crops of a step apart from what shuffles an epoch
 
 
 @dataclasses.dataclass
@@ -111,34 +114,29 @@ def make_loader(
         sampler = _sampler(feature_set, indices, config)
         return resident.pack(feature_set, indices, labels, sampler)
     clips = _Clips(feature_set, indices, labels)
-    local = config.batch_size // process_count
+    share = slice(process_index, None, process_count)
     if train:
         if not config.crop_seconds:
             raise ConfigError("whole clips are not streamed: set crop_seconds, or resident=always")
-        crop = transforms.RandomCrop(feature_set.store, _crop_size(feature_set, config))
         if config.clips_per_speaker:
-            clips = _SpeakerBatches(clips, feature_set.speakers[indices], config, epochs)
-            dataset = grain.MapDataset.source(clips).seed(config.seed)
+            order: Any = _SpeakerOrder(feature_set.speakers[indices], config, epochs)
         else:
-            dataset = grain.MapDataset.source(clips).seed(config.seed).shuffle().repeat(epochs)
-        steps = len(dataset) // config.batch_size
-        if not steps:
+            order = _Shuffled(len(indices), config.seed, epochs)
+        if len(order) < config.batch_size:
             raise ConfigError(
-                f"{len(dataset)} clips do not fill one batch of {config.batch_size}: lower "
-                "batch_size"
+                f"{len(order)} clips do not fill one batch of {config.batch_size}: lower batch_size"
             )
-        dataset = dataset.random_map(crop)[: steps * config.batch_size]
-        dataset = dataset[process_index::process_count].batch(local, drop_remainder=True)
+        size = _crop_size(feature_set, config)
+        batches: Any = _Crops(clips, order, size, config, share)
     else:
-        share = slice(process_index, None, process_count)
         sizes = bucket_lengths(feature_set.lengths, config.buckets, _unit(feature_set))
         plan = _bucket_batches(feature_set.lengths[indices], sizes, config.batch_size)
         plan = [(positions[share], weights[share], size) for positions, weights, size in plan]
-        dataset = grain.MapDataset.source(_Batches(clips, plan, feature_set.store))
+        batches = _Batches(clips, plan)
     options = grain.ReadOptions(
         num_threads=config.read_threads, prefetch_buffer_size=2 * config.read_threads
     )
-    return iter(dataset.to_iter_dataset(options))
+    return iter(grain.MapDataset.source(batches).to_iter_dataset(options))
 
 
 def make_synthesis_loader(
@@ -358,7 +356,11 @@ class _SynthesisBatches:
     ):
         self._set, self._symbols, self._voices = feature_set, symbols, np.asarray(voices)
         self._clips, self._speech = _Clips(feature_set, indices, None), speech
-        self._config, self._train, self._epochs = config, train, 10**9 if epochs is None else epochs
+        self._config, self._train, self._epochs = (
+            config,
+            train,
+            ENDLESS if epochs is None else epochs,
+        )
         self._lengths = feature_set.lengths[indices]
         self._sizes = bucket_lengths(self._lengths, config.buckets, GRAIN)
         self._partners, self._references = (
@@ -393,10 +395,7 @@ class _SynthesisBatches:
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         epoch, place = divmod(number, self._per_epoch)
         positions, weights, size = self._plan_of(epoch)[place]
-        examples = [
-            transforms.fit(clip, self._clips.key, size) for clip in self._clips.read(positions)
-        ]
-        batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        batch = self._clips.batch(positions, size)
         rng, (max_symbols, max_frames) = (
             np.random.default_rng((self._config.seed, number)),
             self._max_lengths[size],
@@ -423,13 +422,9 @@ class _SynthesisBatches:
     ) -> dict[str, np.ndarray]:
         """Clips of the same texts as some others."""
         chosen = [int(rng.choice(self._partners[index])) for index in indices.tolist()]
-        examples = [
-            transforms.fit(clip, self._clips.key, max_frames) for clip in self._set.read(chosen)
-        ]
-        return {
-            "source": np.stack([example["features"] for example in examples]),
-            "num_source_frames": np.stack([example["num_frames"] for example in examples]),
-        }
+        clips = [clip["features"] for clip in self._set.read(chosen)]
+        source, num_frames = transforms.fit(clips, max_frames)
+        return {"source": source, "num_source_frames": num_frames}
 
     def _shuffle_epoch(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
         """The batches of an epoch."""
@@ -442,76 +437,107 @@ class _SynthesisBatches:
 
 
 class _Clips:
-    """Single examples at their own length."""
+    """Examples, by their positions among the chosen clips."""
 
     def __init__(self, feature_set: FeatureSet, indices: np.ndarray, labels: Sequence[int] | None):
         self._set, self._indices = feature_set, indices
         self._labels = np.full(len(feature_set), -1) if labels is None else np.asarray(labels)
         self._speakers, _ = feature_set.labels("speaker")
-        self.key = feature_set.store
+
+    def batch(
+        self, positions: Sequence[int], size: int, places: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Some of them, cut or padded to one size; see `transforms.fit`."""
+        indices, key = self._indices[np.asarray(positions)], self._set.store
+        clips = [clip[key] for clip in self._set.read(indices.tolist())]
+        values, lengths = transforms.fit(clips, size, places)
+        return {
+            key: values,
+            transforms.LENGTH_KEY[key]: lengths,
+            "label": self._labels[indices].astype(np.int32),
+            "speaker": self._speakers[indices].astype(np.int32),
+            "index": indices.astype(np.int32),
+            "weight": np.ones(len(indices), np.float32),
+        }
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: tuple[int, ...], count: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)
+
+
+class _Shuffled:
+    """Positions of N clips, shuffled anew each epoch: which one comes follows from the seed alone."""
+
+    def __init__(self, count: int, seed: int, epochs: int | None):
+        self._count, self._seed = count, seed
+        self._epochs = ENDLESS if epochs is None else epochs
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return self._epochs * self._count
 
-    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
-        return self.read([position])[0]
-
-    def read(self, positions: Sequence[int]) -> list[dict[str, np.ndarray]]:
-        """Several examples at once."""
-        indices = self._indices[np.asarray(positions)].tolist()
-        return [
-            clip
-            | {
-                "label": np.int32(self._labels[index]),
-                "speaker": np.int32(self._speakers[index]),
-                "index": np.int32(index),
-                "weight": np.float32(1),
-            }
-            for index, clip in zip(indices, self._set.read(indices), strict=True)
-        ]
+    def __getitem__(self, number: int) -> int:
+        epoch, place = divmod(number, self._count)
+        return int(_permutation((self._seed, epoch), self._count)[place])
 
 
-class _SpeakerBatches:
-    """Clips in an order in which every batch holds K clips of each of P speakers.
+class _SpeakerOrder:
+    """Positions of clips in an order in which every batch holds K clips of each of P speakers.
 
-    Which clip stands at a position follows from the seed and the position alone.
+    Which clip comes follows from the seed alone.
     """
 
-    def __init__(
-        self, clips: _Clips, speakers: np.ndarray, config: LoaderConfig, epochs: int | None
-    ):
+    def __init__(self, speakers: np.ndarray, config: LoaderConfig, epochs: int | None):
         K = config.clips_per_speaker
         P = config.batch_size // K
         self._members = _speaker_members(speakers, config)
-        self._clips, self._seed, self._P, self._K = clips, config.seed, P, K
-        self._epochs = 10**9 if epochs is None else epochs
+        self._seed, self._P, self._K = config.seed, P, K
+        self._epochs = ENDLESS if epochs is None else epochs
 
     def __len__(self) -> int:
         return self._epochs * (len(self._members) // self._P) * self._P * self._K
 
-    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
-        S, slot = len(self._members), position // self._K
+    def __getitem__(self, number: int) -> int:
+        S, slot = len(self._members), number // self._K
         epoch, place = divmod(slot, S // self._P * self._P)
-        speaker = int(np.random.default_rng((self._seed, epoch)).permutation(S)[place])
+        speaker = int(_permutation((self._seed, epoch), S)[place])
         members = self._members[speaker]
         drawn = np.random.default_rng((self._seed, epoch, speaker)).permutation(members)
-        return self._clips[int(drawn[position % self._K % len(drawn)])]
+        return int(drawn[number % self._K % len(drawn)])
+
+
+class _Crops:
+    """Batches of clips cut at random, each read at once by one thread.
+
+    Where a clip is cut follows from the seed, the step, and its place in the batch of all processes.
+    """
+
+    def __init__(self, clips: _Clips, order: Any, size: int, config: LoaderConfig, share: slice):
+        self._clips, self._order, self._size, self._share = clips, order, size, share
+        self._batch_size, self._seed = config.batch_size, config.seed
+
+    def __len__(self) -> int:
+        return len(self._order) // self._batch_size
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        B = self._batch_size
+        numbers = range(step * B, (step + 1) * B)[self._share]
+        places = np.random.default_rng((self._seed, CROPS, step)).random(B)[self._share]
+        return self._clips.batch([self._order[number] for number in numbers], self._size, places)
 
 
 class _Batches:
-    """Whole batches as planned, each read by one thread."""
+    """Whole clips in batches as planned, each read at once by one thread."""
 
-    def __init__(self, clips: _Clips, plan: list[tuple[np.ndarray, np.ndarray, int]], key: str):
-        self._clips, self._plan, self._key = clips, plan, key
+    def __init__(self, clips: _Clips, plan: list[tuple[np.ndarray, np.ndarray, int]]):
+        self._clips, self._plan = clips, plan
 
     def __len__(self) -> int:
         return len(self._plan)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         positions, weights, size = self._plan[number]
-        examples = [transforms.fit(clip, self._key, size) for clip in self._clips.read(positions)]
-        batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-        return batch | {"weight": weights}
+        return self._clips.batch(positions, size) | {"weight": weights}
 
 
 def _bucket_batches(

@@ -1,36 +1,33 @@
-"""Transforms of one example.
+"""Clips of their own lengths as a batch of static shape.
 
-A static length by random crop or zero padding. T frames or samples.
+B clips, T frames or samples.
 """
 
-import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
-from grain import transforms as grain_transforms
-
-from lin_jax.audio.chunking import zero_padded
 
 LENGTH_KEY = {"features": "num_frames", "waveform": "length"}
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomCrop(grain_transforms.RandomMap):
-    """Cut an example to T at a random place when it is longer, and pad it with zeros when it is
-    shorter.
+def fit(
+    clips: Sequence[np.ndarray], size: int, places: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut or pad clips to one length.
+
+    Args:
+        clips: [T', …] each.
+        size: T.
+        places: where a longer clip is cut, from 0, its beginning, to 1, its end [B]; all at their
+            beginning when None.
+
+    Returns:
+        [B, T, …] with zeros after shorter clips, and how many of each are real [B] int32.
     """
-
-    key: str
-    size: int
-
-    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
-        """Crop or pad `element[key]` [T', …] to [size, …] and add its valid length."""
-        start = int(rng.integers(max(0, len(element[self.key]) - self.size) + 1))
-        return fit(element, self.key, self.size, start)
-
-
-def fit(element: dict, key: str, size: int, start: int = 0) -> dict:
-    """`element[key]` [T', …] from `start`, cut or zero-padded to [size, …], with its valid length
-    beside it.
-    """
-    value = element[key][start : start + size]
-    return element | {key: zero_padded(value, size), LENGTH_KEY[key]: np.int32(len(value))}
+    batch = np.zeros((len(clips), size, *clips[0].shape[1:]), clips[0].dtype)
+    lengths = np.zeros(len(clips), np.int32)
+    for row, clip in enumerate(clips):
+        start = 0 if places is None else int(places[row] * (max(0, len(clip) - size) + 1))
+        piece = clip[start : start + size]
+        batch[row, : len(piece)], lengths[row] = piece, len(piece)
+    return batch, lengths

@@ -1,14 +1,7 @@
-"""The synthesizer in PyTorch, layer for layer, to measure its training step against ours: a script without JAX.
-
-Reads {"network": …, "batch": …, "steps": …} as JSON from standard input and prints the seconds of
-each step. Shapes as in `lin_jax.models.tacotron`.
-"""
-
-import json
-import sys
-import time
+"""The synthesizer with attention in PyTorch: shapes as in `lin_jax.models.tacotron`."""
 
 import numpy as np
+import timing
 import torch
 from torch import nn
 from torch.nn import functional
@@ -97,23 +90,15 @@ class Tacotron(nn.Module):
         memory = torch.cat([encoded, voice], dim=2)
         last = torch.cat([frames.new_zeros(B, 1, M), frames[:, r - 1 : T - 1 : r]], dim=1)
         x = self.prenet(last)
-        weights = functional.one_hot(torch.zeros(B, dtype=torch.long), symbols.shape[1]).float()
-        context, attention_state, decoder_state, features = (
-            memory.new_zeros(B, memory.shape[2]),
-            None,
-            None,
-            [],
-        )
+        weights = functional.one_hot(symbols.new_zeros(B), symbols.shape[1]).float()
+        context, features = memory.new_zeros(B, memory.shape[2]), []
+        attending = decoding = None
         for step in range(T // r):
-            attention_state = self.attention_lstm(
-                torch.cat([x[:, step], context], dim=1), attention_state
-            )
-            weights = self.attend(attention_state[0], weights)
+            attending = self.attention_lstm(torch.cat([x[:, step], context], dim=1), attending)
+            weights = self.attend(attending[0], weights)
             context = torch.einsum("bl,blh->bh", weights, memory)
-            decoder_state = self.decoder_lstm(
-                torch.cat([attention_state[0], context], dim=1), decoder_state
-            )
-            features.append(torch.cat([decoder_state[0], context], dim=1))
+            decoding = self.decoder_lstm(torch.cat([attending[0], context], dim=1), decoding)
+            features.append(torch.cat([decoding[0], context], dim=1))
         features = torch.stack(features, dim=1)
         coarse = self.frame_projection(features).view(B, T, M)
         return (
@@ -123,29 +108,28 @@ class Tacotron(nn.Module):
         )
 
 
-def main():
-    """Time some steps."""
-    given = json.load(sys.stdin)
-    torch.manual_seed(0)
-    B, L, T, M, E = (given["batch"][name] for name in ("B", "L", "T", "M", "E"))
-    network = Tacotron(given["network"], M, E, np.array(given["prior"], np.float32))
-    symbols, voice, frames = torch.randint(1, 20, (B, L)), torch.randn(B, E), torch.randn(B, T, M)
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-    stop = torch.zeros(B, T // network.r)
+def make_network(sizes):
+    """Tacotron of these sizes."""
+    prior = np.array(sizes["prior"], np.float32)
+    return Tacotron(sizes["network"] | {"num_symbols": sizes["V"]}, sizes["M"], sizes["E"], prior)
+
+
+def make_batch(sizes):
+    """Symbols [B, L], voices [B, E] and frames [B, T, M]."""
+    B, L, T, M, E = (sizes[name] for name in ("B", "L", "T", "M", "E"))
+    return torch.randint(1, sizes["V"], (B, L)), torch.randn(B, E), torch.randn(B, T, M)
+
+
+def loss(network, symbols, voice, frames):
+    """Distances of the frames, before and after the post-net, and where speech ends."""
+    coarse, mel, logits = network(symbols, voice, frames)
+    stop = torch.zeros_like(logits)
     stop[:, -1] = 1
-    for _ in range(given["steps"]):
-        start = time.perf_counter()
-        coarse, mel, logits = network(symbols, voice, frames)
-        loss = sum(
-            functional.l1_loss(x, frames) + functional.mse_loss(x, frames) for x in (coarse, mel)
-        )
-        loss = loss + functional.binary_cross_entropy_with_logits(logits, stop)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        print(time.perf_counter() - start, flush=True)
+    distance = sum(
+        functional.l1_loss(x, frames) + functional.mse_loss(x, frames) for x in (coarse, mel)
+    )
+    return distance + functional.binary_cross_entropy_with_logits(logits, stop)
 
 
 if __name__ == "__main__":
-    main()
+    timing.train(make_network, make_batch, loss)

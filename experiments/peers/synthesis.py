@@ -1,0 +1,107 @@
+"""The acoustic model with durations and a flow in PyTorch: shapes as in `lin_jax.models.acoustic`."""
+
+import timing
+import torch
+from conversion import Convolutions
+from repair import ResidualConv, normalised
+from torch import nn
+from torch.nn import functional
+
+
+class Flow(nn.Module):
+    """The velocity of frames on their way from noise to speech."""
+
+    def __init__(self, n, M, H):
+        super().__init__()
+        W, size = n["width"], 2 * 32
+        self.clock = nn.Sequential(nn.Linear(size, W), nn.SiLU(), nn.Linear(W, W))
+        self.voice, self.steer = nn.Linear(H, W), nn.Linear(W, 3 * W)
+        self.context, self.enter = nn.Linear(W, n["context"]), nn.Linear(2 * M + n["context"], W)
+        self.offsets = nn.Parameter(0.02 * torch.randn(len(n["dilations"]), 3 * W))
+        self.depthwise = nn.ModuleList(
+            nn.Conv1d(W, W, 7, padding=3 * dilation, dilation=dilation, groups=W)
+            for dilation in n["dilations"]
+        )
+        self.dense = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(W, n["expansion"] * W), nn.GELU("tanh"), nn.Linear(n["expansion"] * W, W)
+            )
+            for _ in n["dilations"]
+        )
+        self.last, self.leave = nn.Linear(W, 2 * W), nn.Linear(W, M)
+        self.register_buffer("frequencies", 2.0 ** torch.linspace(0.0, 10.0, 32))
+
+    def forward(self, noisy, time, prior, features, voice):
+        """[B, T, M]."""
+        angles = time[:, None] * self.frequencies
+        condition = self.clock(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.voice(voice)
+        condition = functional.silu(condition)
+        steer = self.steer(condition)[:, None]
+        x = self.enter(torch.cat([noisy, prior, self.context(features)], dim=2))
+        for offset, depthwise, dense in zip(self.offsets, self.depthwise, self.dense, strict=True):
+            shift, scale, gate = (steer + offset).chunk(3, dim=2)
+            y = depthwise(x.transpose(1, 2)).transpose(1, 2)
+            x = x + (1 + gate) * dense(normalised(y) * (1 + scale) + shift)
+        shift, scale = self.last(condition)[:, None].chunk(2, dim=2)
+        return self.leave(normalised(x) * (1 + scale) + shift)
+
+
+class AcousticModel(nn.Module):
+    """Encoder, durations, prior and flow."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        n, M, E = sizes["network"], sizes["M"], sizes["E"]
+        H, W, dropout = n["hidden"], n["width"], n["dropout"]
+        self.symbols = nn.Embedding(sizes["V"], 128)
+        self.convolutions = Convolutions(128, [H] * 3, dropout, torch.relu)
+        self.lstm = nn.LSTM(H, H // 2, batch_first=True, bidirectional=True)
+        self.voice = nn.Linear(E, H)
+        self.duration = nn.ModuleList(nn.Conv1d(H, H, 3, padding=1) for _ in range(2))
+        self.dropout, self.log_duration = nn.Dropout(dropout), nn.Linear(H, 1)
+        self.spread, self.prior_layer = nn.Linear(H + 2, W), ResidualConv(W, (3,), 1)
+        self.prior, self.flow = nn.Linear(W, M), Flow(n, M, H)
+
+    def forward(self, symbols, voice, durations, noisy, time):
+        """Log durations [B, L], prior and velocity [B, T, M]."""
+        x, _ = self.lstm(self.convolutions(self.symbols(symbols)))
+        voice = torch.tanh(self.voice(normalised(voice)))
+        encoded = x + voice[:, None]
+        x = encoded.detach()
+        for layer in self.duration:
+            x = self.dropout(normalised(functional.silu(layer(x.transpose(1, 2)).transpose(1, 2))))
+        log_durations = self.log_duration(x)[..., 0]
+        ends, T = durations.cumsum(1), noisy.shape[1]
+        frame = torch.arange(T, device=ends.device).expand(len(ends), T).contiguous()
+        at = torch.searchsorted(ends, frame, right=True).clamp(max=ends.shape[1] - 1)
+        length = durations.gather(1, at).clamp(min=1).float()
+        place = (frame - ends.gather(1, at) + length + 0.5) / length
+        held = encoded.gather(1, at[..., None].expand(-1, -1, encoded.shape[2]))
+        x = torch.cat([held, place[..., None], length.log()[..., None]], dim=2)
+        x = self.prior_layer(self.spread(x))
+        prior = self.prior(normalised(x))
+        return log_durations, prior, self.flow(noisy, time, prior.detach(), x, voice)
+
+
+def make_batch(sizes):
+    """Symbols, voices, durations, and frames [B, T, M]."""
+    B, L, T, M, E = (sizes[name] for name in ("B", "L", "T", "M", "E"))
+    durations = torch.full((B, L), T // L)
+    return torch.randint(1, sizes["V"], (B, L)), torch.randn(B, E), durations, torch.randn(B, T, M)
+
+
+def loss(network, symbols, voice, durations, frames):
+    """Squared distances of velocity, prior and the logarithms of durations."""
+    time = torch.rand(len(frames), device=frames.device)
+    noise = torch.randn_like(frames)
+    noisy = (1 - time[:, None, None]) * noise + time[:, None, None] * frames
+    log_durations, prior, velocity = network(symbols, voice, durations, noisy, time)
+    return (
+        ((velocity - (frames - noise)) ** 2).mean()
+        + ((prior - frames) ** 2).mean()
+        + 0.3 * ((log_durations - durations.float().log()) ** 2).mean()
+    )
+
+
+if __name__ == "__main__":
+    timing.train(AcousticModel, make_batch, loss)
