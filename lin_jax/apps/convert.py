@@ -18,10 +18,12 @@ from lin_jax.apps.common import (
     progress,
 )
 from lin_jax.apps.jobs import Job, one_second
-from lin_jax.errors import AudioError
+from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Speech
+
+MODEL, TEXT_MODEL = "conversion", "synthesis"
 
 
 def _arguments(parser):
@@ -32,7 +34,12 @@ def _arguments(parser):
         metavar="FILE|DIR",
         help="where to; a folder takes any number of them",
     )
-    speak.voice_arguments(parser, "conversion")
+    parser.add_argument(
+        "--text",
+        metavar="TEXT",
+        help="what the recording says: with it more words are kept (and the bundle is synthesis)",
+    )
+    speak.voice_arguments(parser, MODEL)
 
 
 def _convert(args) -> int:
@@ -42,7 +49,12 @@ def _convert(args) -> int:
     pairs, failed = output_paths.pairs(args.inputs, args.out)
     if not pairs:
         return 2
-    bundle = load_bundle(args.model, speak.KIND)
+    if args.text and len(pairs) + failed > 1:
+        raise ConfigError("--text: what one recording says; give one recording")
+    bundle = load_bundle(
+        TEXT_MODEL if args.text and args.model == MODEL else args.model, speak.KIND
+    )
+    options = {"speed": args.speed} | ({"text": args.text} if args.text else {})
     total, done, seconds, elapsed, whole = 0.0, 0, 0.0, 0.0, True
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
@@ -53,7 +65,7 @@ def _convert(args) -> int:
             started = time.perf_counter()
             try:
                 speak.check_format(out, bundle)
-                speech = bundle.convert_voice(source, voice, speed=args.speed, progress=bar.update)
+                speech = bundle.convert_voice(source, voice, progress=bar.update, **options)
                 speech.write(out)
             except AudioError as error:
                 complain(error)
@@ -123,7 +135,7 @@ JOB = Job(
     name="convert",
     title="Convert",
     kind=speak.KIND,
-    bundle="conversion",
+    bundle=MODEL,
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/api/convert",
@@ -140,6 +152,7 @@ JOB = Job(
 examples:
   lin convert me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
   lin convert talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
+  lin convert me.wav --text "Good morning." --voice anna.wav --out b.wav    what it says is known: more words are kept
   lin convert --json me.wav --out b.wav | jq .real_time_factor
 
 Copy only voices you may copy (docs/responsible-use.md). Every file says in its metadata that it is synthetic and what
