@@ -19,10 +19,12 @@ from lin_jax.apps.common import (
     progress,
 )
 from lin_jax.apps.jobs import Job, faint_noise
-from lin_jax.errors import AudioError
+from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Speech
+
+MODEL, TEXT_MODEL = "conversion", "synthesis"
 
 
 def _arguments(parser):
@@ -33,7 +35,12 @@ def _arguments(parser):
         metavar="FILE|DIR",
         help="where to; a folder takes any number of them",
     )
-    speak.voice_arguments(parser, "conversion")
+    parser.add_argument(
+        "--text",
+        metavar="TEXT",
+        help="what the recording says: with it more words are kept (and the bundle is synthesis)",
+    )
+    speak.voice_arguments(parser, MODEL)
 
 
 def _convert(args) -> int:
@@ -42,9 +49,14 @@ def _convert(args) -> int:
     if not pairs:
         return 2
     check_voices(args.voice or ())
+    if args.text and len(pairs) + failed > 1:
+        raise ConfigError("--text: what one recording says; give one recording")
     from lin_jax.audio import files
 
-    bundle = load_bundle(args.model, speak.KIND)
+    bundle = load_bundle(
+        TEXT_MODEL if args.text and args.model == MODEL else args.model, speak.KIND
+    )
+    options = {"speed": args.speed} | ({"text": args.text} if args.text else {})
     total, done, seconds, elapsed, whole = 0.0, 0, 0.0, 0.0, True
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
@@ -55,7 +67,7 @@ def _convert(args) -> int:
             started = time.perf_counter()
             try:
                 speak.check_format(out, bundle)
-                speech = bundle.convert_voice(source, voice, speed=args.speed, progress=bar.update)
+                speech = bundle.convert_voice(source, voice, progress=bar.update, **options)
                 speech.write(out)
             except AudioError as error:
                 complain(error)
@@ -135,7 +147,7 @@ JOB = Job(
     name="convert",
     title="Convert",
     kind=speak.KIND,
-    bundle="conversion",
+    bundle=MODEL,
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/v1/convert",
@@ -152,6 +164,7 @@ JOB = Job(
 examples:
   lin convert me.wav --voice anna.wav --out anna_says_it.wav      the words and pauses stay, the voice is another
   lin convert talks/ --voice NAME --out talks_by_name/            every recording of a folder, under its name
+  lin convert me.wav --text "Good morning." --voice anna.wav --out b.wav    what it says is known: more words are kept
   lin convert --json me.wav --out b.wav | jq .real_time_factor
 
 Copy only voices you may copy (docs/responsible-use.md). Every file says in its metadata that it is synthetic and what

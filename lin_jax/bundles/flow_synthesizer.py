@@ -10,27 +10,35 @@ from typing import ClassVar
 
 import numpy as np
 
+from lin_jax import alignment
 from lin_jax.bundles.base import BATCHES, padded
 from lin_jax.bundles.synthesizer import (
     SYMBOLS,
     Synthesizer,
     VoiceProfile,
+    _Job,
     _num_frames,
     _size,
     _Sound,
 )
-from lin_jax.text import END
+from lin_jax.errors import AudioError
+from lin_jax.text import END, sentences
 from lin_jax.text.normalisation import PAUSES
 
 TRIES = 3  # to draw frames in which nothing sounds wrong
 PACES = 3, 33  # sounds a second, on average over a sentence
 MAX_HOLD = 0.8  # seconds of one sound
+MAX_ALIGNED = 120.0  # seconds of a recording that is aligned with its text
+# Of a frame's squared distance from the sound of a symbol, and from where the symbol is expected.
+DISTANCE_WEIGHT, AWAY_WEIGHT = 10.0, 2.0
 MIN_LEVEL = -0.5  # of the loudest frame of a word, in deviations from the mean of all frames
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class FlowSynthesizer(Synthesizer):
-    """A trained synthesizer whose network is an `AcousticModel`; it says texts.
+    """A trained synthesizer whose network is an `AcousticModel`.
+
+    It says texts, and recordings whose text is known.
 
     Attributes:
         steps: of the flow.
@@ -55,14 +63,101 @@ class FlowSynthesizer(Synthesizer):
     def _cloned_profile(self, embedding, samples, rate):
         return VoiceProfile(embedding)
 
+    def convert_voice(
+        self,
+        source,
+        voice=None,
+        sample_rate=None,
+        speed=1.0,
+        progress=lambda seconds: None,
+        text="",
+    ):
+        """Speak what a recording says in another voice, with its timing; its text must be given.
+
+        Arguments and errors are those of `Synthesizer.convert_voice`, and TextError if the text is
+        longer than what the recording can say; of a recording `MAX_ALIGNED` seconds at most.
+        """
+        from lin_jax.audio import files
+        from lin_jax.audio.frontend import extract
+
+        if not text:
+            return super().convert_voice(source, voice, sample_rate, speed, progress)
+        self._check("text", speed)
+        rate, given = self.frontend.sample_rate, self.rate(source, sample_rate)
+        samples = files.load(source, self.frontend, sample_rate=given)
+        if len(samples) > MAX_ALIGNED * rate:
+            raise AudioError(
+                f"{len(samples) / rate:.0f} s are too long for a text at once; "
+                f"cut it in parts of {MAX_ALIGNED:.0f} s at most, each with its text"
+            )
+        voice, name = self._chosen(voice)
+        readable = self._read(sentences(text, self.longest))
+        sources = [self._with_silence(symbols) for _, symbols in readable]
+        frames = np.asarray(extract(self.frontend, samples)[0])
+        speaker = self.clone_voice(source, sample_rate)
+        jobs = []
+        for (_, symbols), durations in zip(
+            readable, self.align(frames, sources, speaker), strict=True
+        ):
+            seconds = durations.sum() * self.frontend.hop_length / rate
+            ends = np.round(np.cumsum(durations) / speed).astype(int)
+            durations = np.diff(ends, prepend=0).clip(1)
+            jobs.append(_Job(symbols, seconds, seconds, durations))
+        sounds = self._sounds(jobs, voice, speed, progress)
+        speech = self._joined(
+            sounds, np.zeros(len(sounds) + 1), [sentence.text for sentence, _ in readable], name
+        )
+        self._warn((piece.problem, repr(piece.text)) for piece in speech.segments)
+        return speech
+
+    def align(self, frames, sources, voice) -> list[np.ndarray]:
+        """How long each symbol of some sentences is held in a recording of them.
+
+        The network says how each symbol sounds in a voice, its prior; the frames are shared out
+        among the symbols, in their order, so that they are nearest to it, as in J. Kim et al.,
+        "Glow-TTS: a generative flow for text-to-speech via monotonic alignment search", NeurIPS
+        2020.
+
+        Args:
+            frames: of the recording, in decibels [T, M].
+            sources: symbols of each sentence, int [L], a space before the first word.
+            voice: the `VoiceProfile` of who speaks.
+
+        Returns:
+            Of each sentence the frames of its symbols, int [L], one at least; T all together.
+
+        Raises:
+            TextError: more symbols than frames.
+        """
+        means, expected = [], []
+        with self.weights_fit():
+            for group in _groups(list(sources), BATCHES[-1]):
+                symbols, counts = padded(group, _size(max(map(len, group)), SYMBOLS))
+                durations, encoded, _ = self._predict(symbols, counts, len(group), voice, 1.0)
+                T = _num_frames(int(durations.sum(axis=1).max()))
+                of_symbols = self._means(self._constants, encoded, durations, max_frames=T)
+                for b, count in enumerate(map(len, group)):
+                    means.append(np.asarray(of_symbols[b, :count]))
+                    expected.append(np.asarray(durations[b, :count]))
+        sound, held = np.concatenate(means), np.concatenate(expected)
+        frames = (frames - self.mean) / self.std
+        # Microphone and level are not those that the network knows.
+        frames = frames - frames.mean(axis=0) + np.average(sound, axis=0, weights=held)
+        distance = (frames**2).mean(axis=1)[:, None] + (sound**2).mean(axis=1)
+        distance -= 2 * frames @ sound.T / frames.shape[1]  # [T, L]
+        time = (np.arange(len(frames)) + 0.5) / len(frames)
+        place = (np.cumsum(held) - held / 2) / held.sum()
+        away = (time[:, None] - place) / alignment.WIDTH
+        counts = alignment.durations(-DISTANCE_WEIGHT * distance - AWAY_WEIGHT * away**2)
+        return np.split(counts, np.cumsum([len(symbols) for symbols in sources])[:-1])
+
     def _sounds(self, jobs, voice, speed, progress):
         """What each job sounds like; the longest come first, so that batches are even."""
-        space = self.table.encode_symbols(" ")  # for the silence before the first word
         sounds = [None] * len(jobs)
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
         for group in _groups(order, BATCHES[-1]):
-            sources = [np.concatenate([space, jobs[i].source]) for i in group]
-            drawn = self._frames(sources, voice, speed)
+            sources = [self._with_silence(jobs[i].source) for i in group]
+            drawn = self._frames(sources, voice, speed, [jobs[i].durations for i in group])
             for i, source, (frames, durations, problem) in zip(group, sources, drawn, strict=True):
                 words = [
                     (self.table.decode(source[first : last + 1]), start, end)
@@ -73,21 +168,20 @@ class FlowSynthesizer(Synthesizer):
                 progress(jobs[i].progress)
         return sounds
 
-    def _frames(self, sources, voice, speed) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    def _frames(self, sources, voice, speed, given) -> list[tuple[np.ndarray, np.ndarray, str]]:
         """Mel frames [T, M] of symbols, durations of these [L], and what is wrong; in one batch.
 
-        What sounds wrong is drawn again from other noise.
+        Durations are taken as they are given, where they are. What sounds wrong is drawn again from
+        other noise.
         """
         symbols, counts = padded(sources, _size(max(map(len, sources)), SYMBOLS))
-        B = len(symbols)
-        counts = np.where(np.arange(B) < len(sources), counts, 1).astype(np.int32)
-        voices = np.tile(np.float32(voice.embedding), (B, 1))
         drawn: dict[int, tuple[np.ndarray, np.ndarray, str]] = {}
         with self.weights_fit():
-            durations, encoded, voices = self._durations(
-                self._constants, symbols, counts, voices, np.float32(speed)
-            )
-            durations = np.asarray(durations)
+            durations, encoded, voices = self._predict(symbols, counts, len(sources), voice, speed)
+            durations = np.array(durations)
+            for b, known in enumerate(given):
+                if known is not None:
+                    durations[b, : len(known)] = known
             T = _num_frames(int(durations.sum(axis=1).max()))
             for seed in range(TRIES):
                 inputs = encoded, voices, durations, np.int32(seed)
@@ -123,6 +217,17 @@ class FlowSynthesizer(Synthesizer):
                 return f"is silent at {word!r}"
         return ""
 
+    def _predict(self, symbols, counts, real: int, voice, speed: float):
+        """Of symbols [B, L], of which some are real, the durations, and what the network reads."""
+        B = len(symbols)
+        counts = np.where(np.arange(B) < real, counts, 1).astype(np.int32)
+        voices = np.tile(np.float32(voice.embedding), (B, 1))
+        return self._durations(self._constants, symbols, counts, voices, np.float32(speed))
+
+    def _with_silence(self, symbols) -> np.ndarray:
+        """Symbols of a sentence with a space for the silence before its first word."""
+        return np.concatenate([self.table.encode_symbols(" "), symbols])
+
     def _spoken(self, symbols) -> np.ndarray:
         """Which symbols are sounds, and neither pauses nor between words [L]."""
         silent = {int(number) for number in self.table.encode_symbols(f" {PAUSES}")} | {END}
@@ -140,6 +245,24 @@ class FlowSynthesizer(Synthesizer):
                 first, last = places[0], places[-1]
                 words.append((first, last, float(starts[first]), float(ends[last])))
         return words
+
+    @functools.cached_property
+    def _means(self):
+        import jax
+        import jax.numpy as jnp
+
+        @functools.partial(jax.jit, static_argnames="max_frames")
+        def means(constants, encoded, durations, *, max_frames):  # -> [B, L, M]
+            prior, *_ = self.model.apply(
+                constants[0], encoded, durations, max_frames, method="lay_out"
+            )
+            sums = jnp.pad(jnp.cumsum(prior, axis=1), ((0, 0), (1, 0), (0, 0)))
+            ends = jnp.cumsum(durations, axis=1)
+            at = jnp.stack([ends - durations, ends])[..., None]  # [2, B, L, 1]
+            first, last = (jnp.take_along_axis(sums, each, axis=1) for each in at)
+            return (last - first) / durations.clip(1)[..., None]
+
+        return means
 
     @functools.cached_property
     def _durations(self):

@@ -35,6 +35,7 @@ SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
     1.0,
 )  # seconds, times the recording's, and seconds besides
 SPEEDS = (0.5, 2.0)
+MIN_PART = 0.5  # seconds of a part of a phrase that is said again in parts
 REFERENCE_SECONDS = 120.0  # of a recording that a voice is cloned from
 FADE = 0.005  # seconds
 LOUDEST = 0.99  # peak, so that integers hold it
@@ -340,11 +341,12 @@ class Synthesizer(Bundle):
         sample_rate: int | None = None,
         speed: float = 1.0,
         progress: Callable[[float], None] = lambda seconds: None,
+        text: str = "",
     ) -> Speech:
         """Speak what a recording says in another voice, phrase by phrase; its pauses stay.
 
-        A phrase with a problem, such as one that did not come to an end and was cut, is named in a
-        warning.
+        A phrase that did not come to an end, or was not spoken from its beginning to its end, is
+        said again in parts; if these have problems, too, it is named in a warning.
 
         Args:
             source: path of an audio file, or a waveform [N] or [N, channels].
@@ -352,6 +354,7 @@ class Synthesizer(Bundle):
             sample_rate: of a waveform, in Hz; not used for a path.
             speed: as for `speak`.
             progress: called with the seconds of the recording that are finished.
+            text: what the recording says; for a network by durations, and for no other.
 
         Returns:
             The `Speech`; errors as for `speak`, and AudioError if the recording cannot be read or
@@ -360,6 +363,8 @@ class Synthesizer(Bundle):
         from lin_jax.audio import files
         from lin_jax.audio.segmentation import split_on_silence
 
+        if text:
+            raise ConfigError(f"{self.name}: converts without a text; leave it out")
         self._check("speech", speed)
         rate, given = self.frontend.sample_rate, self.rate(source, sample_rate)
         as_it_is = dataclasses.replace(self.frontend, trim_db=None, level="none")
@@ -378,6 +383,9 @@ class Synthesizer(Bundle):
             jobs.append(_Job(phrase, ALWAYS + SLOWEST_SPEECH * len(phrase) / rate, done / rate))
             before += done
         sounds = self._sounds(jobs, voice, speed, progress)
+        for number, (sound, job) in enumerate(zip(sounds, jobs, strict=True)):
+            if sound.problem:
+                sounds[number] = self._in_parts(job, voice, speed) or sound
         edges = [(0, 0), *spans, (len(samples), len(samples))]
         gaps = [
             (after[0] - before[1]) / rate / speed for before, after in itertools.pairwise(edges)
@@ -388,6 +396,21 @@ class Synthesizer(Bundle):
             for (start, _), piece in zip(spans, speech.segments, strict=True)
         )
         return speech
+
+    def _in_parts(self, job: "_Job", voice, speed: float) -> "_Sound | None":
+        """A phrase said in two or three parts; None if it cannot be cut, or they have problems."""
+        from lin_jax.audio.segmentation import split_on_silence
+
+        rate, phrase = self.frontend.sample_rate, job.source
+        spans = split_on_silence(phrase, rate, len(phrase) / rate / 2)
+        parts = [phrase[start:end] for start, end in spans]
+        if min(map(len, parts)) < MIN_PART * rate or len(parts) < 2:
+            return None
+        jobs = [_Job(part, ALWAYS + SLOWEST_SPEECH * len(part) / rate, 0.0) for part in parts]
+        sounds = self._sounds(jobs, voice, speed, lambda seconds: None)
+        if any(sound.problem for sound in sounds):
+            return None
+        return _Sound(np.concatenate([sound.samples for sound in sounds]))
 
     @property
     def longest(self) -> int:
@@ -524,10 +547,11 @@ class Synthesizer(Bundle):
                     for vector in (voice.embedding, voice.ltas, voice.ltas_correction)
                 )
                 spoken = self._say(self._constants, *batch, *voices)
-            for i, frames, count, stopped in zip(chosen, *map(np.asarray, spoken), strict=False):
-                if not stopped:
+            for i, frames, count, *checks in zip(chosen, *map(np.asarray, spoken), strict=False):
+                problem = _problem(*checks)
+                if problem == CUT:
                     count = min(count, round(jobs[i].most_seconds * rate / hop))
-                sounds[i] = _Sound(self._sound(frames[:count], speed), "" if stopped else CUT)
+                sounds[i] = _Sound(self._sound(frames[:count], speed), problem)
                 progress(jobs[i].progress)
         return sounds
 
@@ -649,11 +673,8 @@ class Synthesizer(Bundle):
                 )
             batch |= {"voice": voice, "ltas": ltas, "ltas_correction": ltas_correction}
             outputs = self._task(constants).predict(constants[0], batch)
-            return (
-                outputs["features"],
-                outputs["num_frames"],
-                outputs["stopped"],
-            )  # [B, T, M], [B], [B]
+            names = "features", "num_frames", "stopped", "skipped", "repeated"
+            return tuple(outputs[name] for name in names)  # [B, T, M], and [B] each
 
         return say
 
@@ -731,11 +752,13 @@ class _Job:
         source: symbols [L] int32, or samples [N] at the front end's rate and level.
         most_seconds: after which it is cut if it does not end.
         progress: what `progress` is called with when it is finished.
+        durations: frames of each symbol int [L]; None leaves them to the network.
     """
 
     source: np.ndarray
     most_seconds: float
     progress: float
+    durations: np.ndarray | None = None
 
 
 def load_vocoder(name_or_path, frontend) -> Vocoder | None:
@@ -748,6 +771,15 @@ def load_vocoder(name_or_path, frontend) -> Vocoder | None:
             f"{name_or_path}: no vocoder of such frames; choose one trained with the same front end"
         )
     return bundle
+
+
+def _problem(stopped: bool, skipped: float, repeated: float) -> str:
+    """What is wrong with speech of which attention tells this; "" if nothing."""
+    if not stopped:
+        return CUT
+    if skipped:
+        return "passes over a part of it"
+    return "says a part of it twice" if repeated else ""
 
 
 def _text_job(symbols: np.ndarray) -> _Job:

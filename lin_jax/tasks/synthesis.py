@@ -239,8 +239,8 @@ class Synthesis:
         }
 
     def predict(self, variables, batch):
-        """Generated "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B], "attention"
-        [B, S, L].
+        """Generated "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B], "skipped"
+        and "repeated" [B] of `alignment_metrics`.
 
         Where the batch holds the "ltas" and "ltas_correction" [B, M] of the voices, as the method
         `ltas_correction` measures them, the features are corrected by them.
@@ -252,11 +252,13 @@ class Synthesis:
             features += jnp.clip(batch["ltas_correction"], -ltas.MAX_DB, ltas.MAX_DB)[:, None]
             features = ltas.match_spectrum(features, decoded.num_frames, batch["ltas"])
         features = jnp.where(valid[..., None], features, 0.0)
+        alignment = self._alignment(decoded, batch)
         return {
             "features": features,
             "num_frames": decoded.num_frames,
             "stopped": decoded.stopped,
-            "attention": decoded.attention,
+            "skipped": alignment["skipped"],
+            "repeated": alignment["repeated"],
         }
 
     def ltas_correction(self, variables, batch):
@@ -343,11 +345,13 @@ class Synthesis:
         return sums | {"weight": jnp.sum(weight)} | self._health(decoded, batch, weight)
 
     def _health(self, decoded, batch, weight):
+        alignment = self._alignment(decoded, batch)
+        return {name: jnp.sum(weight * value) for name, value in alignment.items()}
+
+    def _alignment(self, decoded, batch):
         num_steps = -(-decoded.num_frames // self.model.reduction)
-        health = metrics.alignment_metrics(
-            decoded.attention, num_steps, self._attended(batch, decoded)
-        )
-        return {name: jnp.sum(weight * value) for name, value in health.items()}
+        length = self._attended(batch, decoded)
+        return metrics.alignment_metrics(decoded.attention, num_steps, length)
 
     @staticmethod
     def _attended(batch, decoded):

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from helpers import synthesizers
-from helpers.synthesizers import FRONTEND, TABLE, M
+from helpers import synthesizers, verifiers
+from helpers.synthesizers import FRONTEND, RATE, TABLE, M
 
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
-from lin_jax.errors import AudioError
+from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.models.acoustic import AcousticModel
 from lin_jax.tasks.acoustic import AcousticSynthesis
 
@@ -17,21 +17,17 @@ EACH = 6  # frames of a symbol
 LOUD, SILENT, BROKEN = 0.0, -3.0, np.nan  # levels of frames, normalised
 
 
-def make_bundle(each=EACH) -> FlowSynthesizer:
-    """Untrained; every symbol lasts as many frames."""
+@pytest.fixture(scope="module")
+def bundle() -> FlowSynthesizer:
+    """Untrained; every symbol lasts `EACH` frames."""
     base = synthesizers.synthesizer(sources=("text",))
     task = AcousticSynthesis(NETWORK, FRONTEND, base.mean, base.std, base.voices.shape[1])
-    variables = jax.tree.map(np.asarray, task.init(jax.random.key(0)))
-    variables["params"]["log_duration"]["bias"] = np.log(np.float32([each]))
+    variables = jax.tree.map(np.array, jax.jit(task.init)(jax.random.key(0)))
+    variables["params"]["log_duration"]["bias"] = np.log(np.float32([EACH]))
     settings = {"names": base.names, "sexes": base.sexes, "table": TABLE}
     return FlowSynthesizer(
         "flow", NETWORK, FRONTEND, variables, base.mean, base.std, base.voices, **settings
     )
-
-
-@pytest.fixture(scope="module")
-def bundle():
-    return make_bundle()
 
 
 def draws(bundle, *levels) -> list:
@@ -63,8 +59,8 @@ def test_draws_by_its_task(bundle):
     """Frames come of the network; another seed gives others, the same seed the same."""
     bundle.__dict__.pop("_draw", None)
     sources = [TABLE.encode("abba cab.")]
-    drawn = bundle._frames(sources, bundle.clone_voice("Low"), 1.0)
-    again = bundle._frames(sources, bundle.clone_voice("Low"), 1.0)
+    drawn = bundle._frames(sources, bundle.clone_voice("Low"), 1.0, [None])
+    again = bundle._frames(sources, bundle.clone_voice("Low"), 1.0, [None])
     np.testing.assert_array_equal(drawn[0][0], again[0][0])
     assert len(drawn[0][0]) == drawn[0][1].sum() == EACH * len(sources[0])
 
@@ -89,13 +85,13 @@ def test_what_stays_wrong_is_named(bundle):
 
 @pytest.mark.parametrize(
     ("each", "problem"),
-    [(1, r"is said at 62 sounds a second"), (25, r"is said at 2 sounds a second")],
+    [(1, "is said at 62 sounds a second"), (25, "is said at 2 sounds a second")],
 )
-def test_impossible_pace_is_named(each, problem):
-    bundle = make_bundle(each)
-    draws(bundle, LOUD)
-    with pytest.warns(UserWarning, match=problem):
-        bundle.speak("abba cab.")
+def test_impossible_pace_is_named(bundle, each, problem):
+    symbols = TABLE.encode("abba")
+    durations = np.full(len(symbols), each)
+    frames = np.tile(bundle.mean, (durations.sum(), 1))
+    assert bundle._problem(symbols, frames, durations, 1.0).startswith(problem)
 
 
 def test_a_sound_that_is_held_is_named(bundle):
@@ -109,3 +105,45 @@ def test_nothing_to_be_heard_is_an_error(bundle):
     draws(bundle, BROKEN)
     with pytest.raises(AudioError, match="flow: what it speaks is silent"):
         bundle.speak("abba.")
+
+
+def sounding(bundle, durations, monkeypatch):
+    """Frames in which each symbol is a band of its own, and a bundle whose prior says the same."""
+    source = bundle._with_silence(TABLE.encode("abba cab."))
+    prior = 2.0 * np.eye(M, dtype=np.float32)[source]  # [L, M]
+
+    def means(constants, encoded, durations, *, max_frames):
+        return np.pad(prior, ((0, encoded.shape[1] - len(prior)), (0, 0)))[None]
+
+    monkeypatch.setitem(bundle.__dict__, "_means", means)
+    frames = np.repeat(prior, durations, axis=0) * bundle.std + bundle.mean
+    return source, frames + 5.0  # louder than what it knows
+
+
+def test_a_recording_is_aligned_with_its_text(bundle, monkeypatch):
+    durations = np.array([4, 9, 3, 5, 8, 2, 7, 7, 3, 6, 4])
+    source, frames = sounding(bundle, durations, monkeypatch)
+    (counts,) = bundle.align(frames, [source], bundle.clone_voice("Low"))
+    np.testing.assert_array_equal(counts, durations)
+    with pytest.raises(TextError, match="longer than what is said"):
+        bundle.align(frames[:5], [source], bundle.clone_voice("Low"))
+
+
+def test_a_recording_with_its_text_keeps_its_timing(bundle, monkeypatch):
+    """It is as long as the recording, at that speed, and says all sentences."""
+    draws(bundle, LOUD)
+    voice = bundle.clone_voice("Low")
+    monkeypatch.setattr(bundle, "clone_voice", lambda *_: voice, raising=False)
+    samples = verifiers.voice(0)
+    speech = bundle.convert_voice(samples, "High", RATE, text="abba cab. bad.")
+    assert [segment.text for segment in speech.segments] == ["abba cab.", "bad."]
+    assert speech.seconds == pytest.approx(len(samples) / RATE, abs=0.1)
+    slow = bundle.convert_voice(samples, "High", RATE, 0.5, text="abba cab. bad.")
+    assert slow.seconds == pytest.approx(2 * len(samples) / RATE, abs=0.1)
+    with pytest.raises(ConfigError, match="speaks from text only"):
+        bundle.convert_voice(samples, "High", RATE)
+    with pytest.raises(AudioError, match="300 s are too long for a text at once; cut it in parts"):
+        bundle.convert_voice(np.tile(samples, 150), "High", RATE, text="abba")
+    other = synthesizers.synthesizer()
+    with pytest.raises(ConfigError, match="parrot: converts without a text; leave it out"):
+        other.convert_voice(samples, "High", RATE, text="abba")

@@ -216,6 +216,32 @@ def test_endless_sentence_is_cut_and_named(bundle):
     assert spelt(speech, speech.segments[2], "cab.", voice=0)
 
 
+def test_what_attention_passes_over_is_named(encoder):
+    """It ends, but part of its way it is back at the beginning."""
+    bundle = synthesizers.synthesizer(encoder)
+    bundle.model = synthesizers.Speller(forgets=3)
+    with pytest.warns(UserWarning, match=r"passes over a part of it: 'abcdefgh'"):
+        (segment,) = bundle.speak("abcdefgh").segments
+    assert segment.stopped
+    assert bundle.speak("abc").segments[0].problem == ""
+
+
+def test_a_phrase_with_a_problem_is_said_again_in_parts(encoder):
+    """What is beyond the network at once is no matter in halves."""
+    bundle = synthesizers.synthesizer(encoder)
+    bundle.model = synthesizers.Speller(forgets=100)
+    speech = bundle.convert_voice(
+        tone(2.4), sample_rate=RATE
+    )  # 150 frames, and warnings are errors
+    assert speech.segments[0].problem == ""
+    assert speech.seconds == pytest.approx(2.4, abs=0.1)
+    bundle = dataclasses.replace(bundle, model=synthesizers.Speller(forgets=20))
+    with pytest.warns(
+        UserWarning, match=r"says a part|passes over a part of it: the phrase at 0\.0"
+    ):
+        bundle.convert_voice(tone(2.4), sample_rate=RATE)
+
+
 @pytest.mark.parametrize("text", ["", " \n\t", "\x00\x07", "😀 😀", "… — !", "привет", "你好。"])
 def test_nothing_to_say(bundle, text):
     with pytest.raises(TextError, match="nothing to say"):

@@ -39,6 +39,7 @@ def config(tmp_path, monkeypatch):
     return config
 
 
+@pytest.mark.filterwarnings("ignore:.*is silent at|.*sounds a second|.*holds a sound")
 def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(transcription, "installed", lambda: False)
     experiment = Experiment(config, folder)

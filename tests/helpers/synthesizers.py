@@ -3,6 +3,7 @@
 import functools
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -40,6 +41,8 @@ class Speller(nn.Module):
 
     num_mels: int = M
     endless: int = len(TABLE) - 1
+    forgets: int = 10_000  # place in its source from which on it begins again
+    reduction: int = 1
 
     def setup(self):
         """Voices on one side of this direction speak high, the others low."""
@@ -49,18 +52,21 @@ class Speller(nn.Module):
         """As that of a `Tacotron`."""
         B, L = source.shape[:2]
         stuck, wanted, symbol = jnp.zeros(B, bool), source_length, 0
+        place = jnp.arange(max_frames)
         if jnp.issubdtype(source.dtype, jnp.integer):
             stuck, wanted = jnp.any(source == self.endless, axis=1), EACH * source_length
-            symbol = source[:, jnp.minimum(jnp.arange(max_frames) // EACH, L - 1)]  # [B, T]
+            place = place // EACH
+            symbol = source[:, jnp.minimum(place, L - 1)]  # [B, T]
         band = (
             symbol % 8 + jnp.where(voice @ self.low > 0, 0, 8)[:, None] + jnp.zeros(max_frames, int)
         )
         mel = jnp.where(jnp.arange(M) == band[..., None], 0.0, -4.0)
         num_frames = jnp.where(stuck, max_frames, jnp.minimum(wanted, max_frames))
-        nothing = jnp.zeros((B, 1, L))
-        return Decoded(
-            mel, mel, num_frames, nothing[..., 0], nothing, ~stuck & (wanted <= max_frames)
-        )
+        last = source_length[:, None] - 1
+        place = jnp.where(place < self.forgets, jnp.minimum(place, last), 0)
+        attention = jax.nn.one_hot(place, L)  # [B, T, L]
+        stop = jnp.zeros((B, max_frames))
+        return Decoded(mel, mel, num_frames, stop, attention, ~stuck & (wanted <= max_frames))
 
 
 class Hummer:
