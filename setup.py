@@ -101,7 +101,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["lin_jax*", "data_pipelines*", "experiments*"]),
     package_data={
-        "lin_jax": ["py.typed", "pretrained/*/*", "pretrained/*/fused/*"],
+        "lin_jax": ["py.typed", "apps/examples/*", "pretrained/*/*", "pretrained/*/fused/*"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -27,7 +27,7 @@ KIND = "classification"
 TIMELINE_SECONDS = 10.0  # a longer recording is shown over time as well
 
 
-def classification_job(name: str, summary: str, teach: str, question: str) -> Job:
+def classification_job(name: str, summary: str, teach: str, question: str, notice: str = "") -> Job:
     """The job of the bundle of that name.
 
     Args:
@@ -35,6 +35,7 @@ def classification_job(name: str, summary: str, teach: str, question: str) -> Jo
         summary: of the command, in a line.
         teach: what its `--help` teaches.
         question: that its tab answers.
+        notice: what the answer must not be used for, a line.
     """
     return Job(
         name=name,
@@ -43,7 +44,7 @@ def classification_job(name: str, summary: str, teach: str, question: str) -> Jo
         bundle=name,
         commands=(Command(name, summary, teach, _arguments, _classify),),
         endpoint=lambda router, model: _endpoint(router, model, name),
-        tab=lambda model, folder: _tab(model, question),
+        tab=lambda model, folder: _tab(model, question, notice),
         requests=f"curl -F file=@clip.wav localhost:7860/v1/{name:<12} the same JSON as lin {name} --json",
         warm_up=lambda bundle, seconds: bundle.predict(*faint_noise(bundle, seconds)),
         serves=lambda bundle: bundle.name == name,
@@ -182,7 +183,7 @@ def _answer_type(job: str) -> type:
     return dataclasses.make_dataclass(f"{job.capitalize()}Answer", kinds)
 
 
-def _tab(model, question):
+def _tab(model, question, notice):
     from lin_jax.apps import page, results
     from lin_jax.reporting import html, plots
 
@@ -203,7 +204,7 @@ def _tab(model, question):
             parts.append(page.spectrogram(path, names[path]))
         return "".join(parts)
 
-    page.question_tab(["A voice"], hint, classify)
+    page.question_tab(["A voice"], hint, classify, page.A_VOICE, notice)
 
 
 def timeline_segments(bundle, path: str) -> list:

@@ -140,6 +140,7 @@ def _tab(model, folder):
         "Say it again",
         "Give a recording, choose a voice or give a recording of whoever should speak, and press the button.",
         make,
+        page.A_VOICE,
     )
 
 

@@ -147,7 +147,7 @@ def _tab(model, folder):
         with serving.named(page.names(path)):
             return as_html(model.submit(_search, path, recordings=[path]).result())
 
-    page.question_tab(["A recording"], hint, show)
+    page.question_tab(["A recording"], hint, show, {"generated speech": ("woman.mp3",)})
 
 
 def as_html(row: DetectAnswer) -> str:

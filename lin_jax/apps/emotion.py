@@ -17,4 +17,6 @@ It learnt from acted studio speech. In the EU it is forbidden at work and in edu
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
     question="Which emotion does the voice carry?",
+    notice="It learnt from acted studio speech: what people act is not what they feel. In the EU it is forbidden "
+    "at work and in education; decide nothing about a person by it.",
 )

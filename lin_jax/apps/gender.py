@@ -18,4 +18,5 @@ it (docs/responsible-use.md).
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
     question="Is it a woman's voice, a man's, or none at all?",
+    notice="It goes by how a voice sounds, not by who somebody is. Do not sort, admit or refuse people by it.",
 )

@@ -234,7 +234,7 @@ def _tab(model, folder):
             ranked = model.submit(identify, path, str(gallery.DEFAULT), recordings=[path]).result()
         return as_html(ranked)
 
-    page.question_tab(["A voice"], hint, show)
+    page.question_tab(["A voice"], hint, show, page.A_VOICE)
 
 
 def as_html(ranked: "Ranking") -> str:

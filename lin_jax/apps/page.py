@@ -1,7 +1,9 @@
 """The page in the browser, made with Gradio: a tab for each job, and what the jobs draw theirs of."""
 
 import asyncio
+import functools
 import os
+import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,6 +18,12 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import: nothing leav
 import gradio as gr
 
 SPECTROGRAM_SECONDS = 30.0
+EXAMPLES = pathlib.Path(__file__).parent / "examples"  # made by `lin speak`, one with noise added
+A_VOICE = {"a woman": ("woman.mp3",), "a man": ("man.mp3",)}
+TWO_VOICES = {
+    "a woman and a man": ("woman.mp3", "man.mp3"),
+    "a woman twice": ("woman.mp3", "woman_again.mp3"),
+}
 KEPT_SECONDS = 600  # that recordings are on the server's disk, so that they can be played again
 
 
@@ -37,6 +45,19 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: 
     ]
     theme = gr.themes.Soft(
         primary_hue="blue", radius_size="lg", font=fonts, font_mono=["ui-monospace", "monospace"]
+    ).set(  # contrast of at least 4.5
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*primary_800",
+        block_label_text_color_dark="*primary_200",
+        block_label_background_fill_dark="*primary_950",
+        block_title_background_fill_dark="*primary_950",
+        block_title_text_color="*primary_800",
+        block_title_text_color_dark="*primary_200",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
     )
 
     async def put():
@@ -47,6 +68,8 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: 
             path="/",
             theme=theme,
             css=html.STYLE + results.STYLE + _STYLE,
+            head=_HEAD,
+            allowed_paths=[str(EXAMPLES)],
             footer_links=[],
             run_history=False,
             ssr_mode=False,
@@ -78,13 +101,22 @@ def build(models: Mapping[Job, serving.Model], folder: str) -> gr.Blocks:
     return blocks
 
 
-def question_tab(labels: Sequence[str], hint: str, answer: Callable[..., str]):
+def question_tab(
+    labels: Sequence[str],
+    hint: str,
+    answer: Callable[..., str],
+    examples: Mapping[str, Sequence[str]],
+    notice: str = "",
+):
     """A tab of recorders on the left and an answer on the right.
 
     Args:
         labels: of the recorders.
         hint: what to do, before there is an answer.
         answer: HTML of the paths of the recordings, each None where there is none.
+        examples: that can be clicked, names of files in `EXAMPLES` for each recorder, by what they
+            are called.
+        notice: what the answer must not be used for.
     """
 
     def show(*paths):
@@ -96,6 +128,9 @@ def question_tab(labels: Sequence[str], hint: str, answer: Callable[..., str]):
     with gr.Row(equal_height=False):
         with inputs():
             recorders = [recorder(label) for label in labels]
+            offer(recorders, examples)
+            if notice:
+                gr.HTML(results.note(notice))
         with gr.Column(scale=3, min_width=360):
             shown = gr.HTML(hint)
     changes = [recorder.change for recorder in recorders]
@@ -110,6 +145,28 @@ def inputs():
 def recorder(label: str) -> gr.Audio:
     """Where a recording is dropped or made."""
     return gr.Audio(sources=["upload", "microphone"], type="filepath", label=label, buttons=[])
+
+
+def offer(inputs: Sequence, examples: Mapping[str, Sequence[str]]):
+    """Buttons that fill in examples.
+
+    Args:
+        inputs: what is filled in.
+        examples: a text or the name of a file in `EXAMPLES` for each of these, by what stands on
+            the button.
+    """
+    with gr.Row(elem_classes="examples"):
+        gr.HTML('<span class="note">Try</span>')
+        for name, values in examples.items():
+            values = [str(EXAMPLES / text) if text.endswith(".mp3") else text for text in values]
+            fill = functools.partial(_unpacked, values)
+            button = gr.Button(name, size="sm")
+            button.click(fill, None, list(inputs), api_visibility="private")
+
+
+def _unpacked(values: Sequence[str]):
+    """One value as it is, as Gradio wants it, and several in a list."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def output(label: str, hint: str) -> list:
@@ -158,13 +215,37 @@ _FOOTER = (
     '<div class="foot">lin_jax {version} · answers are estimates: do not decide anything about anyone by them · '
     "other programs: POST {addresses}</div>"
 )
+# Gradio gives some buttons names without what stands on them, which people who speak to their
+# computer would not know.
+_HEAD = """<script>
+new MutationObserver(() => {
+  for (const button of document.querySelectorAll("button.upload-container, button.playback")) {
+    const label = button.ariaLabel, text = button.innerText.trim().replace(/\\s+/g, " ")
+    if (label && text && !label.startsWith(text)) button.ariaLabel = `${text}: ${label}`
+  }
+}).observe(document, {childList: true, subtree: true, characterData: true})
+</script>"""
 _STYLE = """
 .dark{--ink:#e6e9f5;--muted:#98a2b3;--rule:#344054;--paper:#1d2433;--ground:#2a3347}
 .gradio-container{max-width:1080px!important;margin:0 auto!important}
 .banner{background:linear-gradient(120deg,#14246b,#2f5bea 65%,#4f8df5);border-radius:16px;padding:36px 40px 30px}
 .banner h1{margin:0;font-size:34px;line-height:1.2;letter-spacing:-.02em;color:#fff}
 .banner p{margin:8px 0 0;font-size:17px;color:#dde6ff}
-figure{background:#fff;border:1px solid var(--rule);border-radius:12px;padding:12px}
+figure{background:var(--paper);border:1px solid var(--rule);border-radius:12px;padding:12px}
 .html-container{padding:0!important}
+.tab-wrapper{height:auto!important;padding:0 0 12px!important}
+.tab-wrapper::after,.tab-container::after,.overflow-menu{display:none!important}
+.tab-container[role=tablist]{display:flex;flex-wrap:wrap;gap:8px;height:auto!important;overflow:visible!important}
+.tab-container[role=tablist] button{border-radius:99px!important;padding:8px 16px!important;height:auto!important;
+  background:var(--ground)!important;color:var(--ink)!important;border:1px solid var(--rule)!important}
+.tab-container[role=tablist] button.selected{background:#1d4ed8!important;color:#fff!important;
+  border-color:#1d4ed8!important}
+.tab-container[role=tablist] button::after{display:none!important}
+.tab-container.visually-hidden button{padding:0!important;font-size:0!important}
+.examples{align-items:center;gap:8px!important}
+.examples>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
+@media(max-width:640px){.banner{padding:20px!important}.banner h1{font-size:26px!important}
+  .banner p{font-size:15px!important}
+  .answer strong{font-size:26px}.hint{padding:28px 16px}.gradio-container main{padding:12px!important}}
 .foot{color:var(--muted);font-size:13px;text-align:center;padding:8px}
 """

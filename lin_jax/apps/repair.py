@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import time
@@ -32,6 +33,8 @@ KIND = "repair"
 
 # From here on a fault is worth a word: shares of the samples, and the edge of a band in Hz.
 CLIPPED, CUT, NARROW = 1e-4, 1e-4, 7000.0
+# From so many dB of full scale on, noise is called so.
+NOISE = ((-35.0, "very noisy"), (-50.0, "noisy"), (-60.0, "a little noise"), (-math.inf, "quiet"))
 
 
 def _arguments(parser):
@@ -250,6 +253,7 @@ def _tab(model, folder):
     with gr.Row(equal_height=False):
         with page.inputs():
             before = page.recorder("Before")
+            page.offer([before], {"a noisy recording": ("noisy.mp3",)})
             strength = gr.Slider(0, 1, 1, step=0.05, label="How much of the repair is mixed in")
         output = page.output("After", hint)
     page.on([before.change, strength.release], repair, [before, strength], output)
@@ -262,9 +266,20 @@ def as_html(result: "RepairResult") -> str:
     silent = result.before.silent
     faults = ", ".join(findings(result)) or "nothing was wrong that has a name"
     note = results.note(loss(result)) if result.cut > CUT else ""
-    word = "Left as it is" if silent else "Repaired"
+    word = "Left as it is" if silent else noise_in_words(result)
     below = f"{result.seconds:.1f} s · {faults}"
     return results.answer(word, below, "unsure" if silent else "sure") + note
+
+
+def noise_in_words(result: "RepairResult") -> str:
+    """How noisy a recording was and is, and by how much less."""
+    before, after = result.before.noise_db, result.after.noise_db
+    if before is None or after is None:
+        return "Repaired"
+    words = [next(word for level, word in NOISE if db >= level) for db in (before, after)]
+    less = round(before - after)
+    change = f"{less} dB less noise" if less > 0 else "no less noise"
+    return f"{' → '.join(dict.fromkeys(words))}, {change}"
 
 
 JOB = Job(

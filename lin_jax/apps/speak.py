@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from lin_jax.apps import output_paths, serving, timestamps
@@ -34,6 +34,10 @@ KIND = "synthesis"
 MAX_TEXT = 5000  # characters that are served
 LETTERS_A_SECOND = 15.0  # about
 MAX_PROBLEMS = 4  # that are named of one answer: they must fit into a header
+EXAMPLES = {  # of texts on the page
+    "a sentence": ("The morning train was late, so we walked home along the river.",),
+    "figures": ("At 10:05 the bill of $1.5 million was paid.",),
+}
 CONSENT = (
     "a voice is its owner's: state with consent=true that it is yours or that whoever it is agreed, "
     "or name a voice that ships or was saved"
@@ -433,11 +437,18 @@ def _tab(model, folder):
         "Speak",
         "Type a sentence or two, choose a voice or give a recording of whoever should speak, and press the button.",
         make,
+        EXAMPLES,
     )
 
 
 def synthesis_tab(
-    model, folder: str, source: Callable, button: str, instruction: str, make: Callable
+    model,
+    folder: str,
+    source: Callable,
+    button: str,
+    instruction: str,
+    make: Callable,
+    examples: Mapping[str, Sequence[str]],
 ):
     """A tab in which speech is made of a source in a voice.
 
@@ -449,6 +460,7 @@ def synthesis_tab(
         instruction: what to do, before anything is made.
         make: of the source, a list of one voice and the speed makes the name of a file, the
             `Speech` and what went wrong within it.
+        examples: of the source, as for `page.offer`.
     """
     import gradio as gr
 
@@ -457,13 +469,14 @@ def synthesis_tab(
 
     bundle, hint = model.bundle, results.hint(instruction)
     choices = [
-        (f"{name} ({sex})" if sex else name, name)
-        for name, sex in zip(bundle.names, bundle.sexes, strict=True)
+        (f"{name} ({sex})" if sex else name, name) for name, sex, _ in serving.voices(bundle)
     ]
 
-    def show(given, name, reference, speed):
+    def show(given, name, reference, consent, speed):
         if given is None:
             return hint, None
+        if reference and not consent:
+            raise ConsentError("a voice is its owner's: tick the box if you may use this one")
         with serving.named(page.names(given, reference)):
             file, speech, problems = make(given, [reference or name], speed)
         path = page.place(folder, file)
@@ -474,10 +487,12 @@ def synthesis_tab(
     with gr.Row(equal_height=False):
         with page.inputs():
             given = source()
+            page.offer([given], examples)
             name = gr.Dropdown(choices, value=bundle.names[0], label="In which voice")
             reference = page.recorder(
                 "Or in the voice of this recording, best of five seconds or more"
             )
+            consent = gr.Checkbox(label="It is my voice, or whoever it is agreed", container=False)
             speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
             pressed = gr.Button(button, variant="primary").click
             gr.HTML(
@@ -487,7 +502,7 @@ def synthesis_tab(
                 )
             )
         output = page.output("Synthetic speech", hint)
-    page.on([pressed], show, [given, name, reference, speed], output)
+    page.on([pressed], show, [given, name, reference, consent, speed], output)
 
 
 def as_html(speech: "Speech", problems: Sequence[str]) -> str:

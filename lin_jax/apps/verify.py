@@ -132,19 +132,18 @@ def _tab(model, folder):
         with serving.named(names):
             return as_html(model.submit(compare, [a], [b], names, recordings=[a, b]).result())
 
-    page.question_tab(["One voice", "The other voice"], hint, answer)
+    page.question_tab(["One voice", "The other voice"], hint, answer, page.TWO_VOICES)
 
 
 def as_html(verdict: "Verdict") -> str:
     """Whether two sides are the same speaker, and where their score lies beside the threshold, which is the middle."""
     from lin_jax.apps import results
 
-    sure = f"the same speaker with a probability of {verdict.probability:.0%}"
+    sure = f"{verdict.probability:.0%} same"
     gap = verdict.normalised_score - verdict.threshold
     place = 50 + 50 * gap / (abs(gap) + abs(verdict.threshold) + 1e-9)
     figures = (
-        f"Cosine similarity {verdict.score:.3f}, normalised {verdict.normalised_score:.3f}; "
-        f"from {verdict.threshold:.3f} on, the line, two voices count as one."
+        f"Score {verdict.normalised_score:.2f}; same from {verdict.threshold:.2f} on, the line."
     )
     return (
         results.answer(DECISIONS[verdict.decision], sure, verdict.decision)

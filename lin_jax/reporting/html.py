@@ -32,7 +32,7 @@ class Section:
 def picture(figure: "Figure", caption: str = "") -> str:
     """Return a figure as an inline PNG with a caption."""
     png = io.BytesIO()
-    figure.savefig(png, dpi=160, format="png")
+    figure.savefig(png, dpi=160, format="png", transparent=True)  # for dark pages, too
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     width = round(96 * figure.get_figwidth())
     source = _data("image/png", png.getvalue())

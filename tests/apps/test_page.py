@@ -1,5 +1,6 @@
 """The page: one test, for Gradio takes seconds to import and to build it."""
 
+import functools
 import json
 import os
 import pathlib
@@ -40,8 +41,8 @@ def ask(client, event, *values):
     session = f"session{event}{len(str(values))}"
     event = {"fn_index": event, "session_hash": session, "data": values}
     assert client.post("/gradio_api/queue/join", json=event).status_code == 200
-    events = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
-    (done,) = (line for line in events.splitlines() if '"process_completed"' in line)
+    queue = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
+    (done,) = (line for line in queue.splitlines() if '"process_completed"' in line)
     return json.loads(done.removeprefix("data:"))
 
 
@@ -62,6 +63,10 @@ def test_page(tmp_path, monkeypatch, capsys):
 
     def visit(server, sockets):
         visited.append(os.environ["GRADIO_TEMP_DIR"])
+        blocks = server.config.app.app.app.app.routes[-1].app.get_blocks()
+        events = {number: event.fn for number, event in blocks.fns.items()}
+        offers = [number for number, fn in events.items() if isinstance(fn, functools.partial)]
+        numbers = [number for number in events if number not in offers]
         with testclient.TestClient(server.config.app, base_url="http://localhost") as client:
             page = client.get("/")
             assert page.status_code == 200
@@ -92,7 +97,7 @@ def test_page(tmp_path, monkeypatch, capsys):
             )
             (path,) = upload.json()
             assert pathlib.Path(path).is_relative_to(visited[0])
-            _, _, answer, _, mended, *_ = (part["id"] for part in config["dependencies"])
+            _, _, answer, _, mended, *_ = numbers
             player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"][
                 "data"
             ][1:]
@@ -100,12 +105,16 @@ def test_page(tmp_path, monkeypatch, capsys):
                 made = client.get(part["value"]["url"])
                 assert made.headers["content-type"] in ("audio/wav", "audio/x-wav")
                 assert part["value"]["path"].endswith("voice_repaired.wav")
+            for number in offers:
+                for value in ask(client, number)["output"]["data"]:
+                    if not isinstance(value, str):
+                        offered = client.get(value["url"])
+                        assert offered.headers["content-type"] == "audio/mpeg"
             assert not ask(client, answer, {"path": short, "meta": FILE})["success"], (
                 "not a file of this machine"
             )
         convert, search, classify, identify, repair, speak, verify = (
-            event.fn
-            for event in server.config.app.app.app.app.routes[-1].app.get_blocks().fns.values()
+            events[number] for number in numbers
         )
         files.write(long, tone(11.0), 16000)
         files.write(silent, 0 * tone(), 16000)
@@ -123,8 +132,9 @@ def test_page(tmp_path, monkeypatch, capsys):
         assert "Drop a recording" in search(None)
         assert "<strong>No mark</strong>" in search(short)
         assert "short.wav is compared with itself" in verify(long, short) + verify(short, short)
+        assert re.search(r"Score [\d.]+; same from [\d.]+ on, the line", verify(short, short))
         shown, player, _ = repair(short, 1.0)
-        assert "Repaired" in shown
+        assert "6 dB less noise" in shown
         assert shown.count("<img") == 2, "before and after"
         assert player["visible"]
         made = pathlib.Path(player["value"])
@@ -134,19 +144,20 @@ def test_page(tmp_path, monkeypatch, capsys):
         assert shown == '<div class="problem">no.wav: no such file; check the path</div>'
         assert not player["visible"]
         assert "damaged recording" in repair(None, 1.0)[0]
-        shown, player, _ = speak("Good, good morning.", "High", None, 1.5)
+        shown, player, _ = speak("Good, good morning.", "High", None, False, 1.5)
         assert "synthetic speech, made by hummer" in shown
         assert '<p class="note">skipped a comma</p>' in shown
         assert soundfile.SoundFile(player["value"]).comment == "synthetic speech, made by hummer"
         assert hummer.asked[-1] == ("Good, good morning.", "High", 1.5)
         assert (
-            speak("Why?", "High", None, 1.0)[0]
+            speak("Why?", "High", None, False, 1.0)[0]
             == '<div class="problem">nothing to say: ask somebody else</div>'
         )
-        shown, player, _ = convert(short, "High", long, 1.0)
+        shown, player, _ = convert(short, "High", long, True, 1.0)
         assert hummer.asked[-1] == (short, long, 1.0), "a recording goes before a name"
         assert pathlib.Path(player["value"]).name == "short_converted.wav"
-        assert "press the button" in convert(None, "High", None, 1.0)[0]
+        assert "press the button" in convert(None, "High", None, False, 1.0)[0]
+        assert "tick the box" in convert(short, "High", long, False, 1.0)[0]
         visited.append(player["value"])
 
     monkeypatch.setattr(uvicorn.Server, "run", visit)

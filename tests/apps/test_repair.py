@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import types
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from helpers import repairers
 from helpers.recordings import BAD, UNUSUAL, encode, holds, spoilt, tone
 
 from lin_jax import bundles
-from lin_jax.apps import cli
+from lin_jax.apps import cli, repair
 from lin_jax.audio import files
 
 RATE = 16000
@@ -258,3 +259,19 @@ def test_bundle_of_another_kind_is_refused(lin, capsys, tmp_path, monkeypatch):
     code, _, err = lin("a.wav", "--out", "b.wav")
     assert code == 2
     assert "a classification bundle where repair is needed; choose another with --model" in err[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (-30.0, -61.0, "very noisy → quiet, 31 dB less noise"),
+        (-40.0, -55.0, "noisy → a little noise, 15 dB less noise"),
+        (-70.0, -70.2, "quiet, no less noise"),
+        (None, None, "Repaired"),
+    ],
+)
+def test_noise_in_words(before, after, words):
+    result = types.SimpleNamespace(
+        before=types.SimpleNamespace(noise_db=before), after=types.SimpleNamespace(noise_db=after)
+    )
+    assert repair.noise_in_words(result) == words

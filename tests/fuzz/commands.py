@@ -71,10 +71,10 @@ def used(command: str, printed: str) -> set[str]:
 
 def problems(command: str, names: set[str]) -> Iterator[str]:
     """What is wrong with how a command treats the recordings of the folder `in`."""
-    printed, told = io.StringIO(), io.StringIO()
+    printed, complaints = io.StringIO(), io.StringIO()
     started = time.process_time()  # however busy the machine is
     faulthandler.dump_traceback_later(MAX_SECONDS * len(names), exit=True, file=sys.__stdout__)
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
         try:
             code = cli.main(COMMANDS[command])
         except Exception as error:
@@ -84,7 +84,7 @@ def problems(command: str, names: set[str]) -> Iterator[str]:
             faulthandler.cancel_dump_traceback_later()
     if (seconds := time.process_time() - started) > MAX_SECONDS + 0.5 * len(names):
         yield f"took {seconds:.0f} s"
-    lines = told.getvalue().splitlines()
+    lines = complaints.getvalue().splitlines()
     yield from (f"on stderr: {line}" for line in lines if not line.startswith("lin: "))
     done = used(command, printed.getvalue())
     named = {name for name in names if any(f"/{name}: " in line for line in lines)}

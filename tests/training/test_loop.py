@@ -162,8 +162,8 @@ def test_compile_only(tmp_path, capsys):
         tiny.fit(tmp_path, compile_only=True)
     assert ended.value.code == 0
     line = capsys.readouterr().out
-    told = r"compiled for 1 × cpu in [\d.]+ s: (.+) MFLOP a step; on each device (.+) MB, of which (.+)"
-    flops, memory, held = re.match(told + " MB are state and batches", line).groups()
+    pattern = r"compiled for 1 × cpu in [\d.]+ s: (.+) MFLOP a step; on each device (.+) MB, of which (.+)"
+    flops, memory, held = re.match(pattern + " MB are state and batches", line).groups()
     assert float(flops) == 0.011  # as in the test above
     # Parameters, their moments and average, and a batch: 16 clips of 12 frames of 6 features.
     assert 4e-6 * (5 * 160 + 16 * 12 * 6) < float(held) < float(memory)
