@@ -32,6 +32,7 @@ CHILD = 14  # years: the voices of younger boys have not broken
 
 CONFIG = Config(
     protocol="folds",
+    num_folds=3,
     task=ClassificationConfig(class_weights=True, label_smoothing=0.05, background=NO_SPEECH),
     augment=AugmentConfig(
         speed=(0.96, 1.04),
@@ -49,7 +50,7 @@ CONFIG = Config(
     ),
     train=TrainConfig(num_steps=1200, eval_every=250, checkpoint_every=250),
     # Above the last the answers are hardly righter, and fewer are told.
-    eval=EvalConfig(snrs=(20.0, 10.0, 0.0), telephone=True, unsure_below=0.75),
+    eval=EvalConfig(snrs=(20.0, 10.0, 0.0), telephone=True, per_speaker=2, unsure_below=0.75),
 )
 CONFIG.loader.crop_seconds = 2.5
 CONFIG.fused = FusedConfig(
