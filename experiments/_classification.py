@@ -49,12 +49,18 @@ class Config(TrainingConfig):
         protocol: "loso", leave one speaker out; "folds" of speakers; "random", folds of clips, whose
             speakers are known: far too good for new voices.
         num_folds: of the last two.
+        speech_gate: of the bundle, as are the next two; see `lin_jax.bundles.Classifier`.
+        min_seconds: below which it does not answer.
+        note: that it says beside every answer.
     """
 
     init: str = ""
     label: str = ""
     protocol: str = "loso"
     num_folds: int = 5
+    speech_gate: str = ""
+    min_seconds: float = 0.0
+    note: str = ""
     network: ConvolutionalConfig = dataclasses.field(default_factory=ConvolutionalConfig)
     fused: FusedConfig = dataclasses.field(default_factory=FusedConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
@@ -147,13 +153,20 @@ class Experiment(_experiment.Experiment):
 
     def final_bundle(self, workdir: pathlib.Path) -> bundles.Classifier:
         """The networks of all clips, fused, with the temperature of the cross-validation."""
-        results = _run.read_results(workdir)
+        results, config = _run.read_results(workdir), self.config
         everything = np.flatnonzero(self.trainable)
         whole = splits.Split("all clips", everything, everything[:0], everything[:1])
         (bundle,) = self.fit([whole], workdir / "ship_networks")
         calibrated = {name: results[name] for name in ("temperature", "unsure_below")}
         fused = bundle.fused and dataclasses.replace(bundle.fused, **calibrated)
-        return dataclasses.replace(bundle, fused=fused, **calibrated)
+        return dataclasses.replace(
+            bundle,
+            fused=fused,
+            speech_gate=config.speech_gate,
+            min_seconds=config.min_seconds,
+            note=config.note,
+            **calibrated,
+        )
 
     def trained_on(self) -> np.ndarray:
         """See `_experiment.Experiment`."""

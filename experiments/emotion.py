@@ -23,6 +23,9 @@ from lin_jax.training.folds import FoldsConfig
 from lin_jax.training.optim import OptimConfig
 
 CONFIG = Config(
+    speech_gate="gender",
+    min_seconds=1.0,
+    note="of acted studio speech",
     task=ClassificationConfig(
         label_smoothing=0.1,
         mixup_alpha=0.3,

@@ -52,7 +52,7 @@ def test_networks_have_by_default_the_sizes_that_ship(path):
 
 
 def test_emotion_does_not_depend_on_how_loud_a_recording_is():
-    bundle = lin_jax.load("emotion")
+    bundle = dataclasses.replace(lin_jax.load("emotion"), speech_gate="", unsure_below=0.0)
     t = np.arange(32000) / 16000
     voice = (
         sum(np.sin(2 * np.pi * 140 * k * t + 3 * np.sin(5 * t)) / k for k in range(1, 20))
@@ -63,3 +63,11 @@ def test_emotion_does_not_depend_on_how_loud_a_recording_is():
     assert soft.label in bundle.labels
     for label, probability in soft.probabilities.items():
         assert probability == pytest.approx(loud.probabilities[label], abs=1e-3)
+
+
+def test_emotion_does_not_answer_where_nobody_speaks():
+    bundle = lin_jax.load("emotion")
+    t, rng = np.arange(48000) / 16000, np.random.default_rng(0)
+    for sound in (np.zeros(48000), 0.3 * np.sin(2 * np.pi * 440 * t), rng.normal(0, 0.1, 48000)):
+        assert bundle.predict(sound.astype(np.float32), 16000).label == "no speech"
+    assert bundle.predict(rng.normal(0, 0.1, 8000).astype(np.float32), 16000).label == "too short"

@@ -96,13 +96,17 @@ def _line(bundle, path, args, width) -> str:
 
 
 def as_json(job: str, path: str, prediction) -> dict:
-    """What `--json` and the HTTP API print of a recording: file, the job's name with its label, and how sure it is."""
+    """What `--json` and the HTTP API print of a recording.
+
+    The file, the job's name with its label, how sure it is, and the bundle's note, if it has one.
+    """
     return {
         "file": path,
         job: prediction.label,
         "probability": round(prediction.probability, 6),
         "seconds": round(prediction.seconds, 3),
         "probabilities": _rounded(prediction.probabilities),
+        **({"note": prediction.note} if prediction.note else {}),
     }
 
 
@@ -144,7 +148,8 @@ def _ranked(prediction) -> str:
     ranked = sorted(others.items(), key=lambda item: -item[1])
     rest = ", ".join(f"{name} {share:.0%}" for name, share in ranked[:2])
     share = f"{probabilities[label]:4.0%}" if label in probabilities else "    "
-    return f"{label:<10} {share}   {rest}".rstrip()
+    answer = f"{label:<10} {share}   {rest}".rstrip()
+    return f"{answer}   ({prediction.note})" if prediction.note else answer
 
 
 def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
@@ -218,7 +223,8 @@ def as_html(prediction) -> str:
     from lin_jax.reporting import html
 
     sure = prediction.label in prediction.probabilities
-    how = f"{prediction.probability:.0%} sure" if sure else "no answer is likely enough"
-    below = f"{how} · {prediction.seconds:.1f} s"
+    doubt = "no answer is likely enough" if prediction.probabilities else "not answered"
+    how = f"{prediction.probability:.0%} sure" if sure else doubt
+    below = " · ".join(filter(None, [how, f"{prediction.seconds:.1f} s", prediction.note]))
     kind = "sure" if sure else "unsure"
     return results.answer(prediction.label, below, kind) + html.bars(prediction.probabilities)

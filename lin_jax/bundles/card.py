@@ -146,6 +146,12 @@ def _body(described: Mapping) -> Iterator[str]:
         yield f"{described['members']} networks that differ in their seed are averaged."
     if "labels" in described:
         yield f"Its classes are {', '.join(map(str, described['labels']))}."
+    if described.get("speech_gate"):
+        yield (
+            f"It answers where `{described['speech_gate']}` hears speech, "
+            f"{described['min_seconds']:g} s or more of sound, and a class is "
+            f"{described['calibration']['unsure_below']:.0%} likely."
+        )
     yield from filter(None, [provenance.get("details")])
 
     yield "\n## Training\n"

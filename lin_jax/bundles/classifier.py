@@ -29,11 +29,13 @@ class Prediction:
             short" where a bundle does not answer.
         probabilities: of each class; empty where it does not answer.
         seconds: length of the recording.
+        note: what the bundle says beside every answer.
     """
 
     label: str
     probabilities: dict[str, float]
     seconds: float
+    note: str = ""
 
     @property
     def probability(self) -> float:
@@ -76,6 +78,7 @@ class Classifier(Bundle):
             are such to it are not classified, and a recording of nothing else is "no speech"; ""
             asks none.
         min_seconds: of sound, below which a recording is "too short".
+        note: stands beside every answer, such as of what speech it learnt.
         fused: another classifier of the same labels, which classifies recordings by features of its
             own; its probabilities and those of this one are averaged.
     """
@@ -91,6 +94,7 @@ class Classifier(Bundle):
     no_speech: str | None = None
     speech_gate: str = ""
     min_seconds: float = 0.0
+    note: str = ""
     fused: "Classifier | None" = None
 
     task: ClassVar[str] = "classification"
@@ -132,6 +136,7 @@ class Classifier(Bundle):
             "no_speech": self.no_speech,
             "speech_gate": self.speech_gate,
             "min_seconds": self.min_seconds,
+            "note": self.note,
         }
 
     @classmethod
@@ -148,6 +153,7 @@ class Classifier(Bundle):
             no_speech=settings.get("no_speech"),
             speech_gate=settings.get("speech_gate", ""),
             min_seconds=settings.get("min_seconds", 0.0),
+            note=settings.get("note", ""),
         )
 
     def predict(self, source, sample_rate: int | None = None) -> Prediction:
@@ -172,18 +178,18 @@ class Classifier(Bundle):
             rows = self._window_probabilities(source, rate, seconds)
         except SilenceError:
             if self.speech_gate:
-                return Prediction(NO_SPEECH, {}, seconds)
+                return Prediction(NO_SPEECH, {}, seconds, self.note)
             if self.no_speech is None:
                 raise
             rows = np.array([[float(label == self.no_speech) for label in self.labels]])
         if rows is None:
-            return Prediction(TOO_SHORT, {}, seconds)
+            return Prediction(TOO_SHORT, {}, seconds, self.note)
         if self.no_speech is not None:
             speech = rows[:, self.labels.index(self.no_speech)] < 0.5
             rows = rows[speech] if speech.any() else rows
         answered = rows[~np.isnan(rows[:, 0])]
         row = answered.mean(axis=0) if len(answered) else rows[0]
-        return Prediction(*self._named(row), seconds)
+        return Prediction(*self._named(row), seconds, self.note)
 
     def _window_probabilities(self, source, rate: int, seconds: float) -> np.ndarray | None:
         """`_probabilities` of the windows of a recording that are not silent; None if it is too short."""

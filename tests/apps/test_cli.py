@@ -170,6 +170,15 @@ def test_gender_may_be_unsure_and_says_when_nobody_speaks(folder, capsys, monkey
     ]
 
 
+def test_a_note_stands_beside_the_answer(folder, capsys, monkeypatch):
+    prediction = Prediction("calm", {"calm": 0.8, "sad": 0.2}, 1.0, "of acted speech")
+    monkeypatch.setattr(Listener, "predict", lambda self, path: prediction)
+    _, out, _ = run(capsys, "emotion", "clips/loud.wav")
+    assert out == ["clips/loud.wav  calm        80%   sad 20%   (of acted speech)"]
+    _, out, _ = run(capsys, "emotion", "--json", "clips/loud.wav")
+    assert json.loads(out[0])["note"] == "of acted speech"
+
+
 def test_timeline_of_gender_joins_what_is_unsure(folder, capsys, monkeypatch):
     shares = [
         {"female": 0.9, "male": 0.1},

@@ -12,6 +12,8 @@ def test_doubt_is_shown():
         '<div class="answer unsure"><strong>unsure</strong><span>no answer is likely enough'
         in unsure
     )
+    silent = classify.as_html(Prediction("no speech", {}, 2.0, "of acted studio speech"))
+    assert "<strong>no speech</strong><span>not answered · 2.0 s · of acted studio speech" in silent
 
 
 def test_verdict_lies_beside_its_threshold():

@@ -43,6 +43,15 @@ def test_says_what_it_was_trained_on_and_no_more():
     }
 
 
+def test_says_when_it_does_not_answer():
+    text = card.render(
+        described()
+        | {"speech_gate": "gender", "min_seconds": 1.0, "calibration": {"unsure_below": 0.6}}
+    )
+    assert "answers where `gender` hears speech, 1 s or more of sound, and a class is 60% l" in text
+    assert "answers where" not in card.render(described() | {"speech_gate": ""})
+
+
 def test_licence_and_data_of_parents_are_inherited():
     grandparent = {"name": "first", "provenance": {"corpora": [ACTORS]}}
     parent = {"name": "second", "provenance": {"corpora": [], "parents": [grandparent]}}

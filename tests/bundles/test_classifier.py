@@ -143,6 +143,7 @@ def gated(tmp_path, monkeypatch, **changes) -> bundles.Classifier:
     """A bundle behind a gate to which what is soft, by its own samples, is no speech."""
     bundles.save(tmp_path / "gate", make(no_speech="sad"), "")
     settings = {"speech_gate": str(tmp_path / "gate"), "min_seconds": 1.0} | changes
+    settings["note"] = "of acted speech"
     bundles.save(tmp_path / "mood", make(**settings), "")
     bundle = bundles.load(tmp_path / "mood")
 
@@ -164,7 +165,7 @@ def test_behind_a_gate_only_speech_is_answered(tmp_path, monkeypatch):
     for sound in (soft, np.zeros(9 * RATE, np.float32), np.tile(soft, 8)):
         prediction = bundle.predict(sound, RATE)
         assert (prediction.label, prediction.probabilities) == ("no speech", {})
-        assert prediction.probability == 0
+        assert (prediction.probability, prediction.note) == (0, "of acted speech")
     both = bundle.predict(np.concatenate([soft, loud]), RATE)
     assert both.label in LABELS
     segments = list(bundle.timeline(np.concatenate([soft, loud]), RATE))
@@ -177,6 +178,7 @@ def test_what_is_short_is_not_answered_behind_min_seconds(tmp_path, monkeypatch)
     bundle = gated(tmp_path, monkeypatch)
     prediction = bundle.predict(speech(0.9), RATE)
     assert (prediction.label, prediction.probabilities) == ("too short", {})
+    assert prediction.note == "of acted speech"
     assert prediction.seconds == pytest.approx(0.9)
     assert bundle.predict(speech(1.1), RATE).label in LABELS
 
