@@ -30,7 +30,7 @@ def _warm_up(args) -> int:
 
 COMMAND = Command(
     name="warmup",
-    summary="compile ahead what the models that ship need, so that first answers are fast",
+    summary="compile ahead what the models that ship need",
     teach="""\
 examples:
   lin warmup        once after installing, or while an image for a container is built

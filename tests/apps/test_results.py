@@ -23,7 +23,7 @@ def test_verdict_lies_beside_its_threshold():
     assert '<div class="answer unsure"><strong>unsure</strong>' in shown
     assert "&lt;b&gt;.wav does not sound" in shown
     assert '<i style="left:50%"></i><b style="left:30.0%"></b>' in shown
-    assert "Cosine similarity 0.200, normalised 1.000; from 3.000 on" in shown
+    assert "Score 1.00; same from 3.00 on, the line." in shown
     different = verify.as_html(Verdict("different", 0.2, 0.8, 0.0, 0.0, 0.1, ""))
     assert "<strong>different speakers</strong>" in different
     assert '<b style="left:50.0%"></b>' in different
