@@ -62,8 +62,9 @@ class Access:
     def _seconds_to_wait(self, scope) -> int:
         """Takes a token of the client, if there is one; else seconds until there is."""
         client, now = (scope.get("client") or ("",))[0], time.monotonic()
-        tokens, before = self._buckets.pop(client, (self._rate, now))
-        tokens = min(self._rate, tokens + (now - before) * self._rate / MINUTE)
+        most = max(1.0, self._rate)
+        tokens, before = self._buckets.pop(client, (most, now))
+        tokens = min(most, tokens + (now - before) * self._rate / MINUTE)
         taken = tokens >= 1.0
         self._buckets[client] = tokens - taken, now
         if len(self._buckets) > MAX_CLIENTS:

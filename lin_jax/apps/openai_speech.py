@@ -6,7 +6,6 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from lin_jax.apps import api, serving
-from lin_jax.errors import AudioError
 
 PCM_RATE = 24_000  # Hz, of response_format "pcm", which has no header to say so
 # OpenAI's voices, for programs that know no others: each is one of the learnt ones.
@@ -91,9 +90,7 @@ def choose(voice: str, bundle) -> str:
     Raises:
         AudioError: it is neither.
     """
-    names = [name for name, *_ in serving.voices(bundle)]
-    if voice in names:
-        return voice
-    if voice in VOICES:
+    if voice in VOICES and voice not in bundle.names:
         return bundle.names[VOICES.index(voice) % len(bundle.names)]
-    raise AudioError(f"{voice}: no voice of this model; choose one of {', '.join(names)}")
+    serving.check_voice(voice, bundle)
+    return voice

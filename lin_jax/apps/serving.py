@@ -15,6 +15,7 @@ from lin_jax.apps.workers import Work, WorkEndedError, Worker
 from lin_jax.errors import AudioError, ConfigError, LinError
 
 SHORT_SECONDS = 60.0  # what reads or makes more has a process of its own
+MAX_NAMES = 16  # of voices, in a line
 MAX_WORK_SECONDS = 1800.0  # of waiting and working
 
 
@@ -152,6 +153,17 @@ def voices(bundle: Any) -> list[tuple[str, str, bool]]:
             saved_voices.load(name, bundle.encoder_fingerprint)
             saved.append((name, "", True))
     return learnt + [row for row in saved if row[0] not in bundle.names]
+
+
+def check_voice(name: str, bundle: Any):
+    """Raises AudioError unless a bundle speaks in a voice of that name, such as that of a path."""
+    names = [known for known, *_ in voices(bundle)]
+    if name not in names:
+        more = ", … (GET /v1/voices)" if len(names) > MAX_NAMES else ""
+        raise AudioError(
+            f"{name}: no voice of this model; send a recording with voice=@clip.wav, or one of these names: "
+            f"{', '.join(names[:MAX_NAMES])}{more}"
+        )
 
 
 @contextlib.contextmanager

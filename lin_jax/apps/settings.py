@@ -32,12 +32,16 @@ class Settings:
     max_megabytes: float = 200.0  # of WAV with 16 bits at 16 kHz, more than an hour and a half
     max_seconds: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        if not (self.rate_limit >= 0.0 and self.max_megabytes > 0.0):
+            raise ConfigError("the rate limit and the megabytes of an upload are positive numbers")
+
     @classmethod
     def read(cls, args: argparse.Namespace, environment: Mapping[str, str]) -> "Settings":
         """The settings of flags, where these are not None, and of an environment.
 
         Raises:
-            ConfigError: what is no number should be one.
+            ConfigError: what is no number, or no positive one, should be one.
         """
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):

@@ -321,13 +321,8 @@ def split_voices(bundle, voices, consent: bool) -> tuple[list, list[str]]:
         ConsentError: there are uploads, and nobody has stated that they may be used.
     """
     names = [voice for voice in voices if isinstance(voice, str)]
-    known = [name for name, *_ in serving.voices(bundle)]
     for name in names:
-        if name not in known:
-            raise AudioError(
-                f"{name}: no voice of this model; send a recording with voice=@clip.wav, or one of these names: "
-                f"{', '.join(known)}"
-            )
+        serving.check_voice(name, bundle)
     uploads = [voice for voice in voices if not isinstance(voice, str)]
     if uploads and not consent:
         raise ConsentError(CONSENT)

@@ -70,6 +70,15 @@ def test_each_client_has_so_many_requests_a_minute(monkeypatch):
     assert [client.post("/").status_code for _ in range(2)] == [200, 429]
 
 
+def test_fewer_than_one_request_a_minute(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(access.time, "monotonic", lambda: now)
+    client = testclient.TestClient(access.Access(answer, rate=0.5))
+    assert [client.post("/").status_code for _ in range(2)] == [200, 429]
+    now += 121
+    assert client.post("/").status_code == 200
+
+
 def test_so_many_clients_are_remembered(monkeypatch):
     monkeypatch.setattr(access, "MAX_CLIENTS", 2)
     app = access.Access(answer, rate=1.0)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 import re
 import zipfile
 
@@ -200,7 +201,7 @@ def test_the_voice_of_an_upload_takes_consent(client):
     assert client.post("/v1/speak", data={"text": "Hi.", "voice": "High"}).status_code == 200
 
 
-def test_a_saved_voice_needs_none(client, hummer):
+def test_a_saved_voice_needs_none(client, hummer, monkeypatch):
     profile = VoiceProfile(np.ones(4, np.float32) / 2)
     saved_voices.save("anna", profile, hummer.encoder_fingerprint, "a test")
     rows = client.get("/v1/voices").json()
@@ -213,6 +214,9 @@ def test_a_saved_voice_needs_none(client, hummer):
     known = "Low, High, anna"
     answer = client.post("/v1/speak", data={"text": "Hi.", "voice": "nobody"})
     assert answer.json()["error"].endswith(f"or one of these names: {known}")
+    monkeypatch.setattr(serving, "MAX_NAMES", 1)
+    answer = client.post("/v1/speak", data={"text": "Hi.", "voice": "nobody"})
+    assert answer.json()["error"].endswith("or one of these names: Low, … (GET /v1/voices)")
     serving_names = client.get("/v1/audio/voices").json()["voices"]
     assert serving_names[-1] == {"id": "anna", "name": "anna"}
 
@@ -234,7 +238,7 @@ def test_openai_speech(client, hummer):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"voice": "nobody"}, "nobody: no voice of this model; choose one of Low, High"),
+        ({"voice": "nobody"}, "nobody: no voice of this model; send a recording"),
         ({"response_format": "aac"}, "response_format: Input should be 'mp3', 'opus', "),
         ({"input": None}, "input: Input should be a valid string"),
         ({"input": "a" * 5001}, "5,001 characters are too long, 5,000 are taken"),
@@ -278,3 +282,11 @@ def test_the_documentation_loads_nothing(client):
     for address in ("POST /v1/gender", "POST /v1/audio/speech", "GET /v1/health"):
         assert f"<h2>{address}</h2>" in page
     assert "curl -F text=&#x27;Good morning.&#x27; -o FILE localhost:7860/v1/speak" in page
+
+
+def test_the_examples_of_the_documentation_ask_for_what_is_served(client):
+    text = pathlib.Path(__file__).parents[2].joinpath("docs/api.md").read_text()
+    addresses = {*re.findall(r"localhost:7860/v1(/[\w/]+)", text)}
+    served = client.get("/v1/openapi.json").json()["paths"]
+    assert addresses - {"/emotion"} <= set(served), "a classifier stands in for all"
+    assert {"/speak", "/convert", "/repair", "/verify", "/detect"} <= addresses

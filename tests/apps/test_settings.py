@@ -30,6 +30,12 @@ def test_no_number_is_named():
         Settings.read(NOTHING, {"LIN_PORT": "eighty"})
 
 
+@pytest.mark.parametrize(("name", "number"), [("RATE_LIMIT", "-1"), ("MAX_MEGABYTES", "nan")])
+def test_a_number_that_is_not_positive_is_refused(name, number):
+    with pytest.raises(ConfigError, match="are positive numbers"):
+        Settings.read(NOTHING, {f"LIN_{name}": number})
+
+
 def test_the_environment_goes_before_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("LIN_PORT", "1")
     monkeypatch.delenv("LIN_HOST", raising=False)
