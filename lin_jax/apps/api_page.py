@@ -52,10 +52,10 @@ def _parts(schema: Mapping, address: str, operation: Mapping) -> Iterator[str]:
     if "application/json" not in kinds:
         options.append("-o FILE")
     yield html.code(" ".join(["curl", *options, f"localhost:7860{address}"]))
-    for kind, content in kinds.items():
-        name = _kind(content["schema"]) if "json" in kind else kind
-        yield html.table(("the answer",), [(name,)])
-        yield from _objects(schema, content["schema"])
+    names = [_kind(node["schema"]) if "json" in kind else kind for kind, node in kinds.items()]
+    yield html.table(("the answer",), [(" or ".join(names),)])
+    for node in kinds.values():
+        yield from _objects(schema, node["schema"])
 
 
 def _objects(schema: Mapping, node: Mapping) -> Iterator[str]:
@@ -64,7 +64,7 @@ def _objects(schema: Mapping, node: Mapping) -> Iterator[str]:
         if "$ref" in each:
             properties = _resolve(schema, each).get("properties", {})
             rows = [(name, _kind(field)) for name, field in properties.items()]
-            yield html.table((f"in {_kind(each)}", ""), rows)
+            yield html.table((f"in {_kind(each)}", "of which kind"), rows)
 
 
 def _resolve(schema: Mapping, node: Mapping) -> Mapping:
@@ -87,7 +87,8 @@ def _kind(node: Mapping) -> str:
     if node.get("format") == "binary" or "contentMediaType" in node:
         return "a recording"
     if node.get("type") == "array":
-        return f"list of {_kind(node.get('items', {}))}"
+        kind = _kind(node.get("items", {}))
+        return "recordings" if kind == "a recording" else f"list of {kind}"
     if node.get("type") == "null":
         return "nothing"
     return str(node.get("type", "anything"))

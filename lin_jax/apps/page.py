@@ -46,6 +46,7 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: 
     theme = gr.themes.Soft(
         primary_hue="blue", radius_size="lg", font=fonts, font_mono=["ui-monospace", "monospace"]
     ).set(  # contrast of at least 4.5
+        checkbox_border_color="*neutral_500",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         block_label_text_color="*primary_800",
@@ -233,6 +234,7 @@ _STYLE = """
 .banner p{margin:8px 0 0;font-size:17px;color:#dde6ff}
 figure{background:var(--paper);border:1px solid var(--rule);border-radius:12px;padding:12px}
 .html-container{padding:0!important}
+.timestamps time,.playback,.playback span{color:var(--muted)!important}
 .tab-wrapper{height:auto!important;padding:0 0 12px!important}
 .tab-wrapper::after,.tab-container::after,.overflow-menu{display:none!important}
 .tab-container[role=tablist]{display:flex;flex-wrap:wrap;gap:8px;height:auto!important;overflow:visible!important}

@@ -82,7 +82,7 @@ def tiles(figures: Mapping[str, str]) -> str:
 
 def code(text: str) -> str:
     """Return a command or its output as it would stand in a terminal."""
-    return f"<pre>{html.escape(text)}</pre>"
+    return f'<pre tabindex="0">{html.escape(text)}</pre>'  # keys can scroll it
 
 
 def cards(items: Iterable[tuple[str, Sequence[str]]]) -> str:
