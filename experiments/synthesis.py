@@ -22,15 +22,12 @@ import numpy as np
 
 from data_pipelines import loaders, pieces
 from data_pipelines.loaders import LoaderConfig
-from experiments import _experiment, _run, _speech
+from experiments import _alignment, _experiment, _run, _speech
 from experiments._run import Stage
-from lin_jax import alignment
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
 from lin_jax.models import registry
-from lin_jax.models.aligner import Aligner
 from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
-from lin_jax.tasks.alignment import Alignment
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
@@ -103,34 +100,30 @@ class Experiment(_speech.Experiment):
     NAME = "synthesis"
 
     def align(self, workdir: pathlib.Path) -> dict[int, np.ndarray]:
-        """Durations of the symbols of each clip with a text; what was aligned before is read."""
+        """Durations of the symbols of each clip with a text; what was aligned before is read.
+
+        A bundle that is fine-tuned aligns by itself; else an aligner is trained.
+        """
         path = workdir / "durations.npz"
         if not path.exists():
-            config, mean_std = self.config, self.clips.mean_std(self.split.train)
+            config, train = self.config, self.split.train
             symbols = [pieces.with_silence(self.table, ids) for ids in self.symbols]
-            task = Alignment(
-                Aligner(len(self.table)), *mean_std, schedule_steps=config.align_steps // 2
-            )
             given = self.clips, symbols, np.zeros(len(self.clips), np.int32)
-            size = min(12, len(self.split.train))
-            train = _loader(
-                given, self.split.train, dataclasses.replace(config.loader, batch_size=size), True
-            )
-            optim = OptimConfig(2e-3, warmup_steps=config.align_steps // 14, clip_norm=1.0)
-            settings = dataclasses.replace(
-                config,
-                train=dataclasses.replace(config.train, num_steps=config.align_steps),
-                optim=optim,
-            )
-            fitted = _experiment.fit(settings, task, train, None, workdir / "aligner")
-            predict, durations = jax.jit(task.predict), {}
             readable = np.setdiff1d(np.flatnonzero(self.texts != ""), list(self.problems))
-            for batch in _loader(given, readable, config.loader, False):
-                logs = np.asarray(predict(fitted.variables, batch)["log_alignment"])
-                for b, index in enumerate(batch["index"].tolist()):
-                    T, L = batch["num_frames"][b], batch["num_symbols"][b]
-                    if batch["weight"][b] and L <= T:
-                        durations[index] = alignment.durations(logs[b, :T, :L])
+            batches = _loader(given, readable, config.loader, False)
+            if isinstance(self.start, FlowSynthesizer):
+                voices = self.voices(workdir)
+                durations = _alignment.by_bundle(self.start, symbols, voices, batches)
+            else:
+                size = dataclasses.replace(config.loader, batch_size=min(12, len(train)))
+                durations = _alignment.by_training(
+                    config,
+                    len(self.table),
+                    self.clips.mean_std(train),
+                    _loader(given, train, size, True),
+                    batches,
+                    workdir / "aligner",
+                )
             np.savez(path, **{str(index): counts for index, counts in durations.items()})
         return {int(name): counts for name, counts in np.load(path).items()}
 

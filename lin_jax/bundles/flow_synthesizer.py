@@ -103,10 +103,9 @@ class FlowSynthesizer(Synthesizer):
             ends = np.round(np.cumsum(durations) / speed).astype(int)
             durations = np.diff(ends, prepend=0).clip(1)
             jobs.append(_Job(symbols, seconds, seconds, durations))
-        sounds = self._sounds(jobs, voice, speed, progress)
-        speech = self._joined(
-            sounds, np.zeros(len(sounds) + 1), [sentence.text for sentence, _ in readable], name
-        )
+        texts = [sentence.text for sentence, _ in readable]
+        sounds = self._spelt(self._sounds(jobs, voice, speed, progress), texts)
+        speech = self._joined(sounds, np.zeros(len(sounds) + 1), texts, name)
         self._warn((piece.problem, repr(piece.text)) for piece in speech.segments)
         return speech
 

@@ -294,11 +294,7 @@ class Synthesizer(Bundle):
         sounds = self._sounds([_text_job(each) for _, each in readable], voice, speed, progress)
         gaps = [0.0, *(sentence.pause / speed for sentence, _ in readable[:-1]), 0.0]
         texts = [sentence.text for sentence, _ in readable]
-        named = zip(sounds, texts, strict=True)
-        sounds = [
-            dataclasses.replace(sound, words=self._spelt(sound.words, text))
-            for sound, text in named
-        ]
+        sounds = self._spelt(sounds, texts)
         speech = self._joined(sounds, gaps, texts, name)
         self._warn((piece.problem, repr(piece.text)) for piece in speech.segments)
         return speech
@@ -329,7 +325,7 @@ class Synthesizer(Bundle):
         gap = 0.0
         for sentence, symbols in readable:
             (sound,) = self._sounds([_text_job(symbols)], voice, speed, lambda sentences: None)
-            sound = dataclasses.replace(sound, words=self._spelt(sound.words, sentence.text))
+            (sound,) = self._spelt([sound], [sentence.text])
             self._warn([(sound.problem, repr(sentence.text))])
             yield self._joined([sound], [gap, 0.0], [sentence.text], name)
             gap = sentence.pause / speed
@@ -594,12 +590,17 @@ class Synthesizer(Bundle):
         provenance = f"made by lin_jax with the bundle {self.name} in {voice}"
         return Speech.marked(samples, rate, pieces, provenance)
 
-    def _spelt(self, words, text: str):
-        """Words of phonemes by their letters, where there are as many of these; else as they are."""
-        letters = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", normalise(text, self.table.language))
-        if len(letters) != len(words):
-            return words
-        return tuple((word, *span) for word, (_, *span) in zip(letters, words, strict=True))
+    def _spelt(self, sounds: "Sequence[_Sound]", texts: Sequence[str]) -> "list[_Sound]":
+        """Their words by letters, where there are as many as of phonemes; else as they are."""
+        spelt = []
+        for sound, text in zip(sounds, texts, strict=True):
+            letters = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", normalise(text, self.table.language))
+            if len(letters) == len(sound.words):
+                spans = (span for _, *span in sound.words)
+                words = tuple((word, *span) for word, span in zip(letters, spans, strict=True))
+                sound = dataclasses.replace(sound, words=words)
+            spelt.append(sound)
+        return spelt
 
     @staticmethod
     def _warn(parts: Iterable[tuple[str, str]]):

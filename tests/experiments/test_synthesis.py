@@ -79,6 +79,11 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
     np.testing.assert_array_equal(
         start["symbols"]["embedding"], bundle.variables["params"]["symbols"]["embedding"]
     )
+    (tmp_path / "again").mkdir()
+    for index, counts in again.align(tmp_path / "again").items():
+        assert len(counts) == len(again.symbols[index]) + 1
+        assert counts.sum() == round(again.clips.rows[index]["seconds"] / 0.016) + 1
+    assert not (tmp_path / "again/aligner").exists()  # the bundle aligns by itself
 
 
 def test_what_cannot_be_trained(folder, config, tmp_path):
