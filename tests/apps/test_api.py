@@ -169,8 +169,8 @@ def test_several_recordings_that_are_made_come_as_an_archive(client):
 
 
 def test_speech_is_sent_as_it_is_made(client, hummer):
-    request = {"text": "Good morning. Bye.", "stream": "true", "voice": "High"}
-    answer = client.post("/v1/speak", data=request)
+    sent = {"text": "Good morning. Bye.", "stream": "true", "voice": "High"}
+    answer = client.post("/v1/speak", data=sent)
     assert answer.headers["content-type"] == "audio/wav"
     assert b"synthetic speech, made by hummer" in answer.content[:200]
     files_sent = io.BytesIO(answer.content)
@@ -182,7 +182,7 @@ def test_speech_is_sent_as_it_is_made(client, hummer):
     ]
     answer = client.post("/v1/speak", data={"text": "Why?", "stream": "true"})
     assert (answer.status_code, answer.json()["error"][:14]) == (422, "nothing to say")
-    answer = client.post("/v1/speak", data=request | {"format": "mp3"})
+    answer = client.post("/v1/speak", data=sent | {"format": "mp3"})
     assert answer.json()["error"] == "format=mp3: a stream is WAV; leave out one of the two"
 
 
@@ -222,16 +222,16 @@ def test_a_saved_voice_needs_none(client, hummer, monkeypatch):
 
 
 def test_openai_speech(client, hummer):
-    request = {"model": "tts-1", "input": "Hi there.", "voice": "High", "speed": 2.0}
-    answer = client.post("/v1/audio/speech", json=request | {"instructions": "Be kind."})
+    sent = {"model": "tts-1", "input": "Hi there.", "voice": "High", "speed": 2.0}
+    answer = client.post("/v1/audio/speech", json=sent | {"instructions": "Be kind."})
     assert answer.headers["content-type"] == "audio/mpeg"
     assert soundfile.info(io.BytesIO(answer.content)).format == "MP3"
     assert hummer.asked[-1] == ("Hi there.", "High", 2.0)
-    answer = client.post("/v1/audio/speech", json=request | {"response_format": "pcm"})
+    answer = client.post("/v1/audio/speech", json=sent | {"response_format": "pcm"})
     assert answer.headers["content-type"] == "audio/pcm"
     assert len(answer.content) == 2 * 24_000, "a second of 16 bits at 24 kHz"
     for name, voice in (("alloy", "Low"), ("ash", "High"), ("ballad", "Low")):
-        assert client.post("/v1/audio/speech", json=request | {"voice": name}).status_code == 200
+        assert client.post("/v1/audio/speech", json=sent | {"voice": name}).status_code == 200
         assert hummer.asked[-1][1] == voice
 
 
@@ -246,8 +246,8 @@ def test_openai_speech(client, hummer):
     ],
 )
 def test_openai_speech_that_cannot_be_made(client, change, problem):
-    request = {"model": "synthesis", "input": "Hi.", "voice": "alloy"} | change
-    answer = client.post("/v1/audio/speech", json=request)
+    sent = {"model": "synthesis", "input": "Hi.", "voice": "alloy"} | change
+    answer = client.post("/v1/audio/speech", json=sent)
     assert answer.status_code == 422
     assert answer.json()["error"]["message"].startswith(problem)
 

@@ -28,21 +28,21 @@ def client():
     return testclient.TestClient(app, base_url="http://localhost")
 
 
-def scope(**headers):
+def scope(path="/v1/x", **headers):
     pairs = [
         (name.encode(), text.encode()) for name, text in ({"host": "localhost"} | headers).items()
     ]
-    return {"type": "http", "method": "POST", "path": "/api/x", "headers": pairs}
+    return {"type": "http", "method": "POST", "path": path, "headers": pairs}
 
 
-def ask(app, receive, **headers):
+def ask(app, receive, path="/v1/x", **headers):
     """What an application sends to whoever sends it that."""
     messages = []
 
     async def send(message):
         messages.append(message)
 
-    asyncio.run(app(scope(**headers), receive, send))
+    asyncio.run(app(scope(path, **headers), receive, send))
     return messages
 
 
@@ -119,7 +119,8 @@ def test_browsers_are_told_not_to_guess_or_frame(client):
         assert answer.headers["x-frame-options"] == "DENY"
 
 
-def test_work_for_a_client_that_has_gone_is_cancelled():
+@pytest.mark.parametrize("path", ["/v1/speak", "/api/speak"])
+def test_work_for_a_client_that_has_gone_is_cancelled(path):
     cancelled = []
 
     async def work(scope, receive, send):
@@ -135,7 +136,7 @@ def test_work_for_a_client_that_has_gone_is_cancelled():
     async def receive():
         return next(messages)
 
-    assert ask(guard.Guard(work), receive) == []
+    assert ask(guard.Guard(work), receive, path) == []
     assert cancelled
 
 
