@@ -1,5 +1,7 @@
 """The server of the page and the HTTP API: `lin serve`."""
 
+import contextlib
+import ctypes
 import logging
 import os
 import shutil
@@ -16,6 +18,8 @@ from lin_jax.errors import ConfigError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
 MAX_CONNECTIONS = 500
+# By numbers of its malloc.h: M_ARENA_MAX, and M_MMAP_THRESHOLD in bytes, which else grows.
+MALLOC = {-8: 1, -3: 1 << 20}
 
 
 def _arguments(parser):
@@ -65,6 +69,7 @@ def _arguments(parser):
 def _serve(args) -> int:
     """Answer until Ctrl-C or SIGTERM."""
     settings = Settings.read(args, environment())
+    _give_back_memory()
     models: dict = {}
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="lin_serve_")
@@ -80,6 +85,16 @@ def _serve(args) -> int:
             sys.stdout.flush()
             os._exit(130)
     return 0
+
+
+def _give_back_memory():
+    """Let glibc return to the system what networks free: each thread would keep some for itself.
+
+    Of 1.4 GB after mixed requests to all models 0.2 GB were that.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library keeps little
+        for parameter, value in MALLOC.items():
+            ctypes.CDLL("libc.so.6").mallopt(parameter, value)
 
 
 def _answer(settings: Settings, connections: socket.socket, models: dict, folder: str):

@@ -1,10 +1,10 @@
 """When each word is spoken, as subtitles or JSON: what `lin speak --timestamps` writes."""
 
 import json
-import os
 import pathlib
 from typing import TYPE_CHECKING
 
+from lin_jax import durable
 from lin_jax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def write(path: str, speech: "Speech"):
     part = target.with_name(f".{target.name}.part")
     try:
         part.write_text(content, encoding="utf-8")
-        os.replace(part, target)
+        durable.replace(part, target)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
