@@ -519,7 +519,7 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F text='Good morning.' -F voice=@anna.wav -F consent=true -o hello.wav localhost:7860/v1/speak",
-    warm_up=lambda bundle, seconds: bundle.speak("Good morning. " * round(seconds)),
+    warm_up=lambda bundle, seconds: bundle.speak("good morning " * round(seconds)),
     max_seconds=600.0,  # speech is in memory until all of it is made
     serves=lambda bundle: "text" in bundle.sources,
     commands=(
