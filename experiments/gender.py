@@ -8,8 +8,8 @@ r"""Gender recognition, or that nobody speaks: a residual network on MFCC, fused
     python -m experiments.gender --workdir runs/gender --features features/gender/librispeech,… \
         --config.fused.features=features/functionals/librispeech,… --preset shipped
 
-Time: 2 hours on two CPU cores. Result, 5 speaker-disjoint folds, 271 adults, 2,232 clips: accuracy
-0.965. What ships is evaluated by --mode=evaluate --bundle=gender, on clips that it was trained on.
+Time: an hour on two CPU cores. Result, 3 speaker-disjoint folds, 301 adults, 3,261 clips: accuracy
+0.956. What ships is evaluated by --mode=evaluate --bundle=gender, on clips that it was trained on.
 Children are evaluated, but nothing is trained on them: boys and girls sound alike.
 """
 
@@ -50,7 +50,7 @@ CONFIG = Config(
     ),
     train=TrainConfig(num_steps=1200, eval_every=250, checkpoint_every=250),
     # Above the last the answers are hardly righter, and there are fewer.
-    eval=EvalConfig(snrs=(20.0, 10.0, 0.0), telephone=True, per_speaker=2, unsure_below=0.75),
+    eval=EvalConfig(snrs=(20.0, 10.0, 0.0), telephone=True, per_speaker=2, unsure_below=0.65),
 )
 CONFIG.loader.crop_seconds = 2.5
 CONFIG.fused = FusedConfig(

@@ -14,8 +14,7 @@ examples:
 
 WAV, FLAC, MP3, M4A, WebM and whatever else FFmpeg decodes are read, at any rate and with any number of channels.
 Where nobody speaks it says "no speech", under a second "too short", and "unsure" where no emotion is likely enough.
-It learnt from acted studio speech, and says so. In the EU it is forbidden at work and in education: see
-docs/responsible-use.md.
+It learnt from acted studio speech. In the EU it is forbidden at work and in education (docs/responsible-use.md).
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
     question="Which emotion does the voice carry?",
