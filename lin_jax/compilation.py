@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 PATIENCE = 2.0  # seconds of waiting before a line says for what
+_announced = threading.Event()  # once in a process
 # What JAX reports of every program: tracing, lowering, and compiling or finding it in the cache.
 STAGES = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
 
@@ -42,12 +43,16 @@ class CompilationClock:
 
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
-    """Say "first use: compiling, once" where what is called within takes over two seconds of it."""
+    """Say "first use: compiling, once" where what is called within takes over two seconds of it.
+
+    A process says so once, however many programs it compiles.
+    """
     done = threading.Event()
 
     def watch():
         while not done.wait(PATIENCE):
-            if clock.stages:
+            if clock.stages and not _announced.is_set():
+                _announced.set()
                 print("first use: compiling, once", file=sys.stderr, flush=True)
                 return
 
