@@ -55,11 +55,11 @@ def test_anything_is_answered_as_described(description, name):
     )
     def ask(case, recording):
         if isinstance(case.body, dict):  # texts stand there where recordings belong
-            uploads = {"file": recording, "a": [recording], "b": [voice()]}
+            uploads = {"file": [recording], "a": [recording], "b": [voice()]}
             case.body |= {name: uploads[name] for name in uploads.keys() & case.body.keys()}
         answer = case.call()
         statuses[answer.status_code] += 1
         case.validate_response(answer, checks=CHECKS)
 
     ask()
-    assert set(statuses) == {200, 422}, "some of it can be used, and some not"
+    assert {200, 422} <= set(statuses), "some of it can be used, and some not"
