@@ -13,6 +13,7 @@ from schemathesis import checks
 
 from lin_jax.apps import api, serving
 
+NAMED = ["audio/speech", "identify"]  # whose texts, of models or people, chance does not hit
 EXAMPLES = 30  # of each route
 CHECKS = [
     checks.not_a_server_error,
@@ -37,7 +38,10 @@ def description():
     return schemathesis.openapi.from_asgi("/openapi.json", api.create(models))
 
 
-@pytest.mark.parametrize("name", ["convert", "repair", "speak", "verify"])
+@pytest.mark.parametrize(
+    "name",
+    ["convert", "detect", "embed", "repair", "speak", "verify", *NAMED],
+)
 def test_anything_is_answered_as_described(description, name):
     statuses: collections.Counter[int] = collections.Counter()
 
@@ -55,11 +59,12 @@ def test_anything_is_answered_as_described(description, name):
     )
     def ask(case, recording):
         if isinstance(case.body, dict):  # texts stand there where recordings belong
-            uploads = {"file": recording, "a": [recording], "b": [voice()]}
+            uploads = {"file": [recording], "a": [recording], "b": [voice()]}
             case.body |= {name: uploads[name] for name in uploads.keys() & case.body.keys()}
         answer = case.call()
         statuses[answer.status_code] += 1
         case.validate_response(answer, checks=CHECKS)
 
     ask()
-    assert set(statuses) == {200, 422}, "some of it can be used, and some not"
+    usual = {422} if name in NAMED else {200, 422}
+    assert usual <= set(statuses), "some of it can be used, and some not"
