@@ -1,6 +1,6 @@
 """Metrics, one file a kind; what needs only arrays is here under one roof."""
 
-from lin_jax.metrics.alignment import alignment_metrics, words_attended
+from lin_jax.metrics.alignment import alignment_metrics
 from lin_jax.metrics.bootstrap import bootstrap_interval, bootstrap_mean, bootstrap_trials
 from lin_jax.metrics.classification import (
     accuracy,
@@ -33,5 +33,4 @@ __all__ = [
     "recalls",
     "reliability",
     "uar",
-    "words_attended",
 ]

@@ -5,7 +5,6 @@ Shape letters: B clips, S decoder steps, L source positions.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lin_jax.shapes import check_shapes
 
@@ -53,23 +52,3 @@ def alignment_metrics(attention, num_steps, length, *, band=0.15, tolerance=3):
         ).astype(jnp.float32),
         "repeated": jnp.max(jnp.where(back > tolerance, back, 0), axis=1).astype(jnp.float32),
     }
-
-
-def words_attended(attention, words, *, tolerance=3):
-    """How many words of a text attention passes over, and to how many it goes back; on the host.
-
-    Args:
-        attention: weights of the steps of one clip [S, L].
-        words: first and last position of each word.
-        tolerance: positions that may be gone back by, as in `alignment_metrics`.
-
-    Returns:
-        (skipped, repeated): a word is skipped if the largest weight never lies in it or beside it,
-        and repeated if it lies there after it was further on than the tolerance.
-    """
-    path = np.asarray(attention).argmax(axis=1)
-    returned = path[np.maximum.accumulate(path) - path > tolerance]
-    skipped = sum(not np.any((path >= first - 1) & (path <= last + 1)) for first, last in words)
-    return skipped, sum(
-        bool(np.any((returned >= first) & (returned <= last))) for first, last in words
-    )

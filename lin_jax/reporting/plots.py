@@ -226,7 +226,10 @@ def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
             axis = figure.add_subplot(1, len(values), number)
             axis.set_title(name, fontsize=9)
             parts = list(shares)
-            axis.pie(list(shares.values()), colors=COLOURS, autopct="%.0f %%", startangle=90)
+            if any(shares.values()):
+                axis.pie(list(shares.values()), colors=COLOURS, autopct="%.0f %%", startangle=90)
+            else:
+                axis.set_axis_off()
         figure.legend(parts, loc="outside lower center", ncols=max(1, len(parts)))
     return _saved(figure, path)
 
@@ -417,45 +420,6 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
             decibels, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=floor
         )
         image.set(xlabel="seconds", ylabel="kHz")
-    return _saved(figure, path)
-
-
-def plot_alignment(
-    attention: np.ndarray, symbols: str, mel: np.ndarray, seconds: float, path=None
-) -> Figure:
-    """Draw what a synthesizer reads while it speaks, below the mel spectrogram that it makes.
-
-    Args:
-        attention: weights of the symbols in every decoder step [S, L].
-        symbols: the text that is read, L of them or fewer.
-        mel: frames in dB [T, M].
-        seconds: how long it lasts.
-        path: where to save the PNG as well, if given.
-    """
-    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(4.8, 4.2), layout="constrained")
-        spectrum, read = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.8))
-        floor = mel.max() - 70
-        spectrum.imshow(
-            mel.T,
-            origin="lower",
-            aspect="auto",
-            cmap="magma",
-            vmin=floor,
-            extent=(0, seconds, 0, mel.shape[1]),
-        )
-        spectrum.set(ylabel="mel band")
-        L = attention.shape[1]
-        extent = (0, seconds, -0.5, L - 0.5)
-        read.imshow(
-            attention.T, origin="lower", aspect="auto", cmap=_SHADES, vmin=0, vmax=1, extent=extent
-        )
-        read.set(xlabel="seconds")
-        if len(symbols) <= 60:
-            read.set_yticks(range(len(symbols)), list(symbols), fontsize=5)
-            read.tick_params(axis="y", length=0)
-        else:
-            read.set(ylabel="symbol")
     return _saved(figure, path)
 
 

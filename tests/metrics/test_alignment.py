@@ -32,20 +32,3 @@ def test_attention_health():
     )
     for name, values in health.items():
         np.testing.assert_allclose(padded[name], values, rtol=1e-6)
-
-
-def test_words_attended():
-    """Words at 0-2, 4-7 and 9-12.
-
-    Attention reads them all, jumps over the second, goes back to it, or stays away.
-    """
-    words = [(0, 2), (4, 7), (9, 12)]
-
-    def count(path):
-        return metrics.words_attended(np.eye(14)[path], words)
-
-    assert count(range(14)) == (0, 0)
-    assert count([0, 1, 2, 9, 10, 11, 12]) == (1, 0)
-    assert count([*range(12), 5, 6, 7, *range(8, 14)]) == (0, 1)
-    assert count([*range(10), 7, *range(8, 14)]) == (0, 0), "a step or two back is no word"
-    assert count([0, 1, 2, 3]) == (1, 0), "beside a word is near enough to have read it"

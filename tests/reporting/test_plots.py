@@ -119,17 +119,6 @@ def test_timeline_has_gaps_in_silence(tmp_path):
     np.testing.assert_array_equal(soft.get_data().edges, [0, 3, 6])
 
 
-def test_alignment_rises_with_time_below_the_spectrogram(tmp_path):
-    attention, mel = np.eye(4)[[0, 0, 1, 2, 3]], np.arange(60.0).reshape(10, 6)
-    spectrum, read = plots.plot_alignment(
-        attention, "abc", mel, 0.5, tmp_path / "alignment.png"
-    ).axes
-    np.testing.assert_array_equal(spectrum.images[0].get_array(), mel.T)
-    np.testing.assert_array_equal(read.images[0].get_array(), attention.T)
-    assert read.images[0].get_extent() == [0, 0.5, -0.5, 3.5]
-    assert [label.get_text() for label in read.get_yticklabels()] == ["a", "b", "c"]
-
-
 def test_groups_have_a_bar_for_each_series():
     values = {"noise": {"before": 7.0, "after": 13.0}, "room": {"before": 2.0}}
     (axis,) = plots.plot_groups(values, title="SI-SDR, dB").axes
@@ -138,3 +127,25 @@ def test_groups_have_a_bar_for_each_series():
     assert heights[0] == [7.0, 2.0]
     assert heights[1][0] == 13.0
     assert np.isnan(heights[1][1]), "what is not there has no bar"
+
+
+def test_histograms_have_a_panel_for_each_name(tmp_path):
+    values = {
+        "length, s": [1.0, 1.0, 2.0],
+        "level, dB": [-20.0],
+        "clips": [3, 4],
+        "band, Hz": [8e3],
+    }
+    panels = plots.plot_histograms(values, tmp_path / "histograms.png", bins=2).axes
+    assert [axis.get_title(loc="left") for axis in panels] == list(values)
+    assert [bar.get_height() for bar in panels[0].patches] == [2, 1]
+    assert (tmp_path / "histograms.png").exists()
+
+
+def test_shares_are_a_pie_for_each_name():
+    figure = plots.plot_shares({"a": {"pitch": 1.0, "loudness": 3.0}, "b": {"pitch": 0.0}})
+    first, second = figure.axes
+    angles = [wedge.theta2 - wedge.theta1 for wedge in first.patches]
+    assert angles == pytest.approx([90, 270])
+    assert [axis.get_title(loc="left") for axis in (first, second)] == ["a", "b"]
+    assert not second.patches, "of nothing"
