@@ -80,6 +80,7 @@ def settings(steps: int) -> synthesis.Config:
     for name, value in synthesis.PRESETS["fine_tuned"][0].settings.items():
         _run.assign(config, name, value)
     config.train.num_steps, config.loader.buckets = steps, 1
+    config.optim.warmup_steps = min(config.optim.warmup_steps, steps // 6)
     config.hold_out, config.hold_out_texts = 0, HELD_OUT
     return config
 

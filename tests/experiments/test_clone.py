@@ -52,6 +52,7 @@ def test_prepares_and_asks_the_experiment(clips, tmp_path, monkeypatch, capsys):
         def ship(self, workdir):
             settings = self.config
             asked.append((settings.init, settings.train.num_steps, settings.punctuated))
+            assert settings.optim.warmup_steps < settings.train.num_steps
             return workdir / "ship"
 
     class Bundle:
