@@ -6,7 +6,6 @@ Shape letters: B clips, T frames, L symbols.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from lin_jax.errors import TextError
 
@@ -46,6 +45,8 @@ def forward_sum(log_probability, num_frames, num_symbols):
         num_frames: [B] int.
         num_symbols: [B] int.
     """
+    import optax  # which speaking does without
+
     B, T, L = log_probability.shape
     logits = jnp.pad(log_probability, ((0, 0), (0, 0), (1, 0)), constant_values=BLANK)
     frame_padding = (jnp.arange(T) >= num_frames[:, None]).astype(jnp.float32)

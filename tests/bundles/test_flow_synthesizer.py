@@ -85,7 +85,7 @@ def test_what_stays_wrong_is_named(bundle):
 
 @pytest.mark.parametrize(
     ("each", "problem"),
-    [(1, "is said at 62 sounds a second"), (25, "is said at 2 sounds a second")],
+    [(1, "is spoken at 62 sounds a second"), (25, "is spoken at 2 sounds a second")],
 )
 def test_impossible_pace_is_named(bundle, each, problem):
     symbols = TABLE.encode("abba")
