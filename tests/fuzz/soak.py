@@ -195,9 +195,11 @@ def beside_long(server: Server) -> float:
 def stop(server: Server) -> float:
     """Seconds until the server has ended after SIGTERM, with requests in flight."""
 
+    body = {"file": clip(60.0, 0)}  # espeak-ng speaks one sentence at a time
+
     def ask():
         with contextlib.suppress(OSError, http.client.HTTPException):
-            server.ask("repair", {"file": clip(60.0, 0)})
+            server.ask("repair", body)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
