@@ -17,7 +17,10 @@ import lin_jax
 from lin_jax import cancellation
 from lin_jax.errors import LinError
 
-MAX_WAITING = 32  # pieces of work in a queue
+MAX_WAITING = 64  # pieces of work in a queue
+THREADS = (
+    2  # for short work on a bundle that may be used at once: one program fills hardly two cores
+)
 IDLE_SECONDS = 60.0  # after which a process without work is ended: it holds the bundle once more
 POLL_SECONDS = 0.1
 NICENESS = 10  # of the processes, so that long work leaves the processors to short work
@@ -59,7 +62,8 @@ class Worker:
         self._long: queue.Queue = queue.Queue(MAX_WAITING)
         self._process: _Process | None = None
         # They are daemons: the end of the program waits for none.
-        threading.Thread(target=self._run_short, daemon=True).start()
+        for _ in range(THREADS if getattr(bundle, "concurrent", False) else 1):
+            threading.Thread(target=self._run_short, daemon=True).start()
         if source is not None:
             threading.Thread(target=self._run_long, daemon=True).start()
 

@@ -98,6 +98,7 @@ class Classifier(Bundle):
     fused: "Classifier | None" = None
 
     task: ClassVar[str] = "classification"
+    concurrent: ClassVar[bool] = True
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
 
     def __post_init__(self):

@@ -124,6 +124,7 @@ class Verifier(Bundle):
     fusion_weight: float = 0.0
 
     task: ClassVar[str] = "verification"
+    concurrent: ClassVar[bool] = True
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "speech_weight")
     optional_arrays: ClassVar[tuple[str, ...]] = (
         "plda_mean",

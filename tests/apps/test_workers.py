@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 import time
+import types
 from concurrent.futures import CancelledError
 
 import jax
@@ -41,6 +42,18 @@ def test_a_full_queue_refuses_and_what_waits_can_be_cancelled(monkeypatch):
     assert running.result(5) == "bundle"
     with pytest.raises(CancelledError):
         waiting.result(5)
+
+
+def meet(bundle, barrier):
+    """Work that ends when another does the same."""
+    return barrier.wait(5)
+
+
+def test_a_bundle_that_threads_may_use_at_once_is():
+    worker = workers.Worker(types.SimpleNamespace(concurrent=True))
+    barrier = threading.Barrier(2)
+    both = [worker.submit(meet, (barrier,)) for _ in range(2)]
+    assert sorted(work.result(5) for work in both) == [0, 1]
 
 
 @pytest.fixture

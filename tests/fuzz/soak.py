@@ -194,7 +194,6 @@ def beside_long(server: Server) -> float:
 
 def stop(server: Server) -> float:
     """Seconds until the server has ended after SIGTERM, with requests in flight."""
-
     body = {"file": clip(60.0, 0)}  # espeak-ng speaks one sentence at a time
 
     def ask():
