@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import tqdm
 
@@ -32,12 +33,13 @@ def find(name: str) -> ModuleType:
 
 
 def each(
-    work: Callable[[Utterance], object], utterances: Iterable[Utterance], title: str
-) -> Iterator[tuple[Utterance, object]]:
+    work: Callable[[Utterance], Any], utterances: Iterable[Utterance], title: str
+) -> tuple[list[tuple[Utterance, Any]], dict[str, str]]:
     """Do something for each recording, in threads and in order, with a progress bar.
 
-    Yields:
-        Each utterance with what `work` returned, or the AudioError that it raised.
+    Returns:
+        Each utterance with what `work` returned, and the recordings that could not be used, for
+        which it raised an AudioError, as {path: reason}.
     """
 
     def attempt(utterance):
@@ -48,8 +50,10 @@ def each(
 
     utterances = list(utterances)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = zip(utterances, pool.map(attempt, utterances), strict=True)
-        yield from tqdm.tqdm(results, title, len(utterances), unit="clip", disable=None)
+        attempts = zip(utterances, pool.map(attempt, utterances), strict=True)
+        made = list(tqdm.tqdm(attempts, title, len(utterances), unit="clip", disable=None))
+    results = [(u, result) for u, result in made if not isinstance(result, AudioError)]
+    return results, {str(u.path): str(e) for u, e in made if isinstance(e, AudioError)}
 
 
 @contextlib.contextmanager

@@ -49,11 +49,11 @@ def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, 
             files.write(path, vary(samples, rate, utterance.id, number), rate)
         return dataclasses.replace(utterance, path=path)
 
-    results = list(kit.each(write, planned, "written"))
-    written = [result for _, result in results if isinstance(result, Utterance)]
+    results, skipped = kit.each(write, planned, "written")
+    written = [result for _, result in results]
     kit.write_table(out, written)
     print(f"{len(written)} clips, {len(utterances)} of them as they were, are in {out}")
-    return {str(u.path): str(error) for u, error in results if not isinstance(error, Utterance)}
+    return skipped
 
 
 def plan(utterances: Sequence[Utterance], copies: int, label: str | None) -> list[Utterance]:

@@ -49,14 +49,14 @@ def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, 
             files.write(path, levelled(files.trim_silence(samples, TRIM_DB)), rate)
         return dataclasses.replace(utterance, path=path)
 
-    results = list(kit.each(clean, utterances, "cleaned"))
-    written = [result for _, result in results if isinstance(result, Utterance)]
+    results, skipped = kit.each(clean, utterances, "cleaned")
+    written = [result for _, result in results]
     table = kit.write_table(out, written)
     print(
         f"{len(written)} clips are in {out}; python -m data_pipelines inspect table --audio-dir {out}"
     )
     print(f"they are listed in {table}")
-    return {str(u.path): str(error) for u, error in results if not isinstance(error, Utterance)}
+    return skipped
 
 
 def levelled(samples: np.ndarray) -> np.ndarray:

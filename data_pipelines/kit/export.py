@@ -43,8 +43,8 @@ def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, 
                 np.save(file, np.asarray(frames, np.float32))
         return dataclasses.replace(utterance, path=path)
 
-    results = list(kit.each(write, utterances, "exported"))
-    written = [result for _, result in results if isinstance(result, Utterance)]
+    results, skipped = kit.each(write, utterances, "exported")
+    written = [result for _, result in results]
     table = kit.write_table(out, written)
     print(f"{len(written)} clips are in {out / 'features'}, listed in {table}")
-    return {str(u.path): str(error) for u, error in results if not isinstance(error, Utterance)}
+    return skipped

@@ -67,9 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser):
 def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, str]:
     """Measure a corpus; writes OUT/report.json and OUT/report.html."""
     out = kit.make_folder(args.out)
-    results = list(kit.each(lambda utterance: measure(utterance.path), utterances, "measured"))
-    clips = [(u, clip) for u, clip in results if isinstance(clip, Clip)]
-    skipped = {str(u.path): str(error) for u, error in results if not isinstance(error, Clip)}
+    clips, skipped = kit.each(lambda utterance: measure(utterance.path), utterances, "measured")
     outliers = [] if args.no_speakers else other_speakers([utterance for utterance, _ in clips])
     report = summarise(clips, outliers) | {"skipped": skipped}
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -63,11 +63,11 @@ def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, 
             )
         return pieces
 
-    results = list(kit.each(cut, utterances, "cut"))
-    pieces = [piece for _, result in results if isinstance(result, list) for piece in result]
+    results, skipped = kit.each(cut, utterances, "cut")
+    pieces = [piece for _, result in results for piece in result]
     table = kit.write_table(out, pieces)
     print(f"{len(pieces)} pieces of {len(utterances)} recordings are in {out}, listed in {table}")
-    return {str(u.path): str(error) for u, error in results if not isinstance(error, list)}
+    return skipped
 
 
 def joined(spans: Sequence[tuple[int, int]], size: float) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ import tqdm
 from data_pipelines import kit
 from data_pipelines.corpora import UNKNOWN, Utterance
 from lin_jax.audio import files
-from lin_jax.errors import AudioError, ConfigError
+from lin_jax.errors import ConfigError
 from lin_jax.metrics import transcription
 from lin_jax.reporting import html
 
@@ -44,9 +44,7 @@ def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, 
     recogniser = args.recogniser or ("whisper" if installed else "pocketsphinx")
     todo = [utterance for utterance in utterances if not utterance.text]
     rate = transcription.RATE
-    read = list(kit.each(lambda u: files.read(u.path, rate)[0], todo, "read"))
-    skipped = {str(u.path): str(e) for u, e in read if isinstance(e, AudioError)}
-    clips = [(u, samples) for u, samples in read if str(u.path) not in skipped]
+    clips, skipped = kit.each(lambda u: files.read(u.path, rate)[0], todo, "read")
     recognise = whisper if recogniser == "whisper" else pocketsphinx
     texts = recognise([samples for _, samples in clips])
     recognised = dict(zip((u.id for u, _ in clips), texts, strict=True))

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lin_jax import metrics
 from lin_jax.audio import files
 from lin_jax.bundles import Speech, Synthesizer
 from lin_jax.errors import ConfigError
@@ -65,9 +64,9 @@ def compare(
             for sentence, made in zip(sentences, spoken[system], strict=True)
         ]
         speakers = np.array([sentence.speaker for sentence in sentences])
-        row = {"q": _mean([quality.score for quality in qualities], speakers)}
+        row = {"q": synthesis.mean(np.array([quality.score for quality in qualities]), speakers)}
         for part in ("mse", "pitch", "loudness"):
-            row[part] = _mean([getattr(quality, part) for quality in qualities], speakers)
+            row[part] = synthesis.mean(np.array([getattr(q, part) for q in qualities]), speakers)
         (kind,) = results["voices"].values()
         measured = kind["systems"]["generated"]
         row |= {name: measured[name] for name in METRICS if name in measured.keys() - row.keys()}
@@ -141,9 +140,3 @@ def _quality(original: str, speech: Speech | None, bundle: Synthesizer) -> audio
         return audio_metrics.Quality(1.0, 0.0, 0.0)
     pair = (files.load(original, bundle.frontend), speech.samples)
     return audio_metrics.align(*(audio_metrics.contours(x, rate) for x in pair)).quality
-
-
-def _mean(numbers: Sequence[float], speakers: np.ndarray) -> dict[str, float]:
-    low, high = metrics.bootstrap_mean(np.array(numbers), speakers, np.ones(len(numbers)))
-    interval = {} if np.isnan(low) else {"low": low, "high": high}
-    return {"value": float(np.mean(numbers))} | interval

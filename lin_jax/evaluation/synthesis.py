@@ -125,7 +125,11 @@ def evaluate(
             "speakers": len(np.unique(speakers[mask])),
             "systems": {
                 name: {
-                    metric: _mean(numbers[mask], speakers[mask], words[name][mask], metric)
+                    metric: mean(
+                        numbers[mask],
+                        speakers[mask],
+                        words[name][mask] if metric == "word_error" else None,
+                    )
                     for metric, numbers in row.items()
                     if not np.isnan(numbers[mask]).all()
                 }
@@ -244,10 +248,10 @@ def _spread(numbers, places: Sequence[int], count: int) -> np.ndarray:
     return row
 
 
-def _mean(numbers, speakers, words, metric: str) -> dict[str, float | None]:
-    """The mean with its interval over speakers; of word errors that of all words."""
+def mean(numbers, speakers, weight=None) -> dict[str, float]:
+    """The mean [B] → "value" of what is known, weighted if so asked, with its interval over speakers."""
     known = ~np.isnan(numbers)
-    weight = words if metric == "word_error" else np.ones(len(numbers))
+    weight = np.ones(len(numbers)) if weight is None else weight
     low, high = metrics.bootstrap_mean(numbers, speakers, weight)
     interval = {} if math.isnan(low) else {"low": low, "high": high}
     return {"value": float(np.average(numbers[known], weights=weight[known]))} | interval
