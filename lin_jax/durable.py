@@ -4,7 +4,10 @@ A rename may reach the disk before what is in the file: a cut in between leaves 
 nothing behind it. So all of it is brought to the disk first (Pillai et al., OSDI 2014).
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 
 def replace(part, target):
@@ -20,6 +23,23 @@ def replace(part, target):
     _sync(part)
     os.replace(part, target)
     _sync_entry(os.path.dirname(os.path.abspath(target)))
+
+
+@contextlib.contextmanager
+def replacing(path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place if the context ends without an error.
+
+    Raises:
+        OSError: as `replace`.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield part
+        replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def sync(path):

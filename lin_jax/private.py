@@ -1,6 +1,5 @@
 """What is nobody else's business: files that only their owner reads, where only he writes."""
 
-import contextlib
 import os
 import pathlib
 import stat
@@ -46,13 +45,7 @@ def replace_text(path, text: str):
     Raises:
         OSError: it cannot be written.
     """
-    path = pathlib.Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with durable.replacing(path) as part:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        durable.replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

@@ -63,14 +63,11 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         CorpusError: the disk does not take it.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield part
-        durable.replace(part, path)
+        with durable.replacing(path) as part:
+            yield part
     except OSError as error:
         raise CorpusError(f"{path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_table(folder: Path, utterances: Iterable[Utterance]) -> Path:

@@ -414,18 +414,14 @@ def _replacing(path) -> Iterator[Path]:
     if not.
     """
     target = Path(os.path.realpath(path))  # a link stays one
-    part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        part.touch()
-        yield part
-        if target.exists():
-            shutil.copymode(target, part)
-        durable.replace(part, target)
+        with durable.replacing(target) as part:
+            part.touch()
+            yield part
+            if target.exists():
+                shutil.copymode(target, part)
     except OSError as error:
         raise _unwritten(path, error.strerror) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _why_unwritable(part) -> str:
