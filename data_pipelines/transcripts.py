@@ -15,10 +15,24 @@ MIN_CLIPS = 8  # by which the pace of one speaker is known; of fewer, the pace o
 SPREAD = (0.1, 0.35)
 
 
-def table_of(rows: Sequence[dict], language: str) -> SymbolTable:
-    """The phonemes of all texts of a feature set, with the marks by which pauses are written."""
-    table = SymbolTable.of((row["text"] for row in rows), language, "phonemes")
-    return dataclasses.replace(table, symbols=tuple(sorted({*table.symbols, *" ,."})))
+def table_of(
+    rows: Sequence[dict], languages: Sequence[str] = (), known: SymbolTable | None = None
+) -> SymbolTable:
+    """The phonemes of all texts of a feature set, with the marks by which pauses are written.
+
+    Args:
+        rows: of the feature set, each with "text".
+        languages: of the texts, each of another script, as espeak-ng names them; en-us if none.
+        known: the table of a bundle that is trained on, whose symbols keep their numbers; as it is
+            where it reads all the languages.
+    """
+    if known and set(languages) <= set(known.languages):
+        return known
+    first, *others = dict.fromkeys((*(known.languages if known else ()), *languages)) or ["en-us"]
+    table = SymbolTable.of((row["text"] for row in rows), first, "phonemes", tuple(others))
+    symbols = known.symbols if known else ()
+    new = sorted({*table.symbols, *" ,."} - set(symbols))
+    return dataclasses.replace(table, symbols=(*symbols, *new))
 
 
 def read(

@@ -51,7 +51,8 @@ class Config(_experiment.Config):
     Attributes:
         encoder: name or folder of the speaker bundle that embeds the voices.
         vocoder: name or folder of the vocoder bundle of the synthesizer; "" is Griffin-Lim.
-        language: of the texts, as espeak-ng names it, where nothing is fine-tuned.
+        language: of the texts, as espeak-ng names it; several have commas between them and each its
+            own script. "" is what the bundle reads that is trained on, else en-us.
         max_clip_seconds: clips that are longer are left out.
         hold_out: test speakers of each corpus; at most a fifth of them.
         hold_out_texts: sentences that are not trained on, as a share of all different ones.
@@ -60,7 +61,7 @@ class Config(_experiment.Config):
 
     encoder: str = "speaker_encoder"
     vocoder: str = "vocoder"
-    language: str = "en-us"
+    language: str = ""
     max_clip_seconds: float = 17.0
     hold_out: int = 8
     hold_out_texts: float = 0.02
@@ -84,8 +85,9 @@ class Experiment(_experiment.Experiment):
     def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):
         super().__init__(config, folder, bundle)
         rows, source = self.clips.rows, self.given or self.start
-        self.table: SymbolTable = (
-            source.table if source else transcripts.table_of(rows, config.language)
+        languages = config.language.split(",") if config.language else ()
+        self.table: SymbolTable = transcripts.table_of(
+            rows, languages, source.table if source else None
         )
         self.symbols, problems = transcripts.read(rows, self.table)
         longest = config.max_clip_seconds

@@ -191,6 +191,11 @@ class Experiment(_speech.Experiment):
         params = task.init(jax.random.key(self.config.train.seed))["params"]
         known = dict(self.start.variables["params"])
         parts = list(params)
+        rows = known.get("symbols", {}).get("embedding")
+        if rows is not None and rows.shape[1:] == params["symbols"]["embedding"].shape[1:]:
+            # New symbols, of another language, have the last numbers.
+            new = params["symbols"]["embedding"][len(rows) :]
+            known["symbols"] = {"embedding": np.concatenate([rows, new])}
         if not isinstance(self.start, FlowSynthesizer):
             parts, known["encoder"] = ["symbols", "encoder"], known.get("text_encoder")
         for name in parts:

@@ -72,6 +72,5 @@ def phonemes(text: str, language: str) -> str:
         rest, clauses = ctypes.c_char_p(text.encode()), []
         while rest.value:
             clauses.append(espeak.espeak_TextToPhonemes(ctypes.byref(rest), UTF8, IPA).decode())
-    return re.sub(
-        r"\([a-z-]+\)", "", " ".join(filter(None, clauses))
-    )  # (en) marks where it changes language
+    # (en) marks where it changes language; " and ^ are left of vowels that it has no letter for.
+    return re.sub(r"\([a-z-]+\)|[\"^]", "", " ".join(filter(None, clauses)))

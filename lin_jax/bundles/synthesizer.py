@@ -18,7 +18,7 @@ from lin_jax.bundles import saved_voices
 from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
 from lin_jax.bundles.vocoder import Vocoder
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
-from lin_jax.text import Sentence, SymbolTable, normalise, sentences
+from lin_jax.text import Sentence, SymbolTable, sentences
 from lin_jax.text.sentences import PHRASE_PAUSE
 
 # What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
@@ -515,7 +515,7 @@ class Synthesizer(Bundle):
             if len(symbols) <= most or size < MAX_LETTERS:
                 readable.append((sentence, symbols))
             else:  # what is written in figures is long when it is spelt, and is not cut within
-                *parts, last = sentences(normalise(sentence.text, self.table.language), size // 2)
+                *parts, last = sentences(self.table.normalise(sentence.text), size // 2)
                 last = dataclasses.replace(last, pause=sentence.pause)
                 waiting += [(part, size // 2) for part in reversed([*parts, last])]
         if not readable:
@@ -594,7 +594,7 @@ class Synthesizer(Bundle):
         """Their words by letters, where there are as many as of phonemes; else as they are."""
         spelt = []
         for sound, text in zip(sounds, texts, strict=True):
-            letters = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", normalise(text, self.table.language))
+            letters = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", self.table.normalise(text))
             if len(letters) == len(sound.words):
                 spans = (span for _, *span in sound.words)
                 words = tuple((word, *span) for word, span in zip(letters, spans, strict=True))

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 LATIN = frozenset({"LATIN"})
 CYRILLIC = frozenset({"CYRILLIC"})
@@ -41,6 +42,7 @@ LANGUAGES = {  # that a text in a script is most often in, as espeak-ng names th
     "CJK": "cmn",
     "LATIN": "en-us",
 }
+WORD = r"[^\W\d_]+(?:['’][^\W\d_]+)*"
 NAMES = {"CJK": "Chinese"}  # of scripts that Unicode calls otherwise
 
 
@@ -56,21 +58,26 @@ def name(script: str) -> str:
     return NAMES.get(script, script.capitalize())
 
 
-def partition(text: str, language: str) -> tuple[str, dict[str, str]]:
-    """What of a text a language can read, and the rest.
+def of_language(language: str) -> frozenset[str]:
+    """The scripts that a language, as espeak-ng names it, is written in."""
+    return SCRIPTS.get(language.partition("-")[0], LATIN)
+
+
+def partition(text: str, *languages: str) -> tuple[str, dict[str, str]]:
+    """What of a text some languages can read, and the rest.
 
     A language that is not written in Latin letters reads those as well: they stand for names and
     abbreviations in every script.
 
     Args:
         text: in any alphabet.
-        language: as espeak-ng names it, such as "en-us" or "ru".
+        languages: as espeak-ng names them, such as "en-us" or "ru".
 
     Returns:
         The text without the words that have a letter of another script, and the first such word of
         each script.
     """
-    readable = SCRIPTS.get(language.partition("-")[0], LATIN) | LATIN
+    readable = LATIN.union(*map(of_language, languages))
     unreadable: dict[str, str] = {}
 
     def check(match: re.Match) -> str:
@@ -82,4 +89,28 @@ def partition(text: str, language: str) -> tuple[str, dict[str, str]]:
                 return " "
         return word
 
-    return re.sub(r"[^\W\d_]+(?:['’][^\W\d_]+)*", check, text), unreadable
+    return re.sub(WORD, check, text), unreadable
+
+
+def by_language(text: str, languages: Sequence[str]) -> list[tuple[str, str]]:
+    """Stretches of a text, each with the language that reads it.
+
+    A word is read in the first of the languages that is written in its script; figures and marks
+    belong to the words before them, and at the beginning of a text to its first word.
+
+    Args:
+        text: in any alphabet.
+        languages: as espeak-ng names them.
+
+    Returns:
+        Pairs of a language and the stretch in it, which together are the text.
+    """
+    language, start, stretches = "", 0, []
+    for word in re.finditer(WORD, text):
+        kind = script(word[0][0])
+        reader = next((name for name in languages if kind in of_language(name)), languages[0])
+        if language and reader != language:
+            stretches.append((language, text[start : word.start()]))
+            start = word.start()
+        language = reader
+    return [*stretches, (language or languages[0], text[start:])]

@@ -28,11 +28,13 @@ class SymbolTable:
         symbols: each one character, or one character of the IPA; symbol i has the number i + 2.
         language: in which numbers are read and phonemes made, as espeak-ng names it: "en-us", "ru".
         form: "characters" or "phonemes".
+        others: languages besides, each of which reads the words in its own script.
     """
 
     symbols: tuple[str, ...]
     language: str = "en-us"
     form: str = "characters"
+    others: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.form not in FORMS:
@@ -40,10 +42,14 @@ class SymbolTable:
 
     @classmethod
     def of(
-        cls, texts: Iterable[str], language: str = "en-us", form: str = "characters"
+        cls,
+        texts: Iterable[str],
+        language: str = "en-us",
+        form: str = "characters",
+        others: tuple[str, ...] = (),
     ) -> "SymbolTable":
         """The table of all symbols that occur in some texts."""
-        empty = cls((), language, form)
+        empty = cls((), language, form, others)
         return dataclasses.replace(
             empty, symbols=tuple(sorted(set().union(*map(empty.spell, texts))))
         )
@@ -59,17 +65,29 @@ class SymbolTable:
     @classmethod
     def from_dict(cls, values: dict) -> "SymbolTable":
         """The table that `to_dict` came from."""
-        return cls(**values | {"symbols": tuple(values["symbols"])})
+        tuples = {name: tuple(values.get(name, ())) for name in ("symbols", "others")}
+        return cls(**values | tuples)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """All that are read, the language of what belongs to none of the others first."""
+        return self.language, *self.others
+
+    def normalise(self, text: str) -> str:
+        """A text as it is read: figures, abbreviations and signs as words of its languages."""
+        stretches = scripts.by_language(text, self.languages)
+        return " ".join(normalise(part, language) for language, part in stretches)
 
     def spell(self, text: str) -> str:
         """A text in the form of this table, normalised; its symbols need not be in it."""
-        text = normalise(text, self.language)
+        text = self.normalise(text)
         if self.form == "characters":
             return text
-        pieces = re.split(rf"([{PAUSES}])", text.replace(" - ", ", "))
-        pieces = [
-            piece if piece in PAUSES else espeak.phonemes(piece, self.language) for piece in pieces
-        ]
+        pieces = []
+        for language, part in scripts.by_language(text.replace(" - ", ", "), self.languages):
+            for piece in re.split(rf"([{PAUSES}])", part):
+                pieces.append(piece if piece in PAUSES else espeak.phonemes(piece, language))
+            pieces.append(" " * part[-1:].isspace())
         return re.sub(rf"([{PAUSES}])(?=\S)", r"\1 ", "".join(pieces))
 
     def encode(self, text: str) -> np.ndarray:
@@ -93,7 +111,7 @@ class SymbolTable:
         readable: str = text
         unreadable: dict[str, str] = {}
         if self.form == "phonemes":  # espeak-ng would read letters of other scripts by their names
-            readable, unreadable = scripts.partition(text, self.language)
+            readable, unreadable = scripts.partition(text, *self.languages)
             readable = "".join(c for c in readable if not _is_pictogram(c))
         problems = [f"{scripts.name(kind)} letters ({word})" for kind, word in unreadable.items()]
         ids, unknown, spoken = [], [], False
@@ -115,7 +133,7 @@ class SymbolTable:
         if unreadable and not spoken:
             language = scripts.LANGUAGES[next(iter(unreadable))]
             raise TextError(
-                f"nothing to say: a voice of {self.language} cannot read {problem}; "
+                f"nothing to say: a voice of {' and '.join(self.languages)} cannot read {problem}; "
                 "use a synthesizer trained on such texts: --model, or experiments.synthesis "
                 f"--config.language={language}"
             )

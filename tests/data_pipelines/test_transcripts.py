@@ -3,6 +3,7 @@ speaker.
 """
 
 import numpy as np
+import pytest
 
 from data_pipelines import transcripts
 from lin_jax.text import END, SymbolTable
@@ -41,3 +42,17 @@ def test_texts_that_cannot_be_what_is_said():
     assert "are usual: check the text" in problems[3]
     assert "nothing to say" in problems[30]
     assert len(transcripts.read(rows[30:31], table)[1]) == 1
+
+
+def test_a_known_table_learns_another_language_behind_its_symbols():
+    pytest.importorskip("espeakng_loader")
+    known = transcripts.table_of([{"text": "Hello there."}])
+    assert known.languages == ("en-us",)
+    rows = [{"text": "Привет."}, {"text": "Hello."}]
+    assert transcripts.table_of(rows, (), known) is known
+    assert transcripts.table_of(rows, ("en-us",), known) is known
+    both = transcripts.table_of(rows, ("ru",), known)
+    assert both.languages == ("en-us", "ru")
+    assert both.symbols[: len(known.symbols)] == known.symbols
+    assert "ʲ" in set(both.symbols) - set(known.symbols)
+    assert len(both.decode(both.encode("Привет, hello."))) > 10

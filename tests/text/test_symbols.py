@@ -92,3 +92,25 @@ def test_other_scripts_are_refused_by_name():
         assert table.decode(table.encode("hello Привет 😀")) == table.spell("hello")
     russian = SymbolTable.of(["Привет, мир hello"], "ru", "phonemes")
     assert russian.decode(russian.encode("Привет, hello")) == russian.spell("Привет, hello")
+
+
+def test_each_script_is_read_in_its_language():
+    pytest.importorskip("espeakng_loader")
+    texts = ["Press one or two, please.", "Нажмите два, пожалуйста."]
+    table = SymbolTable.of(texts, "en-us", "phonemes", ("ru",))
+    assert SymbolTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
+    english, russian = (SymbolTable((), name, "phonemes") for name in ("en-us", "ru"))
+    assert table.spell(texts[0]) == english.spell(texts[0])
+    assert table.spell(texts[1]) == russian.spell(texts[1])
+    # Figures are read as the words before them, or at the beginning as the first word.
+    assert table.normalise("Press 1 или 2, please 3") == "press one или два, please three"
+    assert table.normalise("2 сообщения") == "два сообщения"
+    assert table.spell("Press или") == f"{english.spell('Press')} {russian.spell('или')}"
+    with pytest.raises(TextError, match=r"a voice of en-us and ru cannot read Greek letters"):
+        table.encode("Γειά σου")
+
+
+def test_marks_that_espeak_leaves_of_vowels_are_no_symbols():
+    pytest.importorskip("espeakng_loader")
+    assert '"' not in espeak.phonemes("включить", "ru")
+    assert "^" not in espeak.phonemes("теперь", "ru")
