@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from lin_jax.apps.common import Command
 from lin_jax.errors import ConfigError
@@ -20,13 +21,16 @@ def _arguments(parser: argparse.ArgumentParser):
     )
 
 
-def _train(args) -> int:
-    """Run the training in a process of its own."""
+def run_experiment(module: str, arguments: Sequence[str]) -> int:
+    """Run an experiment in a process of its own; returns its exit code.
+
+    Raises:
+        ConfigError: what trains is not installed.
+    """
     for package in ("orbax", "grain", "tensorflow_datasets"):
         if importlib.util.find_spec(package) is None:
             raise ConfigError("training needs more packages: pip install 'lin_jax[train]'")
-    command = [sys.executable, "-m", PROGRAM, *args.arguments]
-    return subprocess.call(command)
+    return subprocess.call([sys.executable, "-m", module, *arguments])
 
 
 COMMAND = Command(
@@ -43,5 +47,5 @@ command that uses it. The same command goes on after a stop. Every setting of th
 --config.folds.num_steps=2000: python -m experiments.emotion --help lists them.
 Exit code: 0 it is trained, 2 something could not be used.""",
     add_arguments=_arguments,
-    run=_train,
+    run=lambda args: run_experiment(PROGRAM, args.arguments),
 )

@@ -78,7 +78,7 @@ COMMAND = Command(
 examples:
   lin voice save anna anna/ --i-may-use-this-voice    a small file without sound in ~/.lin_jax/voices
   lin speak "Good morning." --voice anna --out morning.wav
-  python -m experiments.clone anna anna/ --i-may-use-this-voice --out voices/anna    with texts, nearer to the voice
+  lin clone anna anna/ --i-may-use-this-voice         with texts, nearer to the voice
   lin voice list
   lin voice remove anna
 

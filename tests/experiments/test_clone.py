@@ -38,16 +38,32 @@ def test_texts_beside_recordings_or_in_a_table(clips, tmp_path):
 
 
 def test_prepares_and_asks_the_experiment(clips, tmp_path, monkeypatch, capsys):
-    """The fine-tuned preset, with the commas of the texts, evaluated before it ships."""
+    """The fine-tuned preset, with the commas of the texts, measured before and after."""
     asked = []
+
+    def results(similarity):
+        systems = {"generated": {"similarity": {"value": similarity}}, "original": {}}
+        return {"voices": {"seen": {"systems": systems}}}
+
+    def evaluate(*inputs):
+        assert inputs == ("what ships", ["a sentence"], "profiles")
+        return results(0.25), {}
 
     class Experiment(synthesis.Experiment):
         def __init__(self, config, folder):
             self.config, self.corpora = config, np.array(["clips", "clips"])
+            self.start = "what ships"
             asked.append((folder / "rows.jsonl").exists())
 
         def evaluate(self, workdir):
             asked.append("evaluate")
+            return results(0.5)
+
+        def test_set(self):
+            return ["a sentence"]
+
+        def profiles(self):
+            return "profiles"
 
         def ship(self, workdir):
             settings = self.config
@@ -60,10 +76,13 @@ def test_prepares_and_asks_the_experiment(clips, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(synthesis, "Experiment", Experiment)
     monkeypatch.setattr(bundles, "load", lambda name: Bundle)
+    monkeypatch.setattr(clone.evaluation, "evaluate", evaluate)
     command = ["anna", str(clips), "--out", str(tmp_path / "out"), "--steps", "7"]
     assert clone.main(command) == 2
     assert "add --i-may-use-this-voice" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert clone.main([*command, "--i-may-use-this-voice"]) == 0
     assert asked == [True, "evaluate", ("synthesis", 7, "clips")]
-    assert capsys.readouterr().out.strip() == str(tmp_path / "out/ship")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "speaker similarity: 0.25 before, 0.50 after"
+    assert str(tmp_path / "out/ship") in lines[1]
