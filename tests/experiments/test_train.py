@@ -81,8 +81,12 @@ def test_data_that_cannot_be_used(tmp_path, capsys, data, message):
     assert message in capsys.readouterr().err
 
 
-def test_the_command_hands_over(commands):
+def test_the_commands_hand_over(commands):
     assert cli.main(["train", "gender", "--data", "folder:here", "--out", "there"]) == 0
-    (command,) = commands
-    assert command[1:3] == ["-m", "experiments.train"]
-    assert command[3:] == ["gender", "--data", "folder:here", "--out", "there"]
+    assert cli.main(["clone", "anna", "clips", "--i-may-use-this-voice"]) == 0
+    training, cloning = commands
+    assert training[1:] == [
+        *("-m", "experiments.train"),
+        *("gender", "--data", "folder:here", "--out", "there"),
+    ]
+    assert cloning[1:] == ["-m", "experiments.clone", "anna", "clips", "--i-may-use-this-voice"]
