@@ -72,10 +72,11 @@ class FlowSynthesizer(Synthesizer):
         progress=lambda seconds: None,
         text="",
     ):
-        """Speak what a recording says in another voice, with its timing; its text must be given.
+        """Speak what a recording says in another voice, with its timing.
 
-        Arguments and errors are those of `Synthesizer.convert_voice`, and TextError if the text is
-        longer than what the recording can say; of a recording `MAX_ALIGNED` seconds at most.
+        Arguments and errors are those of `Synthesizer.convert_voice`. With its text its words are
+        certain; then TextError if the text is longer than what the recording can say, and of a
+        recording `MAX_ALIGNED` seconds at most.
         """
         from lin_jax.audio import files
         from lin_jax.audio.frontend import extract
@@ -154,6 +155,13 @@ class FlowSynthesizer(Synthesizer):
         """What each job sounds like; the longest come first, so that batches are even."""
         sounds = [None] * len(jobs)
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
+        if jobs and jobs[0].source.dtype.kind == "f":  # phrases of a recording
+            for group in _groups(order, BATCHES[-1]):
+                drawn = self._converted([jobs[i].source for i in group], voice)
+                for i, frames in zip(group, drawn, strict=True):
+                    sounds[i] = _Sound(self._sound(frames, speed))
+                    progress(jobs[i].progress)
+            return sounds
         for group in _groups(order, BATCHES[-1]):
             sources = [self._with_silence(jobs[i].source) for i in group]
             drawn = self._frames(sources, voice, speed, [jobs[i].durations for i in group])
@@ -166,6 +174,20 @@ class FlowSynthesizer(Synthesizer):
                 sounds[i] = _Sound(np.nan_to_num(samples), problem, tuple(words))
                 progress(jobs[i].progress)
         return sounds
+
+    def _converted(self, phrases, voice) -> list[np.ndarray]:
+        """Mel frames [T, M] that say what phrases of samples [N] say; in one batch."""
+        hop = self.frontend.hop_length
+        T = _num_frames(max(self.frontend.num_frames(len(phrase)) for phrase in phrases))
+        waveform, length = padded(phrases, T * hop - 1)
+        length = np.where(np.arange(len(length)) < len(phrases), length, 0).astype(np.int32)
+        voices = np.tile(np.float32(voice.embedding), (len(waveform), 1))
+        with self.weights_fit():
+            frames, num_frames = self._convert(self._constants, waveform, length, voices)
+        return [
+            np.asarray(its_frames[: int(count)])
+            for its_frames, count, _ in zip(frames, num_frames, phrases, strict=False)
+        ]
 
     def _frames(self, sources, voice, speed, given) -> list[tuple[np.ndarray, np.ndarray, str]]:
         """Mel frames [T, M] of symbols, durations of these [L], and what is wrong; in one batch.
@@ -274,26 +296,43 @@ class FlowSynthesizer(Synthesizer):
 
         return predict
 
-    @functools.cached_property
-    def _draw(self):
-        import jax
-
+    def _task(self, mean, std):
+        """Its training task, which is asked, so that serving cannot drift from training."""
         from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
 
         config = AcousticConfig(
             steps=self.steps, temperature=self.temperature, guidance=self.guidance
         )
+        size = self.voices.shape[1]
+        return AcousticSynthesis(self.model, self.frontend, mean, std, size, config)
+
+    @functools.cached_property
+    def _draw(self):
+        import jax
 
         @functools.partial(jax.jit, static_argnames="max_frames")
         def draw(constants, encoded, voice, durations, seed, *, max_frames):
             variables, mean, std = constants
-            # Its training task is asked, so that serving cannot drift from training.
-            size = self.voices.shape[1]
-            task = AcousticSynthesis(self.model, self.frontend, mean, std, size, config)
+            task = self._task(mean, std)
             drawn = task.generate(variables, encoded, voice, durations, max_frames, seed)
             return drawn["features"], drawn["num_frames"]
 
         return draw
+
+    @functools.cached_property
+    def _convert(self):
+        import jax
+
+        from lin_jax.audio.frontend import extract
+
+        @jax.jit
+        def convert(constants, waveform, length, voice):
+            variables, mean, std = constants
+            frames, num_frames = extract(self.frontend, waveform, length)
+            drawn = self._task(mean, std).convert(variables, frames, num_frames, voice)
+            return drawn["features"], num_frames
+
+        return convert
 
 
 def _groups(items: list, size: int):
