@@ -120,7 +120,7 @@ def _lines(calibration: "SpeakerCalibration", out: str):
 
 COMMAND = Command(
     name="calibrate",
-    summary="find the threshold of lin verify and lin identify for one's own recordings",
+    summary="fit the threshold of lin verify to recordings of your own",
     teach="""\
 examples:
   lin calibrate people/ --out ours.json           people/anna/*.wav, people/ben/*.wav, …: 3 to 10 recordings a person
