@@ -96,7 +96,7 @@ def _identify(args) -> int:
     paths, failed = recordings(args.inputs)
     if not paths:
         return 2
-    bundle = load_bundle(args.model, embed.KIND)
+    bundle = embed.load_verifier(args)
     enrolled = {name: speakers.voices(name, bundle.fingerprint) for name in speakers.names()}
     width = min(48, max(len(printable(path)) for path in paths))
     done = 0
@@ -312,7 +312,7 @@ examples:
                                                   probability, reason, scores, normalised_scores
 
 Each probability is that of the recording and that speaker alone, and decided as by `lin verify`: by the normalised
-score, of which --threshold is one.
+score, of which --threshold is one and --calibration, a file by lin calibrate, holds one.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
             add_arguments=_identify_arguments,
             run=_identify,

@@ -5,12 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lin_jax.apps import embed, serving
+from lin_jax.apps import calibrate, embed, serving
 from lin_jax.apps.common import (
     Command,
     finish,
     inputs_argument,
-    load_bundle,
     printable,
     recordings,
 )
@@ -63,13 +62,13 @@ def _verify(args) -> int:
     failed = failed_a + failed_b
     if not a or not b:
         return 2
-    bundle = load_bundle(args.model, embed.KIND)
+    bundle = embed.load_verifier(args)
     voices = list(embed.embed_all(bundle, [*a, *b]))
     failed += voices.count(None)
     sides = [[voice for voice in side if voice] for side in (voices[: len(a)], voices[len(a) :])]
     if not all(sides):
         return 2
-    verdict = bundle.compare(*sides, args.threshold)
+    verdict = bundle.compare(sides[0], sides[1], args.threshold)
     if args.json:
         named = {
             name: [voice.name for voice in side] for name, side in zip("ab", sides, strict=True)
@@ -172,6 +171,7 @@ examples:
   lin verify a1.wav a2.wav --with b1.wav b2.wav   several recordings a side, which makes it surer
   lin verify --json a.wav b.wav | jq .decision        a, b, decision, score, distance, normalised_score, threshold,
                                                   probability, reason
+  lin verify --calibration ours.json a.wav b.wav  by the threshold for recordings of one's own: see lin calibrate
 
 The score is the cosine similarity of the two voices. The normalised score decides, and the threshold is one for it: how
 much likelier the two are one speaker's than two speakers' (PLDA), in standard deviations above what either voice has in
@@ -182,5 +182,6 @@ Exit code: 0 compared, 1 compared without some that could not be used, 2 not com
             add_arguments=_verify_arguments,
             run=_verify,
         ),
+        calibrate.COMMAND,
     ),
 )
