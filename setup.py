@@ -51,6 +51,7 @@ EXTRAS = {
         "prometheus-client>=0.26",  # /v1/metrics
         MATPLOTLIB,
     ],
+    "export": ["flatbuffers>=25.9"],  # what jax.export writes
     # JAX for an accelerator, as JAX itself names it.
     **{name: [f"jax[{name}]"] for name in ("cuda12", "cuda13", "tpu")},
 }
@@ -61,6 +62,7 @@ EXTRAS["dev"] = [
     *EXTRAS["tts"],
     *EXTRAS["eval"],
     *EXTRAS["serve"],
+    *EXTRAS["export"],
     "httpx2>=2.16",  # FastAPI's test client
     "pytest>=8",
     "hypothesis>=6.100",

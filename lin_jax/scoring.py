@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from lin_jax import metrics
-from lin_jax.vectors import unit_vectors
+from lin_jax.vectors import unit_norm, unit_vectors
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Plda:
         """Logarithms [A, B] of how much likelier embeddings [A, E] and [B, E] are of one speaker
         than of two.
         """
-        a, b = ((np.asarray(x) - self.mean) @ self.axes for x in (a, b))
+        a, b = ((x - self.mean) @ self.axes for x in (a, b))
         total, joint = 1.0 + self.between, 1.0 + 2.0 * self.between
         weight, alone = self.between / joint, 1.0 / total - total / joint
         constant = np.sum(np.log(total) - 0.5 * np.log(joint))
@@ -130,6 +130,42 @@ class ScoringBackend:
         return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused.scores(
             unit_vectors(embeddings[:, self.size :]), numbers
         )
+
+
+def pair_scores(backend: ScoringBackend, a, b):
+    """Scores of pairs of embeddings by a backend, within a JAX trace.
+
+    Args:
+        backend: how they are compared.
+        a: embeddings [B, E].
+        b: those they are compared with [B, E].
+
+    Returns:
+        [B]: what `ScoringBackend.scores` gives of each pair, in float32.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def rule(a, b):
+        if backend.plda:
+            return backend.plda.scores(a, b)
+        return a @ b.T
+
+    def normalised(scores, side):
+        cohort = jnp.float32(backend.cohort)
+        nearest, _ = jax.lax.top_k(rule(side, cohort), min(backend.top, len(cohort)))
+        return (scores - nearest.mean(axis=1)) / jnp.maximum(nearest.std(axis=1), 1e-6)
+
+    size = backend.size
+    sides = [unit_norm(x[:, :size]) if size else x for x in (a, b)]
+    scores = jax.vmap(lambda a, b: rule(a[None], b[None])[0, 0])(*sides)
+    if backend.cohort is not None:
+        scores = 0.5 * sum(normalised(scores, side) for side in sides)
+    if not backend.fused:
+        return scores
+    rest = (unit_norm(x[:, size:]) for x in (a, b))
+    weight = backend.fusion_weight
+    return (1 - weight) * scores + weight * pair_scores(backend.fused, *rest)
 
 
 def principal_axes(x, number: int) -> tuple[np.ndarray, np.ndarray]:

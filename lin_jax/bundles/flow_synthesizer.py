@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from lin_jax import alignment
-from lin_jax.bundles.base import BATCHES, padded
+from lin_jax.bundles.base import BATCHES, Function, padded
 from lin_jax.bundles.synthesizer import (
     SYMBOLS,
     Synthesizer,
@@ -56,6 +56,51 @@ class FlowSynthesizer(Synthesizer):
         """See `Bundle`."""
         flow = {name: getattr(self, name) for name in ("steps", "temperature", "guidance")}
         return super().settings() | {"flow": flow}
+
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+
+        def predict_durations(symbols, num_symbols, voice, speed):
+            outputs = self._durations(self._constants, symbols, num_symbols, voice, speed)
+            return dict(zip(("durations", "encoded", "voice_features"), outputs, strict=True))
+
+        def draw_frames(encoded, voice_features, durations, noise):
+            variables, *_ = self._constants
+            task = self._task(self._constants)
+            return task.from_noise(variables, encoded, voice_features, durations, noise)
+
+        M, H = self.frontend.num_features, self.model.hidden
+        symbols = {"symbols": ("int32", "b, l"), "num_symbols": ("int32", "b")}
+        return {
+            "predict_durations": Function(
+                predict_durations,
+                symbols | self._voice_inputs | {"speed": ("float32", "")},
+                "symbols, a space before the first word, in a voice of `voices.npz` to "
+                "`durations` [b, l], frames of each symbol, and what `draw_frames` is given.",
+            ),
+            "draw_frames": Function(
+                draw_frames,
+                {
+                    "encoded": ("float32", f"b, l, {H}"),
+                    "voice_features": ("float32", f"b, {H}"),
+                    "durations": ("int32", "b, l"),
+                    "noise": ("float32", f"b, t, {M}"),
+                },
+                f"these, and standard normal noise of as many frames as the longest sentence has, "
+                f"to `features` [b, t, {M}], log-mel frames in decibels, and `num_frames` [b].",
+            ),
+            "vocode": self._vocode_function(),
+        }
+
+    def _task(self, constants):
+        """Its training task, which is asked so that serving cannot drift from training."""
+        from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
+
+        config = AcousticConfig(
+            steps=self.steps, temperature=self.temperature, guidance=self.guidance
+        )
+        size = self.voices.shape[1]
+        return AcousticSynthesis(self.model, self.frontend, *constants[1:], size, config)
 
     def _trained_profile(self, number):
         return VoiceProfile(self.voices[number])
@@ -296,25 +341,14 @@ class FlowSynthesizer(Synthesizer):
 
         return predict
 
-    def _task(self, mean, std):
-        """Its training task, which is asked, so that serving cannot drift from training."""
-        from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
-
-        config = AcousticConfig(
-            steps=self.steps, temperature=self.temperature, guidance=self.guidance
-        )
-        size = self.voices.shape[1]
-        return AcousticSynthesis(self.model, self.frontend, mean, std, size, config)
-
     @functools.cached_property
     def _draw(self):
         import jax
 
         @functools.partial(jax.jit, static_argnames="max_frames")
         def draw(constants, encoded, voice, durations, seed, *, max_frames):
-            variables, mean, std = constants
-            task = self._task(mean, std)
-            drawn = task.generate(variables, encoded, voice, durations, max_frames, seed)
+            task = self._task(constants)
+            drawn = task.generate(constants[0], encoded, voice, durations, max_frames, seed)
             return drawn["features"], drawn["num_frames"]
 
         return draw
@@ -327,9 +361,8 @@ class FlowSynthesizer(Synthesizer):
 
         @jax.jit
         def convert(constants, waveform, length, voice):
-            variables, mean, std = constants
             frames, num_frames = extract(self.frontend, waveform, length)
-            drawn = self._task(mean, std).convert(variables, frames, num_frames, voice)
+            drawn = self._task(constants).convert(constants[0], frames, num_frames, voice)
             return drawn["features"], num_frames
 
         return convert

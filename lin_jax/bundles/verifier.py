@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
+from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError
 from lin_jax.vectors import mean_direction, unit_vectors
 
@@ -156,6 +156,61 @@ class Verifier(Bundle):
         # Bundles from before there were cohorts, or another one fused, lack what these need.
         added = {name: settings.get(name, getattr(cls, name)) for name in ("top", "fusion_weight")}
         return cls(**common, **calibration, speeds=tuple(settings["speeds"]), **added)
+
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+        import jax
+
+        from lin_jax.vectors import unit_norm
+
+        def embed(waveform, length):
+            embedding = self._joined_embedding(waveform, length)
+            member = unit_norm(embedding[:, : len(self.speech_weight)])
+            logit = member @ np.float32(self.speech_weight) + self.speech_bias
+            return {"embedding": embedding, "speech": jax.nn.sigmoid(logit)}
+
+        size = self.embedding_size
+        sides = dict.fromkeys(("first", "second"), ("float32", f"b, {size}"))
+        return {
+            "embed": Function(
+                embed,
+                WAVEFORM,
+                f"waveforms, best of {LENGTHS[-1]:g} s at most, to `embedding` [b, {size}], unit "
+                f"vectors, and `speech` [b], how likely it is speech; below "
+                f"{self.speech_threshold:g} it is none.",
+            ),
+            "compare": Function(
+                self._compare,
+                sides,
+                "embeddings of two sides, each the unit vector of the mean over its recordings, to "
+                "`score` [b], the cosine, `normalised_score` [b], from "
+                f"{self.threshold:.4f} on the same speaker, and `probability` [b] of that.",
+            ),
+        }
+
+    def _joined_embedding(self, waveform, length):
+        """Embeddings [B, E] of waveforms [B, N]; for use in a trace."""
+        import jax.numpy as jnp
+
+        embedding = self._forward(self._constants, waveform, length)
+        if not self.fused:
+            return embedding
+        fused, weight = self.fused._joined_embedding(waveform, length), self.fusion_weight
+        return jnp.concatenate([(1 - weight) ** 0.5 * embedding, weight**0.5 * fused], axis=-1)
+
+    def _compare(self, first, second):
+        """Scores [B] and probabilities of embeddings [B, E]; for use in a trace."""
+        import jax
+        import jax.numpy as jnp
+
+        from lin_jax.scoring import pair_scores
+
+        normalised = pair_scores(self.backend, first, second)
+        return {
+            "score": jnp.sum(first * second, axis=-1).clip(-1.0, 1.0),
+            "normalised_score": normalised,
+            "probability": jax.nn.sigmoid(self.slope * normalised + self.offset),
+        }
 
     def embed(self, source, sample_rate: int | None = None) -> np.ndarray:
         """Embedding of the voice in a recording.
@@ -406,9 +461,7 @@ class Verifier(Bundle):
 
     @functools.cached_property
     def _constants(self) -> Any:
-        import jax
-
-        return jax.device_put((self.variables, self.mean, self.std))
+        return on_device((self.variables, self.mean, self.std))
 
     @functools.cached_property
     def _forward(self):

@@ -221,7 +221,7 @@ class AcousticModel(nn.Module):
         def advance(frames, span):
             start, end = span
             moving = jnp.concatenate([frames, frames]) if guidance else frames
-            velocity = self.flow(moving, jnp.full(len(moving), start), *conditions, both)
+            velocity = self.flow(moving, jnp.full(moving.shape[0], start), *conditions, both)
             if guidance:
                 known, free = jnp.split(velocity, 2)
                 velocity = known + guidance * (known - free)
@@ -247,7 +247,7 @@ def hold(encoded, durations, num_frames: int):
     """
     ends = jnp.cumsum(durations, axis=1)  # [B, L]
     frame = jnp.arange(num_frames)
-    at = jax.vmap(lambda ends: jnp.searchsorted(ends, frame, side="right"))(ends)  # [B, T]
+    at = (ends[:, None] <= frame[:, None]).sum(axis=2)  # [B, T], the symbol that is held
     at = at.clip(max=encoded.shape[1] - 1)
     length = jnp.take_along_axis(durations, at, axis=1).clip(1)
     place = (frame - jnp.take_along_axis(ends, at, axis=1) + length + 0.5) / length

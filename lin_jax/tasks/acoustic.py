@@ -143,19 +143,35 @@ class AcousticSynthesis:
         Returns:
             As `predict`.
         """
-        config = self.config
         shape = (len(durations), max_frames, self.frontend.num_features)
+        noise = jax.random.normal(jax.random.key(seed), shape)
+        return self.from_noise(variables, encoded, voice, durations, noise)
+
+    def from_noise(self, variables, encoded, voice, durations, noise):
+        """Mel frames drawn from given noise.
+
+        Args:
+            variables: of the network.
+            encoded: as for `generate`, as are `voice` and `durations`.
+            voice: [B, H].
+            durations: [B, L] int.
+            noise: standard normal [B, T, M].
+
+        Returns:
+            As `predict`.
+        """
+        config = self.config
         frames, num_frames = self.model.apply(
             variables,
             encoded,
             voice,
             durations,
-            config.temperature * jax.random.normal(jax.random.key(seed), shape),
+            config.temperature * noise,
             steps=config.steps,
             guidance=config.guidance,
             method="generate",
         )
-        valid = frame_mask(num_frames, max_frames)[..., None]
+        valid = frame_mask(num_frames, noise.shape[1])[..., None]
         features = jnp.where(valid, frames * self.std + self.mean, 0.0)
         return {"features": features, "num_frames": num_frames}
 

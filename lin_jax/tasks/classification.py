@@ -5,7 +5,6 @@ Shapes: B batch, N samples, T frames, D features, C classes.
 """
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 import jax
@@ -165,7 +164,7 @@ class Classification:
             tempo, factor = (
                 jnp.repeat(jnp.array(values), B) for values in zip(*pairs, strict=True)
             )
-            features = jnp.pad(features, ((0, 0), (0, math.ceil(T / tempos[0]) - T), (0, 0)))
+            features = jnp.pad(features, ((0, 0), (0, augmentation.room(T, 1 / tempos[0])), (0, 0)))
             features, num_frames = (
                 jnp.tile(features, (len(pairs), 1, 1)),
                 jnp.tile(num_frames, len(pairs)),
