@@ -1,5 +1,6 @@
 """What jobs that classify recordings share: their command, their endpoint and their tab."""
 
+import asyncio
 import dataclasses
 import itertools
 import json
@@ -194,19 +195,20 @@ def _tab(model, question, notice):
 
     hint = results.hint(f"{question} Drop a recording, or record a sentence.")
 
-    def classify(path):
+    def draw(segments):
+        return html.picture(plots.plot_timeline(segments), "how likely each is over time")
+
+    async def classify(path):
         if not path:
             return hint
         names = page.names(path)
         with serving.named(names):
-            prediction = model.submit(predict, path, recordings=[path]).result()
+            prediction = await model.run(predict, path, recordings=[path])
             parts = [as_html(prediction)]
             if prediction.seconds > TIMELINE_SECONDS:
-                timeline = plots.plot_timeline(
-                    model.submit(timeline_segments, path, recordings=[path]).result()
-                )
-                parts.append(html.picture(timeline, "how likely each is over time"))
-            parts.append(page.spectrogram(path, names[path]))
+                segments = await model.run(timeline_segments, path, recordings=[path])
+                parts.append(await asyncio.to_thread(draw, segments))
+            parts.append(await page.spectrogram(path, names[path]))
         return "".join(parts)
 
     page.question_tab(["A voice"], hint, classify, page.A_VOICE, notice)

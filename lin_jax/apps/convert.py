@@ -127,10 +127,8 @@ def _endpoint(router, model):
 def _tab(model, folder):
     from lin_jax.apps import page
 
-    def make(path, voices, speed):
-        speech, problems = model.submit(
-            convert_voice, path, voices, speed, recordings=[path]
-        ).result()
+    async def make(path, voices, speed):
+        speech, problems = await model.run(convert_voice, path, voices, speed, recordings=[path])
         return f"{pathlib.Path(path).stem[:100]}_converted.wav", speech, problems
 
     speak.synthesis_tab(

@@ -141,11 +141,11 @@ def _tab(model, folder):
         "a mark that cannot be heard."
     )
 
-    def show(path):
+    async def show(path):
         if not path:
             return hint
         with serving.named(page.names(path)):
-            return as_html(model.submit(_search, path, recordings=[path]).result())
+            return as_html(await model.run(_search, path, recordings=[path]))
 
     page.question_tab(["A recording"], hint, show, {"generated speech": ("woman.mp3",)})
 

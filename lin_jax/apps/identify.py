@@ -227,11 +227,11 @@ def _tab(model, folder):
         "machine: lin enroll NAME FILES…"
     )
 
-    def show(path):
+    async def show(path):
         if not path:
             return hint
         with serving.named(page.names(path)):
-            ranked = model.submit(identify, path, str(gallery.DEFAULT), recordings=[path]).result()
+            ranked = await model.run(identify, path, str(gallery.DEFAULT), recordings=[path])
         return as_html(ranked)
 
     page.question_tab(["A voice"], hint, show, page.A_VOICE)

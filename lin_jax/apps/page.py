@@ -5,7 +5,7 @@ import functools
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import lin_jax
 from lin_jax.apps import results, serving
@@ -25,6 +25,7 @@ TWO_VOICES = {
     "a woman twice": ("woman.mp3", "woman_again.mp3"),
 }
 KEPT_SECONDS = 600  # that recordings are on the server's disk, so that they can be played again
+POLL_SECONDS = 1.0  # after which an answer that is not there yet is still wanted, or not
 
 
 def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: float = 200.0):
@@ -105,7 +106,7 @@ def build(models: Mapping[Job, serving.Model], folder: str) -> gr.Blocks:
 def question_tab(
     labels: Sequence[str],
     hint: str,
-    answer: Callable[..., str],
+    answer: Callable[..., Awaitable[str]],
     examples: Mapping[str, Sequence[str]],
     notice: str = "",
 ):
@@ -120,9 +121,9 @@ def question_tab(
         notice: what the answer must not be used for.
     """
 
-    def show(*paths):
+    async def show(*paths):
         try:
-            return answer(*paths)
+            return await answer(*paths)
         except LinError as error:
             return results.problem(error)
 
@@ -134,8 +135,7 @@ def question_tab(
                 gr.HTML(results.note(notice))
         with gr.Column(scale=3, min_width=360):
             shown = gr.HTML(hint)
-    changes = [recorder.change for recorder in recorders]
-    gr.on(changes, show, recorders, shown, api_visibility="private")
+    _on([recorder.change for recorder in recorders], show, recorders, shown)
 
 
 def inputs():
@@ -180,18 +180,35 @@ def output(label: str, hint: str) -> list:
     return [shown, player, download]
 
 
-def on(events: Sequence, make: Callable, given: Sequence, output: list):
+def on(events: Sequence, make: Callable[..., Awaitable], given: Sequence, output: list):
     """Show on events in an `output` what is made of what is given: HTML, and the path of a recording or None."""
 
-    def show(*values):
+    async def show(*values):
         try:
-            shown, path = make(*values)
+            shown, path = await make(*values)
         except LinError as error:
             shown, path = results.problem(error), None
         # Gradio takes the updates apart, so each part has its own.
         return shown, *(gr.update(value=path, visible=path is not None) for _ in range(2))
 
-    gr.on(events, show, given, output, api_visibility="private")
+    _on(events, show, given, output)
+
+
+def _on(events: Sequence, answer: Callable[..., Awaitable], given: Sequence, output):
+    """Show what is answered; it is cancelled when whoever asked has left the page."""
+
+    async def show(*values) -> AsyncIterator:
+        task = asyncio.ensure_future(answer(*values))
+        try:
+            # Gradio only closes what yields now and then.
+            while not (await asyncio.wait([task], timeout=POLL_SECONDS))[0]:
+                yield gr.skip()
+            yield task.result()
+        finally:
+            task.cancel()
+
+    # How many wait, and for how long, is up to the queues of the models.
+    gr.on(events, show, given, output, concurrency_limit=None, api_visibility="private")
 
 
 def place(folder: str, name: str) -> str:
@@ -199,10 +216,14 @@ def place(folder: str, name: str) -> str:
     return os.path.join(tempfile.mkdtemp(dir=folder), name)
 
 
-def spectrogram(path: str, caption: str) -> str:
+async def spectrogram(path: str, caption: str) -> str:
     """A picture of the beginning of a recording."""
-    samples, rate = files.read(path, duration=SPECTROGRAM_SECONDS)
-    return html.picture(plots.plot_spectrogram(samples, rate), caption)
+
+    def draw() -> str:
+        samples, rate = files.read(path, duration=SPECTROGRAM_SECONDS)
+        return html.picture(plots.plot_spectrogram(samples, rate), caption)
+
+    return await asyncio.to_thread(draw)
 
 
 def names(*paths: str | None) -> dict[str, str]:

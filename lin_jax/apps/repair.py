@@ -241,14 +241,17 @@ def _tab(model, folder):
         "is loud, and listen to what becomes of it."
     )
 
-    def repair(path, strength):
+    async def repair(path, strength):
         if not path:
             return hint, None
         stem = page.place(folder, f"{pathlib.Path(path).stem[:100]}_repaired")
         with serving.named(page.names(path, stem)):
-            result = model.submit(restore, path, stem, strength, recordings=[path]).result()
-        pictures = page.spectrogram(path, "before") + page.spectrogram(result.out, "after")
-        return as_html(result) + pictures, result.out
+            result = await model.run(restore, path, stem, strength, recordings=[path])
+        pictures = [
+            await page.spectrogram(path, "before"),
+            await page.spectrogram(result.out, "after"),
+        ]
+        return "".join([as_html(result), *pictures]), result.out
 
     with gr.Row(equal_height=False):
         with page.inputs():

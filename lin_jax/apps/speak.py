@@ -1,5 +1,6 @@
 """Text-to-speech: `lin speak` and `lin voices`; and what it shares with `lin_jax.apps.convert`."""
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from lin_jax.apps import output_paths, serving, timestamps
@@ -420,10 +421,9 @@ def _tab(model, folder):
             label="What to say", placeholder="Good morning.", lines=4, max_length=MAX_TEXT
         )
 
-    def make(text, voices, speed):
-        return "speech.wav", *model.submit(
-            speak, text, voices, speed, seconds=len(text) / LETTERS_A_SECOND
-        ).result()
+    async def make(text, voices, speed):
+        seconds = len(text) / LETTERS_A_SECOND
+        return "speech.wav", *await model.run(speak, text, voices, speed, seconds=seconds)
 
     synthesis_tab(
         model,
@@ -442,7 +442,7 @@ def synthesis_tab(
     source: Callable,
     button: str,
     instruction: str,
-    make: Callable,
+    make: Callable[..., Awaitable],
     examples: Mapping[str, Sequence[str]],
 ):
     """A tab in which speech is made of a source in a voice.
@@ -467,17 +467,17 @@ def synthesis_tab(
         (f"{name} ({sex})" if sex else name, name) for name, sex, _ in serving.voices(bundle)
     ]
 
-    def show(given, name, reference, consent, speed):
+    async def show(given, name, reference, consent, speed):
         if given is None:
             return hint, None
         if reference and not consent:
             raise ConsentError("a voice is its owner's: tick the box if you may use this one")
         with serving.named(page.names(given, reference)):
-            file, speech, problems = make(given, [reference or name], speed)
+            file, speech, problems = await make(given, [reference or name], speed)
         path = page.place(folder, file)
         with serving.named(page.names(path)):
-            speech.write(path)
-        return as_html(speech, problems) + page.spectrogram(path, ""), path
+            await asyncio.to_thread(speech.write, path)
+        return as_html(speech, problems) + await page.spectrogram(path, ""), path
 
     with gr.Row(equal_height=False):
         with page.inputs():

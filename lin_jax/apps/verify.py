@@ -124,12 +124,12 @@ def _tab(model, folder):
         "Is it the same person? Give two recordings of a few seconds each; what is said does not matter."
     )
 
-    def answer(a, b):
+    async def answer(a, b):
         if not a or not b:
             return hint
         names = page.names(a, b)
         with serving.named(names):
-            return as_html(model.submit(compare, [a], [b], names, recordings=[a, b]).result())
+            return as_html(await model.run(compare, [a], [b], names, recordings=[a, b]))
 
     page.question_tab(["One voice", "The other voice"], hint, answer, page.TWO_VOICES)
 

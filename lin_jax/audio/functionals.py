@@ -14,6 +14,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 PERCENTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STATISTICS = 4 + len(PERCENTILES)
@@ -139,6 +140,8 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
         pitch in octaves above 100 Hz [..., T], and the share of the power that is periodic [...,
         T], 0 to 1.
     """
+    from scipy import fft
+
     size = 2 ** math.ceil(math.log2(3 * sample_rate / PITCH_HZ[0]))
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     T = 1 + waveform.shape[-1] // hop_length
@@ -146,9 +149,11 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
     frames = padded[..., jnp.arange(T)[:, None] * hop_length + np.arange(size)]  # [..., T, size]
     frames = (frames - frames.mean(axis=-1, keepdims=True)) * window
     first, last = int(sample_rate / PITCH_HZ[1]), math.ceil(sample_rate / PITCH_HZ[0])
+    n_fft = fft.next_fast_len(size + last + 1, real=True)  # longer lags, which wrap, are not used
 
     def autocorrelation(x):
-        r = jnp.fft.irfft(jnp.abs(jnp.fft.rfft(x, 2 * size)) ** 2)[..., : last + 2]
+        spectrum = jnp.fft.rfft(x, n_fft)
+        r = jnp.fft.irfft(spectrum.real**2 + spectrum.imag**2, n_fft)[..., : last + 2]
         return r / jnp.maximum(r[..., :1], 1e-9)
 
     r = autocorrelation(frames) / autocorrelation(window)  # [..., T, lags]
@@ -185,7 +190,7 @@ def statistics(x, chosen):
     apart = jnp.where(chosen, x - middle, 0.0)
     deviation = jnp.sqrt(mean(apart**2) + 1e-6)
     time = (2 * jnp.cumsum(chosen, axis=-2) - 1) / n - 1  # from -1 to 1
-    ordered = jnp.sort(jnp.where(chosen, x, jnp.inf), axis=-2)
+    ordered = _sorted(jnp.where(chosen, x, jnp.inf))
     place = np.array(PERCENTILES, np.float32)[:, None] * (n - 1)  # [..., percentiles, K]
     low = jnp.floor(place).astype(jnp.int32)
     below, above = (
@@ -244,6 +249,21 @@ def modulations(x, valid, frame_rate: float):
     within = np.array([(hertz >= low) & (hertz < high) for low, high in edges], np.float32)
     means = jnp.matmul(within / within.sum(axis=1, keepdims=True), strength, precision="highest")
     return jnp.log(means.reshape(*means.shape[:-2], -1) + 1e-2)
+
+
+def _sorted(x):
+    """Float32 [..., T, K], none of them NaN, in ascending order over T; without a gradient.
+
+    On CPU, XLA compares integers several times as fast, and the bits of floats are ordered as
+    integers where those of negative ones are inverted.
+    """
+
+    def inverted(bits):
+        return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+
+    keys = inverted(lax.bitcast_convert_type(x, jnp.int32))
+    keys = lax.sort(keys, dimension=keys.ndim - 2, is_stable=False)
+    return lax.bitcast_convert_type(inverted(keys), jnp.float32)
 
 
 def _slope(x):

@@ -109,7 +109,7 @@ class Classifier(Bundle):
 
     def with_weights(self, variables: dict, mean, std) -> "Classifier":
         """The same with other weights, such as those of another fold; what is compiled is shared."""
-        self._forward  # noqa: B018
+        self._extract, self._forward  # noqa: B018
         other = copy.copy(self)
         other.__dict__.pop("_members", None)
         other.variables, other.mean, other.std = variables, mean, std
@@ -296,7 +296,8 @@ class Classifier(Bundle):
             # Several networks hear every window in several variants: few windows make a small batch.
             batch = padded(chunk, self._window, 1 << (len(chunk) - 1).bit_length())
             with self.weights_fit():
-                members = [self._forward(member, *batch) for member in self._members]
+                features = self._extract(*batch)  # once for all members
+                members = [self._forward(member, *features) for member in self._members]
             rows[start : start + len(chunk)] = np.mean(members, axis=0)[: len(chunk)]
         return (rows + self.fused._classify(windows)) / 2 if self.fused else rows
 
@@ -335,6 +336,14 @@ class Classifier(Bundle):
         ]
 
     @functools.cached_property
+    def _extract(self):
+        import jax
+
+        from lin_jax.audio import frontend
+
+        return jax.jit(functools.partial(frontend.extract, self.frontend))
+
+    @functools.cached_property
     def _forward(self):
         import jax
 
@@ -347,11 +356,12 @@ class Classifier(Bundle):
         config = ClassificationConfig(tta=TestTimeAugmentation(**self.tta))
 
         @jax.jit
-        def forward(member, waveform, length):  # [B, N], [B] -> [B, C]
+        def forward(member, features, num_frames):  # [B, T, D], [B] -> [B, C]
             variables, mean, std = member
             # Its training task is asked, so that serving cannot drift from training.
             task = Classification(self.model, self.labels, self.frontend, mean, std, config)
-            logits = task.predict(variables, {"waveform": waveform, "length": length})["logits"]
+            batch = {"features": features, "num_frames": num_frames}
+            logits = task.predict(variables, batch)["logits"]
             return jax.nn.softmax(logits / self.temperature)
 
         return forward

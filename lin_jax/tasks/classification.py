@@ -19,13 +19,12 @@ from lin_jax.tasks.preprocessing import preprocess
 
 @dataclasses.dataclass
 class TestTimeAugmentation:
-    """Variants of a clip whose logits are averaged when it is classified, in all their
-    combinations.
+    """Variants of a clip whose logits are averaged when it is classified.
 
     Attributes:
-        tempo: this share slower, as it is, and this share faster; 0 only as it is.
-        frequency: likewise lower, as it is, and higher.
-        mean_removal: as it is, and without the mean of its frames.
+        tempo: this share slower, as it is, and this share faster; 0 leaves the tempo.
+        frequency: the slower one by this share lower, and the faster one higher; 0 leaves them.
+        mean_removal: each of these as it is, and without the mean of its frames.
     """
 
     tempo: float = 0.0
@@ -152,27 +151,19 @@ class Classification:
         return preprocess(self.frontend, self.mean, self.std, batch, self.augment, key)
 
     def _tta(self, features, num_frames):
-        """Every clip [B, T, D] under each of V tta, [V B, T', D]; T' has room for the slowest."""
+        """Every clip [B, T, D] in each of V variants, [V B, T', D]; T' has room for the slowest."""
         tta = self.config.tta
-        tempos, factors = (
-            (1.0,) if not share else (1.0 - share, 1.0, 1.0 + share)
-            for share in (tta.tempo, tta.frequency)
-        )
-        pairs = [(tempo, factor) for tempo in tempos for factor in factors]
-        if len(pairs) > 1:
+        if tta.tempo or tta.frequency:
             B, T, _ = features.shape
-            tempo, factor = (
-                jnp.repeat(jnp.array(values), B) for values in zip(*pairs, strict=True)
-            )
-            features = jnp.pad(features, ((0, 0), (0, augmentation.room(T, 1 / tempos[0])), (0, 0)))
-            features, num_frames = (
-                jnp.tile(features, (len(pairs), 1, 1)),
-                jnp.tile(num_frames, len(pairs)),
-            )
-            if len(factors) > 1:
-                features = augmentation.warp_frequency(
-                    features, factor, front_end.mel_centres(self.frontend)
-                )
+            steps = jnp.repeat(jnp.array([-1.0, 0.0, 1.0]), B)
+            more = augmentation.room(T, 1.0 / (1.0 - tta.tempo))
+            features = jnp.pad(features, ((0, 0), (0, more), (0, 0)))
+            features, num_frames = jnp.tile(features, (3, 1, 1)), jnp.tile(num_frames, 3)
+            if tta.frequency:
+                centres = front_end.mel_centres(self.frontend)
+                factor = 1.0 + tta.frequency * steps
+                features = augmentation.warp_frequency(features, factor, centres)
+            tempo = 1.0 + tta.tempo * steps
             features, num_frames = augmentation.change_tempo(features, num_frames, tempo)
         if tta.mean_removal:
             features = jnp.concatenate([features, augmentation.remove_mean(features, num_frames)])

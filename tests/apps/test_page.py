@@ -1,10 +1,13 @@
 """The page: one test, for Gradio takes seconds to import and to build it."""
 
+import asyncio
 import functools
 import json
 import os
 import pathlib
 import re
+import threading
+import time
 
 import pytest
 import soundfile
@@ -13,10 +16,11 @@ from fastapi import testclient
 from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import tone
 
+from lin_jax import cancellation
 from lin_jax.apps import cli, gallery, serving
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction, Segment
-from lin_jax.errors import SilenceError
+from lin_jax.errors import SilenceError, WorkCancelledError
 
 FILE = {"_type": "gradio.FileData"}
 
@@ -26,7 +30,17 @@ class Listener:
 
     task, name = "classification", "gender"
 
+    def __init__(self):
+        self.given_up = threading.Event()
+
     def predict(self, path):
+        try:
+            while "endless" in path:
+                cancellation.check()
+                time.sleep(0.01)
+        except WorkCancelledError:
+            self.given_up.set()
+            raise
         if "silent" in path:
             raise SilenceError(f"{path}: silent throughout; record it again or leave it out")
         return Prediction("male", {"female": 0.2, "male": 0.8}, files.duration(path))
@@ -46,6 +60,22 @@ def ask(client, event, *values):
     return json.loads(done.removeprefix("data:"))
 
 
+def last(event):
+    """The function that gives what an event shows at last."""
+
+    async def shown(*values):
+        return [update async for update in event(*values)][-1]
+
+    return lambda *values: asyncio.run(shown(*values))
+
+
+async def leave(event, *values):
+    """Go while there is no answer yet."""
+    updates = event(*values)
+    await anext(updates)
+    await updates.aclose()
+
+
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning"
 )  # Gradio counts events by what pandas is about to drop
@@ -54,12 +84,14 @@ def test_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     monkeypatch.setattr(gallery, "DEFAULT", tmp_path / "gallery")
     hummer = synthesizers.Hummer()
-    served = Listener(), verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
+    listener = Listener()
+    served = listener, verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
     models = serving.assign([serving.Model(bundle, "# The card") for bundle in served])
     monkeypatch.setattr(serving, "load", lambda names, limits: models)
     visited = []
 
-    short, long, silent = (str(tmp_path / f"{name}.wav") for name in ("short", "long", "silent"))
+    names = ("short", "long", "silent", "endless")
+    short, long, silent, endless = (str(tmp_path / f"{name}.wav") for name in names)
 
     def visit(server, sockets):
         visited.append(os.environ["GRADIO_TEMP_DIR"])
@@ -114,8 +146,12 @@ def test_page(tmp_path, monkeypatch, capsys):
                 "not a file of this machine"
             )
         convert, search, classify, identify, repair, speak, verify = (
-            events[number] for number in numbers
+            last(events[number]) for number in numbers
         )
+        files.write(endless, tone(), 16000)
+        asyncio.run(leave(events[answer], endless))
+        assert listener.given_up.wait(5), "nobody waits for it any more"
+        assert all(blocks.fns[number].concurrency_limit is None for number in numbers)
         files.write(long, tone(11.0), 16000)
         files.write(silent, 0 * tone(), 16000)
         assert "Drop a recording" in classify(None)

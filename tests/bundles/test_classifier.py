@@ -199,14 +199,22 @@ def test_recordings_of_any_length_share_a_few_compilations():
     assert bundle._forward._cache_size() <= 4  # batches of 1, 2, 4 and 8
 
 
+def test_members_share_their_features(monkeypatch):
+    bundle, calls = make(members=3), []
+    extract = bundle._extract
+    monkeypatch.setattr(bundle, "_extract", lambda *batch: calls.append(1) or extract(*batch))
+    bundle.predict(speech(1.0), RATE)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize(("count", "batch"), [(1, 1), (2, 2), (3, 4), (5, 8), (8, 8), (9, 8)])
 def test_windows_are_padded_to_a_power_of_two(monkeypatch, count, batch):
     """What fills a batch up costs as much as what is asked about."""
     bundle, sizes = make(), []
 
-    def forward(member, waveform, length):
-        sizes.append(len(waveform))
-        return np.full((len(waveform), len(bundle.labels)), 1.0 / len(bundle.labels))
+    def forward(member, features, num_frames):
+        sizes.append(len(features))
+        return np.full((len(features), len(bundle.labels)), 1.0 / len(bundle.labels))
 
     monkeypatch.setattr(bundle, "_forward", forward)
     assert len(bundle._probabilities([speech(1.0)] * count)) == count
