@@ -114,7 +114,7 @@ def by_condition(
             continue
         reader = NoiseReader(noises, rate)
         changed = (change(samples, rate, reader.draw()) for samples in recordings)
-        embeddings = embed(bundle, [files.resample(*each, rate) for each in changed])
+        embeddings = embed(bundle, [files.resample(wave, at, rate) for wave, at in changed])
         known = ~np.isnan(embeddings[:, 0])
         kept = trials.of(known)
         scores = bundle.backend.scores(embeddings, kept.pairs)
