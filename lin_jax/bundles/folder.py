@@ -144,6 +144,7 @@ def load(name_or_path) -> Bundle:
     Returns:
         The `Bundle` of its kind; BundleError if it is missing, damaged, or not of this format.
     """
+    import jax
     from flax import traverse_util
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
@@ -164,7 +165,11 @@ def load(name_or_path) -> Bundle:
                 f"{folder}: weights.safetensors is damaged or of another bundle; copy the folder again"
             )
         _check_bounds(described)
-        flat = {name: leaf.astype(np.float32) for name, leaf in from_bytes(weights).items()}
+        # Where JAX would put them, so that it takes them without a copy.
+        flat = {
+            name: np.asarray(jax.device_put(leaf.astype(np.float32)))
+            for name, leaf in from_bytes(weights).items()
+        }
         model = _build(described["model"])
         kind = KINDS[described["task"]].kind_for(model)
         frontend = FrontendConfig.from_dict(described["frontend"])

@@ -27,7 +27,7 @@ from lin_jax.errors import AudioError, ConfigError
 # A recording is repaired whole if it is no longer than the last of these lengths in seconds, padded
 # to one of them, and in windows of the last one if it is longer. They are few, as compiling takes
 # longer than repairing some minutes.
-LENGTHS = (2.0, 6.0, 16.0)
+LENGTHS = (2.0, 4.0, 8.0, 16.0)
 BATCH_SECONDS = 32.0  # that go through the network at once, at most
 BLOCK_SECONDS = 1.0  # in which recordings are read
 FADE_SECONDS = 0.02  # from one window to the next

@@ -327,10 +327,11 @@ def test_serve_without_a_port_or_the_extra(capsys, monkeypatch):
 
 
 WAITING = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 from lin_jax.apps import cli, serve
 
 def answer(settings, connections, models, folder):
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1" and "numpy" not in sys.modules
     pathlib.Path(folder, "0.upload").touch()
     print(folder, flush=True)
     time.sleep(60)
