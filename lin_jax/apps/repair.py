@@ -247,15 +247,16 @@ def _tab(model, folder):
         stem = page.place(folder, f"{pathlib.Path(path).stem[:100]}_repaired")
         with serving.named(page.names(path, stem)):
             result = model.submit(restore, path, stem, strength, recordings=[path]).result()
+        both = page.switch({"Before": path, "After": result.out})
         pictures = page.spectrogram(path, "before") + page.spectrogram(result.out, "after")
-        return as_html(result) + pictures, result.out
+        return as_html(result) + both + pictures, result.out
 
     with gr.Row(equal_height=False):
         with page.inputs():
             before = page.recorder("Before")
             page.offer([before], {"a noisy recording": ("noisy.mp3",)})
             strength = gr.Slider(0, 1, 1, step=0.05, label="How much of the repair is mixed in")
-        output = page.output("After", hint)
+        output = page.output("", hint)
     page.on([before.change, strength.release], repair, [before, strength], output)
 
 
