@@ -42,10 +42,13 @@ def _listen(args) -> int:
         bundle = load_bundle(args.model or args.job, "classification")
         size, answer = bundle.window_seconds, _classification(bundle)
     else:
-        bundle = load_bundle(args.model or "speaker", embed.KIND)
-        size = VOICE_SECONDS
-        answer = _verification(bundle, args.others) if args.job == "verify" else None
-        answer = answer or _identification(bundle, args.gallery)
+        bundle, size = load_bundle(args.model or "speaker", embed.KIND), VOICE_SECONDS
+        verifying = args.job == "verify"
+        answer = (
+            _verification(bundle, args.others)
+            if verifying
+            else _identification(bundle, args.gallery)
+        )
     rate = bundle.frontend.sample_rate
     window, second = np.zeros(0, np.float32), 0
     try:
