@@ -51,6 +51,7 @@ EXTRAS = {
         "prometheus-client>=0.26",  # /v1/metrics
         MATPLOTLIB,
     ],
+    "listen": ["sounddevice>=0.5"],  # the microphone, for `lin listen`
     "export": ["flatbuffers>=25.9"],  # what jax.export writes
     # JAX for an accelerator, as JAX itself names it.
     **{name: [f"jax[{name}]"] for name in ("cuda12", "cuda13", "tpu")},

@@ -137,6 +137,7 @@ def as_json(verdict: "Verdict") -> dict:
     return {
         name: round(value, 6) if isinstance(value, float) else value
         for name, value in dataclasses.asdict(verdict).items()
+        if name != "threshold_probability"
     }
 
 

@@ -14,7 +14,7 @@ from lin_jax.apps.common import (
     recordings,
 )
 from lin_jax.apps.jobs import Job, faint_noise
-from lin_jax.errors import ConfigError
+from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Verdict
@@ -129,26 +129,33 @@ def _tab(model, folder):
             return hint
         names = page.names(a, b)
         with serving.named(names):
-            return as_html(await model.run(compare, [a], [b], names, recordings=[a, b]))
+            verdict = await model.run(compare, [a], [b], names, recordings=[a, b])
+        return as_html(verdict) + await page.waveforms(a, b)
 
-    page.question_tab(["One voice", "The other voice"], hint, answer, page.TWO_VOICES)
+    async def row(path, voice):
+        if not voice:
+            raise AudioError("give the one voice above, with which all are compared")
+        names = page.names(path, voice)
+        verdict = await model.run(compare, [voice], [path], names, recordings=[voice, path])
+        return {"compared with": names[voice]} | embed.as_json(verdict)
+
+    voice, _ = page.question_tab(["One voice", "The other voice"], hint, answer, page.TWO_VOICES)
+    page.batch(folder, row, [voice], "The one voice with several recordings, as a table")
 
 
 def as_html(verdict: "Verdict") -> str:
     """Whether two sides are the same speaker, and where their score lies beside the threshold, which is the middle."""
     from lin_jax.apps import results
 
-    sure = f"{verdict.probability:.0%} same"
+    sure = f"{verdict.probability:.0%} same; same from {verdict.threshold_probability:.0%} on"
+    if verdict.decision == "unsure":
+        sure = verdict.reason
     gap = verdict.normalised_score - verdict.threshold
     place = 50 + 50 * gap / (abs(gap) + abs(verdict.threshold) + 1e-9)
-    figures = (
-        f"Score {verdict.normalised_score:.2f}; same from {verdict.threshold:.2f} on, the line."
-    )
     return (
         results.answer(DECISIONS[verdict.decision], sure, verdict.decision)
-        + (results.note(verdict.reason) if verdict.reason else "")
+        + (results.note(verdict.reason) if verdict.reason not in ("", sure) else "")
         + results.gauge(place, "different", "same")
-        + results.note(figures)
     )
 
 

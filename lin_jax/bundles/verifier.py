@@ -66,6 +66,7 @@ class Verdict:
         probability: of the same speaker, if same and different are equally likely beforehand; 0.5
             where unsure.
         reason: what makes it unsure, or what else to know; else "".
+        threshold_probability: the probability at the threshold.
     """
 
     decision: Literal["same", "different", "unsure"]
@@ -75,6 +76,7 @@ class Verdict:
     threshold: float
     probability: float
     reason: str
+    threshold_probability: float = 0.5
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -284,7 +286,9 @@ class Verifier(Bundle):
             )
             reason = f"{named}: that tells nothing about the speaker; give another recording"
         probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
-        return Verdict(same, score, 1.0 - score, normalised, threshold, probability, reason)
+        at_threshold = _logistic(self.slope * threshold + self.offset)
+        figures = score, 1.0 - score, normalised, threshold, probability
+        return Verdict(same, *figures, reason, at_threshold)
 
     def reason_unsure(self, voices: Sequence[SpeakerEmbedding]) -> str:
         """Why a side cannot be decided on, or ""."""
