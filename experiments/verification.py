@@ -135,16 +135,17 @@ class Experiment(_experiment.Experiment):
         encoder = {**result.variables, "params": result.variables["params"]["encoder"]}
         given = task.model, task.frontend, encoder, task.mean, task.std, task.embedding_size
         bundle = _backend.verifier(self.NAME, *given, speeds=tuple(config.task.speeds))
-        embeddings = evaluation.embed(bundle, _backend.waveforms(self.clips, train))
+        embeddings, _ = evaluation.embed(bundle, _backend.waveforms(self.clips, train))
         known = ~np.isnan(embeddings[:, 0])  # the others hold too little sound
         embeddings, train = embeddings[known], train[known]
-        cohort = _backend.fit_cohort(bundle, self.clips, train, embeddings)
+        cohort = _backend.directions(embeddings, self.speakers[train])
         settings = {"plda": config.plda, "top": config.cohort}
         bundle = _backend.with_scores(bundle, embeddings, self.speakers[train], cohort, **settings)
         if config.fusion_weight:
             given = self.clips, train, config.augment, config.loader, config.seed
             fused = _backend.fit_functionals(*given, **settings)
             bundle = dataclasses.replace(bundle, fused=fused, fusion_weight=config.fusion_weight)
+        bundle = _backend.with_narrow_cohort(bundle, self.clips, train)
         if config.noise:
             noise = features.open_features(config.noise, self.clips.frontend)
             bundle = _backend.fit_speech_gate(bundle, noise, self.clips, config.seed)
@@ -153,7 +154,7 @@ class Experiment(_experiment.Experiment):
         heldout = []
         for clips in self._by_corpus(self.split.validation):
             chosen, pairs, _ = self.trials(clips)
-            heldout.append((evaluation.embed(bundle, _backend.waveforms(chosen)), pairs))
+            heldout.append((evaluation.embed(bundle, _backend.waveforms(chosen))[0], pairs))
         return _backend.calibrate(bundle, heldout)
 
     def ship(self, workdir: pathlib.Path) -> pathlib.Path:
@@ -198,9 +199,9 @@ class Experiment(_experiment.Experiment):
                 chosen, pairs, protocol = self.trials(clips)
                 trials.write(out / f"{corpus}_trials.tsv", pairs, chosen)
                 waveforms = _backend.waveforms(chosen)
-                embeddings = evaluation.embed(bundle, waveforms)
-                groups = _groups.by_age(chosen)
-                results, scores = evaluation.evaluate(bundle, embeddings, pairs, groups)
+                embeddings, narrow = evaluation.embed(bundle, waveforms)
+                known = embeddings, pairs, _groups.by_age(chosen), narrow
+                results, scores = evaluation.evaluate(bundle, *known)
                 given = waveforms, pairs, self.config.eval
                 results["conditions"] = evaluation.by_condition(bundle, *given)
                 results |= {"protocol": protocol, "clips": len(chosen)}

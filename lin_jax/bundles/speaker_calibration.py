@@ -95,7 +95,8 @@ class SpeakerCalibration:
         owners = np.repeat(np.arange(len(names)), [len(voices[name]) for name in names])  # [B]
         pairs = np.stack(np.triu_indices(len(owners), 1), axis=1)  # [N, 2]
         speakers = owners[pairs]
-        scores = bundle.backend.scores(embeddings, pairs)
+        narrow = [voice.narrow for name in names for voice in voices[name]]
+        scores = bundle.backend.scores(embeddings, pairs, narrow)
         same = speakers[:, 0] == speakers[:, 1]
         weight = _alike(speakers)
 

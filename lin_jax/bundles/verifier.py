@@ -25,6 +25,7 @@ LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 # the voice.
 MAX_WINDOWS = 15
 MIN_SECONDS = 0.5  # of sound; of less there is no embedding
+NARROW_HZ = 4500.0  # with nothing above, as by telephone, a recording has a cohort of its own
 MIN_BAND_HZ = 3000.0  # what a telephone lets through; without it the decision is "unsure"
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
 READ_AHEAD = 32  # recordings that are read while as many others go through the network
@@ -50,6 +51,11 @@ class SpeakerEmbedding:
     speech: float
     digest: str
     band_hz: float | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether its band is that of a narrow channel, such as a telephone's."""
+        return self.band_hz is not None and self.band_hz < NARROW_HZ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +111,8 @@ class Verifier(Bundle):
         fused: another verifier, which embeds recordings by features of its own; embeddings are
             those of both, `joined`.
         fusion_weight: of what is beside in a score.
+        narrow_cohort: the cohort of recordings with a narrow band [S, E], see
+            `scoring.ScoringBackend`.
     """
 
     mean: np.ndarray
@@ -124,6 +132,7 @@ class Verifier(Bundle):
     top: int = 100
     fused: "Verifier | None" = None
     fusion_weight: float = 0.0
+    narrow_cohort: np.ndarray | None = None
 
     task: ClassVar[str] = "verification"
     concurrent: ClassVar[bool] = True
@@ -133,6 +142,7 @@ class Verifier(Bundle):
         "plda_axes",
         "plda_between",
         "cohort",
+        "narrow_cohort",
     )
 
     def __post_init__(self):
@@ -270,7 +280,8 @@ class Verifier(Bundle):
             )
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
-        normalised = float(self.backend.scores(sides, [(0, 1)])[0])
+        bands = [any(voice.narrow for voice in side) for side in (a, b)]
+        normalised = float(self.backend.scores(sides, [(0, 1)], bands)[0])
         little = self._too_little(a) or self._too_little(b)
         narrow = self._too_narrow(a) or self._too_narrow(b)
         decided = "same" if normalised >= threshold else "different"
@@ -364,8 +375,9 @@ class Verifier(Bundle):
             else Plda(self.plda_mean, self.plda_axes, self.plda_between)
         )
         fused = self.fused and self.fused.backend
+        size = len(self.speech_weight)
         return ScoringBackend(
-            plda, self.cohort, self.top, fused, len(self.speech_weight), self.fusion_weight
+            plda, self.cohort, self.top, fused, size, self.fusion_weight, self.narrow_cohort
         )
 
     def _all(self, sources, sample_rate=None) -> list[SpeakerEmbedding]:

@@ -21,19 +21,21 @@ from lin_jax.scoring import ScoringBackend
 PRIORS = (0.01, 0.05)  # of the same speaker, for the detection cost
 
 
-def embed(bundle: Verifier, recordings: Sequence) -> np.ndarray:
-    """Embeddings of recordings.
+def embed(bundle: Verifier, recordings: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of recordings, and whether their band is narrow.
 
     Args:
         bundle: the verifier.
         recordings: paths, or waveforms at the rate of the bundle's front end (B).
 
     Returns:
-        [B, E]; NaN for one that cannot be read, or holds too little sound.
+        [B, E], NaN for one that cannot be read, or holds too little sound; and [B] bool.
     """
-    voices = bundle.embed_all(recordings, bundle.frontend.sample_rate)
+    voices = list(bundle.embed_all(recordings, bundle.frontend.sample_rate))
     nobody = np.full(bundle.embedding_size, np.nan, np.float32)
-    return np.stack([nobody if isinstance(v, AudioError) else v.embedding for v in voices])
+    embeddings = [nobody if isinstance(v, AudioError) else v.embedding for v in voices]
+    narrow = [not isinstance(v, AudioError) and v.narrow for v in voices]
+    return np.stack(embeddings), np.array(narrow)
 
 
 def systems(bundle: Verifier) -> dict[str, ScoringBackend]:
@@ -52,6 +54,7 @@ def evaluate(
     embeddings,
     trials: metrics.Trials,
     groups: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+    narrow=None,
 ) -> tuple[dict, np.ndarray]:
     """Error rates of a bundle, and of the other `systems`, over trials of held-out speakers.
 
@@ -60,6 +63,7 @@ def evaluate(
         embeddings: of the recordings, by `embed` [B, E].
         trials: pairs of them; those with an unknown embedding are left out.
         groups: recordings [B] bool by name, among whose trials are measured besides.
+        narrow: recordings whose band is narrow [B] bool; None is none.
 
     Returns:
         The results: "left_out", how many recordings have no embedding; "all", with the errors at
@@ -69,7 +73,7 @@ def evaluate(
     """
     known = ~np.isnan(embeddings[:, 0])
     everything, trials = trials, trials.of(known)
-    scores = bundle.backend.scores(embeddings, trials.pairs)
+    scores = bundle.backend.scores(embeddings, trials.pairs, narrow)
     results = {
         "speakers": len(np.unique(trials.speakers)),
         "left_out": int(np.sum(~known)),
@@ -77,7 +81,7 @@ def evaluate(
         "same_sex": error_rates(scores, trials, trials.same_sex),
     }
     for name, backend in systems(bundle).items():
-        results[name] = error_rates(backend.scores(embeddings, trials.pairs), trials)
+        results[name] = error_rates(backend.scores(embeddings, trials.pairs, narrow), trials)
     within = {name: mask[trials.pairs].all(axis=1) for name, mask in groups.items()}
     rates = {name: _at_threshold(bundle, scores, trials, mask) for name, mask in within.items()}
     results["groups"] = {name: each for name, each in rates.items() if each}
@@ -114,10 +118,11 @@ def by_condition(
             continue
         reader = NoiseReader(noises, rate)
         changed = (change(samples, rate, reader.draw()) for samples in recordings)
-        embeddings = embed(bundle, [files.resample(wave, at, rate) for wave, at in changed])
+        waveforms = [files.resample(samples, source, rate) for samples, source in changed]
+        embeddings, narrow = embed(bundle, waveforms)
         known = ~np.isnan(embeddings[:, 0])
         kept = trials.of(known)
-        scores = bundle.backend.scores(embeddings, kept.pairs)
+        scores = bundle.backend.scores(embeddings, kept.pairs, narrow)
         results[name] = {"left_out": int(np.sum(~known))} | _at_threshold(bundle, scores, kept)
     return results
 
