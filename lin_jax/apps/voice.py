@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 
-from lin_jax.apps import consent
 from lin_jax.apps.common import Command, check_voices, complain, load_bundle
 from lin_jax.errors import ConfigError
 
@@ -54,6 +53,7 @@ def _save(args) -> int:
             f"prove it by lin voice sentence {args.name}"
         )
     check_voices([*args.clips, *([args.read_aloud] if args.read_aloud else [])])
+    from lin_jax.apps import consent  # not before what is asked for is there
     from lin_jax.audio import files
     from lin_jax.bundles import saved_voices
 
@@ -72,6 +72,8 @@ def _save(args) -> int:
 
 
 def _sentence(args) -> int:
+    from lin_jax.apps import consent
+
     print(consent.ask(args.name))
     complain(
         f"read it aloud and record it within {consent.VALID_SECONDS / 60:.0f} minutes; then "
