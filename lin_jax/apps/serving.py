@@ -89,7 +89,11 @@ def load(names: Sequence[str], max_seconds: Mapping[str, float] = MappingProxyTy
     """The models of bundles by name or folder, as `assign` gives them their jobs."""
     from lin_jax import bundles
 
-    models = [Model(lin_jax.load(name), bundles.read_card(name), name) for name in names]
+    loaded = {name: lin_jax.load(name) for name in names}
+    for bundle in loaded.values():
+        if isinstance(bundle, bundles.Classifier):
+            bundle.share_gate(loaded)
+    models = [Model(bundle, bundles.read_card(name), name) for name, bundle in loaded.items()]
     return assign(models, max_seconds)
 
 

@@ -6,7 +6,7 @@ Shape letters: B windows, N samples, T frames, D features, C classes.
 import copy
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -125,6 +125,15 @@ class Classifier(Bundle):
         fused.fused = other
         fused.__post_init__()
         return fused
+
+    def share_gate(self, loaded: Mapping[str, Bundle]):
+        """Ask the gate that is among bundles by name, if it is, and do not load it once more.
+
+        Raises:
+            BundleError: it is no gate for this one.
+        """
+        if self.speech_gate in loaded:
+            self.__dict__["_gate"] = self._checked_gate(loaded[self.speech_gate])
 
     def settings(self) -> dict:
         """See `Bundle`."""
@@ -309,9 +318,9 @@ class Classifier(Bundle):
 
     @functools.cached_property
     def _gate(self) -> "Classifier | None":
-        if not self.speech_gate:
-            return None
-        gate: Any = self.load(self.speech_gate)
+        return self._checked_gate(self.load(self.speech_gate)) if self.speech_gate else None
+
+    def _checked_gate(self, gate: Any) -> "Classifier":
         if getattr(gate, "no_speech", None) is None or _windows(gate) != _windows(self):
             raise BundleError(
                 f"{self.speech_gate}: does not tell where nobody speaks in the windows of "

@@ -304,6 +304,11 @@ def test_own_bundles_are_served_too(tmp_path, monkeypatch):
         serving.load([str(folders[0])])
 
 
+def test_emotion_shares_the_gender_bundle_that_is_served():
+    models = {job.name: model for job, model in serving.load(["emotion", "gender"]).items()}
+    assert models["emotion"].bundle._gate is models["gender"].bundle
+
+
 def test_a_vocoder_is_not_served(tmp_path):
     folder = bundles.save(tmp_path / "sound", synthesizers.vocoder(), "")
     with pytest.raises(ConfigError, match="no job of its own"):

@@ -174,6 +174,15 @@ def test_behind_a_gate_only_speech_is_answered(tmp_path, monkeypatch):
     assert all(s.label in LABELS for s in segments[4:])
 
 
+def test_a_gate_that_is_loaded_is_shared_if_it_is_one():
+    bundle, gate = make(speech_gate="gate"), make(no_speech="sad")
+    bundle.share_gate({"gate": gate, "mood": bundle})
+    assert bundle._gate is gate
+    make().share_gate({"gate": gate})
+    with pytest.raises(BundleError, match="gate: does not tell where"):
+        make(speech_gate="gate").share_gate({"gate": make()})
+
+
 def test_what_is_short_is_not_answered_behind_min_seconds(tmp_path, monkeypatch):
     bundle = gated(tmp_path, monkeypatch)
     prediction = bundle.predict(speech(0.9), RATE)
