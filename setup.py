@@ -52,6 +52,7 @@ EXTRAS = {
         MATPLOTLIB,
     ],
     "listen": ["sounddevice>=0.5"],  # the microphone, for `lin listen`
+    "c2pa": ["c2pa-python>=0.38"],  # signed provenance of generated speech
     "export": ["flatbuffers>=25.9"],  # what jax.export writes
     # JAX for an accelerator, as JAX itself names it.
     **{name: [f"jax[{name}]"] for name in ("cuda12", "cuda13", "tpu")},

@@ -133,19 +133,23 @@ class Speech:
     def write(self, path):
         """Write an audio file, whole or not at all, whose metadata say that it is synthetic and by what.
 
+        Where `lin_jax.audio.content_credentials` knows a certificate, they are signed, too.
+
         Args:
             path: where to; the suffix names the format.
 
         Raises:
-            AudioError: the format cannot hold it, or cannot say so, or the disk does not take it.
+            AudioError: the format cannot hold it, or cannot say so, the disk does not take it, or it
+                cannot be signed.
         """
-        from lin_jax.audio import files
+        from lin_jax.audio import content_credentials, files
 
         info = files.encoding(
             path, files.Info(self.sample_rate, 1, len(self.samples), "WAV", "PCM_16")
         )
         with files.writing(path, info, comment=f"synthetic speech, {self.provenance}") as file:
             file.write(self.samples[:, None])
+        content_credentials.sign(path, self.provenance)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
