@@ -51,6 +51,9 @@ EXTRAS = {
         "prometheus-client>=0.26",  # /v1/metrics
         MATPLOTLIB,
     ],
+    "listen": ["sounddevice>=0.5"],  # the microphone, for `lin listen`
+    "c2pa": ["c2pa-python>=0.38"],  # signed provenance of generated speech
+    "export": ["flatbuffers>=25.9"],  # what jax.export writes
     # JAX for an accelerator, as JAX itself names it.
     **{name: [f"jax[{name}]"] for name in ("cuda12", "cuda13", "tpu")},
 }
@@ -61,6 +64,7 @@ EXTRAS["dev"] = [
     *EXTRAS["tts"],
     *EXTRAS["eval"],
     *EXTRAS["serve"],
+    *EXTRAS["export"],
     "httpx2>=2.16",  # FastAPI's test client
     "pytest>=8",
     "hypothesis>=6.100",

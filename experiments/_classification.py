@@ -19,22 +19,19 @@ from experiments._networks import ConvolutionalConfig, FusedConfig, Networks, Tr
 from lin_jax import bundles
 from lin_jax.errors import ConfigError, FeatureError
 from lin_jax.evaluation import classification as evaluation
+from lin_jax.evaluation.conditions import ConditionsConfig
 from lin_jax.training import writers
 
 
 @dataclasses.dataclass
-class EvalConfig:
+class EvalConfig(ConditionsConfig):
     """What a classifier is evaluated under.
 
     Attributes:
-        snrs: of noise that is added, in dB; needs clips of the class "no speech".
-        telephone: whether clips are also limited to the band of a telephone.
-        per_speaker: clips of a speaker that are evaluated so.
+        per_speaker: clips of a speaker that are evaluated under other conditions than clean.
         unsure_below: probability below which the bundle says "unsure".
     """
 
-    snrs: tuple[float, ...] = ()
-    telephone: bool = False
     per_speaker: int = 4
     unsure_below: float = 0.0
 
@@ -85,8 +82,11 @@ class Experiment(_experiment.Experiment):
             self.fused = Networks(config.fused, clips, label, classes)
             if [row["id"] for row in clips.rows] != [row["id"] for row in self.clips.rows]:
                 raise ConfigError(f"{folder}: other clips than those fused; prepare both alike")
-        if config.eval.snrs and NO_SPEECH not in self.names:
-            raise ConfigError("eval.snrs: no noises to add: add a feature set without speech")
+        if config.eval.snrs and not config.eval.noise and NO_SPEECH not in self.names:
+            raise ConfigError(
+                "eval.snrs: no noises to add: name a folder of them with --config.eval.noise, or "
+                "add a feature set without speech"
+            )
         self.trainable = np.ones(len(self.labels), bool)  # the others are only evaluated
 
     def hold_out(self) -> None:
@@ -131,9 +131,9 @@ class Experiment(_experiment.Experiment):
             pairs = [(bundle, fold.test) for fold, bundle in zip(folds, fitted, strict=True)]
         rows: dict[str, np.ndarray] = {}
         config, paths = self.config.eval, np.array([row["path"] for row in self.clips.rows])
-        under = evaluation.conditions(config.snrs, telephone=config.telephone)
+        under, recorded = config.conditions(), config.noises()
         for bundle, test in pairs:
-            noises = self._noises(test) if config.snrs else []
+            noises = recorded or (self._noises(test) if config.snrs else [])
             results = evaluation.predict(
                 bundle,
                 paths[test],

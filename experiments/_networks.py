@@ -28,6 +28,22 @@ WINDOW_SECONDS = 4.5  # of the bundles: a sentence is classified whole
 
 
 @dataclasses.dataclass
+class EncoderConfig:
+    """The network and its sizes, which SmallSpeakerEncoder has none of.
+
+    Attributes:
+        name: SpeakerEncoder, or SmallSpeakerEncoder, that of the original project.
+    """
+
+    name: str = "SpeakerEncoder"
+    widths: tuple[int, ...] = (32, 64, 128, 160)
+    blocks: tuple[int, ...] = (0, 1, 1, 1)
+    hidden: int = 256
+    embedding: int = 192
+    dropout: float = 0.0
+
+
+@dataclasses.dataclass
 class ConvolutionalConfig:
     """The network over frames.
 

@@ -15,7 +15,6 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import _peers
 from lin_jax.errors import ConfigError, exit_code
 
 RATE = 16000
@@ -36,7 +36,6 @@ for path in sys.stdin.read().splitlines():
     samples, rate = librosa.load(path, sr=16000)
     librosa.feature.mfcc(y=samples, sr=rate)
 """
-PARALLEL = {name: str(os.cpu_count()) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
 @dataclasses.dataclass
@@ -180,21 +179,7 @@ class Bench:
         yield from peers
 
     def _peer(self, script: str, sizes: dict[str, Any]) -> list[dict]:
-        path = Path(__file__).with_name("peers") / f"{script}.py"
-        done = subprocess.run(
-            [self.torch, str(path)],
-            input=json.dumps(sizes),
-            text=True,
-            capture_output=True,
-            check=False,
-            env=os.environ | PARALLEL,
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ConfigError(
-                f"{self.torch} {path.name}: {last}; name an interpreter with PyTorch as --torch"
-            )
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        return _peers.run(self.torch, script, sizes, flag="--torch")
 
     @contextlib.contextmanager
     def recordings(self) -> Iterator[str]:

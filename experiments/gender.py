@@ -17,8 +17,8 @@ import pathlib
 
 import numpy as np
 
-from data_pipelines.corpora import NO_SPEECH, SEXES, UNKNOWN
-from experiments import _classification, _run
+from data_pipelines.corpora import NO_SPEECH, SEXES
+from experiments import _classification, _groups, _run
 from experiments._classification import Config, EvalConfig
 from experiments._networks import WINDOW_SECONDS, FusedConfig
 from experiments._run import Stage
@@ -27,8 +27,6 @@ from lin_jax.errors import FeatureError
 from lin_jax.tasks.classification import ClassificationConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
-
-CHILD = 14  # years: the voices of younger boys have not broken
 
 CONFIG = Config(
     protocol="folds",
@@ -74,21 +72,20 @@ class Experiment(_classification.Experiment):
 
     def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):
         super().__init__(config, folder, bundle)
-        ages = [row["labels"].get("age", UNKNOWN) for row in self.clips.rows]
-        self.children = np.array([age.isdigit() and int(age) < CHILD for age in ages])
+        self.children = _groups.ages(self.clips) < _groups.CHILD
         self.trainable = ~self.children
         if missing := set(range(len(self.names))) - set(self.labels):
             name = self.names[missing.pop()]
             raise FeatureError(f"{folder}: no clip is {name!r}: add a feature set that has some")
 
     def groups(self) -> dict[str, np.ndarray]:
-        """Adults, those of each corpus, children, and sounds without speech."""
+        """Adults, those of each corpus, children by age, and sounds without speech."""
         silent = self.labels == self.names.index(NO_SPEECH)
         adults = ~silent & ~self.children
         corpora = {
             str(name): adults & (self.corpora == name) for name in np.unique(self.corpora[adults])
         }
-        return {"adults": adults} | corpora | {"children": self.children, NO_SPEECH: silent}
+        return {"adults": adults} | corpora | _groups.by_age(self.clips) | {NO_SPEECH: silent}
 
     def facts(self, results: dict) -> dict:
         """See `_experiment.Experiment`."""

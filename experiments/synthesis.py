@@ -48,6 +48,8 @@ class AcousticModelConfig:
     expansion: int = 2
     dropout: float = 0.1
     unroll: int = 1
+    content_width: int = 192
+    content_dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)
 
 
 @dataclasses.dataclass
@@ -221,7 +223,7 @@ class Experiment(_speech.Experiment):
             task.mean,
             task.std,
             **self.synthesizer_settings(names),
-            sources=("text",),
+            sources=("text", "speech") if task.model.content_dilations else ("text",),
             trained_seconds=config.max_seconds,
             steps=config.task.steps,
             temperature=config.task.temperature,

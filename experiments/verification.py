@@ -25,33 +25,19 @@ import numpy as np
 from data_pipelines import features, loaders, trials
 from data_pipelines.feature_set import FeatureSet
 from data_pipelines.loaders import LoaderConfig
-from experiments import _backend, _experiment, _run
+from experiments import _backend, _experiment, _groups, _run
+from experiments._networks import EncoderConfig
 from experiments._run import Stage
 from lin_jax import bundles, metrics
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.errors import ConfigError
 from lin_jax.evaluation import verification as evaluation
+from lin_jax.evaluation.conditions import ConditionsConfig
 from lin_jax.models import registry
 from lin_jax.tasks.verification import Verification, VerificationConfig
 from lin_jax.training import writers
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
-
-
-@dataclasses.dataclass
-class EncoderConfig:
-    """The network and its sizes, which SmallSpeakerEncoder has none of.
-
-    Attributes:
-        name: SpeakerEncoder, or SmallSpeakerEncoder, that of the original project.
-    """
-
-    name: str = "SpeakerEncoder"
-    widths: tuple[int, ...] = (32, 64, 128, 160)
-    blocks: tuple[int, ...] = (0, 1, 1, 1)
-    hidden: int = 256
-    embedding: int = 192
-    dropout: float = 0.0
 
 
 @dataclasses.dataclass
@@ -65,6 +51,7 @@ class Config(_experiment.Config):
         fusion_weight: of the functionals of whole clips in a score; 0 leaves them out.
         noise: feature set of sounds without speech, from which the bundle learns what is no voice.
         everyone: whether the bundle that ships is of a further training, on all speakers.
+        eval: in which noise, and whether by telephone, both clips of a trial are tried besides.
     """
 
     eval_batches: int = 4
@@ -77,6 +64,7 @@ class Config(_experiment.Config):
     network: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
     task: VerificationConfig = dataclasses.field(default_factory=VerificationConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    eval: ConditionsConfig = dataclasses.field(default_factory=ConditionsConfig)
 
 
 CONFIG = Config(
@@ -147,16 +135,17 @@ class Experiment(_experiment.Experiment):
         encoder = {**result.variables, "params": result.variables["params"]["encoder"]}
         given = task.model, task.frontend, encoder, task.mean, task.std, task.embedding_size
         bundle = _backend.verifier(self.NAME, *given, speeds=tuple(config.task.speeds))
-        embeddings = evaluation.embed(bundle, _backend.waveforms(self.clips, train))
+        embeddings, _ = evaluation.embed(bundle, _backend.waveforms(self.clips, train))
         known = ~np.isnan(embeddings[:, 0])  # the others hold too little sound
         embeddings, train = embeddings[known], train[known]
-        cohort = _backend.fit_cohort(bundle, self.clips, train, embeddings)
+        cohort = _backend.directions(embeddings, self.speakers[train])
         settings = {"plda": config.plda, "top": config.cohort}
         bundle = _backend.with_scores(bundle, embeddings, self.speakers[train], cohort, **settings)
         if config.fusion_weight:
             given = self.clips, train, config.augment, config.loader, config.seed
             fused = _backend.fit_functionals(*given, **settings)
             bundle = dataclasses.replace(bundle, fused=fused, fusion_weight=config.fusion_weight)
+        bundle = _backend.with_narrow_cohort(bundle, self.clips, train)
         if config.noise:
             noise = features.open_features(config.noise, self.clips.frontend)
             bundle = _backend.fit_speech_gate(bundle, noise, self.clips, config.seed)
@@ -165,7 +154,7 @@ class Experiment(_experiment.Experiment):
         heldout = []
         for clips in self._by_corpus(self.split.validation):
             chosen, pairs, _ = self.trials(clips)
-            heldout.append((evaluation.embed(bundle, _backend.waveforms(chosen)), pairs))
+            heldout.append((evaluation.embed(bundle, _backend.waveforms(chosen))[0], pairs))
         return _backend.calibrate(bundle, heldout)
 
     def ship(self, workdir: pathlib.Path) -> pathlib.Path:
@@ -209,8 +198,12 @@ class Experiment(_experiment.Experiment):
                 corpus = str(self.corpora[clips[0]])
                 chosen, pairs, protocol = self.trials(clips)
                 trials.write(out / f"{corpus}_trials.tsv", pairs, chosen)
-                embeddings = evaluation.embed(bundle, _backend.waveforms(chosen))
-                results, scores = evaluation.evaluate(bundle, embeddings, pairs)
+                waveforms = _backend.waveforms(chosen)
+                embeddings, narrow = evaluation.embed(bundle, waveforms)
+                known = embeddings, pairs, _groups.by_age(chosen), narrow
+                results, scores = evaluation.evaluate(bundle, *known)
+                given = waveforms, pairs, self.config.eval
+                results["conditions"] = evaluation.by_condition(bundle, *given)
                 results |= {"protocol": protocol, "clips": len(chosen)}
                 results["seconds"] = _backend.by_length(bundle, self.clips, clips, self.known)
                 summary["corpora"][corpus] = results

@@ -98,3 +98,29 @@ def fit_threshold(trials, max_false_accepts: float) -> dict[str, float]:
     scores, same = (np.concatenate(part) for part in zip(*trials, strict=True))
     slope, _ = fit_logistic(scores, same, np.concatenate(weight))
     return {"threshold": float(threshold), "slope": slope, "offset": -slope * float(threshold)}
+
+
+def balanced_threshold(scores, same, slope: float, weight=None) -> float:
+    """The score where a logistic function of that slope must be one half to fit trials best.
+
+    With equal weight on both kinds, as large a share of impostors is expected above it as of the
+    same speaker below it. With the slope given, a few trials settle it, also where none is wrong.
+
+    Args:
+        scores: of the trials [N].
+        same: whether the speaker is the same [N] bool; there must be trials of both kinds.
+        slope: of the logistic function, above 0.
+        weight: of each trial within its kind [N]; None counts each once.
+    """
+    from scipy import optimize, special
+
+    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    weight = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
+    share = np.where(same, weight / weight[same].sum(), weight / weight[~same].sum())
+
+    def excess(threshold):  # of expected false rejects over false accepts; rises with the threshold
+        side = np.where(same, -1.0, 1.0)
+        return -side @ (share * special.expit(side * slope * (scores - threshold)))
+
+    margin = 50.0 / slope
+    return float(optimize.brentq(excess, scores.min() - margin, scores.max() + margin))

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from lin_jax import metrics
-from lin_jax.vectors import unit_vectors
+from lin_jax.vectors import unit_norm, unit_vectors
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Plda:
         """Logarithms [A, B] of how much likelier embeddings [A, E] and [B, E] are of one speaker
         than of two.
         """
-        a, b = ((np.asarray(x) - self.mean) @ self.axes for x in (a, b))
+        a, b = ((x - self.mean) @ self.axes for x in (a, b))
         total, joint = 1.0 + self.between, 1.0 + 2.0 * self.between
         weight, alone = self.between / joint, 1.0 / total - total / joint
         constant = np.sum(np.log(total) - 0.5 * np.log(joint))
@@ -82,6 +82,9 @@ class ScoringBackend:
             the first.
         size: length E of the first part; of the whole embedding when None.
         fusion_weight: of the second part in a score.
+        narrow_cohort: the strangers through a narrow channel [S, E], who take the place of the
+            cohort in trials of which a side is narrow: two voices by telephone are more alike than
+            either and strangers who are not. None keeps the cohort.
     """
 
     plda: Plda | None = None
@@ -90,6 +93,7 @@ class ScoringBackend:
     fused: "ScoringBackend | None" = None
     size: int | None = None
     fusion_weight: float = 0.0
+    narrow_cohort: np.ndarray | None = None
 
     @classmethod
     def fit(
@@ -108,28 +112,74 @@ class ScoringBackend:
         model = Plda.fit(embeddings, speakers, **settings) if plda else None
         return cls(model, cohort if top else None, top)
 
-    def scores(self, embeddings, pairs) -> np.ndarray:
+    def scores(self, embeddings, pairs, narrow=None) -> np.ndarray:
         """How alike the two sides of each trial are.
 
         Args:
             embeddings: unit vectors [B, E], or what `joined` makes of two of them.
             pairs: the two of them in each trial [N, 2] int.
+            narrow: which of them are of recordings with a narrow band [B] bool; None is none.
 
         Returns:
             Scores [N].
         """
+        narrow = np.zeros(len(embeddings), bool) if narrow is None else np.asarray(narrow)
+        is_narrow = narrow[np.asarray(pairs)].any(axis=1)  # [N]
+        return self._scores(embeddings, pairs, is_narrow)
+
+    def _scores(self, embeddings, pairs, is_narrow) -> np.ndarray:
         used, numbers = np.unique(pairs, return_inverse=True)
         embeddings = np.asarray(embeddings)[used]
         vectors, rule = first(embeddings, self.size), self.plda.scores if self.plda else np.inner
         numbers = numbers.reshape(-1, 2)
         scores = rule(vectors, vectors)[numbers[:, 0], numbers[:, 1]]
         if self.cohort is not None:
-            scores = as_norm(scores, numbers, rule(vectors, self.cohort), top=self.top)
+            raw = scores
+            scores = as_norm(raw, numbers, rule(vectors, self.cohort), top=self.top)
+            if self.narrow_cohort is not None and is_narrow.any():
+                against = rule(vectors, self.narrow_cohort)
+                scores = np.where(is_narrow, as_norm(raw, numbers, against, top=self.top), scores)
         if not self.fused:
             return scores
-        return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused.scores(
-            unit_vectors(embeddings[:, self.size :]), numbers
+        return (1 - self.fusion_weight) * scores + self.fusion_weight * self.fused._scores(
+            unit_vectors(embeddings[:, self.size :]), numbers, is_narrow
         )
+
+
+def pair_scores(backend: ScoringBackend, a, b):
+    """Scores of pairs of embeddings by a backend, within a JAX trace.
+
+    Args:
+        backend: how they are compared.
+        a: embeddings [B, E].
+        b: those they are compared with [B, E].
+
+    Returns:
+        [B]: what `ScoringBackend.scores` gives of each pair, in float32.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def rule(a, b):
+        if backend.plda:
+            return backend.plda.scores(a, b)
+        return a @ b.T
+
+    def normalised(scores, side):
+        cohort = jnp.float32(backend.cohort)
+        nearest, _ = jax.lax.top_k(rule(side, cohort), min(backend.top, len(cohort)))
+        return (scores - nearest.mean(axis=1)) / jnp.maximum(nearest.std(axis=1), 1e-6)
+
+    size = backend.size
+    sides = [unit_norm(x[:, :size]) if size else x for x in (a, b)]
+    scores = jax.vmap(lambda a, b: rule(a[None], b[None])[0, 0])(*sides)
+    if backend.cohort is not None:
+        scores = 0.5 * sum(normalised(scores, side) for side in sides)
+    if not backend.fused:
+        return scores
+    rest = (unit_norm(x[:, size:]) for x in (a, b))
+    weight = backend.fusion_weight
+    return (1 - weight) * scores + weight * pair_scores(backend.fused, *rest)
 
 
 def principal_axes(x, number: int) -> tuple[np.ndarray, np.ndarray]:

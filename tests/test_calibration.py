@@ -49,3 +49,16 @@ def test_threshold_holds_in_every_corpus():
     assert chosen["slope"] * chosen["threshold"] + chosen["offset"] == pytest.approx(0)
     twice = [trials[0], tuple(np.tile(part, 3) for part in trials[1])]
     assert calibration.fit_threshold(twice, 0.05) == pytest.approx(chosen, rel=1e-2)
+
+
+def test_balanced_threshold_is_that_of_logistic_regression_with_the_slope_given():
+    rng = np.random.default_rng(0)
+    same = np.arange(2000) < 400
+    scores = rng.normal(np.where(same, 2.0, -1.0), 1.0)
+    slope, offset = calibration.fit_logistic(scores, same)
+    threshold = calibration.balanced_threshold(scores, same, slope)
+    assert threshold == pytest.approx(-offset / slope, abs=1e-3)
+    weight = np.where(scores > 3.0, 0.0, 1.0)
+    assert calibration.balanced_threshold(scores, same, slope, weight) < threshold
+    apart = calibration.balanced_threshold([0.0, 0.0, 4.0], [False, False, True], 2.0)
+    assert apart == pytest.approx(2.0), "nothing is wrong, so it lies in the middle"

@@ -97,6 +97,35 @@ def test_trials_are_scored_alike_alone_and_among_others(with_plda):
         assert ScoringBackend().scores(clips, [(4, 1)]) == pytest.approx(clips[4] @ clips[1])
 
 
+def test_narrow_recordings_have_a_cohort_of_their_own():
+    """In trials of which a side is narrow, and nowhere else; the fused rule likewise."""
+    rng = np.random.default_rng(0)
+    a, b, wide, narrow = (
+        x / np.linalg.norm(x, axis=1, keepdims=True)
+        for x in (rng.normal(size=(4, 5)) for _ in range(4))
+    )
+    pairs, is_narrow = [(0, 1), (1, 2), (2, 3)], [False, False, False, True]
+    fused = ScoringBackend(cohort=wide, top=2, narrow_cohort=narrow)
+    backend = ScoringBackend(
+        cohort=wide, top=2, fused=fused, size=5, fusion_weight=0.25, narrow_cohort=narrow
+    )
+    both = joined(a, b, 0.25)
+    scores = backend.scores(both, pairs, is_narrow)
+
+    def by_hand(cohort, pair):
+        return sum(
+            weight
+            * scoring.as_norm([x[pair[0]] @ x[pair[1]]], [(0, 1)], x[list(pair)] @ cohort.T, top=2)
+            for x, weight in ((a, 0.75), (b, 0.25))
+        )
+
+    assert scores[:2] == pytest.approx([*by_hand(wide, (0, 1)), *by_hand(wide, (1, 2))])
+    assert scores[2] == pytest.approx(by_hand(narrow, (2, 3))[0])
+    assert backend.scores(both, pairs) == pytest.approx(
+        [*scores[:2], *by_hand(wide, (2, 3))], abs=1e-6
+    )
+
+
 def test_parts_that_are_joined_are_scored_each_by_its_rule():
     """Whatever their lengths; a mean of joined vectors, in which the parts no longer have their
     own, as well.

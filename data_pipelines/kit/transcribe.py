@@ -1,7 +1,8 @@
 """Texts for recordings that have none, by a recogniser, and a page to listen, check and correct.
 
 Pocketsphinx (`lin_jax[eval]`) works offline and is often wrong; faster-whisper, where it is
-installed, is far better. A recording that has a text already keeps it.
+installed, is far better, and so is Moonshine for English, whose wheel has its model. A recording
+that has a text already keeps it.
 """
 
 import argparse
@@ -32,21 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser):
     """Flags of the command line."""
     parser.add_argument(
         "--recogniser",
-        choices=("pocketsphinx", "whisper"),
-        help="default: whisper if faster-whisper is installed, which downloads its model once",
+        choices=tuple(RECOGNISERS),
+        help="whisper: faster-whisper, which downloads its model once; moonshine: English, offline "
+        "(pip install moonshine-voice==0.0.49); default: the first of these that is installed",
     )
 
 
 def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, str]:
     """Transcribe a corpus; writes OUT/table.csv and OUT/transcripts.html."""
     out = kit.make_folder(args.out)
-    installed = importlib.util.find_spec("faster_whisper")
-    recogniser = args.recogniser or ("whisper" if installed else "pocketsphinx")
+    recogniser = args.recogniser or next(
+        (name for name, (package, _) in PACKAGES.items() if importlib.util.find_spec(package)),
+        "pocketsphinx",
+    )
     todo = [utterance for utterance in utterances if not utterance.text]
     rate = transcription.RATE
     clips, skipped = kit.each(lambda u: files.read(u.path, rate)[0], todo, "read")
-    recognise = whisper if recogniser == "whisper" else pocketsphinx
-    texts = recognise([samples for _, samples in clips])
+    texts = RECOGNISERS[recogniser]([samples for _, samples in clips])
     recognised = dict(zip((u.id for u, _ in clips), texts, strict=True))
     listed = []
     for utterance in utterances:
@@ -79,8 +82,7 @@ def whisper(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
     Raises:
         ConfigError: it is not installed.
     """
-    if importlib.util.find_spec("faster_whisper") is None:
-        raise ConfigError("faster-whisper is not installed: pip install faster-whisper")
+    _check("whisper")
     import faster_whisper
 
     model, results = faster_whisper.WhisperModel(WHISPER, compute_type="int8"), []
@@ -89,6 +91,47 @@ def whisper(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
         probability = np.exp(np.mean([part.avg_logprob for part in segments])) if segments else 0.0
         results.append((" ".join(part.text.strip() for part in segments), f"{probability:.2f}"))
     return results
+
+
+def moonshine(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
+    """The same by Moonshine tiny, for English; it tells no confidence.
+
+    N. Jeffries et al., "Moonshine: speech recognition for live transcription and voice commands",
+    2024.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    _check("moonshine")
+    import moonshine_voice
+
+    path = str(moonshine_voice.get_model_path("tiny-en"))
+    model = moonshine_voice.Transcriber(path, moonshine_voice.ModelArch.TINY)
+    return [
+        (
+            " ".join(
+                line.text
+                for line in model.transcribe_without_streaming(samples, transcription.RATE).lines
+            ),
+            UNKNOWN,
+        )
+        for samples in tqdm.tqdm(
+            [clip.tolist() for clip in clips], "recognised", unit="clip", disable=None
+        )
+    ]
+
+
+RECOGNISERS = {"whisper": whisper, "moonshine": moonshine, "pocketsphinx": pocketsphinx}
+PACKAGES = {  # that are no extras of ours: what is imported, and what is installed
+    "whisper": ("faster_whisper", "faster-whisper"),
+    "moonshine": ("moonshine_voice", "moonshine-voice==0.0.49"),  # later wheels have no model
+}
+
+
+def _check(recogniser: str):
+    package, wheel = PACKAGES[recogniser]
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"{recogniser} is not installed: pip install {wheel}")
 
 
 def write_page(out: Path, utterances: Sequence[Utterance]) -> Path:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,7 @@ def classification_job(name: str, summary: str, teach: str, question: str, notic
         bundle=name,
         commands=(Command(name, summary, teach, _arguments, _classify),),
         endpoint=lambda router, model: _endpoint(router, model, name),
-        tab=lambda model, folder: _tab(model, question, notice),
+        tab=lambda model, folder: _tab(model, folder, name, question, notice),
         requests=f"curl -F file=@clip.wav localhost:7860/v1/{name:<12} the same JSON as lin {name} --json",
         warm_up=lambda bundle, seconds: bundle.predict(*faint_noise(bundle, seconds)),
         serves=lambda bundle: bundle.name == name,
@@ -93,7 +94,7 @@ def _line(bundle, path, args, width) -> str:
     prediction = bundle.predict(path)
     if args.json:
         return json.dumps(as_json(args.command, path, prediction))
-    return f"{printable(path):<{width}}  {_ranked(prediction)}"
+    return f"{printable(path):<{width}}  {in_words(prediction)}"
 
 
 def as_json(job: str, path: str, prediction) -> dict:
@@ -142,7 +143,7 @@ def _timeline(bundle, path, args) -> Iterator[str]:
             yield f"  {clock(run[0].start)} – {clock(run[-1].end)}  {what}"
 
 
-def _ranked(prediction) -> str:
+def in_words(prediction) -> str:
     """The label, then the two likeliest others; where it is none of them, such as "unsure", it stands alone."""
     label, probabilities = prediction.label, prediction.probabilities
     others = {name: share for name, share in probabilities.items() if name != label}
@@ -189,7 +190,7 @@ def _answer_type(job: str) -> type:
     return dataclasses.make_dataclass(f"{job.capitalize()}Answer", kinds)
 
 
-def _tab(model, question, notice):
+def _tab(model, folder, name, question, notice):
     from lin_jax.apps import page, results
     from lin_jax.reporting import html, plots
 
@@ -211,7 +212,15 @@ def _tab(model, question, notice):
             parts.append(await page.spectrogram(path, names[path]))
         return "".join(parts)
 
+    async def row(path):
+        prediction = await model.run(predict, path, recordings=[path])
+        cells = as_json(name, os.path.basename(path), prediction)
+        return {key: value for key, value in cells.items() if key != "probabilities"} | {
+            f"probability of {label}": share for label, share in cells["probabilities"].items()
+        }
+
     page.question_tab(["A voice"], hint, classify, page.A_VOICE, notice)
+    page.batch(folder, row)
 
 
 def timeline_segments(bundle, path: str) -> list:

@@ -9,7 +9,7 @@ import sys
 
 import lin_jax
 from lin_jax import compilation_cache
-from lin_jax.apps import clone, jobs, serve, train, voice, warmup
+from lin_jax.apps import clone, export, jobs, listen, serve, train, voice, warmup
 from lin_jax.apps.common import Command, show_warnings
 from lin_jax.errors import exit_code
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def commands() -> tuple[Command, ...]:
     """What `lin` can do."""
     of_jobs = (command for job in jobs.discover() for command in job.commands)
-    tools = (voice, clone, train, serve, warmup)
+    tools = (listen, voice, clone, train, export, serve, warmup)
     return (*of_jobs, *(tool.COMMAND for tool in tools))
 
 

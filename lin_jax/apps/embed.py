@@ -24,7 +24,7 @@ from lin_jax.apps.jobs import Job, faint_noise
 from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
-    from lin_jax.bundles import SpeakerEmbedding, Verdict
+    from lin_jax.bundles import SpeakerEmbedding, Verdict, Verifier
 
 KIND = "verification"
 
@@ -33,12 +33,32 @@ def decision_arguments(parser):
     """Add the arguments of every command that decides whether two voices are one."""
     model_argument(parser, "speaker")
     json_argument(parser)
-    parser.add_argument(
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
         "--threshold",
         type=float,
         metavar="SCORE",
         help="normalised score, as the answer has it, from which on two voices are one; by default the bundle's",
     )
+    chosen.add_argument(
+        "--calibration",
+        metavar="FILE.json",
+        help="decide by the threshold that `lin calibrate` fitted to recordings of one's own",
+    )
+
+
+def load_verifier(args) -> "Verifier":
+    """The bundle that a command was given with `decision_arguments`, calibrated if it was told to.
+
+    Raises:
+        BundleError: there is no such verifier.
+        ConfigError: the calibration cannot be read, or is for another one.
+    """
+    from lin_jax.bundles import SpeakerCalibration
+
+    calibration = SpeakerCalibration.load(args.calibration) if args.calibration else None
+    bundle = load_bundle(args.model, KIND)
+    return calibration.apply(bundle) if calibration else bundle
 
 
 def _embed_arguments(parser):
@@ -51,7 +71,7 @@ def _embed_arguments(parser):
 
 def _embed(args) -> int:
     """Write the embeddings of recordings to an archive of arrays."""
-    with _output(pathlib.Path(args.out)) as file:
+    with output(pathlib.Path(args.out)) as file:
         paths, failed = recordings(args.inputs)
         if not paths:
             return 2
@@ -80,7 +100,7 @@ def _embed(args) -> int:
 
 
 @contextlib.contextmanager
-def _output(path: pathlib.Path):
+def output(path: pathlib.Path):
     """A file opened before the work, which may be long; at the end, if something was written, it takes its place."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -117,6 +137,7 @@ def as_json(verdict: "Verdict") -> dict:
     return {
         name: round(value, 6) if isinstance(value, float) else value
         for name, value in dataclasses.asdict(verdict).items()
+        if name != "threshold_probability"
     }
 
 

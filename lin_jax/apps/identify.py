@@ -96,7 +96,7 @@ def _identify(args) -> int:
     paths, failed = recordings(args.inputs)
     if not paths:
         return 2
-    bundle = load_bundle(args.model, embed.KIND)
+    bundle = embed.load_verifier(args)
     enrolled = {name: speakers.voices(name, bundle.fingerprint) for name in speakers.names()}
     width = min(48, max(len(printable(path)) for path in paths))
     done = 0
@@ -121,7 +121,7 @@ def _line(name: str, width: int, ranked: "Ranking") -> str:
     note = (
         best.reason if best.decision == "unsure" else "   ".join(filter(None, [rest, best.reason]))
     )
-    return f"{name:<{width}}  {_speaker(ranked):<10} {share}   {note}".rstrip()
+    return f"{name:<{width}}  {speaker(ranked):<10} {share}   {note}".rstrip()
 
 
 def rank(bundle, voice, enrolled: Mapping, threshold: float | None = None) -> "Ranking":
@@ -142,7 +142,8 @@ def rank(bundle, voice, enrolled: Mapping, threshold: float | None = None) -> "R
     return sorted(verdicts.items(), key=lambda item: -item[1].normalised_score)
 
 
-def _speaker(ranked: "Ranking") -> str:
+def speaker(ranked: "Ranking") -> str:
+    """Who speaks in a recording: a name, "unknown" or "unsure"."""
     (name, best), *_ = ranked
     return {"same": name, "different": "unknown", "unsure": "unsure"}[best.decision]
 
@@ -181,7 +182,7 @@ def answer(file: str, ranked: "Ranking") -> IdentifyAnswer:
     rows = {name: embed.as_json(verdict) for name, verdict in ranked}
     best = {key: value for key, value in rows[ranked[0][0]].items() if key != "decision"}
     scores = ({name: row[key] for name, row in rows.items()} for key in SCORES)
-    return IdentifyAnswer(file, _speaker(ranked), *best.values(), *scores)
+    return IdentifyAnswer(file, speaker(ranked), *best.values(), *scores)
 
 
 def identify(bundle, path: str, folder: str) -> "Ranking":
@@ -248,7 +249,7 @@ def as_html(ranked: "Ranking") -> str:
         "different": "nobody who is enrolled",
         "unsure": best.reason,
     }[best.decision]
-    return results.answer(_speaker(ranked), below, best.decision) + html.bars(
+    return results.answer(speaker(ranked), below, best.decision) + html.bars(
         {name: verdict.probability for name, verdict in ranked[:MAX_SHOWN]}
     )
 
@@ -312,7 +313,7 @@ examples:
                                                   probability, reason, scores, normalised_scores
 
 Each probability is that of the recording and that speaker alone, and decided as by `lin verify`: by the normalised
-score, of which --threshold is one.
+score, of which --threshold is one and --calibration, a file by lin calibrate, holds one.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
             add_arguments=_identify_arguments,
             run=_identify,

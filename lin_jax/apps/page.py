@@ -1,11 +1,14 @@
 """The page in the browser, made with Gradio: a tab for each job, and what the jobs draw theirs of."""
 
 import asyncio
+import csv
 import functools
 import os
 import pathlib
 import tempfile
+import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from html import escape
 
 import lin_jax
 from lin_jax.apps import results, serving
@@ -71,7 +74,7 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: 
             theme=theme,
             css=html.STYLE + results.STYLE + _STYLE,
             head=_HEAD,
-            allowed_paths=[str(EXAMPLES)],
+            allowed_paths=[str(EXAMPLES), folder],
             footer_links=[],
             run_history=False,
             ssr_mode=False,
@@ -110,7 +113,7 @@ def question_tab(
     examples: Mapping[str, Sequence[str]],
     notice: str = "",
 ):
-    """A tab of recorders on the left and an answer on the right.
+    """A tab of recorders on the left and an answer on the right; the recorders.
 
     Args:
         labels: of the recorders.
@@ -136,6 +139,7 @@ def question_tab(
         with gr.Column(scale=3, min_width=360):
             shown = gr.HTML(hint)
     _on([recorder.change for recorder in recorders], show, recorders, shown)
+    return recorders
 
 
 def inputs():
@@ -171,13 +175,101 @@ def _unpacked(values: Sequence[str]):
 
 
 def output(label: str, hint: str) -> list:
-    """The right column, where a recording is shown that was made: what there is to say, a player, the file itself."""
+    """The right column, where a recording is shown that was made.
+
+    What there is to say, the file itself, and a player unless the label is "".
+    """
     with gr.Column(scale=3, min_width=360):
-        player = gr.Audio(interactive=False, label=label, buttons=[], visible=False)
+        players = [gr.Audio(interactive=False, label=label, buttons=[], visible=False)]
         # The player may have been given another encoding.
         download = gr.DownloadButton("Download", visible=False)
         shown = gr.HTML(hint)
-    return [shown, player, download]
+    return [shown, *(players if label else []), download]
+
+
+def switch(sounds: Mapping[str, str]) -> str:
+    """One player of several recordings of the same length, which goes on where it is when switched.
+
+    Args:
+        sounds: paths of recordings in the page's folder, by what they are called; the last one
+            plays first.
+    """
+    players, buttons, shown = [], [], list(sounds)[-1]
+    for name, path in sounds.items():
+        address = escape(f"gradio_api/file={urllib.parse.quote(path)}")
+        hidden = "" if name == shown else " hidden"
+        players.append(
+            f'<audio controls preload="auto" aria-label="{escape(name)}" src="{address}"{hidden}>'
+            "</audio>"
+        )
+        pressed = "true" if name == shown else "false"
+        buttons.append(f'<button type="button" aria-pressed="{pressed}">{escape(name)}</button>')
+    choice = f'<div role="group" aria-label="What is played">{"".join(buttons)}</div>'
+    return f'<div class="switch">{choice}{"".join(players)}</div>'
+
+
+def batch(
+    folder: str, row: Callable[..., Awaitable[Mapping]], recorders: Sequence = (), label: str = ""
+):
+    """Where several recordings are given, and become a table that can be downloaded as CSV.
+
+    Args:
+        folder: where the table is made.
+        row: of the path of a recording, and of those of the recorders, its cells by column.
+        recorders: whose recordings it takes, too.
+        label: of what opens it; "" is the usual one.
+    """
+    with gr.Accordion(label or "Several recordings at once, as a table", open=False):
+        given = gr.File(
+            file_count="multiple",
+            file_types=["audio", "video"],
+            label="Recordings",
+            elem_classes="recordings",
+        )
+        table = gr.HTML()
+        download = gr.DownloadButton("Download the table as CSV", visible=False)
+
+    async def show(paths, *others):
+        if not paths:
+            return "", gr.update(visible=False)
+        rows = []
+        for path in paths:
+            cells = {"file": os.path.basename(path)}
+            try:
+                with serving.named(names(path, *others)):
+                    rows.append(cells | dict(await row(path, *others)))
+            except LinError as error:
+                rows.append(cells | {"problem": str(error)})
+        columns = list(dict.fromkeys(column for cells in rows for column in cells))
+        path = place(folder, "answers.csv")
+        with open(path, "w", newline="", encoding="utf-8-sig") as file:  # Excel wants the mark
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows({key: _plain(value) for key, value in cells.items()} for cells in rows)
+        shown = html.table(
+            columns, ([cells.get(column, "") for column in columns] for cells in rows)
+        )
+        return shown, gr.update(value=path, visible=True)
+
+    _on([given.change], show, [given, *recorders], [table, download])
+
+
+def _plain(value):
+    """A cell that no spreadsheet takes for a formula."""
+    return (
+        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    )
+
+
+async def waveforms(*paths: str) -> str:
+    """Pictures of the beginnings of recordings, side by side."""
+
+    def draw(path: str) -> str:
+        samples, rate = files.read(path, duration=SPECTROGRAM_SECONDS)
+        return html.picture(plots.plot_waveform(samples, rate), os.path.basename(path))
+
+    pictures = [await asyncio.to_thread(draw, path) for path in paths]
+    return f'<div class="pair">{"".join(pictures)}</div>'
 
 
 def on(events: Sequence, make: Callable[..., Awaitable], given: Sequence, output: list):
@@ -189,7 +281,7 @@ def on(events: Sequence, make: Callable[..., Awaitable], given: Sequence, output
         except LinError as error:
             shown, path = results.problem(error), None
         # Gradio takes the updates apart, so each part has its own.
-        return shown, *(gr.update(value=path, visible=path is not None) for _ in range(2))
+        return shown, *(gr.update(value=path, visible=path is not None) for _ in output[1:])
 
     _on(events, show, given, output)
 
@@ -246,6 +338,22 @@ new MutationObserver(() => {
     if (label && text && !label.startsWith(text)) button.ariaLabel = `${text}: ${label}`
   }
 }).observe(document, {childList: true, subtree: true, characterData: true})
+// A player of several recordings goes on at the same place when it is switched.
+document.addEventListener("click", event => {
+  const pressed = event.target.closest(".switch button")
+  if (!pressed) return
+  const box = pressed.closest(".switch")
+  const players = [...box.querySelectorAll("audio")], buttons = [...box.querySelectorAll("button")]
+  const before = players.find(player => !player.hidden), after = players[buttons.indexOf(pressed)]
+  if (after === before) return
+  const playing = !before.paused
+  before.pause()
+  after.currentTime = before.currentTime
+  after.volume = before.volume
+  if (playing) after.play()
+  players.forEach(player => player.hidden = player !== after)
+  buttons.forEach(button => button.ariaPressed = button === pressed)
+})
 </script>"""
 _STYLE = """
 .dark{--ink:#e6e9f5;--muted:#98a2b3;--rule:#344054;--paper:#1d2433;--ground:#2a3347}
@@ -265,6 +373,15 @@ figure{background:var(--paper);border:1px solid var(--rule);border-radius:12px;p
   border-color:#1d4ed8!important}
 .tab-container[role=tablist] button::after{display:none!important}
 .tab-container.visually-hidden button{padding:0!important;font-size:0!important}
+.switch{margin:0 0 18px}
+.switch audio{width:100%}
+.switch audio[hidden]{display:none}
+.switch>div{display:inline-flex;border:1px solid var(--rule);border-radius:99px;overflow:hidden;margin-bottom:10px}
+.switch button{padding:8px 20px;background:var(--ground);color:var(--ink);font-size:15px;cursor:pointer}
+.switch button[aria-pressed=true]{background:#1d4ed8;color:#fff}
+/* Gradio puts a button within this button, which the keyboard cannot reach. */
+.recordings button[aria-label="common.upload"]{display:none!important}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px}
 .examples{align-items:center;gap:8px!important}
 .examples>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
 @media(max-width:640px){.banner{padding:20px!important}.banner h1{font-size:26px!important}

@@ -251,14 +251,15 @@ def _tab(model, folder):
             await page.spectrogram(path, "before"),
             await page.spectrogram(result.out, "after"),
         ]
-        return "".join([as_html(result), *pictures]), result.out
+        both = page.switch({"Before": path, "After": result.out})
+        return "".join([as_html(result), both, *pictures]), result.out
 
     with gr.Row(equal_height=False):
         with page.inputs():
             before = page.recorder("Before")
             page.offer([before], {"a noisy recording": ("noisy.mp3",)})
             strength = gr.Slider(0, 1, 1, step=0.05, label="How much of the repair is mixed in")
-        output = page.output("After", hint)
+        output = page.output("", hint)
     page.on([before.change, strength.release], repair, [before, strength], output)
 
 

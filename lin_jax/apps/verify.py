@@ -5,17 +5,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lin_jax.apps import embed, serving
+from lin_jax.apps import calibrate, embed, serving
 from lin_jax.apps.common import (
     Command,
     finish,
     inputs_argument,
-    load_bundle,
     printable,
     recordings,
 )
 from lin_jax.apps.jobs import Job, faint_noise
-from lin_jax.errors import ConfigError
+from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Verdict
@@ -63,13 +62,13 @@ def _verify(args) -> int:
     failed = failed_a + failed_b
     if not a or not b:
         return 2
-    bundle = load_bundle(args.model, embed.KIND)
+    bundle = embed.load_verifier(args)
     voices = list(embed.embed_all(bundle, [*a, *b]))
     failed += voices.count(None)
     sides = [[voice for voice in side if voice] for side in (voices[: len(a)], voices[len(a) :])]
     if not all(sides):
         return 2
-    verdict = bundle.compare(*sides, args.threshold)
+    verdict = bundle.compare(sides[0], sides[1], args.threshold)
     if args.json:
         named = {
             name: [voice.name for voice in side] for name, side in zip("ab", sides, strict=True)
@@ -130,26 +129,33 @@ def _tab(model, folder):
             return hint
         names = page.names(a, b)
         with serving.named(names):
-            return as_html(await model.run(compare, [a], [b], names, recordings=[a, b]))
+            verdict = await model.run(compare, [a], [b], names, recordings=[a, b])
+        return as_html(verdict) + await page.waveforms(a, b)
 
-    page.question_tab(["One voice", "The other voice"], hint, answer, page.TWO_VOICES)
+    async def row(path, voice):
+        if not voice:
+            raise AudioError("give the one voice above, with which all are compared")
+        names = page.names(path, voice)
+        verdict = await model.run(compare, [voice], [path], names, recordings=[voice, path])
+        return {"compared with": names[voice]} | embed.as_json(verdict)
+
+    voice, _ = page.question_tab(["One voice", "The other voice"], hint, answer, page.TWO_VOICES)
+    page.batch(folder, row, [voice], "The one voice with several recordings, as a table")
 
 
 def as_html(verdict: "Verdict") -> str:
     """Whether two sides are the same speaker, and where their score lies beside the threshold, which is the middle."""
     from lin_jax.apps import results
 
-    sure = f"{verdict.probability:.0%} same"
+    sure = f"{verdict.probability:.0%} same; same from {verdict.threshold_probability:.0%} on"
+    if verdict.decision == "unsure":
+        sure = verdict.reason
     gap = verdict.normalised_score - verdict.threshold
     place = 50 + 50 * gap / (abs(gap) + abs(verdict.threshold) + 1e-9)
-    figures = (
-        f"Score {verdict.normalised_score:.2f}; same from {verdict.threshold:.2f} on, the line."
-    )
     return (
         results.answer(DECISIONS[verdict.decision], sure, verdict.decision)
-        + (results.note(verdict.reason) if verdict.reason else "")
+        + (results.note(verdict.reason) if verdict.reason not in ("", sure) else "")
         + results.gauge(place, "different", "same")
-        + results.note(figures)
     )
 
 
@@ -172,6 +178,7 @@ examples:
   lin verify a1.wav a2.wav --with b1.wav b2.wav   several recordings a side, which makes it surer
   lin verify --json a.wav b.wav | jq .decision        a, b, decision, score, distance, normalised_score, threshold,
                                                   probability, reason
+  lin verify --calibration ours.json a.wav b.wav  by the threshold for recordings of one's own: see lin calibrate
 
 The score is the cosine similarity of the two voices. The normalised score decides, and the threshold is one for it: how
 much likelier the two are one speaker's than two speakers' (PLDA), in standard deviations above what either voice has in
@@ -182,5 +189,6 @@ Exit code: 0 compared, 1 compared without some that could not be used, 2 not com
             add_arguments=_verify_arguments,
             run=_verify,
         ),
+        calibrate.COMMAND,
     ),
 )

@@ -6,6 +6,7 @@ batch draws its own randomness.
 """
 
 import dataclasses
+import fractions
 
 import jax
 import jax.numpy as jnp
@@ -453,6 +454,14 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
     if config.level:
         features = features + config.level * jax.random.normal(level_key, (B, 1, 1))
     return mask_features(mask_key, config, features, num_frames), num_frames
+
+
+def room(size, factor: float):
+    """Samples or frames that are to be appended to `size` (int or symbolic) of what becomes `factor`
+    times as long.
+    """
+    growth = fractions.Fraction(factor - 1).limit_denominator(1000)
+    return -(-size * growth.numerator // growth.denominator) if growth > 0 else 0
 
 
 def change_tempo(features, num_frames, rate):

@@ -20,6 +20,7 @@ import numpy as np
 from lin_jax import durable
 from lin_jax.audio.decoding import SAMPLE_RATES, Info, describe, opened
 from lin_jax.audio.frontend_config import FrontendConfig
+from lin_jax.audio.levels import level, peak, trim_silence
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
 WRITABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
@@ -456,51 +457,6 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
     return soxr.resample(samples, source_rate, target_rate)
 
 
-def level(samples: np.ndarray, *, target_db: float, kind: str = "peak") -> np.ndarray:
-    """Samples scaled so that their peak or their RMS lies at `target_db` dB of full scale.
-
-    Silence stays silence.
-
-    A clip levelled by "rms" may peak beyond ±1: nothing is clipped here.
-    """
-    if kind == "peak":
-        now = _peak(samples)
-    elif kind == "rms":
-        now = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
-    else:
-        raise ValueError(f'kind is "peak" or "rms", not {kind!r}')
-    return samples if now == 0 else (samples * (10 ** (target_db / 20) / now)).astype(np.float32)
-
-
-def trim_silence(
-    samples: np.ndarray, top_db: float, *, frame_length: int = 2048, hop_length: int = 512
-) -> np.ndarray:
-    """Samples without the quiet at both ends, as `librosa.effects.trim`.
-
-    Args:
-        samples: [N].
-        top_db: a frame is quiet when its RMS lies more than this many dB below the loudest frame's.
-        frame_length: samples over which the RMS is taken, even.
-        hop_length: samples between frames, the grain of the cut.
-
-    Returns:
-        A view [at most N].
-    """
-    # Frames begin and end at multiples of a grain. Differences of a running sum over the grains'
-    # energies give every frame's, whatever the overlap.
-    grain = math.gcd(frame_length // 2, hop_length)
-    energy = np.add.reduceat(
-        np.square(samples, dtype=np.float64), np.arange(0, len(samples), grain)
-    )
-    energy = np.concatenate([[0.0], np.cumsum(energy)])
-    centres = np.arange(0, len(samples) + 1, hop_length) // grain
-    first = np.maximum(centres - frame_length // 2 // grain, 0)
-    last = np.minimum(centres + frame_length // 2 // grain, len(energy) - 1)
-    power = np.maximum((energy[last] - energy[first]) / frame_length, 1e-10)
-    (loud,) = np.nonzero(10 * np.log10(power / power.max()) > -top_db)
-    return samples[loud[0] * hop_length : (loud[-1] + 1) * hop_length]
-
-
 def check_rate(sample_rate, name: str = "samples") -> int:
     """A sample rate as an int; AudioError, beginning with `name`, unless sound can have it."""
     if sample_rate is None:
@@ -541,7 +497,7 @@ def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
             "clip"
         )
     _check_values(samples, name)
-    if _peak(samples) < SILENCE:
+    if peak(samples) < SILENCE:
         raise SilenceError(f"{name}: silent throughout; record it again or leave it out")
 
 
@@ -557,18 +513,10 @@ def _marking_last(blocks):
 
 
 def _check_values(samples, name):
-    if not _peak(samples) <= LOUDEST:
+    if not peak(samples) <= LOUDEST:
         raise AudioError(
             f"{name}: holds NaN, infinite or huge samples; export it again as 16-bit WAV"
         )
-
-
-def _peak(samples: np.ndarray) -> float:
-    """Largest magnitude, NaN if any sample is, 0 of none.
-
-    Without a second array as large as the clip.
-    """
-    return max(samples.max(initial=0), -samples.min(initial=0))
 
 
 def _mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:

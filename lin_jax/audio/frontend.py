@@ -83,7 +83,7 @@ def stft(x: jax.Array, n_fft: int, hop_length: int, win_length: int) -> jax.Arra
     """
     T = 1 + x.shape[-1] // hop_length
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)])
-    samples_of_frame = np.arange(T)[:, None] * hop_length + np.arange(n_fft)
+    samples_of_frame = jnp.arange(T)[:, None] * hop_length + np.arange(n_fft)
     return jnp.fft.rfft(x[..., samples_of_frame] * hann_window(win_length, n_fft))  # [..., T, F]
 
 

@@ -146,7 +146,7 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     T = 1 + waveform.shape[-1] // hop_length
     padded = jnp.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(size // 2, size // 2)])
-    frames = padded[..., np.arange(T)[:, None] * hop_length + np.arange(size)]  # [..., T, size]
+    frames = padded[..., jnp.arange(T)[:, None] * hop_length + np.arange(size)]  # [..., T, size]
     frames = (frames - frames.mean(axis=-1, keepdims=True)) * window
     first, last = int(sample_rate / PITCH_HZ[1]), math.ceil(sample_rate / PITCH_HZ[0])
     n_fft = fft.next_fast_len(size + last + 1, real=True)  # longer lags, which wrap, are not used
@@ -238,8 +238,11 @@ def modulations(x, valid, frame_rate: float):
     n, kept = valid.sum(axis=-1)[..., None, None], valid[..., None]
     x = jnp.where(kept, x - jnp.where(kept, x, 0.0).sum(axis=-2, keepdims=True) / n, 0.0)
     hertz = np.arange(MODULATION_HZ[0], MODULATION_HZ[-1], 0.2)
-    angle = 2 * np.pi * hertz[:, None] * np.arange(x.shape[-2]) / frame_rate  # [rates, T]
-    parts = (jnp.matmul(np.float32(f(angle)), x, precision="highest") for f in (np.cos, np.sin))
+    turns = (
+        (hertz / frame_rate).astype(np.float32)[:, None] * jnp.arange(x.shape[-2]) % 1.0
+    )  # [rates, T]
+    waves = jnp.cos(2 * np.pi * turns), jnp.sin(2 * np.pi * turns)
+    parts = (jnp.matmul(wave, x, precision="highest") for wave in waves)
     strength = jnp.sqrt(sum(part**2 for part in parts) / n + 1e-12)  # [..., rates, K]
     strength = jnp.where((hertz < frame_rate / 2)[:, None], strength, 0.0)
     edges = itertools.pairwise(MODULATION_HZ)

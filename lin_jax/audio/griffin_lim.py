@@ -144,7 +144,7 @@ def griffin_lim(
         phase = moved * jax.lax.rsqrt(jnp.maximum(moved.real**2 + moved.imag**2, 1e-24))
         return (magnitude * phase, projected), None
 
-    turns = np.arange(T)[:, None] * hop_length % n_fft * np.arange(F) % n_fft / n_fft
+    turns = jnp.arange(T)[:, None] * hop_length % n_fft * np.arange(F) % n_fft / n_fft
     spectrum = magnitude * jnp.exp(2j * np.pi * jnp.asarray(turns, jnp.float32))
     (spectrum, _), _ = jax.lax.scan(
         iterate, (spectrum, jnp.zeros_like(spectrum)), length=iterations

@@ -11,6 +11,7 @@ from lin_jax.bundles.folder import (
     shipped,
 )
 from lin_jax.bundles.repairer import AdaptiveMix, Repairer, RepairResult
+from lin_jax.bundles.speaker_calibration import SpeakerCalibration
 from lin_jax.bundles.synthesizer import (
     Speech,
     SpeechSegment,
@@ -31,6 +32,7 @@ __all__ = [
     "RepairResult",
     "Repairer",
     "Segment",
+    "SpeakerCalibration",
     "SpeakerEmbedding",
     "Speech",
     "SpeechSegment",

@@ -19,6 +19,25 @@ from lin_jax.errors import BundleError
 BATCHES = (1, 2, 8)
 
 
+@dataclasses.dataclass(frozen=True)
+class Function:
+    """A pure function of a bundle that can be exported, of arrays by name to arrays by name.
+
+    Attributes:
+        call: the function, of keyword arguments.
+        inputs: the type and shape of each, such as ("float32", "b, n"); sizes that are letters are
+            free.
+        teach: what it does, and what its inputs and outputs are, in Markdown.
+    """
+
+    call: Callable[..., dict[str, Any]]
+    inputs: dict[str, tuple[str, str]]
+    teach: str
+
+
+WAVEFORM = {"waveform": ("float32", "b, n"), "length": ("int32", "b")}
+
+
 @dataclasses.dataclass(eq=False, repr=False)
 class Bundle:
     """A trained network with all it takes to use it; each kind adds what it answers with.
@@ -63,6 +82,10 @@ class Bundle:
         """The bundle that `settings` came from; KeyError if one is missing."""
         raise NotImplementedError
 
+    def functions(self) -> dict[str, Function]:
+        """What `lin export` exports of this kind, by name."""
+        raise NotImplementedError
+
     @classmethod
     def kind_for(cls, model) -> "type[Bundle]":
         """The kind of a bundle with such a network: this one, or one within it."""
@@ -99,6 +122,14 @@ class Bundle:
             raise BundleError(
                 f"{self.name}: weights do not fit the network ({reason}); save it again"
             ) from None
+
+
+def on_device(tree):
+    """Arrays on the device, also where it is first asked for them within a trace."""
+    import jax
+
+    with jax.ensure_compile_time_eval():
+        return jax.device_put(tree)
 
 
 def _leaves(tree) -> list:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
+from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
 from lin_jax.errors import BundleError, SilenceError
 
 NO_SPEECH, TOO_SHORT, UNSURE = "no speech", "too short", "unsure"  # in place of a class
@@ -166,6 +166,34 @@ class Classifier(Bundle):
             note=settings.get("note", ""),
         )
 
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+
+        def classify(waveform, length):
+            outputs = {"probabilities": self._mean_probabilities(waveform, length)}
+            if gate := self._gate:
+                of_gate = gate._mean_probabilities(waveform, length)
+                outputs["no_speech"] = of_gate[:, gate.labels.index(gate.no_speech)]
+            return outputs
+
+        gated = (
+            " `no_speech` [b], how likely nobody speaks; from 0.5 on, the bundle does not answer."
+            if self.speech_gate
+            else ""
+        )
+        teach = (
+            f"waveforms of {self.window_seconds:g} s at most to `probabilities` [b, "
+            f"{len(self.labels)}] of {', '.join(self.labels)}; below {self.unsure_below:g}, the "
+            f"likeliest is unsure.{gated} Of a longer recording, take the mean over windows."
+        )
+        return {"classify": Function(classify, WAVEFORM, teach)}
+
+    def _mean_probabilities(self, waveform, length):
+        """Probabilities [B, C] of waveforms [B, N], the mean of all networks; for use in a trace."""
+        each = [self._forward(member, waveform, length) for member in self._members]
+        mean = sum(each) / len(each)
+        return (mean + self.fused._mean_probabilities(waveform, length)) / 2 if self.fused else mean
+
     def predict(self, source, sample_rate: int | None = None) -> Prediction:
         """Classify a recording: the mean over its half-overlapping windows and over the members.
 
@@ -311,10 +339,9 @@ class Classifier(Bundle):
 
         tree = (self.variables, self.mean, self.std)
         if self.members == 1:
-            return [jax.device_put(tree)]
+            return [on_device(tree)]
         return [
-            jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], tree))
-            for i in range(self.members)
+            on_device(jax.tree.map(lambda leaf, i=i: leaf[i], tree)) for i in range(self.members)
         ]
 
     @functools.cached_property

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from lin_jax import alignment
-from lin_jax.bundles.base import BATCHES, padded
+from lin_jax.bundles.base import BATCHES, Function, padded
 from lin_jax.bundles.synthesizer import (
     SYMBOLS,
     Synthesizer,
@@ -57,6 +57,51 @@ class FlowSynthesizer(Synthesizer):
         flow = {name: getattr(self, name) for name in ("steps", "temperature", "guidance")}
         return super().settings() | {"flow": flow}
 
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+
+        def predict_durations(symbols, num_symbols, voice, speed):
+            outputs = self._durations(self._constants, symbols, num_symbols, voice, speed)
+            return dict(zip(("durations", "encoded", "voice_features"), outputs, strict=True))
+
+        def draw_frames(encoded, voice_features, durations, noise):
+            variables, *_ = self._constants
+            task = self._task(self._constants)
+            return task.from_noise(variables, encoded, voice_features, durations, noise)
+
+        M, H = self.frontend.num_features, self.model.hidden
+        symbols = {"symbols": ("int32", "b, l"), "num_symbols": ("int32", "b")}
+        return {
+            "predict_durations": Function(
+                predict_durations,
+                symbols | self._voice_inputs | {"speed": ("float32", "")},
+                "symbols, a space before the first word, in a voice of `voices.npz` to "
+                "`durations` [b, l], frames of each symbol, and what `draw_frames` is given.",
+            ),
+            "draw_frames": Function(
+                draw_frames,
+                {
+                    "encoded": ("float32", f"b, l, {H}"),
+                    "voice_features": ("float32", f"b, {H}"),
+                    "durations": ("int32", "b, l"),
+                    "noise": ("float32", f"b, t, {M}"),
+                },
+                f"these, and standard normal noise of as many frames as the longest sentence has, "
+                f"to `features` [b, t, {M}], log-mel frames in decibels, and `num_frames` [b].",
+            ),
+            "vocode": self._vocode_function(),
+        }
+
+    def _task(self, constants):
+        """Its training task, which is asked so that serving cannot drift from training."""
+        from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
+
+        config = AcousticConfig(
+            steps=self.steps, temperature=self.temperature, guidance=self.guidance
+        )
+        size = self.voices.shape[1]
+        return AcousticSynthesis(self.model, self.frontend, *constants[1:], size, config)
+
     def _trained_profile(self, number):
         return VoiceProfile(self.voices[number])
 
@@ -72,10 +117,11 @@ class FlowSynthesizer(Synthesizer):
         progress=lambda seconds: None,
         text="",
     ):
-        """Speak what a recording says in another voice, with its timing; its text must be given.
+        """Speak what a recording says in another voice, with its timing.
 
-        Arguments and errors are those of `Synthesizer.convert_voice`, and TextError if the text is
-        longer than what the recording can say; of a recording `MAX_ALIGNED` seconds at most.
+        Arguments and errors are those of `Synthesizer.convert_voice`. With its text its words are
+        certain; then TextError if the text is longer than what the recording can say, and of a
+        recording `MAX_ALIGNED` seconds at most.
         """
         from lin_jax.audio import files
         from lin_jax.audio.frontend import extract
@@ -154,6 +200,13 @@ class FlowSynthesizer(Synthesizer):
         """What each job sounds like; the longest come first, so that batches are even."""
         sounds = [None] * len(jobs)
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
+        if jobs and jobs[0].source.dtype.kind == "f":  # phrases of a recording
+            for group in _groups(order, BATCHES[-1]):
+                drawn = self._converted([jobs[i].source for i in group], voice)
+                for i, frames in zip(group, drawn, strict=True):
+                    sounds[i] = _Sound(self._sound(frames, speed))
+                    progress(jobs[i].progress)
+            return sounds
         for group in _groups(order, BATCHES[-1]):
             sources = [self._with_silence(jobs[i].source) for i in group]
             drawn = self._frames(sources, voice, speed, [jobs[i].durations for i in group])
@@ -166,6 +219,20 @@ class FlowSynthesizer(Synthesizer):
                 sounds[i] = _Sound(np.nan_to_num(samples), problem, tuple(words))
                 progress(jobs[i].progress)
         return sounds
+
+    def _converted(self, phrases, voice) -> list[np.ndarray]:
+        """Mel frames [T, M] that say what phrases of samples [N] say; in one batch."""
+        hop = self.frontend.hop_length
+        T = _num_frames(max(self.frontend.num_frames(len(phrase)) for phrase in phrases))
+        waveform, length = padded(phrases, T * hop - 1)
+        length = np.where(np.arange(len(length)) < len(phrases), length, 0).astype(np.int32)
+        voices = np.tile(np.float32(voice.embedding), (len(waveform), 1))
+        with self.weights_fit():
+            frames, num_frames = self._convert(self._constants, waveform, length, voices)
+        return [
+            np.asarray(its_frames[: int(count)])
+            for its_frames, count, _ in zip(frames, num_frames, phrases, strict=False)
+        ]
 
     def _frames(self, sources, voice, speed, given) -> list[tuple[np.ndarray, np.ndarray, str]]:
         """Mel frames [T, M] of symbols, durations of these [L], and what is wrong; in one batch.
@@ -278,22 +345,27 @@ class FlowSynthesizer(Synthesizer):
     def _draw(self):
         import jax
 
-        from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
-
-        config = AcousticConfig(
-            steps=self.steps, temperature=self.temperature, guidance=self.guidance
-        )
-
         @functools.partial(jax.jit, static_argnames="max_frames")
         def draw(constants, encoded, voice, durations, seed, *, max_frames):
-            variables, mean, std = constants
-            # Its training task is asked, so that serving cannot drift from training.
-            size = self.voices.shape[1]
-            task = AcousticSynthesis(self.model, self.frontend, mean, std, size, config)
-            drawn = task.generate(variables, encoded, voice, durations, max_frames, seed)
+            task = self._task(constants)
+            drawn = task.generate(constants[0], encoded, voice, durations, max_frames, seed)
             return drawn["features"], drawn["num_frames"]
 
         return draw
+
+    @functools.cached_property
+    def _convert(self):
+        import jax
+
+        from lin_jax.audio.frontend import extract
+
+        @jax.jit
+        def convert(constants, waveform, length, voice):
+            frames, num_frames = extract(self.frontend, waveform, length)
+            drawn = self._task(constants).convert(constants[0], frames, num_frames, voice)
+            return drawn["features"], num_frames
+
+        return convert
 
 
 def _groups(items: list, size: int):

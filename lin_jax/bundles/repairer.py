@@ -21,7 +21,7 @@ import numpy as np
 from lin_jax.audio import files
 from lin_jax.audio.chunking import Crossfader, Overlap, Queue, zero_padded
 from lin_jax.audio.diagnosis import Diagnosis, Meter
-from lin_jax.bundles.base import BATCHES, Bundle, padded
+from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, on_device, padded
 from lin_jax.errors import AudioError, ConfigError
 
 # A recording is repaired whole if it is no longer than the last of these lengths in seconds, padded
@@ -98,6 +98,19 @@ class Repairer(Bundle):
             **common,
             adaptive_mix=settings["adaptive_mix"] and AdaptiveMix(**settings["adaptive_mix"]),
         )
+
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+
+        def repair(waveform, length):
+            repaired, _ = self._forward(self._variables, waveform, length)
+            return {"repaired": repaired}
+
+        teach = (
+            "waveforms, not trimmed but without offset, each channel for itself, to `repaired` "
+            "[b, n]. Scale back what comes out by what was scaled before."
+        )
+        return {"repair": Function(repair, WAVEFORM, teach)}
 
     def repair(self, samples, sample_rate: int, strength: float = 1.0) -> np.ndarray:
         """Repair a waveform.
@@ -236,9 +249,7 @@ class Repairer(Bundle):
 
     @functools.cached_property
     def _variables(self) -> Any:
-        import jax
-
-        return jax.device_put(self.variables)
+        return on_device(self.variables)
 
     @functools.cached_property
     def _forward(self):
@@ -287,7 +298,7 @@ def _interpolated(x, hop):
 
     x = jnp.pad(x, ((0, 0), (0, 1)), mode="edge")
     rising = np.arange(hop, dtype=np.float32) / hop
-    return (x[:, :-1, None] + (x[:, 1:] - x[:, :-1])[..., None] * rising).reshape(len(x), -1)
+    return (x[:, :-1, None] + (x[:, 1:] - x[:, :-1])[..., None] * rising).reshape(x.shape[0], -1)
 
 
 class _Job:

@@ -47,7 +47,7 @@ def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
     """
     if not consent:
         raise ConfigError(f"{name}: say by what right this voice may be used")
-    path = _path(name)
+    path = path_of(name)
     arrays = {field: getattr(profile, field) for field in FIELDS}
     content = {
         "fingerprint": fingerprint,
@@ -73,7 +73,7 @@ def load(name: str, fingerprint: str = "") -> SavedVoice:
         ConfigError: no such voice, a damaged file, one that others can write, or one of another
             speaker bundle.
     """
-    path = _path(name)
+    path = path_of(name)
     try:
         for place in (path.parent, path):
             private.check(place, ConfigError)
@@ -105,13 +105,14 @@ def remove(name: str):
     Raises:
         ConfigError: no such voice is saved.
     """
-    path = _path(name)
+    path = path_of(name)
     if not path.exists():
         raise ConfigError(f"{name}: no such voice is saved ({', '.join(names()) or 'none is'})")
     path.unlink()
 
 
-def _path(name: str) -> pathlib.Path:
+def path_of(name: str) -> pathlib.Path:
+    """The file of a voice; ConfigError if it cannot have such a name."""
     if not re.fullmatch(r"[\w-]{1,64}", name):
         raise ConfigError(f"{name!r}: give a name of letters, digits, - and _, 64 at most")
     return FOLDER.expanduser() / f"{name}{SUFFIX}"

@@ -15,8 +15,16 @@ import numpy as np
 
 from lin_jax import cancellation
 from lin_jax.bundles import saved_voices
-from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
-from lin_jax.bundles.vocoder import Vocoder
+from lin_jax.bundles.base import (
+    BATCHES,
+    WAVEFORM,
+    Bundle,
+    Function,
+    is_path,
+    on_device,
+    padded,
+)
+from lin_jax.bundles.vocoder import Vocoder, vocode_function
 from lin_jax.errors import AudioError, BundleError, ConfigError, TextError
 from lin_jax.text import Sentence, SymbolTable, sentences
 from lin_jax.text.sentences import PHRASE_PAUSE
@@ -125,19 +133,23 @@ class Speech:
     def write(self, path):
         """Write an audio file, whole or not at all, whose metadata say that it is synthetic and by what.
 
+        Where `lin_jax.audio.content_credentials` knows a certificate, they are signed, too.
+
         Args:
             path: where to; the suffix names the format.
 
         Raises:
-            AudioError: the format cannot hold it, or cannot say so, or the disk does not take it.
+            AudioError: the format cannot hold it, or cannot say so, the disk does not take it, or it
+                cannot be signed.
         """
-        from lin_jax.audio import files
+        from lin_jax.audio import content_credentials, files
 
         info = files.encoding(
             path, files.Info(self.sample_rate, 1, len(self.samples), "WAV", "PCM_16")
         )
         with files.writing(path, info, comment=f"synthetic speech, {self.provenance}") as file:
             file.write(self.samples[:, None])
+        content_credentials.sign(path, self.provenance)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -225,6 +237,54 @@ class Synthesizer(Bundle):
             anchor_voices=tuple(settings["anchor_voices"]),
             min_anchor_similarity=settings["min_anchor_similarity"],
         )
+
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+
+        def say(source, length, voice, ltas, ltas_correction):
+            outputs = self._say(self._constants, source, length, voice, ltas, ltas_correction)
+            names = "features", "num_frames", "stopped", "skipped", "repeated"
+            return dict(zip(names, outputs, strict=True))
+
+        def convert(waveform, length, **voice):
+            return say(waveform, length, **voice)
+
+        def speak(symbols, num_symbols, **voice):
+            return say(symbols, num_symbols, **voice)
+
+        M = self.frontend.num_features
+        spectrum = "float32", f"b, {M}"
+        voice = self._voice_inputs | {"ltas": spectrum, "ltas_correction": spectrum}
+        symbols = {"symbols": ("int32", "b, l"), "num_symbols": ("int32", "b")}
+        each = {"text": ("speak", speak, symbols), "speech": ("convert", convert, WAVEFORM)}
+        kinds = (each[kind] for kind in self.sources)
+        return {
+            name: Function(
+                call,
+                inputs | voice,
+                f"{'symbols' if name == 'speak' else 'waveforms'} in a voice of `voices.npz` to "
+                f"`features` [b, {self._task(self._constants).max_frames}, {M}], log-mel frames in "
+                "decibels of which `num_frames` [b] count; where not `stopped` [b], or where "
+                "something is `skipped` or `repeated` [b], a sentence went wrong.",
+            )
+            for name, call, inputs in kinds
+        } | {"vocode": self._vocode_function()}
+
+    @property
+    def _voice_inputs(self) -> dict[str, tuple[str, str]]:
+        return {"voice": ("float32", f"b, {self.voices.shape[1]}")}
+
+    def _vocode_function(self) -> Function:
+        from lin_jax.audio.griffin_lim import mel_to_waveform
+
+        if self._sound_maker:
+            return self._sound_maker.functions()["vocode"]
+
+        def vocode(features, num_frames):
+            waveform, length = mel_to_waveform(self.frontend, features, num_frames)
+            return {"waveform": waveform, "length": length}
+
+        return vocode_function(vocode, self.frontend)
 
     def clone_voice(
         self, sources, sample_rate: int | None = None, repair: bool = False
@@ -634,9 +694,7 @@ class Synthesizer(Bundle):
 
     @functools.cached_property
     def _constants(self) -> Any:
-        import jax
-
-        return jax.device_put((self.variables, self.mean, self.std))
+        return on_device((self.variables, self.mean, self.std))
 
     @functools.cached_property
     def _spectra(self):

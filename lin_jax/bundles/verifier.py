@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lin_jax.bundles.base import BATCHES, Bundle, is_path, padded
+from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError
 from lin_jax.vectors import mean_direction, unit_vectors
 
@@ -25,6 +25,7 @@ LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 # the voice.
 MAX_WINDOWS = 15
 MIN_SECONDS = 0.5  # of sound; of less there is no embedding
+NARROW_HZ = 4500.0  # with nothing above, as by telephone, a recording has a cohort of its own
 MIN_BAND_HZ = 3000.0  # what a telephone lets through; without it the decision is "unsure"
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
 READ_AHEAD = 32  # recordings that are read while as many others go through the network
@@ -51,6 +52,11 @@ class SpeakerEmbedding:
     digest: str
     band_hz: float | None = None
 
+    @property
+    def narrow(self) -> bool:
+        """Whether its band is that of a narrow channel, such as a telephone's."""
+        return self.band_hz is not None and self.band_hz < NARROW_HZ
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -66,6 +72,7 @@ class Verdict:
         probability: of the same speaker, if same and different are equally likely beforehand; 0.5
             where unsure.
         reason: what makes it unsure, or what else to know; else "".
+        threshold_probability: the probability at the threshold.
     """
 
     decision: Literal["same", "different", "unsure"]
@@ -75,6 +82,7 @@ class Verdict:
     threshold: float
     probability: float
     reason: str
+    threshold_probability: float = 0.5
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -103,6 +111,8 @@ class Verifier(Bundle):
         fused: another verifier, which embeds recordings by features of its own; embeddings are
             those of both, `joined`.
         fusion_weight: of what is beside in a score.
+        narrow_cohort: the cohort of recordings with a narrow band [S, E], see
+            `scoring.ScoringBackend`.
     """
 
     mean: np.ndarray
@@ -122,6 +132,7 @@ class Verifier(Bundle):
     top: int = 100
     fused: "Verifier | None" = None
     fusion_weight: float = 0.0
+    narrow_cohort: np.ndarray | None = None
 
     task: ClassVar[str] = "verification"
     concurrent: ClassVar[bool] = True
@@ -131,6 +142,7 @@ class Verifier(Bundle):
         "plda_axes",
         "plda_between",
         "cohort",
+        "narrow_cohort",
     )
 
     def __post_init__(self):
@@ -156,6 +168,61 @@ class Verifier(Bundle):
         # Bundles from before there were cohorts, or another one fused, lack what these need.
         added = {name: settings.get(name, getattr(cls, name)) for name in ("top", "fusion_weight")}
         return cls(**common, **calibration, speeds=tuple(settings["speeds"]), **added)
+
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+        import jax
+
+        from lin_jax.vectors import unit_norm
+
+        def embed(waveform, length):
+            embedding = self._joined_embedding(waveform, length)
+            member = unit_norm(embedding[:, : len(self.speech_weight)])
+            logit = member @ np.float32(self.speech_weight) + self.speech_bias
+            return {"embedding": embedding, "speech": jax.nn.sigmoid(logit)}
+
+        size = self.embedding_size
+        sides = dict.fromkeys(("first", "second"), ("float32", f"b, {size}"))
+        return {
+            "embed": Function(
+                embed,
+                WAVEFORM,
+                f"waveforms, best of {LENGTHS[-1]:g} s at most, to `embedding` [b, {size}], unit "
+                f"vectors, and `speech` [b], how likely it is speech; below "
+                f"{self.speech_threshold:g} it is none.",
+            ),
+            "compare": Function(
+                self._compare,
+                sides,
+                "embeddings of two sides, each the unit vector of the mean over its recordings, to "
+                "`score` [b], the cosine, `normalised_score` [b], from "
+                f"{self.threshold:.4f} on the same speaker, and `probability` [b] of that.",
+            ),
+        }
+
+    def _joined_embedding(self, waveform, length):
+        """Embeddings [B, E] of waveforms [B, N]; for use in a trace."""
+        import jax.numpy as jnp
+
+        embedding = self._forward(self._constants, waveform, length)
+        if not self.fused:
+            return embedding
+        fused, weight = self.fused._joined_embedding(waveform, length), self.fusion_weight
+        return jnp.concatenate([(1 - weight) ** 0.5 * embedding, weight**0.5 * fused], axis=-1)
+
+    def _compare(self, first, second):
+        """Scores [B] and probabilities of embeddings [B, E]; for use in a trace."""
+        import jax
+        import jax.numpy as jnp
+
+        from lin_jax.scoring import pair_scores
+
+        normalised = pair_scores(self.backend, first, second)
+        return {
+            "score": jnp.sum(first * second, axis=-1).clip(-1.0, 1.0),
+            "normalised_score": normalised,
+            "probability": jax.nn.sigmoid(self.slope * normalised + self.offset),
+        }
 
     def embed(self, source, sample_rate: int | None = None) -> np.ndarray:
         """Embedding of the voice in a recording.
@@ -213,7 +280,8 @@ class Verifier(Bundle):
             )
         sides = np.stack([_mean(a), _mean(b)])  # [2, E]
         score = float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
-        normalised = float(self.backend.scores(sides, [(0, 1)])[0])
+        bands = [any(voice.narrow for voice in side) for side in (a, b)]
+        normalised = float(self.backend.scores(sides, [(0, 1)], bands)[0])
         little = self._too_little(a) or self._too_little(b)
         narrow = self._too_narrow(a) or self._too_narrow(b)
         decided = "same" if normalised >= threshold else "different"
@@ -229,7 +297,9 @@ class Verifier(Bundle):
             )
             reason = f"{named}: that tells nothing about the speaker; give another recording"
         probability = 0.5 if same == "unsure" else _logistic(self.slope * normalised + self.offset)
-        return Verdict(same, score, 1.0 - score, normalised, threshold, probability, reason)
+        at_threshold = _logistic(self.slope * threshold + self.offset)
+        figures = score, 1.0 - score, normalised, threshold, probability
+        return Verdict(same, *figures, reason, at_threshold)
 
     def reason_unsure(self, voices: Sequence[SpeakerEmbedding]) -> str:
         """Why a side cannot be decided on, or ""."""
@@ -305,8 +375,9 @@ class Verifier(Bundle):
             else Plda(self.plda_mean, self.plda_axes, self.plda_between)
         )
         fused = self.fused and self.fused.backend
+        size = len(self.speech_weight)
         return ScoringBackend(
-            plda, self.cohort, self.top, fused, len(self.speech_weight), self.fusion_weight
+            plda, self.cohort, self.top, fused, size, self.fusion_weight, self.narrow_cohort
         )
 
     def _all(self, sources, sample_rate=None) -> list[SpeakerEmbedding]:
@@ -406,9 +477,7 @@ class Verifier(Bundle):
 
     @functools.cached_property
     def _constants(self) -> Any:
-        import jax
-
-        return jax.device_put((self.variables, self.mean, self.std))
+        return on_device((self.variables, self.mean, self.std))
 
     @functools.cached_property
     def _forward(self):

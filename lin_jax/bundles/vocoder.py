@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lin_jax.bundles.base import Bundle
+from lin_jax.bundles.base import Bundle, Function, on_device
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -40,14 +40,19 @@ class Vocoder(Bundle):
         """See `Bundle`."""
         return cls(**common, iterations=settings["iterations"])
 
+    def functions(self) -> dict[str, Function]:
+        """See `Bundle`."""
+
+        def vocode(features, num_frames):
+            waveform, length = self.vocode(self.constants, features, num_frames)
+            return {"waveform": waveform, "length": length}
+
+        return {"vocode": vocode_function(vocode, self.frontend)}
+
     @functools.cached_property
     def constants(self):
         """What `vocode` is given, so that it is no part of what is compiled; it is brought to the device once."""
-        import jax
-
-        return jax.device_put(
-            ({"params": {"vocoder": self.variables["params"]}}, self.mean, self.std)
-        )
+        return on_device(({"params": {"vocoder": self.variables["params"]}}, self.mean, self.std))
 
     def vocode(self, constants, features, num_frames):
         """Waveforms of mel frames; pure, to be compiled by whoever calls it.
@@ -71,3 +76,16 @@ class Vocoder(Bundle):
             task = Vocoding(self.model, self.frontend, mean, std, config=config)
         outputs = task.predict(variables, {"features": features, "num_frames": num_frames})
         return outputs["waveform"], outputs["length"]
+
+
+def vocode_function(call, frontend) -> Function:
+    """How whatever makes sound of mel frames is exported."""
+    inputs = {
+        "features": ("float32", f"b, t, {frontend.num_features}"),
+        "num_frames": ("int32", "b"),
+    }
+    teach = (
+        f"log-mel frames in decibels to `waveform` [b, {frontend.hop_length} (t - 1)], zero at and "
+        "past `length` [b]."
+    )
+    return Function(call, inputs, teach)

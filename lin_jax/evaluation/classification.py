@@ -4,16 +4,16 @@ Shape letters: B clips, C classes.
 """
 
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from lin_jax import calibration, metrics
-from lin_jax.audio import files, mixing
+from lin_jax.audio import files
 from lin_jax.bundles import Classifier
+from lin_jax.evaluation.conditions import Condition, NoiseReader
 from lin_jax.reporting import plots
 
-Condition = Callable[[np.ndarray, int, np.ndarray | None], tuple[np.ndarray, int]]
 TITLES = {
     "uar": "unweighted average recall",
     "accuracy": "accuracy",
@@ -21,27 +21,6 @@ TITLES = {
     "calibration_error": "calibration error",
     "worst_recall": "lowest recall",
 }
-
-
-def conditions(snrs: Sequence[float], *, telephone: bool) -> dict[str, Condition]:
-    """Under which a clip is classified: functions of its samples, their rate, and noise as long.
-
-    Args:
-        snrs: at which noise is added, in dB.
-        telephone: whether clips are also limited to its band.
-
-    Returns:
-        By name, "clean" first.
-    """
-
-    def in_noise(snr):
-        return lambda samples, rate, noise: (mixing.add_noise(samples, noise, snr), rate)
-
-    result: dict[str, Condition] = {"clean": lambda samples, rate, noise: (samples, rate)}
-    result |= {f"noise {snr:g} dB": in_noise(snr) for snr in snrs}
-    if telephone:
-        result["telephone"] = lambda samples, rate, noise: mixing.telephone(samples, rate)
-    return result
 
 
 def predict(
@@ -59,7 +38,7 @@ def predict(
         bundle: the classifier.
         paths: of the recordings (B).
         speakers: who speaks each (B).
-        under: the conditions, as `conditions` makes them.
+        under: the conditions, of `ConditionsConfig`.
         noises: paths of recordings of noise, which must not have been trained on either.
         per_speaker: clips of a speaker, the first ones, that are tried under other conditions than
             "clean".
@@ -69,12 +48,12 @@ def predict(
     """
     from tqdm import tqdm
 
-    rate, rng = bundle.frontend.sample_rate, np.random.default_rng(0)
-    noises = list(noises)
+    rate = bundle.frontend.sample_rate
+    reader = NoiseReader(noises, rate)
     rows = {name: np.full((len(paths), len(bundle.labels)), np.nan) for name in under}
     for b, path in enumerate(tqdm(paths, unit="clip", leave=False)):
         samples, _ = files.read(path, rate)
-        noise = files.read(noises[rng.integers(len(noises))], rate)[0] if len(noises) else None
+        noise = reader.draw()
         seen = list(speakers[:b]).count(speakers[b])
         for name, change in under.items():
             if name == "clean" or seen < per_speaker:

@@ -5,32 +5,37 @@ Shape letters: B recordings, N trials, E embedding.
 
 import dataclasses
 import pathlib
+import types
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lin_jax import metrics
+from lin_jax.audio import files
 from lin_jax.bundles import Verifier
-from lin_jax.errors import AudioError
+from lin_jax.errors import AudioError, ConfigError
+from lin_jax.evaluation.conditions import NoiseReader
 from lin_jax.reporting import plots
 from lin_jax.scoring import ScoringBackend
 
 PRIORS = (0.01, 0.05)  # of the same speaker, for the detection cost
 
 
-def embed(bundle: Verifier, recordings: Sequence) -> np.ndarray:
-    """Embeddings of recordings.
+def embed(bundle: Verifier, recordings: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of recordings, and whether their band is narrow.
 
     Args:
         bundle: the verifier.
         recordings: paths, or waveforms at the rate of the bundle's front end (B).
 
     Returns:
-        [B, E]; NaN for one that cannot be read, or holds too little sound.
+        [B, E], NaN for one that cannot be read, or holds too little sound; and [B] bool.
     """
-    voices = bundle.embed_all(recordings, bundle.frontend.sample_rate)
+    voices = list(bundle.embed_all(recordings, bundle.frontend.sample_rate))
     nobody = np.full(bundle.embedding_size, np.nan, np.float32)
-    return np.stack([nobody if isinstance(v, AudioError) else v.embedding for v in voices])
+    embeddings = [nobody if isinstance(v, AudioError) else v.embedding for v in voices]
+    narrow = [not isinstance(v, AudioError) and v.narrow for v in voices]
+    return np.stack(embeddings), np.array(narrow)
 
 
 def systems(bundle: Verifier) -> dict[str, ScoringBackend]:
@@ -44,38 +49,94 @@ def systems(bundle: Verifier) -> dict[str, ScoringBackend]:
     return backends
 
 
-def evaluate(bundle: Verifier, embeddings, trials: metrics.Trials) -> tuple[dict, np.ndarray]:
+def evaluate(
+    bundle: Verifier,
+    embeddings,
+    trials: metrics.Trials,
+    groups: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+    narrow=None,
+) -> tuple[dict, np.ndarray]:
     """Error rates of a bundle, and of the other `systems`, over trials of held-out speakers.
 
     Args:
         bundle: the verifier.
         embeddings: of the recordings, by `embed` [B, E].
         trials: pairs of them; those with an unknown embedding are left out.
+        groups: recordings [B] bool by name, among whose trials are measured besides.
+        narrow: recordings whose band is narrow [B] bool; None is none.
 
     Returns:
         The results: "left_out", how many recordings have no embedding; "all", with the errors at
-        the bundle's threshold besides, "same_sex", and each of `systems`, see `error_rates`; and
-        the scores [N], NaN where a trial is left out.
+        the bundle's threshold besides, "same_sex", and each of `systems`, see `error_rates`;
+        "groups", like "all", without those that have trials of one kind only; and the scores [N],
+        NaN where a trial is left out.
     """
     known = ~np.isnan(embeddings[:, 0])
     everything, trials = trials, trials.of(known)
-    scores = bundle.backend.scores(embeddings, trials.pairs)
-    accepted = scores >= bundle.threshold
+    scores = bundle.backend.scores(embeddings, trials.pairs, narrow)
     results = {
         "speakers": len(np.unique(trials.speakers)),
         "left_out": int(np.sum(~known)),
-        "all": error_rates(scores, trials)
-        | {
-            "false_accept": float(np.mean(accepted[~trials.same])),
-            "false_reject": float(np.mean(~accepted[trials.same])),
-        },
+        "all": _at_threshold(bundle, scores, trials),
         "same_sex": error_rates(scores, trials, trials.same_sex),
     }
     for name, backend in systems(bundle).items():
-        results[name] = error_rates(backend.scores(embeddings, trials.pairs), trials)
+        results[name] = error_rates(backend.scores(embeddings, trials.pairs, narrow), trials)
+    within = {name: mask[trials.pairs].all(axis=1) for name, mask in groups.items()}
+    rates = {name: _at_threshold(bundle, scores, trials, mask) for name, mask in within.items()}
+    results["groups"] = {name: each for name, each in rates.items() if each}
     row = np.full(len(everything.pairs), np.nan)
     row[known[everything.pairs].all(axis=1)] = scores
     return results, row
+
+
+def by_condition(
+    bundle: Verifier, recordings: Sequence[np.ndarray], trials: metrics.Trials, config
+) -> dict[str, dict]:
+    """Error rates where both sides of every trial are recorded under a condition.
+
+    Args:
+        bundle: the verifier.
+        recordings: waveforms at the rate of the bundle's front end (B).
+        trials: pairs of them.
+        config: the conditions, a `ConditionsConfig` with a folder of noises if there are SNRs.
+
+    Returns:
+        By name "left_out", how many recordings have no embedding, and the errors at the bundle's
+        threshold besides those of `error_rates`; not for "clean".
+
+    Raises:
+        ConfigError: SNRs without noises.
+        AudioError: no noises in that folder.
+    """
+    rate, noises = bundle.frontend.sample_rate, config.noises()
+    if config.snrs and not noises:
+        raise ConfigError("eval.snrs: no noises to add: name a folder with --config.eval.noise")
+    results = {}
+    for name, change in config.conditions().items():
+        if name == "clean":
+            continue
+        reader = NoiseReader(noises, rate)
+        changed = (change(samples, rate, reader.draw()) for samples in recordings)
+        waveforms = [files.resample(samples, source, rate) for samples, source in changed]
+        embeddings, narrow = embed(bundle, waveforms)
+        known = ~np.isnan(embeddings[:, 0])
+        kept = trials.of(known)
+        scores = bundle.backend.scores(embeddings, kept.pairs, narrow)
+        results[name] = {"left_out": int(np.sum(~known))} | _at_threshold(bundle, scores, kept)
+    return results
+
+
+def _at_threshold(bundle: Verifier, scores, trials: metrics.Trials, mask=None) -> dict[str, float]:
+    """The `error_rates` and, if there are any, both errors at the bundle's threshold."""
+    mask = np.ones(len(scores), bool) if mask is None else mask
+    rates = error_rates(scores, trials, mask)
+    accepted, same = scores[mask] >= bundle.threshold, trials.same[mask]
+    return rates and rates | {
+        "speakers": len(np.unique(trials.speakers[mask])),
+        "false_accept": float(np.mean(accepted[~same])),
+        "false_reject": float(np.mean(~accepted[same])),
+    }
 
 
 def error_rates(scores, trials: metrics.Trials, mask=None) -> dict[str, float]:
@@ -103,11 +164,14 @@ def error_rates(scores, trials: metrics.Trials, mask=None) -> dict[str, float]:
 
 
 def summary(corpus: str, results: Mapping) -> str:
-    """The equal error rate of a corpus in one line."""
-    rates = results["all"]
-    return (
-        f"{corpus}: EER {rates['eer']:.2%} ({rates['eer_low']:.2%} - {rates['eer_high']:.2%}), "
-        f"{results['speakers']} speakers, {results['protocol']}"
+    """The error rates of a corpus, a line for all, each group and each condition."""
+    parts = {"": results["all"]} | results["groups"] | results.get("conditions", {})
+    return "\n".join(
+        f"{corpus}{name and ', ' + name}: EER {rates['eer']:.2%} ({rates['eer_low']:.2%} - "
+        f"{rates['eer_high']:.2%}), {rates['false_accept']:.1%} of the impostors accepted, "
+        f"{rates['false_reject']:.1%} of the same rejected, {rates['speakers']} speakers, "
+        f"{results['protocol']}"
+        for name, rates in parts.items()
     )
 
 

@@ -58,7 +58,15 @@ def bootstrap_mean(values, speakers, weight=None, **options):
 
 
 def bootstrap_trials(
-    scores, same, speakers, statistic, *, num_samples=1000, confidence=0.95, seed=0
+    scores,
+    same,
+    speakers,
+    statistic,
+    *,
+    base_weight=None,
+    num_samples=1000,
+    confidence=0.95,
+    seed=0,
 ):
     """Percentile bootstrap interval of a figure of trials, resampling whole speakers.
 
@@ -71,12 +79,16 @@ def bootstrap_trials(
         same: whether it is the same speaker [N] bool.
         speakers: number of the speaker on either side [N, 2] int.
         statistic: maps (scores, same, weight) to a number.
+        base_weight: of each trial where every speaker is drawn once [N]; None is 1.
         num_samples: number of draws.
         confidence: mass inside the interval, 0 to 1.
         seed: of the draws.
 
     Returns:
         (low, high).
+
+    Raises:
+        ConfigError: no draw has trials of both kinds.
     """
     order = np.argsort(
         -np.asarray(scores), kind="stable"
@@ -84,10 +96,11 @@ def bootstrap_trials(
     scores, same = np.asarray(scores)[order], np.asarray(same, bool)[order]
     names, numbers = np.unique(np.asarray(speakers)[order], return_inverse=True)
     left, right = numbers.reshape(-1, 2).T
+    base_weight = np.ones(len(order)) if base_weight is None else np.asarray(base_weight)[order]
     rng, results = np.random.default_rng(seed), []
     for _ in range(num_samples):
         count = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        weight = np.where(same, count[left], count[left] * count[right])
+        weight = base_weight * np.where(same, count[left], count[left] * count[right])
         if (weight[same] > 0).any() and (weight[~same] > 0).any():
             results.append(statistic(scores, same, weight))
     if not results:

@@ -34,8 +34,10 @@ class AcousticModel(nn.Module):
         width: W of the flow.
         dilations: of its blocks, in frames.
         expansion: hidden features of a block, as a multiple of W.
-        dropout: of the encoder and of the duration predictor.
+        dropout: of the encoders and of the duration predictor.
         unroll: steps of the LSTM computed together; more than one pays on a GPU.
+        content_width: hidden features of the encoder of recordings that are converted.
+        content_dilations: of its blocks, in frames; without any, only texts are spoken.
     """
 
     num_mels: int
@@ -48,6 +50,8 @@ class AcousticModel(nn.Module):
     expansion: int = 2
     dropout: float = 0.1
     unroll: int = 1
+    content_width: int = 192
+    content_dilations: tuple[int, ...] = ()
 
     def setup(self):
         """The parts."""
@@ -61,6 +65,9 @@ class AcousticModel(nn.Module):
         self.prior_layer = ResidualConv((3,))
         self.prior = nn.Dense(self.num_mels)
         self.flow = Flow(self.num_mels, self.context, self.width, self.dilations, self.expansion)
+        if self.content_dilations:
+            sizes = self.hidden, self.num_symbols, self.content_width
+            self.content = ContentEncoder(*sizes, self.content_dilations, self.dropout)
 
     def encode(self, symbols, num_symbols, voice, *, train=False):
         """Features of the symbols in a voice.
@@ -77,9 +84,13 @@ class AcousticModel(nn.Module):
         hard = jnp.issubdtype(symbols.dtype, jnp.integer)
         x = self.symbols(symbols) if hard else symbols @ self.symbols.embedding
         x, mask = self.encoder(x, num_symbols, train=train)
-        norm = jnp.sqrt(jnp.maximum(jnp.mean(voice**2, axis=-1, keepdims=True), 1e-12))
-        voice = jnp.tanh(self.voice(voice / norm))
+        voice = self._voice(voice)
         return jnp.where(mask[..., None], x + voice[:, None], 0.0), voice
+
+    def _voice(self, voice):
+        """Embeddings of any length [B, E] as the network has them [B, H]."""
+        norm = jnp.sqrt(jnp.maximum(jnp.mean(voice**2, axis=-1, keepdims=True), 1e-12))
+        return jnp.tanh(self.voice(voice / norm))
 
     def log_durations(self, encoded, num_symbols, *, train=False):
         """Logarithms of the frames of each symbol [B, L], of what `encode` gives [B, L, H]."""
@@ -101,18 +112,26 @@ class AcousticModel(nn.Module):
         Returns:
             prior [B, T, M] and features [B, T, W], both zero past the last frame, and mask [B, T].
         """
-        ends = jnp.cumsum(durations, axis=1)  # [B, L]
-        frame = jnp.arange(num_frames)
-        at = jax.vmap(lambda ends: jnp.searchsorted(ends, frame, side="right"))(ends)  # [B, T]
-        at = at.clip(max=encoded.shape[1] - 1)
-        mask = frame < ends[:, -1:]
-        length = jnp.take_along_axis(durations, at, axis=1).clip(1)
-        place = (frame - jnp.take_along_axis(ends, at, axis=1) + length + 0.5) / length
-        held = jnp.take_along_axis(encoded, at[..., None], axis=1)  # [B, T, H]
-        x = jnp.concatenate([held, place[..., None], jnp.log(length)[..., None]], axis=-1)
+        held, timing, mask = hold(encoded, durations, num_frames)
+        return *self._prior(held, timing, mask), mask
+
+    def _prior(self, held, timing, mask):
+        """The prior [B, T, M] of symbols that are held [B, T, H], and features [B, T, W]."""
+        x = jnp.concatenate([held, timing], axis=-1)
         x = self.spread(jnp.where(mask[..., None], x, 0.0))
         x = jnp.where(mask[..., None], self.prior_layer(x, mask), 0.0)
-        return jnp.where(mask[..., None], self.prior(normalised(x)), 0.0), x, mask
+        return jnp.where(mask[..., None], self.prior(normalised(x)), 0.0), x
+
+    def recognise(self, frames, num_frames, *, train=False):
+        """What recorded frames say; see `ContentEncoder`.
+
+        Args:
+            frames: of a recording [B, T, M], normalised.
+            num_frames: real ones [B] int.
+            train: whether dropout is on.
+        """
+        mask = frame_mask(num_frames, frames.shape[1])
+        return self.content(frames, mask, train=train)
 
     def __call__(self, symbols, num_symbols, voice, durations, noisy, time, keep, *, train=False):
         """What training compares: durations, prior and velocity.
@@ -169,6 +188,31 @@ class AcousticModel(nn.Module):
             Frames [B, T, M], zero past the last one, normalised, and their number [B] int32.
         """
         prior, x, mask = self.lay_out(encoded, durations, noise.shape[1])
+        frames = self._draw(prior, x, voice, mask, noise, steps, guidance)
+        return frames, mask.sum(axis=1).astype(jnp.int32)
+
+    def convert(self, frames, num_frames, voice, noise, *, steps: int = 6, guidance: float = 0.0):
+        """Frames that say the same in another voice, frame by frame.
+
+        Args:
+            frames: of a recording [B, T, M], normalised.
+            num_frames: real ones [B] int.
+            voice: embeddings [B, E].
+            noise: to begin with [B, T, M].
+            steps: as for `generate`, as is `guidance`.
+            guidance: see there.
+
+        Returns:
+            Frames [B, T, M], zero past the last one, normalised.
+        """
+        mask = frame_mask(num_frames, frames.shape[1])
+        content, timing, _ = self.recognise(frames, num_frames)
+        voice = self._voice(voice)
+        prior, x = self._prior(content + voice[:, None], timing, mask)
+        return self._draw(prior, x, voice, mask, noise, steps, guidance)
+
+    def _draw(self, prior, x, voice, mask, noise, steps: int, guidance: float):
+        """Frames [B, T, M] at the end of the flow's path from noise."""
         conditions = [prior, x, voice]
         if guidance:  # those without conditions stand behind those with them, in one batch
             conditions = [jnp.concatenate([each, 0 * each]) for each in conditions]
@@ -177,7 +221,7 @@ class AcousticModel(nn.Module):
         def advance(frames, span):
             start, end = span
             moving = jnp.concatenate([frames, frames]) if guidance else frames
-            velocity = self.flow(moving, jnp.full(len(moving), start), *conditions, both)
+            velocity = self.flow(moving, jnp.full(moving.shape[0], start), *conditions, both)
             if guidance:
                 known, free = jnp.split(velocity, 2)
                 velocity = known + guidance * (known - free)
@@ -186,7 +230,78 @@ class AcousticModel(nn.Module):
         times = 1 - jnp.cos(jnp.pi / 2 * jnp.linspace(0.0, 1.0, steps + 1))
         frames = jnp.where(mask[..., None], noise, 0.0)
         frames, _ = jax.lax.scan(advance, frames, (times[:-1], times[1:]))
-        return jnp.where(mask[..., None], frames, 0.0), mask.sum(axis=1).astype(jnp.int32)
+        return jnp.where(mask[..., None], frames, 0.0)
+
+
+def hold(encoded, durations, num_frames: int):
+    """Features of symbols, each for as many frames as it lasts.
+
+    Args:
+        encoded: of each symbol [B, L, H].
+        durations: frames of each symbol [B, L] int, zero on padding.
+        num_frames: T, at least their largest sum.
+
+    Returns:
+        Those of the symbol of each frame [B, T, H]; how far it is over there, 0 to 1, and the
+        logarithm of its frames [B, T, 2]; mask [B, T].
+    """
+    ends = jnp.cumsum(durations, axis=1)  # [B, L]
+    frame = jnp.arange(num_frames)
+    at = (ends[:, None] <= frame[:, None]).sum(axis=2)  # [B, T], the symbol that is held
+    at = at.clip(max=encoded.shape[1] - 1)
+    length = jnp.take_along_axis(durations, at, axis=1).clip(1)
+    place = (frame - jnp.take_along_axis(ends, at, axis=1) + length + 0.5) / length
+    held = jnp.take_along_axis(encoded, at[..., None], axis=1)
+    timing = jnp.stack([place, jnp.log(length)], axis=-1)
+    return held, timing, frame < ends[:, -1:]
+
+
+class ContentEncoder(nn.Module):
+    """What recorded frames say, whoever says it: the features of the symbols that they hold.
+
+    It learns to give what the text encoder gives of the text that is spoken, frame by frame, and
+    so stands in for it where there is only a recording; likewise learn recognisers of phonemes
+    whose posteriors are spoken in another voice (L. Sun et al., "Phonetic posteriorgrams for
+    many-to-one voice conversion without parallel data training", ICME 2016).
+
+    Attributes:
+        features: H, of a symbol.
+        num_symbols: V.
+        width: hidden features.
+        dilations: of the blocks, in frames.
+        dropout: of each block.
+    """
+
+    features: int
+    num_symbols: int
+    width: int
+    dilations: tuple[int, ...]
+    dropout: float
+
+    @nn.compact
+    def __call__(self, frames, mask, *, train=False):
+        """Symbols of frames.
+
+        Args:
+            frames: normalised [B, T, M]; their mean over time, which tells of microphone and voice,
+                does not count.
+            mask: real ones [B, T].
+            train: whether dropout is on (needs the "dropout" rng).
+
+        Returns:
+            Features of the symbol of each frame [B, T, H], its timing as of `hold` [B, T, 2], and
+            logits of which one it is [B, T, V].
+        """
+        mask = mask[..., None]
+        count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
+        frames = frames - jnp.where(mask, frames, 0.0).sum(axis=1, keepdims=True) / count
+        x = nn.Dense(self.width)(jnp.where(mask, frames, 0.0))
+        for dilation in self.dilations:
+            y = normalised(DepthwiseConv(dilation=dilation)(jnp.where(mask, x, 0.0)))
+            y = nn.Dense(self.width)(nn.gelu(nn.Dense(2 * self.width)(y)))
+            x = x + nn.Dropout(self.dropout, deterministic=not train)(y)
+        x = normalised(x)
+        return nn.Dense(self.features)(x), nn.Dense(2)(x), nn.Dense(self.num_symbols)(x)
 
 
 class Flow(nn.Module):

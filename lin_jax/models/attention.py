@@ -92,7 +92,7 @@ class DynamicConvolutionAttention(nn.Module):
         """The next weights; arguments and result as in `LocationSensitiveAttention`, of which it
         needs only some.
         """
-        B, K = len(weights), self.taps
+        B, K = weights.shape[0], self.taps
         fixed = self.param("filters", nn.initializers.lecun_normal(), (K, self.filters))
         made = jnp.tanh(nn.Dense(self.hidden, dtype=self.dtype)(query))
         made = nn.Dense(K * self.filters, use_bias=False, dtype=self.dtype)(made).reshape(

@@ -25,6 +25,12 @@ def frame_mask(num_frames, length):
     return jnp.arange(length) < num_frames[:, None]
 
 
+def every(mask, stride: int):
+    """The mask [B, T, ...] of every `stride`-th frame: as many frames as a convolution leaves of any T."""
+    # Its size is the formula of a convolution, and so equal to it where T is a symbol.
+    return jax.lax.slice_in_dim(mask, 0, None, stride, axis=1)
+
+
 def normalised(x):
     """Features [..., W] at a root mean square of one.
 
@@ -111,12 +117,10 @@ class ResidualBlock(nn.Module):
         shortcut = x
         if self.stride > 1:
             window = (self.stride, self.stride)
-            shortcut = nn.avg_pool(
-                x, window, window, padding=((0, -x.shape[1] % 2), (0, -x.shape[2] % 2))
-            )
+            shortcut = nn.avg_pool(x, window, window, padding=((0, 1), (0, 1)))
         if shortcut.shape[-1] != self.width:
             shortcut = nn.Dense(self.width, use_bias=False)(shortcut)
-        mask = mask[:, :: self.stride]
+        mask = every(mask, self.stride)
         x = conv(self.width, 3, (self.stride, self.stride))(x)
         x = nn.relu(BatchNorm()(x, mask, train=train)) * mask
         x = conv(self.width, 3)(x)
@@ -142,7 +146,7 @@ def residual_stages(features, num_frames, widths: Sequence[int], blocks: Sequenc
     """
     mask = frame_mask(num_frames, features.shape[1])[:, :, None, None]
     x = jnp.where(mask, features[..., None], 0.0)
-    mask = mask[:, ::2]
+    mask = every(mask, 2)
     x = conv(widths[0], 5, (2, 2))(x)
     x = nn.relu(BatchNorm()(x, mask, train=train)) * mask  # [B, T/2, D/2, W]
     for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):

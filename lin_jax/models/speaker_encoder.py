@@ -9,7 +9,14 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lin_jax.models.layers import BatchNorm, StatisticsPooling, conv, frame_mask, residual_stages
+from lin_jax.models.layers import (
+    BatchNorm,
+    StatisticsPooling,
+    conv,
+    every,
+    frame_mask,
+    residual_stages,
+)
 from lin_jax.models.registry import register
 from lin_jax.vectors import unit_norm
 
@@ -82,8 +89,8 @@ class SmallSpeakerEncoder(nn.Module):
             x = (
                 nn.relu(BatchNorm()(conv(width, 3)(x), mask, train=train)) * mask
             )  # not negative: padding never wins
-            x = nn.max_pool(x, (2, 2), (2, 2), padding=((0, -x.shape[1] % 2), (0, -x.shape[2] % 2)))
-            mask = mask[:, ::2]
+            x = nn.max_pool(x, (2, 2), (2, 2), padding=((0, 1), (0, 1)))
+            mask = every(mask, 2)
         x = jnp.mean(x.reshape(*x.shape[:2], -1), axis=1, where=mask[:, :, 0])  # [B, D/8 W]
         x = nn.relu(nn.Dense(self.hidden)(x))
         return unit_norm(nn.Dense(self.embedding)(x))

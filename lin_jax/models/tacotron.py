@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from lin_jax.models.attention import KINDS
-from lin_jax.models.layers import FusedLSTM, frame_mask
+from lin_jax.models.layers import FusedLSTM, every, frame_mask
 from lin_jax.models.registry import register
 
 
@@ -56,7 +56,7 @@ class ConvolutionStack(nn.Module):
             x = nn.Conv(width, (5,), (stride,), padding=((2, 2),), dtype=self.dtype)(x)
             x = self.activation(nn.LayerNorm(dtype=self.dtype)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-            mask = mask[:, ::stride]
+            mask = every(mask, stride)
         return jnp.where(mask[..., None], x, 0.0), mask
 
 

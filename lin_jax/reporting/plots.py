@@ -423,6 +423,26 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
     return _saved(figure, path)
 
 
+def plot_waveform(samples: np.ndarray, sample_rate: int, path=None) -> Figure:
+    """Draw how loud a recording is over time: its largest and smallest sample in each of many spans.
+
+    Args:
+        samples: mono waveform [N] in [-1, 1].
+        sample_rate: samples a second.
+        path: where to save the PNG as well, if given.
+    """
+    samples = np.asarray(samples, np.float32)
+    starts = np.unique(np.linspace(0, len(samples), 600, endpoint=False).astype(int))
+    high, low = (reduce.reduceat(samples, starts) for reduce in (np.maximum, np.minimum))
+    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(3.4, 1.2), layout="constrained")
+        axes = figure.subplots()
+        axes.fill_between(starts / sample_rate, low, high, color=COLOURS[0], linewidth=0.4)
+        axes.set(xlim=(0, len(samples) / sample_rate), yticks=[], xlabel="seconds")
+        axes.spines[["left"]].set_visible(False)
+    return _saved(figure, path)
+
+
 def pixels(figure: Figure) -> np.ndarray:
     """Return a figure as uint8 [height, width, 3], what an image writer takes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

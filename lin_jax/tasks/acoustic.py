@@ -13,10 +13,11 @@ import jax.numpy as jnp
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import AcousticModel
+from lin_jax.models.acoustic import AcousticModel, hold
 from lin_jax.models.layers import frame_mask
 
 SIGMA = 1e-4  # deviation that is left of the noise at the end of the path
+TIMING_WEIGHT, SYMBOL_WEIGHT = 0.3, 0.3  # in what the encoder of recordings learns
 
 
 @dataclasses.dataclass
@@ -28,6 +29,7 @@ class AcousticConfig:
         duration_weight: of the squared distance of the logarithms of durations.
         unconditional: share of the clips whose flow is not given the text, for guidance.
         voice_noise: deviation of what is added to voices in training, as a share of their length.
+        content_weight: of what the encoder of recordings lacks of the text encoder's features.
         steps: of the flow, when it speaks.
         temperature: deviation of the noise that it begins with.
         guidance: how far it goes beyond what text and voice ask for.
@@ -37,6 +39,7 @@ class AcousticConfig:
     duration_weight: float = 0.3
     unconditional: float = 0.1
     voice_noise: float = 0.1
+    content_weight: float = 1.0
     steps: int = 6
     temperature: float = 0.5
     guidance: float = 1.5
@@ -79,6 +82,12 @@ class AcousticSynthesis:
         """Draw the network's variables."""
         self.config.validate()
         L, T, M = 8, 16, self.frontend.num_features
+
+        def use_all(model, *batch):
+            if model.content_dilations:
+                model.recognise(jnp.zeros((1, T, M)), jnp.full(1, T))
+            return model(*batch)
+
         return self.model.init(
             key,
             jnp.zeros((1, L), int),
@@ -88,6 +97,7 @@ class AcousticSynthesis:
             jnp.zeros((1, T, M)),
             jnp.zeros(1),
             jnp.ones(1),
+            method=use_all,
         )
 
     def loss(self, params, model_state, batch, key):
@@ -101,8 +111,7 @@ class AcousticSynthesis:
 
     def summarise(self, sums):
         """The loss and its parts, of merged sums."""
-        names = ("loss", "velocity", "prior", "duration")
-        return {name: float(sums[name] / sums["weight"]) for name in names}
+        return {name: float(sums[name] / sums["weight"]) for name in sums if name != "weight"}
 
     def predict(self, variables, batch):
         """Mel frames by given durations; see `Task.predict` and `generate`.
@@ -134,21 +143,97 @@ class AcousticSynthesis:
         Returns:
             As `predict`.
         """
-        config = self.config
         shape = (len(durations), max_frames, self.frontend.num_features)
+        noise = jax.random.normal(jax.random.key(seed), shape)
+        return self.from_noise(variables, encoded, voice, durations, noise)
+
+    def from_noise(self, variables, encoded, voice, durations, noise):
+        """Mel frames drawn from given noise.
+
+        Args:
+            variables: of the network.
+            encoded: as for `generate`, as are `voice` and `durations`.
+            voice: [B, H].
+            durations: [B, L] int.
+            noise: standard normal [B, T, M].
+
+        Returns:
+            As `predict`.
+        """
+        config = self.config
         frames, num_frames = self.model.apply(
             variables,
             encoded,
             voice,
             durations,
-            config.temperature * jax.random.normal(jax.random.key(seed), shape),
+            config.temperature * noise,
             steps=config.steps,
             guidance=config.guidance,
             method="generate",
         )
-        valid = frame_mask(num_frames, max_frames)[..., None]
+        valid = frame_mask(num_frames, noise.shape[1])[..., None]
         features = jnp.where(valid, frames * self.std + self.mean, 0.0)
         return {"features": features, "num_frames": num_frames}
+
+    def convert(self, variables, features, num_frames, voice, seed=0):
+        """Draw mel frames that say what recorded ones say, in another voice.
+
+        Args:
+            variables: of the network.
+            features: of recordings, in decibels [B, T, M].
+            num_frames: real ones [B] int.
+            voice: embeddings [B, E].
+            seed: of the noise that they are drawn from, [] int.
+
+        Returns:
+            "features" [B, T, M] in decibels, zero past `num_frames`.
+        """
+        config = self.config
+        noise = config.temperature * jax.random.normal(jax.random.key(seed), features.shape)
+        frames = self.model.apply(
+            variables,
+            (features - self.mean) / self.std,
+            num_frames,
+            voice,
+            noise,
+            steps=config.steps,
+            guidance=config.guidance,
+            method="convert",
+        )
+        valid = frame_mask(num_frames, features.shape[1])[..., None]
+        return {"features": jnp.where(valid, frames * self.std + self.mean, 0.0)}
+
+    def _content(self, variables, batch, frames, key, *, train: bool):
+        """How far the encoder of recordings is from the features of the text [B].
+
+        Its part of the gradient is its own: the text encoder does not come to meet it.
+        """
+        noise_key, dropout_key = jax.random.split(key)
+        mask = frame_mask(batch["num_frames"], frames.shape[1])
+        encoded, voice = self.model.apply(
+            variables, batch["symbols"], batch["num_symbols"], batch["voice"], method="encode"
+        )
+        spoken = jax.lax.stop_gradient(encoded - voice[:, None])
+        held, timing, _ = hold(spoken, batch["durations"], frames.shape[1])
+        symbols, *_ = hold(batch["symbols"][..., None], batch["durations"], frames.shape[1])
+        if train:
+            frames = distort(frames, noise_key)
+        features, its_timing, logits = self.model.apply(
+            variables,
+            frames,
+            batch["num_frames"],
+            train=train,
+            rngs={"dropout": dropout_key},
+            method="recognise",
+        )
+        count = jnp.maximum(mask.sum(axis=1), 1)
+        center = jnp.where(mask[..., None], held, 0.0).sum(axis=(0, 1)) / count.sum()
+        spread = jnp.where(mask[..., None], (held - center) ** 2, 0.0).sum() / count.sum()
+        log_likelihood = jnp.take_along_axis(jax.nn.log_softmax(logits), symbols, axis=-1)[..., 0]
+        error = ((features - held) ** 2).sum(axis=-1) / jnp.maximum(spread, 1e-6)
+        error += TIMING_WEIGHT * ((its_timing - timing) ** 2).sum(axis=-1)
+        error -= SYMBOL_WEIGHT * log_likelihood
+        return jnp.where(mask, error, 0.0).sum(axis=1) / count
 
     def _sums(self, variables, batch, key, *, train: bool):
         config = self.config
@@ -199,6 +284,33 @@ class AcousticSynthesis:
             + config.prior_weight * parts["prior"]
             + config.duration_weight * parts["duration"]
         )
+        if self.model.content_dilations:
+            content_key = jax.random.fold_in(key, 1)
+            parts["content"] = self._content(variables, batch, frames, content_key, train=train)
+            loss += config.content_weight * parts["content"]
         weight = batch["weight"]
         sums = {name: jnp.sum(weight * value) for name, value in parts.items()}
         return sums | {"loss": jnp.sum(weight * loss), "weight": jnp.sum(weight)}
+
+
+def distort(frames, key):
+    """Frames as other microphones, rooms and voices would give them.
+
+    Args:
+        frames: normalised [B, T, M].
+        key: of what is drawn.
+
+    Returns:
+        The frames [B, T, M], tilted over the bands, with noise and over a floor, and without some
+        neighbouring bands.
+    """
+    B, _, M = frames.shape
+    tilt, rough, noise, floor, first, width = jax.random.split(key, 6)
+    slope = 0.4 * jax.random.normal(tilt, (B, 1, 1)) * jnp.linspace(-1.0, 1.0, M)
+    roughness = 0.15 * jax.random.uniform(rough, (B, 1, 1))
+    frames = frames + slope + roughness * jax.random.normal(noise, frames.shape)
+    frames = jnp.maximum(frames, -3.0 + 2.2 * jax.random.uniform(floor, (B, 1, 1)))
+    start = M * jax.random.uniform(first, (B, 1, 1))
+    end = start + 0.18 * M * jax.random.uniform(width, (B, 1, 1))
+    band = jnp.arange(M)
+    return jnp.where((band >= start) & (band < end), 0.0, frames)

@@ -5,7 +5,6 @@ Shapes: B batch, N samples, T frames, D features, C classes.
 """
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 import jax
@@ -157,8 +156,8 @@ class Classification:
         if tta.tempo or tta.frequency:
             B, T, _ = features.shape
             steps = jnp.repeat(jnp.array([-1.0, 0.0, 1.0]), B)
-            longest = math.ceil(T / (1.0 - tta.tempo))
-            features = jnp.pad(features, ((0, 0), (0, longest - T), (0, 0)))
+            more = augmentation.room(T, 1.0 / (1.0 - tta.tempo))
+            features = jnp.pad(features, ((0, 0), (0, more), (0, 0)))
             features, num_frames = jnp.tile(features, (3, 1, 1)), jnp.tile(num_frames, 3)
             if tta.frequency:
                 centres = front_end.mel_centres(self.frontend)

@@ -4,7 +4,6 @@ Shapes: B batch, N samples, T frames, D features, E embedding, S speakers.
 """
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 import jax
@@ -212,7 +211,7 @@ class Verification:
 
         What no longer fits is cut.
         """
-        B = len(batch["waveform" if "waveform" in batch else "features"])
+        B = batch["waveform" if "waveform" in batch else "features"].shape[0]
         speed = jnp.broadcast_to(speed, B)
         if "waveform" in batch:
             waveform, length = augmentation.change_speed(batch["waveform"], batch["length"], speed)
@@ -248,7 +247,7 @@ class Verification:
 def _lengthen(batch, factor: float):
     """The batch with room for clips that are played this much longer."""
     name = "waveform" if "waveform" in batch else "features"
-    more = max(0, math.ceil(batch[name].shape[1] * factor) - batch[name].shape[1])
+    more = augmentation.room(batch[name].shape[1], factor)
     return {
         **batch,
         name: jnp.pad(batch[name], [(0, 0), (0, more)] + [(0, 0)] * (batch[name].ndim - 2)),

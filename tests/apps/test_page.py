@@ -1,11 +1,13 @@
 """The page: one test, for Gradio takes seconds to import and to build it."""
 
 import asyncio
+import csv
 import functools
 import json
 import os
 import pathlib
 import re
+import shutil
 import threading
 import time
 
@@ -76,6 +78,12 @@ async def leave(event, *values):
     await updates.aclose()
 
 
+def read_table(path):
+    """The rows of a table that was made."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning"
 )  # Gradio counts events by what pandas is about to drop
@@ -129,14 +137,16 @@ def test_page(tmp_path, monkeypatch, capsys):
             )
             (path,) = upload.json()
             assert pathlib.Path(path).is_relative_to(visited[0])
-            _, _, answer, _, mended, *_ = numbers
-            player, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"][
+            _, _, answer, _, _, mended, *_ = numbers
+            shown, download = ask(client, mended, {"path": path, "meta": FILE}, 1.0)["output"][
                 "data"
-            ][1:]
-            for part in (player, download):
-                made = client.get(part["value"]["url"])
+            ]
+            sounds = re.findall(r'<audio [^>]*src="([^"]+)"', shown)
+            assert [sound.split("/")[-1] for sound in sounds] == ["voice.wav", "voice_repaired.wav"]
+            for address in (download["value"]["url"], *sounds):
+                made = client.get(address)
                 assert made.headers["content-type"] in ("audio/wav", "audio/x-wav")
-                assert part["value"]["path"].endswith("voice_repaired.wav")
+            assert download["value"]["path"].endswith("voice_repaired.wav")
             for number in offers:
                 for value in ask(client, number)["output"]["data"]:
                     if not isinstance(value, str):
@@ -145,7 +155,7 @@ def test_page(tmp_path, monkeypatch, capsys):
             assert not ask(client, answer, {"path": short, "meta": FILE})["success"], (
                 "not a file of this machine"
             )
-        convert, search, classify, identify, repair, speak, verify = (
+        convert, search, classify, classify_all, identify, repair, speak, verify, verify_all = (
             last(events[number]) for number in numbers
         )
         files.write(endless, tone(), 16000)
@@ -168,15 +178,32 @@ def test_page(tmp_path, monkeypatch, capsys):
         assert "Drop a recording" in search(None)
         assert "<strong>No mark</strong>" in search(short)
         assert "short.wav is compared with itself" in verify(long, short) + verify(short, short)
-        assert re.search(r"Score [\d.]+; same from [\d.]+ on, the line", verify(short, short))
-        shown, player, _ = repair(short, 1.0)
+        assert verify(short, long).count("<img") == 2, "a waveform each"
+        table, download = classify_all([short, silent])
+        assert "<td>male</td>" in table
+        assert "silent throughout" in table
+        rows = read_table(download["value"])
+        assert [row["file"] for row in rows] == ["short.wav", "silent.wav"]
+        assert rows[0]["gender"] == "male"
+        assert rows[0]["probability of female"] == "0.2"
+        assert rows[1]["problem"].startswith("silent.wav: silent")
+        assert classify_all(None) == ("", {"visible": False, "__type__": "update"})
+        formula = str(tmp_path / "=1+1.wav")
+        shutil.copy(short, formula)
+        _, download = verify_all([formula], short)
+        (row,) = read_table(download["value"])
+        assert row["file"] == "'=1+1.wav", "no spreadsheet reckons with a name"
+        assert row["compared with"] == "short.wav"
+        assert row["decision"] in ("same", "unsure")
+        assert "give the one voice above" in verify_all([short], None)[0]
+        shown, player = repair(short, 1.0)
         assert "6 dB less noise" in shown
         assert shown.count("<img") == 2, "before and after"
         assert player["visible"]
         made = pathlib.Path(player["value"])
         assert made.name == "short_repaired.wav"
         assert abs(files.read(made)[0]).max() < 0.3, "half as loud"
-        shown, player, _ = repair(str(tmp_path / "no.wav"), 1.0)
+        shown, player = repair(str(tmp_path / "no.wav"), 1.0)
         assert shown == '<div class="problem">no.wav: no such file; check the path</div>'
         assert not player["visible"]
         assert "damaged recording" in repair(None, 1.0)[0]

@@ -23,7 +23,6 @@ def test_verdict_lies_beside_its_threshold():
     assert '<div class="answer unsure"><strong>unsure</strong>' in shown
     assert "&lt;b&gt;.wav does not sound" in shown
     assert '<i style="left:50%"></i><b style="left:30.0%"></b>' in shown
-    assert "Score 1.00; same from 3.00 on, the line." in shown
-    different = verify.as_html(Verdict("different", 0.2, 0.8, 0.0, 0.0, 0.1, ""))
-    assert "<strong>different speakers</strong>" in different
+    different = verify.as_html(Verdict("different", 0.2, 0.8, 0.0, 0.0, 0.36, "", 0.48))
+    assert "<strong>different speakers</strong><span>36% same; same from 48% on<" in different
     assert '<b style="left:50.0%"></b>' in different

@@ -1,7 +1,9 @@
 """Who speaks, on the command line: the answers, the gallery, and what is refused."""
 
 import json
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -320,3 +322,81 @@ def test_gallery_that_cannot_be_written_is_one_line(lin, tmp_path):
     code, out, err = lin("enroll", "Ann", "a0.wav")
     assert (code, out, len(err)) == (2, [], 1)
     assert err[0].startswith("lin: known")
+
+
+@pytest.fixture
+def folk(lin):
+    """A folder of three people with three recordings each."""
+    for speaker, name in enumerate(("anna", "ben", "cleo")):
+        os.makedirs(f"people/{name}")
+        for seed in range(3):
+            path = f"people/{name}/{seed}.wav"
+            files.write(path, verifiers.voice(speaker, 1.5, seed), RATE)
+    return lin
+
+
+def test_calibrate_writes_a_threshold_that_verify_and_identify_use(folk):
+    code, out, err = folk("calibrate", "people", "--out", "ours.json")
+    assert (code, err) == (0, [])
+    assert out[0] == "3 people, 9 recordings, 36 pairs"
+    assert re.match(r"threshold +0\.\d\d   \(95 % interval 0\.\d\d to 0\.\d\d\)", out[1])
+    assert out[2].startswith("equal error rate   0.0%")
+    assert out[-1] == "ours.json: lin verify --calibration ours.json A B"
+    row = json.loads(folk("calibrate", "people", "--out", "again.json", "--json")[1][0])
+    assert row["people"] == 3
+    verdict = json.loads(
+        folk("verify", "--json", "--calibration", "ours.json", "a0.wav", "a1.wav")[1][0]
+    )
+    assert verdict["threshold"] == pytest.approx(row["threshold"], abs=1e-5) != 0.5
+    folk("enroll", "Anna", "a0.wav")
+    answer = json.loads(folk("identify", "--json", "--calibration", "ours.json", "a1.wav")[1][0])
+    assert (answer["speaker"], answer["threshold"]) == ("Anna", verdict["threshold"])
+    code, out, err = folk("verify", "--calibration", "nowhere.json", "a0.wav", "a1.wav")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "nowhere.json: cannot be read" in err[0]
+
+
+def test_calibrate_leaves_out_what_tells_nothing(folk):
+    os.makedirs("people/nobody")
+    shutil.copy("people/ben/0.wav", "people/ben/copy.wav")
+    shutil.copy("noise.wav", "people/cleo/noise.wav")
+    code, out, err = folk("calibrate", "people", "--out", "ours.json")
+    assert (code, out[0]) == (1, "3 people, 9 recordings, 36 pairs")
+    for problem, line in zip(
+        (
+            "nobody: no audio files",
+            "copy.wav: the same recording as people/ben/0.wav; left out",
+            "noise.wav does not sound like speech; left out",
+        ),
+        err,
+        strict=False,
+    ):
+        assert problem in line
+
+
+def test_calibrate_uses_at_most_ten_recordings_a_person(folk):
+    for seed in range(3, 14):
+        files.write(f"people/anna/{seed:02}.wav", verifiers.voice(0, 1.5, seed), RATE)
+    assert folk("calibrate", "people", "--out", "ours.json")[1][0].startswith(
+        "3 people, 16 recordings"
+    )
+
+
+def test_calibrate_refuses_what_gives_no_threshold(folk):
+    def refused(*arguments):
+        code, out, err = folk("calibrate", *arguments, "--out", "ours.json")
+        assert (code, out, os.path.exists("ours.json")) == (2, [], False)
+        return err[-1]
+
+    assert "missing: no such folder" in refused("missing")
+    assert "people/anna: no subfolders" in refused("people/anna")
+    os.remove("people/cleo/0.wav")
+    assert "cleo: 2 recordings are too few to calibrate by" in refused("people")
+    shutil.rmtree("people/cleo")
+    assert "2 people are too few" in refused("people")
+    for number, name in enumerate(("dora", "emil"), 1):
+        os.makedirs(f"people/{name}")
+        for seed in range(3):
+            path = f"people/{name}/{seed}.wav"
+            files.write(path, verifiers.voice(0, 1.5, 10 * number + seed), RATE)
+    assert "the voices overlap" in refused("people")

@@ -147,3 +147,25 @@ def test_a_recording_with_its_text_keeps_its_timing(bundle, monkeypatch):
     other = synthesizers.synthesizer()
     with pytest.raises(ConfigError, match="parrot: converts without a text; leave it out"):
         other.convert_voice(samples, "High", RATE, text="abba")
+
+
+def test_recordings_without_their_text_are_converted_phrase_by_phrase():
+    base = synthesizers.synthesizer(sources=("text", "speech"))
+    network = NETWORK.clone(content_width=8, content_dilations=(1, 2))
+    task = AcousticSynthesis(network, FRONTEND, base.mean, base.std, base.voices.shape[1])
+    variables = jax.tree.map(np.array, jax.jit(task.init)(jax.random.key(0)))
+    bundle = FlowSynthesizer(
+        *("listening", network, FRONTEND, variables, base.mean, base.std, base.voices),
+        names=base.names,
+        sexes=base.sexes,
+        table=TABLE,
+        sources=("text", "speech"),
+    )
+    samples = 0.3 * np.random.default_rng(0).normal(size=2 * RATE).astype(np.float32)
+    samples[RATE // 2 : RATE] = 0.0
+    speech = bundle.convert_voice(samples, "High", RATE)
+    assert len(speech.segments) == 2
+    assert speech.seconds == pytest.approx(2.0, abs=0.15)  # its pauses stay
+    assert np.isfinite(speech.samples).all()
+    slow = bundle.convert_voice(samples, "High", RATE, speed=0.5)
+    assert slow.seconds == pytest.approx(4.0, abs=0.3)

@@ -93,6 +93,27 @@ def test_cohort_decides_by_the_normalised_score(bundle, tmp_path):
         lin_jax.load(saved).verify(a, b, threshold=float("nan"), sample_rate=RATE)
 
 
+def test_narrow_recordings_are_decided_by_their_own_cohort(tmp_path):
+    """As saved and loaded; a telephone on one side is enough."""
+    a = files.resample(verifiers.voice(0), RATE, 8000)
+    b = verifiers.voice(1)
+    rng = np.random.default_rng(0)
+    cohorts = rng.normal(size=(2, 5, verifiers.verifier().embedding_size)).astype(np.float32)
+    cohorts /= np.linalg.norm(cohorts, axis=-1, keepdims=True)
+    settings = {"cohort": cohorts[0], "narrow_cohort": cohorts[1], "top": 3}
+    bundle = lin_jax.load(bundles.save(tmp_path / "voices", verifiers.verifier(**settings), ""))
+    for side, narrow in ((a, True), (files.resample(a, 8000, RATE), True), (b, False)):
+        rate = 8000 if side is a else RATE
+        (voice,), (other,) = bundle.embed_all([side], rate), bundle.embed_all([b], RATE)
+        assert voice.narrow == narrow
+        sides = np.stack([voice.embedding, other.embedding])
+        (expected,) = scoring.as_norm(
+            [sides[0] @ sides[1]], [(0, 1)], sides @ cohorts[int(narrow)].T, top=3
+        )
+        verdict = bundle.compare([voice], [other])
+        assert verdict.normalised_score == pytest.approx(expected, rel=1e-3)
+
+
 def test_likelihood_ratios_decide_where_the_bundle_has_them(bundle, tmp_path):
     """Saved and loaded, with and without a cohort; the score that is told stays the cosine."""
     a, b = verifiers.voice(0), verifiers.voice(1)

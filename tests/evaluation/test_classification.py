@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lin_jax.evaluation import classification
+from lin_jax.evaluation.conditions import ConditionsConfig
 
 NAMES = ("a", "b")
 
@@ -51,7 +52,7 @@ def test_groups_and_conditions():
 def test_conditions():
     rng = np.random.default_rng(0)
     speech, noise = rng.standard_normal(16000), 0.01 * rng.standard_normal(16000)
-    under = classification.conditions((20.0, 10.0), telephone=True)
+    under = ConditionsConfig((20.0, 10.0), telephone=True).conditions()
     tried = {name: change(speech, 16000, noise) for name, change in under.items()}
     assert tried["clean"][0] is speech
     for snr in (20, 10):

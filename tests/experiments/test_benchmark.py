@@ -111,7 +111,7 @@ def test_mfu(monkeypatch):
 def test_what_cannot_be_measured(capsys):
     assert benchmark.main(["--what=frontend,speed"]) == 2
     assert "unknown --what=speed: choose of frontend, prepare" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="name an interpreter with PyTorch as --torch"):
+    with pytest.raises(ConfigError, match="name an interpreter that has what it needs as --torch"):
         list(Bench(torch=sys.executable, tiny=True).compare("lstm", "", lambda: 0, "lstm", {}))
 
 

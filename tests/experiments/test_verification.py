@@ -126,8 +126,11 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     assert bundle.speech_weight.any()
     assert bundle.fused.plda_mean.shape == (bundle.fused.embedding_size,)
     assert bundle.fused.cohort.shape == (40, bundle.fused.embedding_size)
-    assert (bundle.cohort.shape, bundle.top) == ((2 * 40, 16), 5), "as they are and by telephone"
-    np.testing.assert_allclose(np.linalg.norm(bundle.cohort, axis=1), 1, rtol=1e-5)
+    assert (bundle.cohort.shape, bundle.top) == ((40, 16), 5)
+    assert bundle.narrow_cohort.shape == (2 * 40, 16), "by two narrow channels"
+    assert bundle.fused.narrow_cohort.shape == (2 * 40, bundle.fused.embedding_size)
+    for cohort in (bundle.cohort, bundle.narrow_cohort):
+        np.testing.assert_allclose(np.linalg.norm(cohort, axis=1), 1, rtol=1e-3)
     assert bundle.plda_axes.shape == (16, 16), "no more axes than there are features"
     experiment = Experiment(config, both)
     task, fitted = experiment.fit(tmp_path / "everyone", everyone=True)

@@ -13,12 +13,12 @@ RATE = 16000
 
 
 def voice(speaker, seconds=2.0, seed=0, rate=RATE):
-    """A harmonic sound [N] whose resonance is the speaker's, 0 or 1, and whose melody the seed's."""
+    """A harmonic sound [N] whose resonance is the speaker's, 0 to 2, and whose melody the seed's."""
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * rate)) / rate
     pitch = 120 + 20 * np.sin(2 * np.pi * rng.uniform(0.5, 2) * t + rng.uniform(0, 6))
     phase = 2 * np.pi * np.cumsum(pitch) / rate
-    resonance = (500.0, 2500.0)[speaker]
+    resonance = (500.0, 2500.0, 1300.0)[speaker]
     partials = (
         np.exp(-(((120 * k - resonance) / 400) ** 2)) * np.sin(k * phase) for k in range(1, 30)
     )

@@ -8,17 +8,18 @@ import pytest
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import AcousticModel
+from lin_jax.models.acoustic import AcousticModel, hold
 from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
 
 M, E, V = 8, 6, 5
 FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
 NETWORK = AcousticModel(M, V, 8, 8, 4, 16, (1, 2), dropout=0.0)
+LISTENING = NETWORK.clone(content_width=16, content_dilations=(1, 2))
 
 
-def make_task(**config):
+def make_task(network=NETWORK, **config):
     config = AcousticConfig(**config)
-    return AcousticSynthesis(NETWORK, FRONTEND, np.zeros(M), np.ones(M), E, config)
+    return AcousticSynthesis(network, FRONTEND, np.zeros(M), np.ones(M), E, config)
 
 
 def make_batch(extra_frames=0, extra_symbols=0):
@@ -135,3 +136,65 @@ def test_every_symbol_has_a_frame_at_any_speed():
 def test_settings_that_cannot_work(wrong):
     with pytest.raises(ConfigError, match="give a step or more"):
         make_task(**wrong).init(jax.random.key(0))
+
+
+def test_recordings_are_understood_as_their_text_is():
+    """The encoder of recordings comes to give the text encoder's features, which do not move."""
+    task, batch = make_task(LISTENING), make_batch()
+    params = task.init(jax.random.key(0))["params"]
+    frames = jnp.asarray(batch["features"])
+
+    def loss(params, key):
+        return task._content({"params": params}, batch, frames, key, train=True).mean()
+
+    optimiser = optax.adam(1e-2)
+
+    @jax.jit
+    def step(params, state, key):
+        value, gradient = jax.value_and_grad(loss)(params, key)
+        updates, state = optimiser.update(gradient, state)
+        return optax.apply_updates(params, updates), state, value
+
+    learnt, state, losses = params, optimiser.init(params), []
+    for number in range(200):
+        learnt, state, value = step(learnt, state, jax.random.key(number))
+        losses.append(float(value))
+    assert np.mean(losses[-20:]) < 0.4 * losses[0]
+    changed = {
+        name
+        for name in params
+        if not jax.tree.all(jax.tree.map(np.array_equal, params[name], learnt[name]))
+    }
+    assert changed == {"content"}
+    features, timing, logits = LISTENING.apply(
+        {"params": learnt}, frames, batch["num_frames"], method="recognise"
+    )
+    assert features.shape == (2, 12, 8)
+    assert timing.shape == (2, 12, 2)
+    symbols, *_ = hold(batch["symbols"][..., None], batch["durations"], 12)
+    real = np.arange(12) < batch["num_frames"][:, None]
+    assert (logits.argmax(axis=-1) == symbols[..., 0])[real].mean() > 0.9
+
+
+def test_conversion_does_not_depend_on_padding_or_on_the_level():
+    task = make_task(LISTENING, temperature=0.0)
+    variables = task.init(jax.random.key(0))
+    rng = np.random.default_rng(1)
+    frames = rng.normal(size=(1, 9, M)).astype(np.float32)
+    voice, count = np.eye(1, E, dtype=np.float32), np.array([9])
+    short = task.convert(variables, frames, count, voice)["features"]
+    longer = np.concatenate([frames, rng.normal(size=(1, 5, M))], axis=1, dtype=np.float32)
+    padded = task.convert(variables, longer, count, voice)["features"]
+    np.testing.assert_allclose(padded[:, :9], short, atol=1e-4)
+    assert not padded[:, 9:].any()
+    louder = task.convert(variables, frames + 2.0, count, voice)["features"]
+    np.testing.assert_allclose(louder, short, atol=1e-4)
+
+
+def test_hold():
+    encoded = np.array([[[1.0], [2.0], [9.0]]])
+    held, timing, mask = hold(encoded, np.array([[2, 1, 0]]), 4)
+    np.testing.assert_array_equal(held[0, :3, 0], [1, 1, 2])
+    np.testing.assert_allclose(timing[0, :3, 0], [0.25, 0.75, 0.5])
+    np.testing.assert_allclose(timing[0, :3, 1], np.log([2, 2, 1]))
+    np.testing.assert_array_equal(mask[0], [True, True, True, False])
