@@ -381,6 +381,7 @@ figure{background:var(--paper);border:1px solid var(--rule);border-radius:12px;p
 .switch button[aria-pressed=true]{background:#1d4ed8;color:#fff}
 /* Gradio puts a button within this button, which the keyboard cannot reach. */
 .recordings button[aria-label="common.upload"]{display:none!important}
+.recordings a{color:var(--ink)!important}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px}
 .examples{align-items:center;gap:8px!important}
 .examples>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
