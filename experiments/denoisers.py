@@ -7,6 +7,7 @@ r"""Noise removed by a repair bundle and by its peers from the same noisy clips:
 Speech has a folder for each speaker. Neither it nor the noise may be what the bundle was trained
 on: its card says what that was. `--peer` names an interpreter, in an environment of its own, with
 DeepFilterNet 3 and RNNoise (experiments/peers/denoise.py) and DNSMOS; without it there are neither.
+PESQ and STOI take the extra `eval`.
 The real-time factor is processor time for each second of sound, of all cores together, so that what
 else runs does not count. Time: five minutes for 50 clips on two CPU cores. It writes the clips and
 results.json.
