@@ -190,7 +190,8 @@ class Classifier(Bundle):
 
     def _mean_probabilities(self, waveform, length):
         """Probabilities [B, C] of waveforms [B, N], the mean of all networks; for use in a trace."""
-        each = [self._forward(member, waveform, length) for member in self._members]
+        features = self._extract(waveform, length)
+        each = [self._forward(member, *features) for member in self._members]
         mean = sum(each) / len(each)
         return (mean + self.fused._mean_probabilities(waveform, length)) / 2 if self.fused else mean
 
