@@ -24,7 +24,7 @@ from lin_jax.errors import AudioError, ConfigError
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Speech
 
-MODEL, TEXT_MODEL = "conversion", "synthesis"
+MODEL = "synthesis"
 
 
 def _arguments(parser):
@@ -37,8 +37,9 @@ def _arguments(parser):
     )
     parser.add_argument(
         "--text",
+        default="",
         metavar="TEXT",
-        help="what the recording says: with it more words are kept (and the bundle is synthesis)",
+        help="what the recording says: with it more words are kept",
     )
     speak.voice_arguments(parser, MODEL)
 
@@ -49,14 +50,11 @@ def _convert(args) -> int:
     if not pairs:
         return 2
     check_voices(args.voice or ())
-    if args.text and len(pairs) + failed > 1:
-        raise ConfigError("--text: what one recording says; give one recording")
+    _check_text(args.text, len(pairs) + failed)
     from lin_jax.audio import files
 
-    bundle = load_bundle(
-        TEXT_MODEL if args.text and args.model == MODEL else args.model, speak.KIND
-    )
-    options = {"speed": args.speed} | ({"text": args.text} if args.text else {})
+    bundle = load_bundle(args.model, speak.KIND)
+    options = {"speed": args.speed, "text": args.text}
     total, done, seconds, elapsed, whole = 0.0, 0, 0.0, 0.0, True
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
@@ -85,11 +83,18 @@ def _convert(args) -> int:
     return finish(done, failed) or int(not whole)
 
 
+def _check_text(text: str, count: int):
+    if text and count > 1:
+        raise ConfigError("text: what one recording says; give one recording")
+
+
 def convert_voice(
-    bundle, path: str, voices: Sequence[str] = (), speed: float = 1.0
+    bundle, path: str, voices: Sequence[str] = (), speed: float = 1.0, text: str = ""
 ) -> "tuple[Speech, list[str]]":
     """Say again what is said in a recording; all else as for `speak.speak`."""
-    return speak.with_problems(lambda voice: bundle.convert_voice(path, voice, speed=speed), voices)
+    return speak.with_problems(
+        lambda voice: bundle.convert_voice(path, voice, speed=speed, text=text), voices
+    )
 
 
 def _endpoint(router, model):
@@ -104,19 +109,22 @@ def _endpoint(router, model):
         uploads: api.Uploads,
         voice: Annotated[Sequence[UploadFile | str], File()] = (),
         speed: Annotated[float, Form(examples=[1.2])] = 1.0,
+        text: Annotated[str, Form(examples=["Good morning."])] = "",
         consent: Annotated[bool, Form()] = False,
         format: Annotated[api.Format, Form()] = "wav",
     ):
         """What is said in each recording, said again in another voice.
 
-        The voice is a name or recordings, which take consent=true.
+        The voice is a name or recordings, which take consent=true. More words are kept of a
+        recording whose text is given.
         """
+        _check_text(text, len(file))
         recordings, names = speak.split_voices(model.bundle, voice, consent)
         voices = [*await uploads.save(recordings), *names]
 
         async def of_path(path):
             speech, problems = await model.run(
-                convert_voice, path, voices, speed, recordings=[path]
+                convert_voice, path, voices, speed, text, recordings=[path]
             )
             stem = f"{pathlib.Path(uploads.names[path]).stem}_converted"
             return speak.write_speech(uploads, f"{stem}.{format}", speech, problems)

@@ -51,7 +51,7 @@ class AcousticModel(nn.Module):
     dropout: float = 0.1
     unroll: int = 1
     content_width: int = 192
-    content_dilations: tuple[int, ...] = ()
+    content_dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)
 
     def setup(self):
         """The parts."""

@@ -186,6 +186,17 @@ def test_speech_is_sent_as_it_is_made(client, hummer):
     assert answer.json()["error"] == "format=mp3: a stream is WAV; leave out one of the two"
 
 
+def test_the_text_of_a_recording_is_handed_on(client, hummer):
+    sent, data = [upload("a.wav", tone())], {"text": "Hi."}
+    assert client.post("/v1/convert", files=sent, data=data).status_code == 200
+    assert hummer.asked[-1][0] == "Hi."
+    answer = client.post("/v1/convert", files=[*sent, upload("b.wav", tone())], data=data)
+    assert (answer.status_code, answer.json()["error"][:30]) == (
+        422,
+        "text: what one recording says;",
+    )
+
+
 def test_the_voice_of_an_upload_takes_consent(client):
     for address, sent in (("speak", []), ("convert", [upload("a.wav", tone())])):
         reference = ("voice", ("b.wav", upload("b.wav", tone())[1][1]))

@@ -200,7 +200,7 @@ def test_revoice_file_and_folder(lin, tmp_path):
         (["nowhere.wav", "--out", "a.wav"], "nowhere.wav: no such file"),
         (["low.wav", "--out", "a.doc"], "a.doc: no audio format is called .doc"),
         (["low.wav", "--out", "a.wav", "--voice", "Middle"], "Middle: no such file, nor a voice"),
-        (["people", "--out", "b", "--text", "ab"], "--text: what one recording says"),
+        (["people", "--out", "b", "--text", "ab"], "text: what one recording says"),
         (["low.wav", "--out", "a.wav", "--text", "ab"], "parrot: converts without a text"),
     ],
 )

@@ -224,7 +224,7 @@ def test_synthesizer_of_attention(tmp_path):
 
 def test_synthesizer_by_durations_is_marked(tmp_path):
     base = synthesizers.synthesizer(sources=("text",))
-    model = AcousticModel(M, len(TABLE), 8, 8, 4, 16, (1, 2), dropout=0.0)
+    model = AcousticModel(M, len(TABLE), 8, 8, 4, 16, (1, 2), dropout=0.0, content_dilations=())
     E = base.voices.shape[1]
     inputs = (
         np.zeros((1, 8), np.int32),

@@ -11,7 +11,7 @@ from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.models.acoustic import AcousticModel
 from lin_jax.tasks.acoustic import AcousticSynthesis
 
-NETWORK = AcousticModel(M, len(TABLE), 8, 8, 4, 16, (1, 2), dropout=0.0)
+NETWORK = AcousticModel(M, len(TABLE), 8, 8, 4, 16, (1, 2), dropout=0.0, content_dilations=())
 HOP = FRONTEND.hop_length / FRONTEND.sample_rate
 EACH = 6  # frames of a symbol
 LOUD, SILENT, BROKEN = 0.0, -3.0, np.nan  # levels of frames, normalised

@@ -92,10 +92,10 @@ class Hummer:
         sentences = [self.speak(each, voice, speed) for each in text.split(".") if each.strip()]
         return iter(sentences)
 
-    def convert_voice(self, source, voice=None, speed=1.0):
+    def convert_voice(self, source, voice=None, speed=1.0, text=""):
         """Hums as long as the recording is."""
         files.load(source, FRONTEND)
-        return self._hum(source, voice, speed, files.duration(source))
+        return self._hum(text or source, voice, speed, files.duration(source))
 
     def _hum(self, source, voice, speed, seconds):
         if not 0.5 <= speed <= 2:

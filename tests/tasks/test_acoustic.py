@@ -13,7 +13,7 @@ from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
 
 M, E, V = 8, 6, 5
 FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
-NETWORK = AcousticModel(M, V, 8, 8, 4, 16, (1, 2), dropout=0.0)
+NETWORK = AcousticModel(M, V, 8, 8, 4, 16, (1, 2), dropout=0.0, content_dilations=())
 LISTENING = NETWORK.clone(content_width=16, content_dilations=(1, 2))
 
 
