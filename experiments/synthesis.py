@@ -2,8 +2,9 @@ r"""Text-to-speech with voice cloning: an LSTM text encoder, durations and a flo
 
     python -m data_pipelines librispeech --audio-dir READERS --out features/readers --for synthesis
     python -m data_pipelines table --audio-dir KATHLEEN --out features/kathleen --for synthesis
-    python -m experiments.synthesis --features features/readers,features/kathleen \
-        --workdir runs/synthesis --preset shipped
+    python -m data_pipelines table --audio-dir ASTERISK_RU --out features/asterisk_ru --for synthesis
+    python -m experiments.synthesis --workdir runs/synthesis --preset shipped \
+        --features features/readers,features/kathleen,features/asterisk_ru
 
 An aligner finds when each symbol is said, recordings are cut at pauses, and the acoustic model learns
 durations, a prior and a flow (conditional flow matching), and beside them an encoder of recordings,
@@ -88,7 +89,7 @@ CONFIG = Config(
     loader=LoaderConfig(batch_size=20, buckets=4),
 )
 PRESETS = {
-    "shipped": [Stage({"punctuated": "kathleen"})],
+    "shipped": [Stage({"punctuated": "kathleen,asterisk_ru", "language": "en-us,ru"})],
     "fine_tuned": [
         Stage(
             {"init": "synthesis", "optim.learning_rate": 3e-4, "optim.warmup_steps": 50}
