@@ -5,14 +5,16 @@ Shape letter: N samples.
 
 import argparse
 from collections.abc import Callable, Iterator
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lin_jax.apps import classify, embed, gallery
 from lin_jax.apps import identify as identification
 from lin_jax.apps.common import Command, check_voices, clock, load_bundle, printable
 from lin_jax.apps.verify import DECISIONS
 from lin_jax.errors import AudioError, ConfigError, GalleryError
+
+if TYPE_CHECKING:  # whose threads `lin serve` limits before it is imported
+    import numpy as np
 
 VOICE_SECONDS = 4.0  # of what was said last that a voice is known by
 CLASSIFIERS = ("gender", "emotion")
@@ -38,6 +40,8 @@ def _arguments(parser: argparse.ArgumentParser):
 
 def _listen(args) -> int:
     """Print a line for every second."""
+    import numpy as np
+
     if args.job in CLASSIFIERS:
         bundle = load_bundle(args.model or args.job, "classification")
         size, answer = bundle.window_seconds, _classification(bundle)
@@ -66,7 +70,7 @@ def _listen(args) -> int:
     return 0
 
 
-def microphone(sample_rate: int, device: str | None = None) -> Iterator[np.ndarray]:
+def microphone(sample_rate: int, device: str | None = None) -> "Iterator[np.ndarray]":
     """What a microphone takes up, second by second, without end.
 
     Args:
@@ -103,11 +107,11 @@ def microphone(sample_rate: int, device: str | None = None) -> Iterator[np.ndarr
         ) from None
 
 
-def _classification(bundle) -> Callable[[np.ndarray, int], str]:
+def _classification(bundle) -> "Callable[[np.ndarray, int], str]":
     return lambda window, rate: classify.in_words(bundle.predict(window, rate))
 
 
-def _verification(bundle, others) -> Callable[[np.ndarray, int], str]:
+def _verification(bundle, others) -> "Callable[[np.ndarray, int], str]":
     if not others:
         raise ConfigError("verify: name recordings of the speaker that it may be, with --with")
     check_voices(others)
@@ -120,7 +124,7 @@ def _verification(bundle, others) -> Callable[[np.ndarray, int], str]:
     return answer
 
 
-def _identification(bundle, folder) -> Callable[[np.ndarray, int], str]:
+def _identification(bundle, folder) -> "Callable[[np.ndarray, int], str]":
     speakers = gallery.Gallery(folder)
     if not speakers.names():
         raise GalleryError(f"{speakers.folder}: nobody is enrolled; first lin enroll NAME FILES…")

@@ -105,7 +105,8 @@ def test_train_evaluate_ship(clips, config, tmp_path, capsys):
     assert results["protocol"] == "speaker-disjoint 2-fold"
     assert (results["speakers"], results["clips"]) == (7, 7), "adults whose sex is known"
     counts = {name: group["clips"] for name, group in results["groups"].items()}
-    assert counts == {"kaldi": 2, "librispeech": 5, "children": 2, NO_SPEECH: 8}
+    ages = {"children under 9": 1, "children of 9 to 13": 1}
+    assert counts == {"kaldi": 2, "librispeech": 5, "children": 2, NO_SPEECH: 8} | ages
     conditions = {"noise 20 dB", "noise 10 dB", "noise 0 dB", "telephone"}
     assert set(results["conditions"]) == conditions
     assert results["unsure_below"] == 0.65

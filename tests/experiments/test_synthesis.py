@@ -28,7 +28,9 @@ def config(tmp_path, monkeypatch):
     config = copy.deepcopy(synthesis.CONFIG)
     config.init, config.vocoder = "", ""
     config.encoder = config.eval.encoder = spelt_corpus.encoder(tmp_path, monkeypatch)
-    config.network = AcousticModelConfig(hidden=8, context=4, width=16, dilations=(1, 2))
+    sizes = {"hidden": 8, "context": 4, "width": 16, "dilations": (1, 2)}
+    content = {"content_width": 8, "content_dilations": (1, 2)}
+    config.network = AcousticModelConfig(**sizes, **content)
     config.hold_out_texts, config.min_seconds, config.eval.clips = 0.4, 0.3, 2
     config.eval.seconds, config.eval.examples, config.align_steps = 1.0, 1, 6
     config.optim.warmup_steps, config.task.steps = 1, 2
@@ -49,7 +51,7 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
     assert results == json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["voices"]["seen"]["clips"], results["voices"]["unseen"]["clips"]) == (2, 2)
     systems = results["voices"]["unseen"]["systems"]
-    assert set(systems) == {"generated", "vocoded", "original"}
+    assert set(systems) == {"generated", "converted", "vocoded", "original"}
     assert systems["original"]["similarity"]["value"] > 0.9
     assert 0 < systems["generated"]["duration"]["value"] < 20
     assert "unseen voices, generated: " in capsys.readouterr().out
