@@ -86,6 +86,7 @@ class Repairer(Bundle):
     adaptive_mix: AdaptiveMix | None = None
 
     task: ClassVar[str] = "repair"
+    concurrent: ClassVar[bool] = True
 
     def settings(self) -> dict:
         """See `Bundle`."""

@@ -32,6 +32,7 @@ SECONDS = 4.0  # of a clip
 KINDS = (("emotion", "file"), ("gender", "file"), ("verify", "ab"), ("repair", "file"))
 SHORT_KINDS, SHORT_CLIENTS, SHORT_REQUESTS = KINDS[:3], 16, 500  # what only listens, afterwards
 MALFORMED = 20  # one request of so many
+REMOVAL_SECONDS = 1.0  # uploads are removed after their answer is sent
 LONG_SECONDS = 600.0  # of the recording that is repaired while short ones are answered
 PAGE = re.compile(r"http://([\d.]+:\d+)")
 
@@ -251,6 +252,7 @@ def main(argv: list[str] | None = None) -> int:
             short = load(server, SHORT_REQUESTS, SHORT_CLIENTS, SHORT_KINDS)
             for name in ("errors", "p99, s", "requests a second"):
                 figures[f"{SHORT_CLIENTS} clients: {name}"] = short[name]
+            time.sleep(REMOVAL_SECONDS)
             figures["files left"] = len(server.files())
             figures["longer beside a long one, s"] = beside_long(server)
             figures["end after SIGTERM, s"] = stop(server)
