@@ -1,6 +1,7 @@
 """What the experiments share that learn to speak: texts as symbols, voices, and held-out sentences and speakers."""
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 import re
@@ -171,7 +172,7 @@ class Experiment(_experiment.Experiment):
 
     def measure(self, bundle: bundles.Synthesizer, test_set, out: pathlib.Path) -> dict:
         """See `evaluation.evaluate`; also writes report.html."""
-        config, profiles = self.config.eval, self.profiles()
+        config, profiles = self.config.eval, self.profiles
         known = np.unique(self.texts) if config.texts else ()
         results, speech = evaluation.evaluate(bundle, test_set, profiles, known)
         print(evaluation.summary(results))
@@ -179,6 +180,7 @@ class Experiment(_experiment.Experiment):
         evaluation.report(described, test_set, speech, config.examples, out)
         return results
 
+    @functools.cached_property
     def profiles(self) -> SpeakerProfiles:
         """The voices of all speakers, to compare with."""
         config, rows = self.config.eval, self.clips.rows

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     experiment = synthesis.Experiment(config, folder)
     config.punctuated = ",".join(np.unique(experiment.corpora))
     after = experiment.evaluate(out)
-    before, _ = evaluation.evaluate(experiment.start, experiment.test_set(), experiment.profiles())
+    before, _ = evaluation.evaluate(experiment.start, experiment.test_set(), experiment.profiles)
     print("\n".join(compare(before, after)))
     bundle = experiment.ship(out)
     print(

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         noisy, repaired = in_noise(sentences, args.snr, args.workdir / "references")
         systems[f"{last}, {args.snr:g} dB"] = bundle, noisy
         systems[f"{last}, {args.snr:g} dB, repaired"] = bundle, repaired
-    rows, spoken = comparison.compare(systems, first.profiles())
+    rows, spoken = comparison.compare(systems, first.profiles)
     print(comparison.summary(rows))
     protocol = f"{first.split.protocol}; voices cloned from {config.eval.seconds:g} s"
     results = {"protocol": protocol, "sentences": len(sentences), "systems": rows}

@@ -27,13 +27,14 @@ def replace(part, target):
 
 @contextlib.contextmanager
 def replacing(path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place if the context ends without an error.
+    """A file to write beside `path`, with the same suffix, which takes its place if the context ends
+    without an error.
 
     Raises:
         OSError: as `replace`.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield part
         replace(part, path)

@@ -107,18 +107,11 @@ def moonshine(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
 
     path = str(moonshine_voice.get_model_path("tiny-en"))
     model = moonshine_voice.Transcriber(path, moonshine_voice.ModelArch.TINY)
-    return [
-        (
-            " ".join(
-                line.text
-                for line in model.transcribe_without_streaming(samples, transcription.RATE).lines
-            ),
-            UNKNOWN,
-        )
-        for samples in tqdm.tqdm(
-            [clip.tolist() for clip in clips], "recognised", unit="clip", disable=None
-        )
-    ]
+    results = []
+    for samples in tqdm.tqdm(clips, "recognised", unit="clip", disable=None):
+        spoken = model.transcribe_without_streaming(samples.tolist(), transcription.RATE)
+        results.append((" ".join(line.text for line in spoken.lines), UNKNOWN))
+    return results
 
 
 RECOGNISERS = {"whisper": whisper, "moonshine": moonshine, "pocketsphinx": pocketsphinx}

@@ -1,24 +1,11 @@
 """The command that trains one voice: `lin clone`, which hands over to the experiments."""
 
-import argparse
+from lin_jax.apps.train import experiment_command
 
-from lin_jax.apps.common import Command
-from lin_jax.apps.train import run_experiment
-
-PROGRAM = "experiments.clone"
-
-
-def _arguments(parser: argparse.ArgumentParser):
-    parser.add_argument(
-        "arguments",
-        nargs=argparse.REMAINDER,
-        metavar="NAME CLIPS --i-may-use-this-voice",
-        help="as python -m experiments.clone --help lists them",
-    )
-
-
-COMMAND = Command(
+COMMAND = experiment_command(
     name="clone",
+    module="experiments.clone",
+    metavar="NAME CLIPS --i-may-use-this-voice",
     summary="train a voice on a minute or more of recordings with their texts",
     teach="""\
 examples:
@@ -30,6 +17,4 @@ It prepares and aligns the recordings, goes on training the synthesizer that shi
 after on sentences that it did not learn, writes a bundle with its card, and prints the command that uses it.
 A voice that is kept at once, from a few seconds and without texts: lin voice save.
 Exit code: 0 it is trained, 2 something could not be used.""",
-    add_arguments=_arguments,
-    run=lambda args: run_experiment(PROGRAM, args.arguments),
 )

@@ -9,20 +9,9 @@ from collections.abc import Sequence
 from lin_jax.apps.common import Command
 from lin_jax.errors import ConfigError
 
-PROGRAM = "experiments.train"
 
-
-def _arguments(parser: argparse.ArgumentParser):
-    parser.add_argument(
-        "arguments",
-        nargs=argparse.REMAINDER,
-        metavar="JOB --data CORPUS:FOLDER --out FOLDER",
-        help="as python -m experiments.train --help lists them",
-    )
-
-
-def run_experiment(module: str, arguments: Sequence[str]) -> int:
-    """Run an experiment in a process of its own; returns its exit code.
+def _run(module: str, arguments: Sequence[str]) -> int:
+    """The exit code of an experiment.
 
     Raises:
         ConfigError: what trains is not installed.
@@ -33,8 +22,24 @@ def run_experiment(module: str, arguments: Sequence[str]) -> int:
     return subprocess.call([sys.executable, "-m", module, *arguments])
 
 
-COMMAND = Command(
+def experiment_command(name: str, module: str, metavar: str, summary: str, teach: str) -> Command:
+    """A command that hands its arguments over to an experiment, in a process of its own."""
+
+    def add_arguments(parser: argparse.ArgumentParser):
+        parser.add_argument(
+            "arguments",
+            nargs=argparse.REMAINDER,
+            metavar=metavar,
+            help=f"as python -m {module} --help lists them",
+        )
+
+    return Command(name, summary, teach, add_arguments, lambda args: _run(module, args.arguments))
+
+
+COMMAND = experiment_command(
     name="train",
+    module="experiments.train",
+    metavar="JOB --data CORPUS:FOLDER --out FOLDER",
     summary="train a network on your own recordings, from folders to a bundle",
     teach="""\
 examples:
@@ -46,6 +51,4 @@ It prepares features, trains, evaluates on people who were held out, writes a bu
 command that uses it. The same command goes on after a stop. Every setting of the experiment may follow, such as
 --config.folds.num_steps=2000: python -m experiments.emotion --help lists them.
 Exit code: 0 it is trained, 2 something could not be used.""",
-    add_arguments=_arguments,
-    run=lambda args: run_experiment(PROGRAM, args.arguments),
 )

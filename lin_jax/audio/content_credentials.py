@@ -52,7 +52,6 @@ def sign(path, provenance: str) -> bool:
         raise AudioError(
             f"{folder}: to sign speech takes one more package: pip install 'lin_jax[c2pa]'"
         ) from None
-    part = path.with_name(f".{path.stem}.signed{path.suffix}")
     try:
         info = c2pa.C2paSignerInfo(
             alg=c2pa.C2paSigningAlg.ES256,
@@ -60,11 +59,13 @@ def sign(path, provenance: str) -> bool:
             private_key=key.read_bytes(),
             ta_url=None,  # nothing is asked of anybody on the network
         )
-        with c2pa.Signer.from_info(info) as signer, c2pa.Builder(_manifest(provenance)) as builder:
+        with (
+            durable.replacing(path) as part,
+            c2pa.Signer.from_info(info) as signer,
+            c2pa.Builder(_manifest(provenance)) as builder,
+        ):
             builder.sign_file(str(path), str(part), signer)
-        durable.replace(part, path)
     except (c2pa.C2paError, OSError) as error:
-        part.unlink(missing_ok=True)
         reason = str(error).splitlines()[0]
         raise AudioError(
             f"{path}: cannot be signed ({reason}); check chain.pem and key.pem in {folder}"

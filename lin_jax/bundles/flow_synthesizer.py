@@ -229,10 +229,7 @@ class FlowSynthesizer(Synthesizer):
         voices = np.tile(np.float32(voice.embedding), (len(waveform), 1))
         with self.weights_fit():
             frames, num_frames = self._convert(self._constants, waveform, length, voices)
-        return [
-            np.asarray(its_frames[: int(count)])
-            for its_frames, count, _ in zip(frames, num_frames, phrases, strict=False)
-        ]
+        return [np.asarray(frames[b, : int(num_frames[b])]) for b in range(len(phrases))]
 
     def _frames(self, sources, voice, speed, given) -> list[tuple[np.ndarray, np.ndarray, str]]:
         """Mel frames [T, M] of symbols, durations of these [L], and what is wrong; in one batch.

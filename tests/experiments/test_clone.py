@@ -62,6 +62,7 @@ def test_prepares_and_asks_the_experiment(clips, tmp_path, monkeypatch, capsys):
         def test_set(self):
             return ["a sentence"]
 
+        @property
         def profiles(self):
             return "profiles"
 

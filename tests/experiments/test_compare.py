@@ -30,6 +30,7 @@ def stub(tmp_path, monkeypatch):
         def test_set(self):
             return [sentence]
 
+        @property
         def profiles(self):
             return None
 
