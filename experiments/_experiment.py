@@ -42,6 +42,8 @@ class Config:
 
     Attributes:
         init: name or folder of a bundle to fine-tune; "" starts from random parameters.
+        extra: feature sets that are only trained on, with commas between them: nobody in them is
+            held out, and who is held out of the others is left out of them.
         hold_out: test speakers of each corpus; at most a fifth of them.
         validation: validation speakers of each corpus; at most a tenth.
         seed: of the choice of speakers.
@@ -52,6 +54,7 @@ class Config:
     """
 
     init: str = ""
+    extra: str = ""
     hold_out: int = 25
     validation: int = 12
     seed: int = 0
@@ -88,6 +91,10 @@ class Experiment:
         self.start = self.load_start(config.init) if config.init else None
         frontend = getattr(self.given or self.start, "frontend", None)
         self.clips = features.open_features(folder, frontend, store=self.STORE)
+        self._to_split = len(self.clips)
+        if config.extra:
+            folder = f"{folder},{config.extra}"
+            self.clips = features.open_features(folder, frontend, store=self.STORE)
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         self.split = self.hold_out()
         self._made: dict[pathlib.Path, tuple[bundles.Bundle, dict]] = {}
@@ -157,10 +164,20 @@ class Experiment:
 
     def hold_out(self) -> splits.Split:
         """Which clips are trained on, watched and evaluated; no speaker is on two sides."""
-        config = self.config
-        return splits.hold_out(
-            self.clips.people, self.corpora, config.hold_out, config.validation, seed=config.seed
+        config, people, to_split = self.config, self.clips.people, self._to_split
+        split = splits.hold_out(
+            people[:to_split],
+            self.corpora[:to_split],
+            config.hold_out,
+            config.validation,
+            seed=config.seed,
         )
+        if to_split == len(people):
+            return split
+        names = np.array([name.partition("/")[2] for name in people])  # whatever the set
+        held_out = names[np.concatenate([split.validation, split.test])]
+        extra = to_split + np.flatnonzero(~np.isin(names[to_split:], held_out))
+        return dataclasses.replace(split, train=np.concatenate([split.train, extra]))
 
     def test_segments(self, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Segments of the test speakers to evaluate on; see `loaders.equal_segments`.

@@ -31,6 +31,7 @@ from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
+NOISE_SECONDS = 10  # of a noise to train with: longer ones are cut into pieces
 CLEAR_DB = 35.0  # between the loud and the soft frames of a clip: clearer ones are drawn more often
 
 
@@ -77,9 +78,10 @@ class Config(_experiment.Config):
     """The settings.
 
     Attributes:
-        noise: feature set of recorded noises; without one, all noise is generated.
+        noise: feature sets of recorded noises, with commas between them, each drawn from equally
+            often; without one, all noise is generated.
         rooms: folder of recorded room responses, audio files; without one, all are generated.
-        hold_out_noises: recorded noises to evaluate in; at most a fifth of them.
+        hold_out_noises: recorded noises of each set to evaluate in; at most a fifth of them.
         clear_weight: how many times more often than others those clips are drawn in which the
             background is faint.
         shifts: of the spectral network once it is trained; see `SpectralAutoencoder`.
@@ -158,12 +160,9 @@ class Experiment(_experiment.Experiment):
     def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):
         super().__init__(config, folder, bundle)
         self.noises = (
-            features.open_features(config.noise, self.clips.frontend) if config.noise else []
+            features.open_features(config.noise, self.clips.frontend) if config.noise else None
         )
-        shuffled = np.random.default_rng(config.seed).permutation(len(self.noises))
-        self.test_noises, self.train_noises = np.split(
-            shuffled, [min(config.hold_out_noises, len(self.noises) // 5)]
-        )
+        self.test_noises, self.train_noises = self._hold_out_noises()
         self.network = registry.build(config.network, sample_rate=self.clips.frontend.sample_rate)
 
     def make_task(self) -> Repair:
@@ -171,7 +170,7 @@ class Experiment(_experiment.Experiment):
         config, rate = self.config, self.clips.frontend.sample_rate
         pool, degrade = None, config.degrade
         if len(self.train_noises):
-            pool = NoisePool.of(self._waveforms(self.train_noises))
+            pool = NoisePool.of(self._noises_to_draw())
         else:
             degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
         rooms = RoomPool.read(config.rooms, rate) if config.rooms else None
@@ -222,7 +221,7 @@ class Experiment(_experiment.Experiment):
 
     def facts(self, results: dict) -> dict:
         """See `Experiment`."""
-        noises = self.noises.describe(self.train_noises) if len(self.train_noises) else []
+        noises = self.noises.describe(self.train_noises) if self.noises else []
         return {
             "corpora": noises,
             "summary": "Restores damaged or noisy speech: noise, clipping, drop-outs, hum, narrow "
@@ -241,6 +240,31 @@ class Experiment(_experiment.Experiment):
         ranges = [dynamic_range(self.clips[int(i)]["waveform"], rate) for i in indices]
         clear = np.array(ranges) > CLEAR_DB
         return np.repeat(indices, crops * np.where(clear, config.clear_weight, 1))
+
+    def _hold_out_noises(self) -> tuple[np.ndarray, np.ndarray]:
+        """The noises to evaluate in, and those to train with; both of each set."""
+        test, train = [], []
+        for corpus in np.unique(self.noises.corpora) if self.noises else ():
+            here = np.flatnonzero(self.noises.corpora == corpus)
+            shuffled = np.random.default_rng(self.config.seed).permutation(here)
+            count = min(self.config.hold_out_noises, len(here) // 5)
+            test.extend(shuffled[:count])
+            train.extend(shuffled[count:])
+        return np.array(test, int), np.array(train, int)
+
+    def _noises_to_draw(self) -> list[np.ndarray]:
+        """Pieces of the noises to train with, of each set about equally many."""
+        rate, corpora = self.clips.frontend.sample_rate, self.noises.corpora[self.train_noises]
+        pieces = {
+            corpus: [
+                piece
+                for noise in self._waveforms(self.train_noises[corpora == corpus])
+                for piece in np.array_split(noise, -(-len(noise) // (NOISE_SECONDS * rate)))
+            ]
+            for corpus in np.unique(corpora)
+        }
+        most = max(map(len, pieces.values()))
+        return [piece for each in pieces.values() for piece in each * round(most / len(each))]
 
     def _waveforms(self, noises) -> list[np.ndarray]:
         return [self.noises[int(index)]["waveform"] for index in noises]

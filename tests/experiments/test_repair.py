@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -160,6 +161,36 @@ def test_what_is_drawn(folder, config):
     times = np.bincount(drawn)
     assert set(times[0::4]) == set(times[1::4]) == {2}, "1.2 s are two crops of 0.6 s"
     assert set(times[2::4]) == set(times[3::4]) == {6}
+
+
+def test_sets_that_are_only_trained_on(folder, config, tmp_path):
+    """Nobody in them is held out, and nobody in them is whom the other sets hold out."""
+    alone = Experiment(config, folder / "voices")
+    shutil.copytree(folder / "voices", tmp_path / "more")
+    config.extra = str(tmp_path / "more")
+    joined = Experiment(config, folder / "voices")
+    for side in ("validation", "test"):
+        np.testing.assert_array_equal(getattr(joined.split, side), getattr(alone.split, side))
+    added = joined.split.train[len(alone.split.train) :]
+    assert set(joined.speakers[added]) == {
+        f"more/{name}" for name in alone.speakers[alone.split.train]
+    }
+
+
+def test_noises_of_several_sets(folder, config, tmp_path, monkeypatch):
+    """Each holds some out, and is drawn from equally often, a long noise in pieces."""
+    alone = Experiment(config, folder / "voices")
+    hum = 0.1 * np.sin(np.arange(5 * RATE))
+    soundfile.write(tmp_path / "hum.wav", hum, RATE)
+    utterances = [Utterance("hum", tmp_path / "hum.wav", "hum")]
+    features.prepare(utterances, tmp_path / "hums", FRONTEND, store="waveform", progress=False)
+    config.noise += f",{tmp_path / 'hums'}"
+    monkeypatch.setattr(repair, "NOISE_SECONDS", 2)
+    experiment = Experiment(config, folder / "voices")
+    names = [experiment.noises.rows[int(i)]["id"] for i in experiment.test_noises]
+    assert names == [f"noises/{alone.noises.rows[int(i)]['id']}" for i in alone.test_noises]
+    seconds = sorted(len(noise) / RATE for noise in experiment._noises_to_draw())
+    assert seconds == pytest.approx(5 * [1] + 2 * 3 * [5 / 3], abs=1e-3)
 
 
 def test_the_original_network_without_recorded_noises(folder, config, tmp_path):
