@@ -146,13 +146,14 @@ class ScoringBackend:
         )
 
 
-def pair_scores(backend: ScoringBackend, a, b):
+def pair_scores(backend: ScoringBackend, a, b, narrow):
     """Scores of pairs of embeddings by a backend, within a JAX trace.
 
     Args:
         backend: how they are compared.
         a: embeddings [B, E].
         b: those they are compared with [B, E].
+        narrow: whether a side of the pair is narrow [B] bool.
 
     Returns:
         [B]: what `ScoringBackend.scores` gives of each pair, in float32.
@@ -165,21 +166,27 @@ def pair_scores(backend: ScoringBackend, a, b):
             return backend.plda.scores(a, b)
         return a @ b.T
 
-    def normalised(scores, side):
-        cohort = jnp.float32(backend.cohort)
-        nearest, _ = jax.lax.top_k(rule(side, cohort), min(backend.top, len(cohort)))
-        return (scores - nearest.mean(axis=1)) / jnp.maximum(nearest.std(axis=1), 1e-6)
+    def normalised(cohort):
+        cohort = jnp.float32(cohort)
+        relative = []
+        for side in sides:
+            nearest, _ = jax.lax.top_k(rule(side, cohort), min(backend.top, len(cohort)))
+            std = jnp.maximum(nearest.std(axis=1), 1e-6)
+            relative.append((raw - nearest.mean(axis=1)) / std)
+        return sum(relative) / 2
 
     size = backend.size
     sides = [unit_norm(x[:, :size]) if size else x for x in (a, b)]
-    scores = jax.vmap(lambda a, b: rule(a[None], b[None])[0, 0])(*sides)
+    scores = raw = jax.vmap(lambda a, b: rule(a[None], b[None])[0, 0])(*sides)
     if backend.cohort is not None:
-        scores = 0.5 * sum(normalised(scores, side) for side in sides)
+        scores = normalised(backend.cohort)
+        if backend.narrow_cohort is not None:
+            scores = jnp.where(narrow, normalised(backend.narrow_cohort), scores)
     if not backend.fused:
         return scores
-    rest = (unit_norm(x[:, size:]) for x in (a, b))
+    a, b = (unit_norm(x[:, size:]) for x in (a, b))
     weight = backend.fusion_weight
-    return (1 - weight) * scores + weight * pair_scores(backend.fused, *rest)
+    return (1 - weight) * scores + weight * pair_scores(backend.fused, a, b, narrow)
 
 
 def principal_axes(x, number: int) -> tuple[np.ndarray, np.ndarray]:

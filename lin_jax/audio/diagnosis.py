@@ -1,5 +1,7 @@
 """What is wrong with a recording: noise, clipping, a narrow band, an offset, measured by blocks.
 
+By NumPy alone, so that exported verifiers can take this file along.
+
 Shape letters: N samples, C channels, F frequency bins.
 """
 
@@ -7,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from lin_jax.audio.files import SILENCE
+from lin_jax.audio.levels import SILENCE
 
 FRAME_SECONDS = 0.032
 RANGE_SECONDS = 0.02  # frames of the dynamic range
@@ -21,6 +23,7 @@ NEAR_RAIL = 0.98  # of the largest sample: where a plateau is a clipped peak
 OFFSET, OFFSET_RATIO, OFFSET_SECONDS = 1e-3, 0.05, 0.5
 BAND_DB = 60.0  # below the strongest frequency nothing counts as audible
 BAND_BINS = 5  # frequency bins that are averaged first
+NARROW_HZ = 4500.0  # with nothing above, a recording came through a telephone, or the like of it
 SPARSE = 4  # one frame of so many gives its spectrum
 
 
@@ -50,6 +53,11 @@ class Diagnosis:
     def silent(self) -> bool:
         """Whether there is nothing to hear."""
         return self.rms < SILENT_RMS
+
+    @property
+    def narrow(self) -> bool:
+        """See `is_narrow`."""
+        return is_narrow(self.band_hz)
 
 
 class Meter:
@@ -152,6 +160,11 @@ class _Rail:
             run += np.cumsum(np.diff(channel[near], prepend=0) != 0)  # of one value
             lengths = np.unique_counts(run).counts
             self.count += int(lengths[lengths >= 3].sum())
+
+
+def is_narrow(band_hz: float | None) -> bool:
+    """Whether a `Diagnosis.band_hz` is that of a narrow channel, such as a telephone's."""
+    return band_hz is not None and band_hz < NARROW_HZ
 
 
 def dynamic_range(samples, sample_rate: int) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from lin_jax import durable
 from lin_jax.audio.decoding import SAMPLE_RATES, Info, describe, opened
 from lin_jax.audio.frontend_config import FrontendConfig
-from lin_jax.audio.levels import level, peak, trim_silence
+from lin_jax.audio.levels import SILENCE, level, peak, trim_silence
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
 WRITABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
@@ -84,7 +84,6 @@ LOSSY = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS")
 
 LOUDEST = 2.0**31  # a 32-bit integer that was never scaled to ±1; squares of much more overflow
 MAX_BLOCK = 1 << 20  # samples that are read at once where nobody knows how many there are
-SILENCE = 1e-5  # peak below which a clip holds no sound: -100 dB, under the noise of 16-bit samples
 
 
 def find(folder) -> list[Path]:

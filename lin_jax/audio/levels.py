@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+SILENCE = 1e-5  # peak below which a clip holds no sound: -100 dB, under the noise of 16-bit samples
+
 
 def level(samples: np.ndarray, *, target_db: float, kind: str = "peak") -> np.ndarray:
     """Samples scaled so that their peak or their RMS lies at `target_db` dB of full scale.

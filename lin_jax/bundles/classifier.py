@@ -168,17 +168,18 @@ class Classifier(Bundle):
 
     def functions(self) -> dict[str, Function]:
         """See `Bundle`."""
+        gate = self._gate  # within a trace, no weights can be read
 
         def classify(waveform, length):
             outputs = {"probabilities": self._mean_probabilities(waveform, length)}
-            if gate := self._gate:
+            if gate:
                 of_gate = gate._mean_probabilities(waveform, length)
                 outputs["no_speech"] = of_gate[:, gate.labels.index(gate.no_speech)]
             return outputs
 
         gated = (
             " `no_speech` [b], how likely nobody speaks; from 0.5 on, the bundle does not answer."
-            if self.speech_gate
+            if gate
             else ""
         )
         teach = (

@@ -7,6 +7,7 @@ NAME.jaxexport    a function with its weights, as serialised StableHLO
 voices.npz        of a synthesizer, its voices
 loader.py         `lin_jax.bundles.exported`, which needs neither lin_jax nor Flax
 levels.py         `lin_jax.audio.levels`, which trims and levels recordings
+diagnosis.py      of a verifier, `lin_jax.audio.diagnosis`, which tells what came by telephone
 watermark.py      of a synthesizer, `lin_jax.audio.watermark`, by which the loader marks its speech
 README.md         what goes in and what comes out
 """
@@ -20,13 +21,16 @@ import tempfile
 import numpy as np
 
 from lin_jax import durable
-from lin_jax.audio import levels, watermark
+from lin_jax.audio import diagnosis, levels, watermark
 from lin_jax.bundles.base import Bundle, Function
 from lin_jax.errors import ConfigError
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-# What the watermark takes of lin_jax, and what takes its place.
-STANDALONE = "from lin_jax.errors import AudioError", "AudioError = ValueError"
+# What the copied modules take of lin_jax, and what takes its place.
+STANDALONE = {
+    "from lin_jax.errors import AudioError": "AudioError = ValueError",
+    "from lin_jax.audio.levels import": "from levels import",
+}
 VOICES = {
     "voices": "voice",
     "ltas": "ltas",
@@ -66,11 +70,12 @@ def export(bundle: Bundle, folder) -> pathlib.Path:
             (part / "export.json").write_text(description, encoding="utf-8")
             (part / "README.md").write_text(_readme(bundle, functions), encoding="utf-8")
             shutil.copy(exported.__file__, part / "loader.py")
-            shutil.copy(levels.__file__, part / "levels.py")
+            _copy(levels, part)
+            if bundle.task == "verification":
+                _copy(diagnosis, part)
             if arrays := _voices(bundle):
                 np.savez(part / "voices.npz", **arrays)
-                source = pathlib.Path(watermark.__file__).read_text(encoding="utf-8")
-                (part / "watermark.py").write_text(source.replace(*STANDALONE), encoding="utf-8")
+                _copy(watermark, part)
             durable.sync(part)
             if folder.exists():
                 os.rmdir(folder)
@@ -80,6 +85,15 @@ def export(bundle: Bundle, folder) -> pathlib.Path:
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from None
     return folder
+
+
+def _copy(module, folder: pathlib.Path):
+    """Copy a module into a folder, so that it does without lin_jax."""
+    path = pathlib.Path(module.__file__)
+    source = path.read_text(encoding="utf-8")
+    for needed, instead in STANDALONE.items():
+        source = source.replace(needed, instead)
+    (folder / path.name).write_text(source, encoding="utf-8")
 
 
 def _serialised(bundle: Bundle, function: Function) -> bytes:
@@ -142,7 +156,8 @@ def _readme(bundle: Bundle, functions: dict[str, Function]) -> str:
     name, function = next(iter(functions.items()))
     examples = {"waveform": "samples[None]", "length": "[len(samples)]"}
     arguments = ", ".join(f"{key}={examples.get(key, key)}" for key in function.inputs)
-    takes_sound = "waveform" in function.inputs
+    takes_sound = any("waveform" in function.inputs for function in functions.values())
+    verifies = bundle.task == "verification"
     lines = [
         f"# {bundle.name}: a {bundle.task} bundle of lin_jax, exported",
         "",
@@ -151,7 +166,7 @@ def _readme(bundle: Bundle, functions: dict[str, Function]) -> str:
         "Each new shape is compiled once; padding changes nothing, so pad to a few lengths.",
         "",
         "```python",
-        "import levels, loader  # of this folder",
+        f"import {'diagnosis, ' if verifies else ''}levels, loader  # of this folder",
         "",
         'bundle = loader.load(".")',
         *(
@@ -160,6 +175,15 @@ def _readme(bundle: Bundle, functions: dict[str, Function]) -> str:
             else []
         ),
         f'outputs = bundle("{name}", {arguments})',
+        *(
+            [
+                f"meter = diagnosis.Meter({frontend.sample_rate})",
+                "meter.update(samples[:, None])  # each window of a recording",
+                "narrow = meter.diagnosis().narrow  # for `compare`",
+            ]
+            if verifies
+            else []
+        ),
         "```",
         "",
     ]

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from lin_jax import alignment
-from lin_jax.bundles.base import BATCHES, Function, padded
+from lin_jax.bundles.base import BATCHES, WAVEFORM, Function, padded
 from lin_jax.bundles.synthesizer import (
     SYMBOLS,
     Synthesizer,
@@ -69,9 +69,13 @@ class FlowSynthesizer(Synthesizer):
             task = self._task(self._constants)
             return task.from_noise(variables, encoded, voice_features, durations, noise)
 
+        def convert(waveform, length, voice, seed):
+            features, num_frames = self._convert(self._constants, waveform, length, voice, seed)
+            return {"features": features, "num_frames": num_frames}
+
         M, H = self.frontend.num_features, self.model.hidden
         symbols = {"symbols": ("int32", "b, l"), "num_symbols": ("int32", "b")}
-        return {
+        text = {
             "predict_durations": Function(
                 predict_durations,
                 symbols | self._voice_inputs | {"speed": ("float32", "")},
@@ -89,8 +93,19 @@ class FlowSynthesizer(Synthesizer):
                 f"these, and standard normal noise of as many frames as the longest sentence has, "
                 f"to `features` [b, t, {M}], log-mel frames in decibels, and `num_frames` [b].",
             ),
-            "vocode": self._vocode_function(),
         }
+        speech = {
+            "convert": Function(
+                convert,
+                WAVEFORM | self._voice_inputs | {"seed": ("int32", "")},
+                "what waveforms say, in a voice of `voices.npz`, from the noise of a seed, to "
+                f"`features` [b, t, {M}], log-mel frames in decibels, and `num_frames` [b]; cut "
+                "what is long at its pauses.",
+            )
+        }
+        each = {"text": text, "speech": speech}
+        functions = {name: each[source][name] for source in self.sources for name in each[source]}
+        return functions | {"vocode": self._vocode_function()}
 
     def _task(self, constants):
         """Its training task, which is asked so that serving cannot drift from training."""
@@ -357,9 +372,9 @@ class FlowSynthesizer(Synthesizer):
         from lin_jax.audio.frontend import extract
 
         @jax.jit
-        def convert(constants, waveform, length, voice):
+        def convert(constants, waveform, length, voice, seed=0):
             frames, num_frames = extract(self.frontend, waveform, length)
-            drawn = self._task(constants).convert(constants[0], frames, num_frames, voice)
+            drawn = self._task(constants).convert(constants[0], frames, num_frames, voice, seed)
             return drawn["features"], num_frames
 
         return convert

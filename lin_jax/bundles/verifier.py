@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from lin_jax.audio.diagnosis import Meter, is_narrow
 from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
 from lin_jax.errors import AudioError, BundleError, ConfigError
 from lin_jax.vectors import mean_direction, unit_vectors
@@ -25,7 +26,6 @@ LENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 # the voice.
 MAX_WINDOWS = 15
 MIN_SECONDS = 0.5  # of sound; of less there is no embedding
-NARROW_HZ = 4500.0  # with nothing above, as by telephone, a recording has a cohort of its own
 MIN_BAND_HZ = 3000.0  # what a telephone lets through; without it the decision is "unsure"
 CALIBRATION = ("threshold", "slope", "offset", "speech_bias", "speech_threshold", "min_seconds")
 READ_AHEAD = 32  # recordings that are read while as many others go through the network
@@ -55,7 +55,7 @@ class SpeakerEmbedding:
     @property
     def narrow(self) -> bool:
         """Whether its band is that of a narrow channel, such as a telephone's."""
-        return self.band_hz is not None and self.band_hz < NARROW_HZ
+        return is_narrow(self.band_hz)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,8 +193,9 @@ class Verifier(Bundle):
             ),
             "compare": Function(
                 self._compare,
-                sides,
-                "embeddings of two sides, each the unit vector of the mean over its recordings, to "
+                sides | {"narrow": ("bool", "b")},
+                "embeddings of two sides, each the unit vector of the mean over its recordings, and "
+                "`narrow`, whether a recording of either came by telephone or the like, to "
                 "`score` [b], the cosine, `normalised_score` [b], from "
                 f"{self.threshold:.4f} on the same speaker, and `probability` [b] of that.",
             ),
@@ -210,14 +211,14 @@ class Verifier(Bundle):
         fused, weight = self.fused._joined_embedding(waveform, length), self.fusion_weight
         return jnp.concatenate([(1 - weight) ** 0.5 * embedding, weight**0.5 * fused], axis=-1)
 
-    def _compare(self, first, second):
+    def _compare(self, first, second, narrow):
         """Scores [B] and probabilities of embeddings [B, E]; for use in a trace."""
         import jax
         import jax.numpy as jnp
 
         from lin_jax.scoring import pair_scores
 
-        normalised = pair_scores(self.backend, first, second)
+        normalised = pair_scores(self.backend, first, second, narrow)
         return {
             "score": jnp.sum(first * second, axis=-1).clip(-1.0, 1.0),
             "normalised_score": normalised,
@@ -390,7 +391,6 @@ class Verifier(Bundle):
 
     def _read(self, source, sample_rate) -> "_Recording | AudioError":
         from lin_jax.audio import files
-        from lin_jax.audio.diagnosis import Meter
 
         rate, longest = self.frontend.sample_rate, LENGTHS[-1]
         size = round(longest * rate)

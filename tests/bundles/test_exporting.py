@@ -1,5 +1,6 @@
 """Exported bundles: what the loader gives is what the live bundle gives, of any length and batch."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -10,16 +11,17 @@ import sys
 import jax
 import numpy as np
 import pytest
-from helpers import synthesizers
+from helpers import synthesizers, verifiers
 from helpers.synthesizers import TABLE, M
 from helpers.tiny import drawn
 
+import lin_jax
 from lin_jax import bundles
 from lin_jax.apps import cli
-from lin_jax.audio import watermark
+from lin_jax.audio import diagnosis, files, levels, watermark
 from lin_jax.audio.frontend import extract
 from lin_jax.audio.frontend_config import FrontendConfig
-from lin_jax.bundles import exported, exporting
+from lin_jax.bundles import exported, exporting, synthesizer
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
 from lin_jax.models.acoustic import AcousticModel
@@ -28,6 +30,7 @@ from lin_jax.models.residual_classifier import DenseResidualClassifier, Residual
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder
 from lin_jax.models.tacotron import Tacotron
 from lin_jax.models.vocos import Vocos
+from lin_jax.vectors import unit_vectors
 
 RATE = 16000
 LABELS = ("female", "male", "no speech")
@@ -83,12 +86,13 @@ def verifier(model, speeds=(1.0,), **settings) -> bundles.Verifier:
     """A bundle with random weights."""
     E, D = model.embedding * len(speeds), FRONTEND.num_features
     rng = np.random.default_rng(0)
-    cohort = rng.normal(size=(9, E))
+    cohorts = rng.normal(size=(2, 9, E))
     plda = {
         "plda_mean": rng.normal(size=E) / 9,
         "plda_axes": rng.normal(size=(E, 3)),
         "plda_between": np.array([3.0, 2.0, 1.0]),
-        "cohort": cohort / np.linalg.norm(cohort, axis=1, keepdims=True),
+        "cohort": unit_vectors(cohorts[0]),
+        "narrow_cohort": unit_vectors(cohorts[1]),
     }
     calibration = {"threshold": 0.3, "slope": 2.0, "offset": -1.0, "speech_bias": 0.5}
     return bundles.Verifier(
@@ -142,9 +146,10 @@ def test_verifier(tmp_path):
         np.testing.assert_allclose(outputs["embedding"], live, **CLOSE)
         np.testing.assert_allclose(outputs["speech"], [voice.speech for voice in voices], atol=1e-4)
         stranger = np.float32(bundle.embed(batch(2, 12000)[0][1], RATE))
-        compared = loaded("compare", first=live, second=np.tile(stranger, (B, 1)))
+        narrow = np.arange(B) % 2 == 0
+        compared = loaded("compare", first=live, second=np.tile(stranger, (B, 1)), narrow=narrow)
         pairs = [(number, B) for number in range(B)]
-        scores = bundle.backend.scores(np.stack([*live, stranger]), pairs)
+        scores = bundle.backend.scores(np.stack([*live, stranger]), pairs, [*narrow, False])
         np.testing.assert_allclose(compared["normalised_score"], scores, atol=1e-3)
         cosines = np.stack(live) @ stranger
         np.testing.assert_allclose(compared["score"], cosines, atol=1e-5)
@@ -241,6 +246,7 @@ def test_synthesizer_by_durations_is_marked(tmp_path):
         "flow", model, base.frontend, variables, base.mean, base.std, base.voices, **settings
     )
     loaded = load(bundle, tmp_path)
+    assert "convert" not in loaded.description["functions"], "this one has learnt texts alone"
     for B, L in ((1, 6), (3, 11)):
         symbols = np.random.default_rng(L).integers(1, 9, (B, L)).astype(np.int32)
         counts = np.arange(L - B + 1, L + 1, dtype=np.int32)
@@ -264,6 +270,81 @@ def test_synthesizer_by_durations_is_marked(tmp_path):
             marked = watermark.mark(np.asarray(clip)[:count], RATE)
             np.testing.assert_allclose(made[:count], marked, atol=1e-4)
         np.testing.assert_array_equal(frames["num_frames"], num_frames)
+
+
+def prepared(bundle, source):
+    """Samples as README.md of an export wants them, and a batch of them."""
+    settings = bundle.frontend
+    samples = levels.trim_silence(source, settings.trim_db)
+    samples = levels.level(samples, target_db=settings.level_db, kind=settings.level)
+    return samples, {"waveform": samples[None], "length": [len(samples)]}
+
+
+@pytest.fixture
+def ship(tmp_path, monkeypatch):
+    """Gives by name the bundle that ships, and what its export loads as, here for CPUs alone."""
+    monkeypatch.setattr(exporting, "PLATFORMS", ("cpu",))
+
+    def ship(name):
+        return lin_jax.load(name), load(lin_jax.load(name), tmp_path)
+
+    return ship
+
+
+def test_emotion_as_it_ships(ship):
+    live, loaded = ship("emotion")
+    samples, inputs = prepared(live, verifiers.voice(0, 2.5))
+    outputs = loaded("classify", **inputs)
+    answer = dataclasses.replace(live, speech_gate="").predict(samples, RATE)
+    expected = list(answer.probabilities.values())
+    np.testing.assert_allclose(outputs["probabilities"][0], expected, atol=1e-5)
+    of_gate = lin_jax.load("gender").predict(samples, RATE).probabilities
+    np.testing.assert_allclose(outputs["no_speech"][0], of_gate["no speech"], atol=1e-5)
+
+
+def test_speaker_as_it_ships(ship):
+    """A wide pair, a mixed one and a narrow one, each normalised by the cohort for it."""
+    live, loaded = ship("speaker")
+    wide = [verifiers.voice(speaker) for speaker in (0, 1)]
+    narrow = [files.resample(files.resample(clip, RATE, 8000), 8000, RATE) for clip in wide]
+    clips, rows, bands = [*wide, *narrow], [], []
+    for clip in clips:
+        samples, inputs = prepared(live, clip)
+        rows.append(loaded("embed", **inputs)["embedding"][0])
+        meter = diagnosis.Meter(RATE)
+        meter.update(samples[:, None])
+        bands.append(meter.diagnosis().narrow)
+    assert bands == [False, False, True, True]
+    for a, b in ((0, 1), (0, 3), (2, 3)):
+        verdict = live.verify(clips[a], clips[b], sample_rate=RATE)
+        sides, is_narrow = {"first": [rows[a]], "second": [rows[b]]}, bands[a] or bands[b]
+        outputs = loaded("compare", **sides, narrow=[is_narrow])
+        assert outputs["score"][0] == pytest.approx(verdict.score, abs=1e-4)
+        assert outputs["normalised_score"][0] == pytest.approx(verdict.normalised_score, abs=1e-3)
+        other = loaded("compare", **sides, narrow=[not is_narrow])["normalised_score"][0]
+        assert abs(other - verdict.normalised_score) > 0.1, "by the other cohort"
+
+
+@pytest.mark.parametrize("name", ["conversion", "synthesis"])
+def test_conversion_as_it_ships(name, ship):
+    live, loaded = ship(name)
+    # As many frames as the live bundle makes room for, so that they begin with the same noise.
+    seconds = synthesizer._num_frames(1) * live.frontend.hop_length / RATE
+    source = verifiers.voice(0, seconds)[:-1]
+    _, inputs = prepared(live, source)
+    voice = {field: array[:1] for field, array in loaded.arrays.items()}
+    seed = {"seed": 0} if name == "synthesis" else {}
+    frames = loaded("convert", **inputs, **voice, **seed)
+    sound = loaded("vocode", features=frames["features"], num_frames=frames["num_frames"])
+    converted = sound["waveform"][0, : sound["length"][0]]
+    speech = live.convert_voice(source, live.names[0], RATE)
+    assert len(converted) == len(speech.samples)
+    # The live bundle fades both ends, then sets the level, and then marks.
+    ends = slice(400, -400)
+    level = {"target_db": live.frontend.level_db, "kind": live.frontend.level}
+    converted = levels.level(converted, **level)[ends]
+    np.testing.assert_allclose(converted, speech.samples[ends], atol=0.02)
+    assert np.abs(converted).max() > 0.2
 
 
 @pytest.fixture(scope="module")
