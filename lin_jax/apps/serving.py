@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ import lin_jax
 from lin_jax.apps import jobs
 from lin_jax.apps.common import clock
 from lin_jax.apps.jobs import Job
-from lin_jax.apps.workers import Work, WorkEndedError, Worker
+from lin_jax.apps.workers import BusyError, Work, WorkEndedError, Worker
 from lin_jax.errors import AudioError, ConfigError, LinError
 
 SHORT_SECONDS = 60.0  # what reads or makes more has a process of its own
@@ -124,9 +125,17 @@ def assign(
 
 
 def warm_up(models: Mapping[Job, Model]):
-    """Let every model work once, so that nobody waits for it to be compiled."""
-    for job, model in models.items():
-        model.worker.submit(job.warm_up, (1.0,))
+    """Let every model work once, so that nobody waits for it to be compiled.
+
+    One after the other: requests of the first moments do not wait for all of them.
+    """
+
+    def each():
+        for job, model in models.items():
+            with contextlib.suppress(BusyError):
+                model.worker.submit(job.warm_up, (1.0,)).exception()
+
+    threading.Thread(target=each, daemon=True).start()
 
 
 def close(models: Mapping[Job, Model]):

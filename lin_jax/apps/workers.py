@@ -1,9 +1,10 @@
-"""Work on a bundle, one piece after the other: short ones in a thread, long ones in a process that can be ended.
+"""Work on bundles: short pieces in threads that all bundles share, long ones in a process that can be ended.
 
 A thread cannot be ended: short work is given up between two steps of a network.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import queue
@@ -15,12 +16,11 @@ from typing import Any
 
 import lin_jax
 from lin_jax import cancellation
+from lin_jax.apps.fair_pool import FairPool, FairQueue
 from lin_jax.errors import LinError
 
 MAX_WAITING = 64  # pieces of work in a queue
-THREADS = (
-    2  # for short work on a bundle that may be used at once: one program fills hardly two cores
-)
+THREADS = max(2, os.cpu_count() or 1)  # for short work: more at once would only share the cores
 IDLE_SECONDS = 60.0  # after which a process without work is ended: it holds the bundle once more
 POLL_SECONDS = 0.1
 NICENESS = 10  # of the processes, so that long work leaves the processors to short work
@@ -48,24 +48,28 @@ class Work(Future):
         return super().cancel()
 
 
+@functools.cache
+def _pool() -> FairPool:
+    """The threads for all short work, as the cores are there for all of it."""
+    return FairPool(THREADS)
+
+
 class Worker:
     """Two queues of work on a bundle.
 
     Args:
         bundle: what functions are called with.
-        source: its name or folder, by which a process loads it; None does without processes.
+        source: its name or folder, by which a process loads it; without one, long work has a thread.
     """
 
     def __init__(self, bundle: Any, source: str | None = None):
         self._bundle, self._source = bundle, source
-        self._short: queue.Queue = queue.Queue(MAX_WAITING)
+        at_once = THREADS if getattr(bundle, "concurrent", False) else 1
+        self._short = FairQueue(_pool(), at_once, MAX_WAITING)
         self._long: queue.Queue = queue.Queue(MAX_WAITING)
         self._process: _Process | None = None
-        # They are daemons: the end of the program waits for none.
-        for _ in range(THREADS if getattr(bundle, "concurrent", False) else 1):
-            threading.Thread(target=self._run_short, daemon=True).start()
-        if source is not None:
-            threading.Thread(target=self._run_long, daemon=True).start()
+        # A daemon: the end of the program does not wait for it.
+        threading.Thread(target=self._run_long, daemon=True).start()
 
     def submit(self, function: Callable, arguments: tuple, *, is_long: bool = False) -> Work:
         """The future result of a function of the bundle and these arguments.
@@ -73,15 +77,17 @@ class Worker:
         Args:
             function: of a module, so that a process finds it.
             arguments: beside the bundle.
-            is_long: whether it is to have a process.
+            is_long: whether it is to have a process, or a thread, of this bundle alone.
 
         Raises:
             BusyError: too much is waiting already.
         """
         work = Work(function, arguments)
-        waiting = self._long if is_long and self._source is not None else self._short
         try:
-            waiting.put_nowait(work)
+            if is_long:
+                self._long.put_nowait(work)
+            else:
+                self._short.put(functools.partial(self._do, work))
         except queue.Full:
             raise BusyError(f"{MAX_WAITING} requests are waiting; ask again in a while") from None
         return work
@@ -89,23 +95,22 @@ class Worker:
     @property
     def waiting(self) -> int:
         """How many pieces of work are."""
-        return self._short.qsize() + self._long.qsize()
+        return len(self._short) + self._long.qsize()
 
     def close(self):
         """End the process, if there is one."""
         if self._process:
             self._process.end()
 
-    def _run_short(self):
-        while work := self._short.get():
-            if not work.set_running_or_notify_cancel():
-                continue
-            try:
-                with cancellation.given_up_by(work.abandoned):
-                    work.set_result(work.function(self._bundle, *work.arguments))
-            except BaseException as error:
-                work.set_exception(error)
-            del work  # and the recordings that it holds
+    def _do(self, work: Work):
+        """Do it in this thread, unless it was cancelled while it was waiting."""
+        if not work.set_running_or_notify_cancel():
+            return
+        try:
+            with cancellation.given_up_by(work.abandoned):
+                work.set_result(work.function(self._bundle, *work.arguments))
+        except BaseException as error:
+            work.set_exception(error)
 
     def _run_long(self):
         while True:
@@ -115,11 +120,14 @@ class Worker:
                 self.close()
                 self._process = None
                 continue
-            if work.set_running_or_notify_cancel():
+            if self._source is None:
+                self._do(work)
+            elif work.set_running_or_notify_cancel():
                 if self._process is None:
                     self._process = _Process(self._source)
                 if not self._process.do(work):
                     self._process = None
+            del work  # and the recordings that it holds
 
 
 class _Process:

@@ -16,7 +16,7 @@ from helpers.recordings import RATE, tone
 
 import lin_jax
 from lin_jax import bundles
-from lin_jax.apps import workers
+from lin_jax.apps import fair_pool, workers
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import AudioError, WorkCancelledError
 from lin_jax.models.residual_classifier import ResidualClassifier
@@ -54,6 +54,48 @@ def test_a_bundle_that_threads_may_use_at_once_is():
     barrier = threading.Barrier(2)
     both = [worker.submit(meet, (barrier,)) for _ in range(2)]
     assert sorted(work.result(5) for work in both) == [0, 1]
+
+
+def note(bundle, done, number):
+    """Work that says when it was done."""
+    done.append((bundle, number))
+
+
+def test_what_has_waited_longest_is_done_first_whatever_the_bundle(monkeypatch):
+    pool = fair_pool.FairPool(1)
+    monkeypatch.setattr(workers, "_pool", lambda: pool)
+    each, event, done = [workers.Worker(name) for name in "abc"], threading.Event(), []
+    each[0].submit(wait, (event,))
+    order = (1, 1, 1, 0, 2, 0, 1, 2)
+    later = [each[which].submit(note, (done, number)) for number, which in enumerate(order)]
+    while each[0].waiting > 2:  # the first of its three is being done
+        time.sleep(0.01)
+    assert [worker.waiting for worker in each] == [2, 4, 2]
+    event.set()
+    for each_later in later:
+        each_later.result(5)
+    assert done == [("abc"[which], number) for number, which in enumerate(order)]
+    assert [worker.waiting for worker in each] == [0, 0, 0]
+
+
+def test_a_bundle_that_is_busy_holds_up_no_other(monkeypatch):
+    """It takes one thread, and what waits for it stays behind what need not."""
+    pool = fair_pool.FairPool(2)
+    monkeypatch.setattr(workers, "_pool", lambda: pool)
+    busy, free, event = workers.Worker("busy"), workers.Worker("free"), threading.Event()
+    both = [busy.submit(wait, (event,)) for _ in range(2)]
+    assert free.submit(meet, (threading.Barrier(1),)).result(5) == 0
+    assert not any(work.done() for work in both)
+    event.set()
+    assert [work.result(5) for work in both] == ["busy", "busy"]
+
+
+def test_long_work_without_a_source_has_a_thread():
+    worker, event = workers.Worker("bundle"), threading.Event()
+    long = [worker.submit(wait, (event,), is_long=True) for _ in range(2)]
+    assert worker.submit(meet, (threading.Barrier(1),)).result(5) == 0
+    event.set()
+    assert [work.result(5) for work in long] == ["bundle", "bundle"]
 
 
 @pytest.fixture
