@@ -201,6 +201,38 @@ async def answer_all(*args) -> Any:
     return answers[0] if len(answers) == 1 else answers
 
 
+def answer_recordings(
+    router,
+    model: serving.Model,
+    name: str,
+    answer_type: Any,
+    description: str,
+    answer: Callable[[str, str], Awaitable[Any]],
+):
+    """Add the route of a job that says something of each recording.
+
+    Args:
+        router: to add it to.
+        model: as for `answer_each`.
+        name: of the job.
+        answer_type: of what is answered of one recording.
+        description: of the route.
+        answer: of the path of a recording, and the name by which its sender knows it.
+    """
+
+    @router.post(
+        f"/{name}",
+        name=name,
+        description=description,
+        response_model=answer_type | list[answer_type | BadRecording],
+    )
+    async def of_each(file: list[UploadFile], uploads: Uploads):
+        async def of_path(path):
+            return await answer(path, uploads.names[path])
+
+        return await answer_all(model, uploads, file, of_path)
+
+
 def send(
     folder: Folder, made: Sequence[Made | BadRecording], *, only_metadata: bool = False
 ) -> Any:

@@ -3,10 +3,10 @@
 import dataclasses
 import json
 import os
-import pathlib
 from typing import TYPE_CHECKING
 
-from lin_jax.apps import embed
+from lin_jax import durable
+from lin_jax.apps import embed, output_paths
 from lin_jax.apps.common import (
     Command,
     complain,
@@ -38,17 +38,18 @@ def _arguments(parser):
 
 def _calibrate(args) -> int:
     """Write the threshold for the recordings of some people, unless their voices overlap."""
-    with embed.output(pathlib.Path(args.out)) as file:
-        people, failed = _people(args.folder)
-        from lin_jax.bundles import SpeakerCalibration
+    output_paths.check_file(args.out)
+    people, failed = _people(args.folder)
+    from lin_jax.bundles import SpeakerCalibration
 
-        bundle = load_bundle(args.model, embed.KIND)
-        paths = [path for of_person in people.values() for path in of_person]
-        voices = _usable(bundle, people, paths)
-        done = sum(map(len, voices.values()))
-        failed += len(paths) - done
-        calibration = SpeakerCalibration.fit(bundle, voices)
-        file.write(calibration.to_json().encode())
+    bundle = load_bundle(args.model, embed.KIND)
+    paths = [path for of_person in people.values() for path in of_person]
+    voices = _usable(bundle, people, paths)
+    done = sum(map(len, voices.values()))
+    failed += len(paths) - done
+    calibration = SpeakerCalibration.fit(bundle, voices)
+    with durable.replacing(args.out) as part:
+        part.write_text(calibration.to_json(), encoding="utf-8")
     if args.json:
         print(json.dumps(dataclasses.asdict(calibration)))
     else:

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from lin_jax.apps import serving
 from lin_jax.apps.common import (
@@ -164,23 +163,13 @@ def predict(bundle, path: str):
 
 
 def _endpoint(router, model, name):
-    from fastapi import UploadFile
-
     from lin_jax.apps import api
 
-    answer_type: Any = _answer_type(name)
+    async def answer(path, recording):
+        return as_json(name, recording, await model.run(predict, path, recordings=[path]))
 
-    @router.post(
-        f"/{name}", name=name, response_model=answer_type | list[answer_type | api.BadRecording]
-    )
-    async def classify(file: list[UploadFile], uploads: api.Uploads):
-        """The likeliest class of each recording, and how likely each class is."""
-
-        async def answer(path):
-            prediction = await model.run(predict, path, recordings=[path])
-            return as_json(name, uploads.names[path], prediction)
-
-        return await api.answer_all(model, uploads, file, answer)
+    description = "The likeliest class of each recording, and how likely each class is."
+    api.answer_recordings(router, model, name, _answer_type(name), description, answer)
 
 
 def _answer_type(job: str) -> type:

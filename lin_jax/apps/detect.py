@@ -114,23 +114,13 @@ def _warm_up(_, seconds: float):
 
 
 def _endpoint(router, model):
-    from fastapi import UploadFile
-
     from lin_jax.apps import api
 
-    @router.post(
-        "/detect",
-        name="detect",
-        response_model=DetectAnswer | list[DetectAnswer | api.BadRecording],
-    )
-    async def answer(file: list[UploadFile], uploads: api.Uploads):
-        """Whether each recording is generated speech of this toolkit, by its watermark."""
+    async def answer(path, name):
+        return dataclasses.replace(await model.run(_search, path, recordings=[path]), file=name)
 
-        async def of_path(path):
-            row = await model.run(_search, path, recordings=[path])
-            return dataclasses.replace(row, file=uploads.names[path])
-
-        return await api.answer_all(model, uploads, file, of_path)
+    description = "Whether each recording is generated speech of this toolkit, by its watermark."
+    api.answer_recordings(router, model, "detect", DetectAnswer, description, answer)
 
 
 def _tab(model, folder):

@@ -1,13 +1,11 @@
 """Speaker embeddings: `lin embed`, and what the other commands about speakers share with it."""
 
-import contextlib
 import dataclasses
-import os
-import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lin_jax import durable
+from lin_jax.apps import output_paths
 from lin_jax.apps.common import (
     Command,
     complain,
@@ -21,7 +19,7 @@ from lin_jax.apps.common import (
     recordings,
 )
 from lin_jax.apps.jobs import Job, faint_noise
-from lin_jax.errors import AudioError, ConfigError
+from lin_jax.errors import AudioError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import SpeakerEmbedding, Verdict, Verifier
@@ -71,16 +69,17 @@ def _embed_arguments(parser):
 
 def _embed(args) -> int:
     """Write the embeddings of recordings to an archive of arrays."""
-    with output(pathlib.Path(args.out)) as file:
-        paths, failed = recordings(args.inputs)
-        if not paths:
-            return 2
-        import numpy as np
+    output_paths.check_file(args.out)
+    paths, failed = recordings(args.inputs)
+    if not paths:
+        return 2
+    import numpy as np
 
-        bundle = load_bundle(args.model, KIND)
-        voices = [voice for voice in embed_all(bundle, paths) if voice]
-        failed += len(paths) - len(voices)
-        if voices:
+    bundle = load_bundle(args.model, KIND)
+    voices = [voice for voice in embed_all(bundle, paths) if voice]
+    failed += len(paths) - len(voices)
+    if voices:
+        with durable.replacing(args.out) as part, part.open("wb") as file:
             np.savez(
                 file,
                 files=np.array([voice.name for voice in voices]),
@@ -97,28 +96,6 @@ def _embed(args) -> int:
             f"{printable(args.out)}: embeddings [{len(voices)}, {len(voices[0].embedding)}], files, seconds, speech"
         )
     return finish(len(voices), failed)
-
-
-@contextlib.contextmanager
-def output(path: pathlib.Path):
-    """A file opened before the work, which may be long; at the end, if something was written, it takes its place."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        file = part.open("wb")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be written ({error.strerror}); choose another place"
-        ) from None
-    try:
-        with file:
-            yield file
-            written = file.tell()
-        if written:
-            durable.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def embed_all(bundle, paths) -> "Iterator[SpeakerEmbedding | None]":
@@ -173,24 +150,15 @@ def embed(bundle, path: str) -> "SpeakerEmbedding":
 
 
 def _endpoint(router, model):
-    from fastapi import UploadFile
-
     from lin_jax.apps import api
 
-    @router.post(
-        "/embed",
-        name="embed",
-        response_model=EmbedAnswer | list[EmbedAnswer | api.BadRecording],
-    )
-    async def answer(file: list[UploadFile], uploads: api.Uploads):
-        """The voice of each recording as a vector, near for one speaker and far for two."""
+    async def answer(path, name):
+        voice = await model.run(embed, path, recordings=[path])
+        numbers = voice.embedding.tolist(), voice.seconds, voice.speech
+        return EmbedAnswer(name, *numbers, model.bundle.fingerprint)
 
-        async def of_path(path):
-            voice = await model.run(embed, path, recordings=[path])
-            numbers = voice.embedding.tolist(), voice.seconds, voice.speech
-            return EmbedAnswer(uploads.names[path], *numbers, model.bundle.fingerprint)
-
-        return await api.answer_all(model, uploads, file, of_path)
+    description = "The voice of each recording as a vector, near for one speaker and far for two."
+    api.answer_recordings(router, model, "embed", EmbedAnswer, description, answer)
 
 
 JOB = Job(

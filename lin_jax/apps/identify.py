@@ -201,23 +201,14 @@ def identify(bundle, path: str, folder: str) -> "Ranking":
 
 
 def _endpoint(router, model):
-    from fastapi import UploadFile
-
     from lin_jax.apps import api
 
-    @router.post(
-        "/identify",
-        name="identify",
-        response_model=IdentifyAnswer | list[IdentifyAnswer | api.BadRecording],
-    )
-    async def identify_each(file: list[UploadFile], uploads: api.Uploads):
-        """Who of those enrolled on the server's machine speaks in each recording."""
+    async def identify_one(path, name):
+        ranked = await model.run(identify, path, str(gallery.DEFAULT), recordings=[path])
+        return answer(name, ranked)
 
-        async def of_path(path):
-            ranked = await model.run(identify, path, str(gallery.DEFAULT), recordings=[path])
-            return answer(uploads.names[path], ranked)
-
-        return await api.answer_all(model, uploads, file, of_path)
+    description = "Who of those enrolled on the server's machine speaks in each recording."
+    api.answer_recordings(router, model, "identify", IdentifyAnswer, description, identify_one)
 
 
 def _tab(model, folder):

@@ -1,5 +1,6 @@
 """Which recording becomes which file: what the commands that write recordings share."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -61,10 +62,24 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
 
 def make_folders(targets: Iterable[str], out: str):
     """Make the folders that files are written to; ConfigError, which names `out`, if they do not take any."""
-    try:
+    with _named(out):
         for folder in {os.path.dirname(target) for target in targets}:
             os.makedirs(folder or ".", exist_ok=True)
             tempfile.TemporaryFile(dir=folder or ".").close()
+
+
+def check_file(out: str):
+    """Raises ConfigError, before work that may be long, if a file cannot be written there."""
+    with _named(out):
+        if os.path.isdir(out):
+            raise IsADirectoryError(None, "it is a folder")
+        tempfile.TemporaryFile(dir=os.path.dirname(out) or ".").close()
+
+
+@contextlib.contextmanager
+def _named(out: str):
+    try:
+        yield
     except OSError as error:
         raise ConfigError(
             f"{out}: cannot be written ({error.strerror}); choose another place"

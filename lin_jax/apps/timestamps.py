@@ -31,12 +31,10 @@ def write(path: str, speech: "Speech"):
     """
     target = pathlib.Path(path)
     content = render(speech, target.suffix.lower())
-    part = target.with_name(f".{target.name}.part")
     try:
-        part.write_text(content, encoding="utf-8")
-        durable.replace(part, target)
+        with durable.replacing(target) as part:
+            part.write_text(content, encoding="utf-8")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
 

@@ -123,9 +123,8 @@ def write_html(path, title: str, sections: Sequence[Section], *, lead: str = "")
     """Write one HTML page, as of `render`, and return its path; it is replaced whole or not at all."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(render(title, sections, lead=lead), encoding="utf-8")
-    durable.replace(part, path)
+    with durable.replacing(path) as part:
+        part.write_text(render(title, sections, lead=lead), encoding="utf-8")
     return path
 
 

@@ -404,15 +404,8 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
     with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(4.8, 2.9), layout="constrained")
         wave, image = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
-        step = max(1, len(samples) // 20_000)
-        wave.plot(
-            np.arange(0, len(samples), step) / sample_rate,
-            samples[::step],
-            color=COLOURS[0],
-            linewidth=0.6,
-        )
-        wave.set(xlim=(0, seconds), yticks=[])
-        wave.spines[["left", "bottom"]].set_visible(False)
+        _draw_waveform(wave, samples, sample_rate)
+        wave.spines[["bottom"]].set_visible(False)
         wave.tick_params(axis="x", length=0)
         extent = (0, seconds, 0, sample_rate / 2000)
         floor = decibels.max() - 70
@@ -431,16 +424,21 @@ def plot_waveform(samples: np.ndarray, sample_rate: int, path=None) -> Figure:
         sample_rate: samples a second.
         path: where to save the PNG as well, if given.
     """
-    samples = np.asarray(samples, np.float32)
-    starts = np.unique(np.linspace(0, len(samples), 600, endpoint=False).astype(int))
-    high, low = (reduce.reduceat(samples, starts) for reduce in (np.maximum, np.minimum))
     with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(3.4, 1.2), layout="constrained")
         axes = figure.subplots()
-        axes.fill_between(starts / sample_rate, low, high, color=COLOURS[0], linewidth=0.4)
-        axes.set(xlim=(0, len(samples) / sample_rate), yticks=[], xlabel="seconds")
-        axes.spines[["left"]].set_visible(False)
+        _draw_waveform(axes, np.asarray(samples, np.float32), sample_rate)
+        axes.set(xlabel="seconds")
     return _saved(figure, path)
+
+
+def _draw_waveform(axes, samples: np.ndarray, sample_rate: int):
+    """Draw the largest and the smallest sample of many spans."""
+    starts = np.unique(np.linspace(0, len(samples), 600, endpoint=False).astype(int))
+    high, low = (reduce.reduceat(samples, starts) for reduce in (np.maximum, np.minimum))
+    axes.fill_between(starts / sample_rate, low, high, color=COLOURS[0], linewidth=0.4)
+    axes.set(xlim=(0, len(samples) / sample_rate), yticks=[])
+    axes.spines[["left"]].set_visible(False)
 
 
 def pixels(figure: Figure) -> np.ndarray:
