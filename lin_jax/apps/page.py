@@ -5,6 +5,7 @@ import csv
 import functools
 import os
 import pathlib
+import re
 import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -59,6 +60,8 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: 
         block_title_background_fill_dark="*primary_950",
         block_title_text_color="*primary_800",
         block_title_text_color_dark="*primary_200",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover="*primary_800",
@@ -100,7 +103,7 @@ def build(models: Mapping[Job, serving.Model], folder: str) -> gr.Blocks:
                     job.tab(model, folder)
                     if model.card:
                         with gr.Accordion("About this model", open=False):
-                            gr.Markdown(model.card)
+                            gr.Markdown(_METADATA.sub("", model.card))
         addresses = ", ".join(serving.addresses(models))
         gr.HTML(_FOOTER.format(version=lin_jax.__version__, addresses=addresses))
     return blocks
@@ -323,6 +326,7 @@ def names(*paths: str | None) -> dict[str, str]:
     return {path: os.path.basename(path) for path in paths if path}
 
 
+_METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # YAML before a model card, for programs
 _HEADER = """<div class="banner"><h1>What is in a voice</h1>
 <p>Everything is worked out on the machine that serves this page: nothing leaves it.</p></div>"""
 _FOOTER = (
@@ -356,8 +360,11 @@ document.addEventListener("click", event => {
 })
 </script>"""
 _STYLE = """
-.dark{--ink:#e6e9f5;--muted:#98a2b3;--rule:#344054;--paper:#1d2433;--ground:#2a3347}
-.gradio-container{max-width:1080px!important;margin:0 auto!important}
+.dark{--ink:#e6e9f5;--muted:#98a2b3;--rule:#344054;--paper:#1d2433;--ground:#2a3347;color-scheme:dark}
+.dark .problem{background:#3a1d22;color:#fecdca}
+.gradio-container{max-width:min(1080px,100vw)!important;margin:0 auto!important}
+/* What is wide, such as a table, scrolls by itself, and does not widen the page on a phone. */
+.gradio-container :is(.main,.wrap,.contain,.tabs){min-width:0}
 .banner{background:linear-gradient(120deg,#14246b,#2f5bea 65%,#4f8df5);border-radius:16px;padding:36px 40px 30px}
 .banner h1{margin:0;font-size:34px;line-height:1.2;letter-spacing:-.02em;color:#fff}
 .banner p{margin:8px 0 0;font-size:17px;color:#dde6ff}
@@ -387,6 +394,11 @@ figure{background:var(--paper);border:1px solid var(--rule);border-radius:12px;p
 .examples>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
 @media(max-width:640px){.banner{padding:20px!important}.banner h1{font-size:26px!important}
   .banner p{font-size:15px!important}
-  .answer strong{font-size:26px}.hint{padding:28px 16px}.gradio-container main{padding:12px!important}}
+  .answer strong{font-size:26px}.hint{padding:28px 16px}.gradio-container main{padding:12px!important}
+  .prose :is(td,th){padding:5px!important;font-size:14px}}
+/* Model cards are no wider than a phone. */
+.prose :is(td,code,a){overflow-wrap:anywhere}
+.prose :is(pre,pre code){white-space:pre-wrap!important}
+body:not(.dark) .prose .token.string{color:#3f6212}
 .foot{color:var(--muted);font-size:13px;text-align:center;padding:8px}
 """

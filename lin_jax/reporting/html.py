@@ -68,7 +68,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     ]
     head = "".join(_cell(name, right, "th") for name, right in zip(header, numeric, strict=True))
     body = "".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    # Keys can scroll it.
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def tiles(figures: Mapping[str, str]) -> str:
@@ -150,6 +151,7 @@ STYLE = """
 figure{margin:16px 0 0}
 figure img{max-width:100%;height:auto;display:block;margin:auto}
 figcaption{color:var(--muted);font-size:14px;margin-top:6px;text-align:center}
+.scroll{overflow-x:auto}
 """
 
 
@@ -178,7 +180,6 @@ audio{width:100%;height:36px;margin-bottom:10px}
 .tile span{color:var(--muted);font-size:14px}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:18px;margin-top:14px}
 article{border:1px solid var(--rule);border-radius:12px;padding:16px}
-.scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:15px;margin-top:8px}
 th{text-align:left;color:var(--muted);font-weight:600;font-size:13px}
 th,td{padding:8px 14px 8px 0;border-bottom:1px solid var(--rule)}

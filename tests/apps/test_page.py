@@ -94,7 +94,8 @@ def test_page(tmp_path, monkeypatch, capsys):
     hummer = synthesizers.Hummer()
     listener = Listener()
     served = listener, verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
-    models = serving.assign([serving.Model(bundle, "# The card") for bundle in served])
+    card = "---\nlicense: none\n---\n# The card"
+    models = serving.assign([serving.Model(bundle, card) for bundle in served])
     monkeypatch.setattr(serving, "load", lambda names, limits: models)
     visited = []
 
@@ -128,6 +129,8 @@ def test_page(tmp_path, monkeypatch, capsys):
                 *("Convert", "Generated?", "Gender", "Who is it?"),
                 *("Repair", "Speak", "Same speaker?"),
             ]
+            parts = [part for part in config["components"] if part["type"] == "markdown"]
+            assert {part["props"]["value"] for part in parts} == {"# The card"}
             assert not config["analytics_enabled"]
             assert client.post("/v1/gender").json()["error"].startswith("no recording as file")
             files.write(short, tone(), 16000)

@@ -61,6 +61,7 @@ def test_page_stands_alone_and_escapes_what_it_shows(tmp_path):
     assert "<script" not in text
     assert "".join(page.words).count(nasty) == 12
     assert "0.1235" in text
+    assert '<div class="scroll" tabindex="0"><table>' in text, "keys can scroll it"
     assert all(
         re.match(r"#s\d$|data:(image/png|audio/wav);base64,", address) for address in page.addresses
     )
