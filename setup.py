@@ -51,6 +51,8 @@ EXTRAS = {
         "prometheus-client>=0.26",  # /v1/metrics
         MATPLOTLIB,
     ],
+    # Preparation on many machines. It holds protobuf below 7, which TFDS takes as well.
+    "beam": ["apache-beam>=2.77"],
     "listen": ["sounddevice>=0.5"],  # the microphone, for `lin listen`
     "c2pa": ["c2pa-python>=0.38"],  # signed provenance of generated speech
     "export": ["flatbuffers>=25.9"],  # what jax.export writes

@@ -79,6 +79,7 @@ def _prepare(utterances: list[Utterance], args: argparse.Namespace) -> int:
         store=store,
         licence=args.licence or corpora.licence(args.corpus),
         workers=args.workers,
+        beam=args.beam,
     )
     skipped = {path for path, _ in report.skipped}
     speakers = len(
@@ -175,6 +176,13 @@ def _add_preparation(commands, name: str):
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="threads (default: one for each core)"
+    )
+    parser.add_argument(
+        "--beam",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="do it on Apache Beam; what follows are options of its pipeline, such as "
+        "--runner=FlinkRunner --flink_master=HOST:PORT (default: its direct runner)",
     )
     group = parser.add_argument_group("front end")
     hints = typing.get_type_hints(FrontendConfig)

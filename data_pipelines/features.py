@@ -18,8 +18,9 @@ import itertools
 import json
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,8 +28,9 @@ import numpy as np
 import soundfile  # noqa: F401  here, so that the threads that read import nothing while JAX and TFDS are imported
 import soxr  # noqa: F401
 
-from data_pipelines import shards
+from data_pipelines import engines, shards
 from data_pipelines.corpora import Utterance
+from data_pipelines.engines import Engine
 from data_pipelines.feature_set import check_head, mean_std, open_features, read_json, write_head
 from lin_jax import durable, locks
 from lin_jax.audio import files
@@ -44,6 +46,8 @@ READ_AHEAD = 2**27
 MAX_AHEAD = 512  # recordings, however small
 # A recording beyond this is no utterance, and as one array would not fit in memory.
 MAX_SECONDS = 600
+
+_IMPORTING = threading.Lock()  # a worker of many may make several shards at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,7 @@ def prepare(
     store: str = "features",
     licence: str = "",
     workers: int | None = None,
+    beam: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Report:
     """Extract the features of a corpus into a feature set.
@@ -82,7 +87,10 @@ def prepare(
             training can augment them: 16 bits a sample relative to the clip's peak, which rounds
             at -98 dB of it.
         licence: of the corpus, kept with each clip; "" where it is unknown.
-        workers: threads; as many as there are cores when None.
+        workers: threads, of each machine; as many as there are cores when None.
+        beam: options of a pipeline of Apache Beam, such as --runner=FlinkRunner, that does the
+            work where every machine sees `out` and the recordings by these paths; None does it
+            here. The set is the same to the byte.
         progress: show a progress bar on a terminal.
 
     Returns:
@@ -91,7 +99,8 @@ def prepare(
     Raises:
         FeatureError: `out` holds something else or features of another front end, no recording was
             usable, another process is at it, or the disk is full (what was finished is kept).
-        ConfigError: an unknown store, no workers, or a front end that cannot work.
+        ConfigError: an unknown store, no workers, a front end that cannot work, Beam that is not
+            installed, or an option that it does not know.
         CorpusError: utterances that do not all have the same labels.
     """
     started, out = time.perf_counter(), Path(out)
@@ -112,40 +121,30 @@ def prepare(
         return Report(**read_json(out / "report.json"))
 
     partial = out.with_name(out.name + ".partial")
+    engine = engines.in_turn if beam is None else engines.beam(beam, partial / "items")
     try:
         with locks.hold(out, FeatureError):
-            finished = shards.open_folder(partial, head)
-            entries = shards.read_current(finished, sources)
+            left = shards.open_folder(partial, head)
+            entries = shards.read_current(left, sources)
             waiting = [utterance for utterance in utterances if utterance.id not in entries]
-            workers = workers or len(os.sched_getaffinity(0))
-            lightest, heaviest = (
-                READ_AHEAD // MAX_AHEAD,
-                READ_AHEAD // (2 * workers),
-            )  # every thread has work, however large
-            with ThreadPoolExecutor(workers) as pool:
-                loading = (
-                    (
-                        functools.partial(_load_waveform, frontend, utterance),
-                        min(max(sources[utterance.id][1], lightest), heaviest),
-                    )
-                    for utterance in waiting
-                )
-                loaded = _in_order(pool, loading, READ_AHEAD)
-                loaded = itertools.chain(
-                    list(itertools.islice(loaded, 1)), loaded
-                )  # asked for one, it reads ahead
-                # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another
-                # one could break them.
-                features_for = compiled(frontend)
-                importlib.import_module("data_pipelines.records")
-                work = ((_extraction(store, features_for, result), 1) for result in loaded)
-                results = _bar(
-                    _in_order(pool, work, SHARD), len(utterances), len(entries), progress
-                )
-                while group := list(itertools.islice(results, SHARD)):
-                    finished.append(shards.write(partial, group, sources))
-            entries = shards.read_current(finished, sources)
-            report = _write_set(partial / "set", entries, utterances, head, licence, started)
+            # One process reads ahead through all of them; others take a shard each.
+            size = SHARD if beam is not None else len(waiting) or 1
+            first = int(left[-1].stem) + 1 if left else 0
+            groups = [waiting[start : start + size] for start in range(0, len(waiting), size)]
+            work = functools.partial(
+                _write_shards, partial, frontend, store, workers, progress and beam is None
+            )
+            engine(
+                work,
+                [
+                    (first + number, [(utterance, sources[utterance.id]) for utterance in group])
+                    for number, group in enumerate(groups)
+                ],
+            )
+            entries = shards.read_current(shards.finished(partial), sources)
+            report = _write_set(
+                partial / "set", entries, utterances, head, licence, engine, started
+            )
             _put_in_place(partial, out)
     except OSError as error:
         raise FeatureError(
@@ -191,6 +190,59 @@ def compiled(frontend: FrontendConfig) -> Callable[[int], Callable[[np.ndarray],
         return features
 
     return lambda N: padded_to(unit << max(0, -(-N // unit) - 1).bit_length())
+
+
+def _write_shards(
+    folder: Path,
+    frontend: FrontendConfig,
+    store: str,
+    workers: int | None,
+    progress: bool,
+    group: tuple[int, list[tuple[Utterance, list]]],
+) -> None:
+    """Extract utterances into shards of `SHARD` each.
+
+    Args:
+        folder: of the shards.
+        frontend: the front end.
+        store: see `prepare`, as for `workers`.
+        workers: threads.
+        progress: show a progress bar on a terminal.
+        group: number of the first shard, and each utterance with its `shards.source`.
+    """
+    first, utterances = group
+    sources = {utterance.id: source for utterance, source in utterances}
+    workers = workers or len(os.sched_getaffinity(0))
+    # Every thread has work, however large the recordings are.
+    lightest, heaviest = READ_AHEAD // MAX_AHEAD, READ_AHEAD // (2 * workers)
+    with ThreadPoolExecutor(workers) as pool:
+        loading = (
+            (
+                functools.partial(_load_waveform, frontend, utterance),
+                min(max(size, lightest), heaviest),
+            )
+            for utterance, (_, size, _) in utterances
+        )
+        loaded = _in_order(pool, loading, READ_AHEAD)
+        # Asked for one, it reads ahead.
+        loaded = itertools.chain(list(itertools.islice(loaded, 1)), loaded)
+        # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one could
+        # break them.
+        with _IMPORTING:
+            features_for = _compiled_once(json.dumps(frontend.to_dict()))
+            importlib.import_module("data_pipelines.records")
+        work = ((_extraction(store, features_for, result), 1) for result in loaded)
+        results = _bar(_in_order(pool, work, SHARD), len(utterances), progress)
+        for number in itertools.count(first):
+            if not (shard := list(itertools.islice(results, SHARD))):
+                break
+            shards.write(folder, number, shard, sources)
+
+
+@functools.cache
+def _compiled_once(frontend: str) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
+    """What `compiled` makes of a front end in JSON, for all shards of a process."""
+    return compiled(FrontendConfig.from_dict(json.loads(frontend)))
 
 
 def _load_waveform(frontend: FrontendConfig, utterance: Utterance) -> dict:
@@ -250,12 +302,11 @@ def _in_order(
             future.cancel()
 
 
-def _bar(results: Iterable, total: int, done: int, progress: bool) -> Iterator:
+def _bar(results: Iterable, total: int, progress: bool) -> Iterator:
     from tqdm import tqdm
 
-    with tqdm(
-        results, "features", total, unit="clip", initial=done, disable=None if progress else True
-    ) as bar:
+    disable = None if progress else True
+    with tqdm(results, "features", total, unit="clip", disable=disable) as bar:
         yield from bar
 
 
@@ -272,6 +323,7 @@ def _write_set(
     utterances: list[Utterance],
     head: dict,
     licence: str,
+    engine: Engine,
     started: float,
 ) -> Report:
     """Write the set from the finished shards, whose `entries` say where each utterance's arrays
@@ -301,23 +353,16 @@ def _write_set(
             f"no recording of {len(skipped)} could be used, so nothing is written; {reason}"
         )
 
-    moments = []
-
-    def examples() -> Iterator[dict]:
-        for shard, group in itertools.groupby(rows, lambda row: entries[row["id"]][0]):
-            arrays = shards.read_arrays(shard)
-            for row in group:
-                _, position, entry = entries[row["id"]]
-                example = {key: row[key] for key in ("id", "speaker", "text", "labels")}
-                example[store], clip_moments = arrays[position]
-                moments.append(clip_moments)
-                yield example | ({"scale": entry["scale"]} if store == "waveform" else {})
-
+    places = [(*entries[row["id"]], row) for row in rows]
+    num_features = FrontendConfig.from_dict(head["frontend"]).num_features
+    width = 2 if store == "waveform" else 4 * num_features
+    parts = records.split(places, width * sum(row["length"] for row in rows))
+    fields = {"store": store, "num_features": num_features, "labels": list(rows[0]["labels"])}
     folder.mkdir()
-    array = records.array_spec(store, FrontendConfig.from_dict(head["frontend"]).num_features)
-    records.write(folder / "records", examples(), array, rows[0]["labels"])
-    moments = np.concatenate(moments)  # [clips, 2, D]
-    np.save(folder / "moments.npy", moments)
+    read = functools.partial(_read_examples, store)
+    records.write(folder / "records", parts, read, fields, engine)
+    moments = np.concatenate([moments for _, moments in _read_arrays(places, "moments")])
+    np.save(folder / "moments.npy", moments)  # [clips, 2, D]
     audio_seconds = round(sum(row["seconds"] for row in rows), 3)
     report = Report(len(rows), skipped, audio_seconds, round(time.perf_counter() - started, 2))
     _write_json(folder / "stats.json", _stats(rows, moments))
@@ -326,6 +371,21 @@ def _write_set(
         file.writelines(json.dumps(row) + "\n" for row in rows)
     write_head(folder, head)
     return report
+
+
+def _read_examples(store: str, places: Sequence[tuple[Path, int, dict, dict]]) -> Iterator[dict]:
+    """Records of rows, of each the shard, position and entry, and the row itself."""
+    for (_, _, entry, row), array in _read_arrays(places, "data"):
+        example = {key: row[key] for key in ("id", "speaker", "text", "labels")} | {store: array}
+        yield example | ({"scale": entry["scale"]} if store == "waveform" else {})
+
+
+def _read_arrays(places: Sequence[tuple], name: str) -> Iterator[tuple[tuple, np.ndarray]]:
+    """Each place with its array of that name."""
+    for shard, group in itertools.groupby(places, lambda place: place[0]):
+        arrays = shards.read_arrays(shard, name)
+        for place in group:
+            yield place, arrays[place[1]]
 
 
 def _stats(rows: list[dict], moments: np.ndarray) -> dict:

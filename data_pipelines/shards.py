@@ -39,11 +39,16 @@ def open_folder(folder: Path, head: dict) -> list[Path]:
     mark.write_text(wanted)
     for leftover in folder.glob("set*"):
         shutil.rmtree(leftover)
-    return [shard for shard in sorted(folder.glob("*.npz")) if _is_whole(shard)]
+    return [shard for shard in finished(folder) if _is_whole(shard)]
 
 
-def write(folder: Path, results: list[dict], sources: dict[str, list]) -> Path:
-    """Write the results of a few utterances as the next shard."""
+def finished(folder: Path) -> list[Path]:
+    """The shards of a folder in the order of their numbers."""
+    return sorted(folder.glob("*.npz"))
+
+
+def write(folder: Path, number: int, results: list[dict], sources: dict[str, list]) -> None:
+    """Write the results of a few utterances as the shard of a number."""
     used = [result for result in results if "data" in result]
     arrays = {name: np.concatenate([result[name] for result in used]) for name in ARRAYS if used}
     entries = [
@@ -51,12 +56,11 @@ def write(folder: Path, results: list[dict], sources: dict[str, list]) -> Path:
     ]
     for entry, result in zip(entries, results, strict=True):
         entry |= {"source": sources[entry["id"]], "rows": len(result.get("data", ()))}
-    number = max((int(shard.stem) for shard in folder.glob("*.npz")), default=-1) + 1
     path = folder / f"{number:06d}.npz"
-    with path.with_suffix(".tmp").open("wb") as file:
+    part = path.with_suffix(f".{os.getpid()}")
+    with part.open("wb") as file:
         np.savez(file, entries=np.array(json.dumps(entries)), **arrays)
-    durable.replace(path.with_suffix(".tmp"), path)
-    return path
+    durable.replace(part, path)
 
 
 def read_current(paths: list[Path], sources: dict[str, list]) -> dict[str, tuple[Path, int, dict]]:
@@ -72,17 +76,17 @@ def read_current(paths: list[Path], sources: dict[str, list]) -> dict[str, tuple
     return current
 
 
-def read_arrays(shard: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """By position, the data and the moments of each utterance that was not skipped."""
+def read_arrays(shard: Path, name: str) -> dict[int, np.ndarray]:
+    """By position, one of `ARRAYS` of each utterance that was not skipped."""
     used = {
         position: entry["rows"]
         for position, entry in enumerate(_entries(shard))
         if "reason" not in entry
     }
-    ends = np.cumsum(list(used.values()))[:-1]
+    sizes = {"data": list(used.values()), "moments": [1] * len(used)}[name]
     with np.load(shard) as file:
-        data, moments = np.split(file["data"], ends), np.split(file["moments"], len(used))
-    return dict(zip(used, zip(data, moments, strict=True), strict=True))
+        arrays = np.split(file[name], np.cumsum(sizes)[:-1])
+    return dict(zip(used, arrays, strict=True))
 
 
 def source(utterance: Utterance) -> list:

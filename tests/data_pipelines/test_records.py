@@ -1,8 +1,9 @@
 """Records as they lie on the disk."""
 
 import numpy as np
+from tensorflow_datasets.proto import tf_example_pb2
 
-from data_pipelines import records
+from data_pipelines import engines, records
 
 
 def test_arrays_are_written_as_they_are(tmp_path):
@@ -12,9 +13,15 @@ def test_arrays_are_written_as_they_are(tmp_path):
         {"id": name, "speaker": "s", "text": "", "labels": {}, "features": features + row}
         for row, name in enumerate(("a", "b"))
     ]
-    records.write(tmp_path / "records", examples, records.array_spec("features", 64), [])
+    fields = {"store": "features", "num_features": 64, "labels": []}
+    records.write(tmp_path / "records", [examples], iter, fields, engines.in_turn)
     (path,) = (tmp_path / "records").glob("*array_record*")
     assert path.stat().st_size > 2 * features.nbytes
-    clips = records.Records(tmp_path / "records", "features", 64).read([1, 0])
+    reader = records.Records(tmp_path / "records", "features", 64)
+    clips = reader.read([1, 0])
     assert [clip["id"] for clip in clips] == ["b", "a"]
     np.testing.assert_array_equal(clips[0]["features"], features + 1)
+    # The same bytes in every process: the fields of a record are sorted.
+    (record, _) = reader._records
+    example = tf_example_pb2.Example.FromString(record)
+    assert example.SerializeToString(deterministic=True) == record
