@@ -236,14 +236,13 @@ def fit(
     train: Iterator,
     evaluation: Callable[[], Iterable] | None,
     workdir: pathlib.Path,
-    *,
-    params: Any = None,
+    **options,
 ) -> loop.Result:
     """Train by the loop as the config says, with curves at the end; see `loop.fit`."""
     with contextlib.closing(writers.create(workdir, config.train.num_steps)) as writer:
         writer.write_hparams(_run.flatten(config))
         result = loop.fit(
-            task, config.train, config.optim, train, evaluation, workdir, writer, params=params
+            task, config.train, config.optim, train, evaluation, workdir, writer, **options
         )
         curves = plots.plot_curves(result.history, workdir / "curves.png")
         writer.write_images(config.train.num_steps, {"curves": plots.pixels(curves)})

@@ -4,6 +4,7 @@ Shape letters: B clips, C classes, D features.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.models import registry
 from lin_jax.tasks.classification import Classification, ClassificationConfig
 from lin_jax.training.folds import FoldsConfig, Member, fit_ensemble
-from lin_jax.training.loop import TrainConfig
+from lin_jax.training.loop import Program, TrainConfig
 from lin_jax.training.optim import OptimConfig
 
 WINDOW_SECONDS = 4.5  # of the bundles: a sentence is classified whole
@@ -186,15 +187,21 @@ class Networks:
             no_speech=NO_SPEECH if NO_SPEECH in self.names else None,
         )
 
+    @functools.cached_property
+    def _program(self) -> Program:
+        """What all members run."""
+        return Program(self.make_task, self.config.train, self.config.optim)
+
     def _fit(self, member: Member, workdir: pathlib.Path):
         """Train one network by the loop, with curves of clips that it is not trained on."""
         train = dataclasses.replace(self.config.train, seed=member.seed)
         config = dataclasses.replace(self.config, train=train)
-        task = self.make_task(self.constants(member.train))
+        task = self.make_task(member.constants)
         watched = np.setdiff1d(member.test, member.train)
         watch = (lambda: self._loader(watched)) if len(watched) else None
         stream = self._loader(member.train, train=True, seed=member.seed)
-        result = _experiment.fit(config, task, stream, watch, workdir)
+        shared = {"program": self._program, "constants": member.constants}
+        result = _experiment.fit(config, task, stream, watch, workdir, **shared)
         # Those of the last step: none is chosen by the clips that it is evaluated on.
         return jax.device_get(result.state.variables)
 

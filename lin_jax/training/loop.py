@@ -5,7 +5,6 @@ an unbroken one.
 import collections
 import contextlib
 import dataclasses
-import functools
 import math
 import pathlib
 import re
@@ -111,6 +110,72 @@ class Result:
     compile_seconds: float | None
 
 
+class Program:
+    """What `fit` compiles, once for all trainings that differ in data, seed and constants alone,
+    such as the folds of a cross-validation.
+
+    Args:
+        make_task: from constants to the task; traced, so the constants may be arrays.
+        config: how long to train; its seed does not matter.
+        optim_config: how parameters are updated.
+        params: parameters to start from, instead of those drawn.
+    """
+
+    def __init__(
+        self,
+        make_task: Callable[[Any], Task],
+        config: TrainConfig,
+        optim_config: optim.OptimConfig,
+        params: Any = None,
+    ):
+        _validate(config)
+        self.mesh, self._config = parallel.make_mesh(), config
+        self._compiled: Any = None
+        optimizer = optim.build(optim_config, config.num_steps)
+
+        def create(run):
+            constants, key = run
+            task = make_task(constants)
+            return create_state(task, optimizer, key, optim_config.ema_decay, params)
+
+        def step(state, batch, run):
+            constants, key = run
+            train_step = make_train_step(
+                make_task(constants),
+                optimizer,
+                ema_decay=optim_config.ema_decay,
+                axis_name=parallel.AXIS if config.parallel == "pmap" else None,
+                accumulate=config.accumulate,
+                precision=config.precision,
+            )
+            return train_step(state, batch, key)
+
+        def evaluate(run, batch):
+            constants, variables = run
+            return make_task(constants).evaluate(variables, batch)
+
+        self._create, self._step, self.evaluate = create, step, evaluate
+
+    def compiled(self, run: Any) -> tuple[Any, Any, Any]:
+        """The functions of a training.
+
+        Args:
+            run: constants and key of the initial parameters, of which shapes and types matter.
+
+        Returns:
+            The state as `parallel.abstract_state` has it; run → state; and what
+            `parallel.compile_steps` gives, whose key is the constants and the key of the steps.
+        """
+        if self._compiled is None:
+            config = self._config
+            target = parallel.abstract_state(self._create, run, self.mesh, config.shard)
+            places = jax.tree.map(lambda leaf: leaf.sharding, target)
+            create = jax.jit(self._create, out_shardings=places)
+            steps = parallel.compile_steps(self._step, self.mesh, config.parallel, places)
+            self._compiled = target, create, steps
+        return self._compiled
+
+
 def fit(
     task: Task,
     config: TrainConfig,
@@ -121,6 +186,8 @@ def fit(
     writer: writers.Writer | None = None,
     *,
     params: Any = None,
+    program: Program | None = None,
+    constants: Any = None,
 ) -> Result:
     """Train a task, or go on where an earlier call with the same `workdir` was stopped.
 
@@ -139,6 +206,9 @@ def fit(
         writer: of the logs; None writes event files and metrics.jsonl into `workdir`, and to the
             terminal.
         params: parameters that a new run starts from, instead of those drawn.
+        program: made of the same settings, for trainings that share what is compiled; None makes
+            one for this training.
+        constants: those of which `program` makes this task.
 
     Returns:
         Result.
@@ -155,28 +225,15 @@ def fit(
 
     _validate(config)
     workdir = pathlib.Path(workdir)
-    mesh = parallel.make_mesh()
-    optimizer = optim.build(optim_config, config.num_steps)
-    create = functools.partial(
-        create_state, task, optimizer, ema_decay=optim_config.ema_decay, params=params
-    )
-    init_key, run_key = jax.random.split(jax.random.key(config.seed))
-    run_key = parallel.replicate(run_key, mesh)
-    axis_name = parallel.AXIS if config.parallel == "pmap" else None
-    train_step = make_train_step(
-        task,
-        optimizer,
-        ema_decay=optim_config.ema_decay,
-        axis_name=axis_name,
-        accumulate=config.accumulate,
-        precision=config.precision,
-    )
-    target = parallel.abstract_state(create, init_key, mesh, config.shard)
-    places = jax.tree.map(lambda leaf: leaf.sharding, target)
-    train_steps = parallel.compile_steps(train_step, mesh, config.parallel, places)
+    program = program or Program(lambda _: task, config, optim_config, params)
+    mesh = program.mesh
+    keys = jax.random.split(jax.random.key(config.seed))
+    constants, init_key, run_key = parallel.replicate((constants, *keys), mesh)
+    run = constants, run_key
+    target, create, train_steps = program.compiled((constants, init_key))
     feed = parallel.make_feed(train_loader, mesh, config.num_steps, config.steps_per_call)
     if config.compile_only:
-        print(cost.compile_only(train_steps, target, feed.take()[1], run_key))
+        print(cost.compile_only(train_steps, target, feed.take()[1], run))
         raise SystemExit(0)
 
     with contextlib.ExitStack() as stack:
@@ -189,7 +246,7 @@ def fit(
         profiler = stack.enter_context(_Profiler(config.profile, workdir / "profile"))
         compilation = stack.enter_context(CompilationClock())
         if checkpoints.latest_step is None:
-            state, progress = parallel.init_state(create, init_key, mesh, config.shard), Progress()
+            state, progress = create((constants, init_key)), Progress()
             table = parameter_overview.get_parameter_overview(state.params, include_stats=False)
             writer.write_texts(0, {"parameters": table})
         else:
@@ -204,14 +261,14 @@ def fit(
             with meter.waiting():
                 count, batches = feed.take()
             if meter.is_new(batches):
-                trace = train_steps.trace(state, batches, run_key)
+                trace = train_steps.trace(state, batches, run)
                 meter.expect(batches, cost.flops_per_step(trace.jaxpr))
             profiler.before(progress.step, count)
             with (
                 jax.profiler.StepTraceAnnotation("train", step_num=progress.step),
                 jax.transfer_guard("disallow"),  # what it needs lies on the devices
             ):
-                state, sums = train_steps(state, batches, run_key)
+                state, sums = train_steps(state, batches, run)
             profiler.after(progress.step + count, sums)
             # The next steps are already on their way: reading the figures of those before does not
             # keep the devices idle.
@@ -226,7 +283,9 @@ def fit(
                 last or _falls_due(config.eval_every, before, progress.step)
             ):
                 meter.report()
-                figures = evaluate(task, state.variables, eval_loader())
+                figures = _evaluate(
+                    task, program.evaluate, (constants, state.variables), eval_loader()
+                )
                 improved = _update_progress(progress, figures, task)
                 writer.write_scalars(
                     progress.step, {f"eval/{name}": value for name, value in figures.items()}
@@ -279,8 +338,13 @@ def evaluate(task: Task, variables: Variables, loader: Iterable) -> dict[str, fl
     Returns:
         What `task.summarise` says.
     """
+    return _evaluate(task, task.evaluate, variables, loader)
+
+
+def _evaluate(task: Task, sums_of: Callable, variables: Any, loader: Iterable) -> dict[str, float]:
+    """The same by a function of (variables, batch) to sums."""
     mesh = parallel.make_mesh()
-    step = parallel.compile_evaluate(task.evaluate, mesh)
+    step = parallel.compile_evaluate(sums_of, mesh)
     sums = jax.device_get([step(variables, parallel.shard_batch(batch, mesh)) for batch in loader])
     if not sums:
         raise ConfigError("the evaluation data is empty: check the split")

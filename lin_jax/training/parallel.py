@@ -213,7 +213,12 @@ def init_state(create: Callable, key: jax.Array, mesh: Mesh, shard: str = "data"
 
 def replicate(value, mesh: Mesh):
     """A pytree that every process has alike, laid on every device."""
-    return jax.jit(lambda value: value, out_shardings=replicated(mesh))(value)
+    return _compile_replicate(mesh)(value)
+
+
+@functools.lru_cache(maxsize=8)
+def _compile_replicate(mesh: Mesh) -> Callable:
+    return jax.jit(lambda value: value, out_shardings=replicated(mesh))
 
 
 def abstract_state(create: Callable, key: jax.Array, mesh: Mesh, shard: str = "data"):

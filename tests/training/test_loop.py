@@ -1,5 +1,6 @@
 """The loop: resuming is exact, whatever ended the run; and a run that cannot go on says why."""
 
+import dataclasses
 import pathlib
 import re
 import resource
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import tiny
 
+from lin_jax import compilation
 from lin_jax.errors import CheckpointError, ConfigError, TrainingError
 from lin_jax.training import cost, loop, optim, writers
 
@@ -318,3 +320,37 @@ def test_the_parameters_are_listed_once(tmp_path):
     (table,) = listed
     assert "Dense_1/kernel" in table
     assert "Total: 179" in table  # 6 x 16, BatchNorm 2 x 16, 16 x 3 + 3
+
+
+def test_trainings_of_other_constants_share_what_is_compiled(tmp_path):
+    """As the folds of a cross-validation: only the first compiles, and each is what it is alone."""
+
+    def make_task(constants):
+        mean, std, weights = constants
+        task = tiny.make_task(mixup_alpha=0.2)
+        return dataclasses.replace(task, mean=mean, std=std, class_weights=weights)
+
+    config, settings = loop.TrainConfig(num_steps=4, eval_every=2), optim.OptimConfig(ema_decay=0.9)
+
+    def train(folder, constants, seed, program=None):
+        return loop.fit(
+            make_task(constants),
+            dataclasses.replace(config, seed=seed),
+            settings,
+            tiny.train_loader(seed=seed),
+            tiny.eval_loader,
+            tmp_path / folder,
+            program=program,
+            constants=constants,
+        )
+
+    program, programs = loop.Program(make_task, config, settings), []
+    for seed in range(3):
+        shift = np.full(tiny.D, 0.3 * seed, np.float32)
+        constants = shift, 1.0 + shift, 1.0 + np.arange(tiny.C, dtype=np.float32) * seed
+        with compilation.CompilationClock() as clock:
+            result = train(f"shared-{seed}", constants, seed, program)
+        programs.append(clock.programs)
+    assert programs[0] > 0
+    assert programs[1:] == [0, 0]
+    assert_same_run(result, train("alone", constants, 2))
