@@ -48,7 +48,6 @@ REFERENCE_SECONDS = 120.0  # of a recording that a voice is cloned from
 FADE = 0.005  # seconds
 LOUDEST = 0.99  # peak, so that integers hold it
 CUT = "did not come to an end and was cut"  # a problem of a sentence
-REPAIRER = "repair"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +172,7 @@ class Synthesizer(Bundle):
         trained_seconds: length of the longest clip it learnt from.
         vocoder: name or folder of the vocoder bundle that makes the sound; "" leaves it to
             Griffin-Lim.
+        repairer: name or folder of the repair bundle for recordings that a voice is cloned from.
         anchor_voices: names of the learnt voices in which it is understood: a cloned voice is moved
             towards the nearest ones.
         min_anchor_similarity: how far; see `lin_jax.tasks.synthesis.move_to_anchors`.
@@ -193,6 +193,7 @@ class Synthesizer(Bundle):
     sources: tuple[str, ...] = ("text",)
     trained_seconds: float = 12.0
     vocoder: str = ""
+    repairer: str = "repair"
     anchor_voices: tuple[str, ...] = ()
     min_anchor_similarity: float = 0.8
 
@@ -214,6 +215,7 @@ class Synthesizer(Bundle):
             "max_seconds": self.max_seconds,
             "trained_seconds": self.trained_seconds,
             "vocoder": self.vocoder,
+            "repairer": self.repairer,
             "anchor_voices": list(self.anchor_voices),
             "min_anchor_similarity": self.min_anchor_similarity,
         }
@@ -234,6 +236,8 @@ class Synthesizer(Bundle):
             max_seconds=settings["max_seconds"],
             trained_seconds=settings["trained_seconds"],
             vocoder=settings["vocoder"],
+            # Bundles from before it could be another one lack it.
+            repairer=settings.get("repairer", cls.repairer),
             anchor_voices=tuple(settings["anchor_voices"]),
             min_anchor_similarity=settings["min_anchor_similarity"],
         )
@@ -685,7 +689,13 @@ class Synthesizer(Bundle):
 
     @functools.cached_property
     def _repairer(self):
-        return self.load(REPAIRER)
+        repairer: Any = self.load(self.repairer)
+        if repairer.task != "repair":
+            raise BundleError(
+                f"{self.repairer}: a {repairer.task} bundle where recordings are to be repaired; "
+                "use a repair bundle"
+            )
+        return repairer
 
     @functools.cached_property
     def _sound_maker(self):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from helpers import synthesizers, verifiers
+from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import BAD, holds, tone
 from helpers.synthesizers import RATE, SYMBOL_SECONDS, band, band_of
 
@@ -345,6 +345,23 @@ def test_reference_is_repaired_first(encoder):
         > 0.99
     )
     assert bundle.clone_voice(verifiers.voice(0), RATE).embedding @ bundle.voices[0] > 0.99
+
+
+def test_the_repairer_is_the_one_that_the_bundle_names(encoder, tmp_path, monkeypatch):
+    for helper in (repairers, synthesizers):
+        helper.register(monkeypatch)
+    bundles.save(tmp_path / "mend", repairers.repairer(), "")
+    bundle = synthesizers.synthesizer(encoder, repairer=str(tmp_path / "mend"))
+    bundles.save(tmp_path / "speaks", bundle, "")
+    bundle = bundles.load(tmp_path / "speaks")
+    assert (
+        bundle.clone_voice(verifiers.voice(0), RATE, repair=True).embedding @ bundle.voices[0]
+        > 0.99
+    )
+    assert bundle._repairer.name == "mended"
+    bundle = synthesizers.synthesizer(encoder, repairer=str(encoder))
+    with pytest.raises(BundleError, match="a verification bundle where recordings are to be"):
+        bundle.clone_voice(verifiers.voice(0), RATE, repair=True)
 
 
 def test_only_the_bundle_that_heard_the_voices_hears_more(encoder):
