@@ -109,7 +109,7 @@ class Repair:
             rngs={"dropout": dropout_key},
             mutable=list(model_state),
         )
-        sums = self._sums(damaged, clean, repaired, batch["weight"])
+        sums = self.sums(damaged, clean, repaired, batch["weight"])
         return sums["loss"] / jnp.maximum(sums["weight"], 1.0), (model_state, sums)
 
     def evaluate(self, variables, batch):
@@ -117,7 +117,7 @@ class Repair:
         damaged, clean = self._pair(
             jax.random.fold_in(jax.random.key(0), jnp.sum(batch["index"])), batch
         )
-        return self._sums(
+        return self.sums(
             damaged, clean, self.model.apply(variables, damaged, train=False), batch["weight"]
         )
 
@@ -147,7 +147,8 @@ class Repair:
         x = jax.vmap(jnp.roll)(x, later)
         return degrade(degrade_key, x, self.pool, self.degrade, self.sample_rate, self.rooms)
 
-    def _sums(self, damaged, clean, repaired, weight):
+    def sums(self, damaged, clean, repaired, weight) -> dict[str, jax.Array]:
+        """Sums of a batch of repaired waveforms [B, N], with the damaged and the clean ones."""
         if self.config.loss == "mel":
             loss = self._mel_distance(repaired, clean)
         else:
