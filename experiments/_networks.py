@@ -223,3 +223,24 @@ class Networks:
 
 def _stack(*leaves):
     return np.stack(leaves) if len(leaves) > 1 else leaves[0]
+
+
+@dataclasses.dataclass
+class AutoencoderConfig:
+    """The network and its sizes, of which MelAutoencoder has the first two.
+
+    Attributes:
+        name: SpectralAutoencoder or MelAutoencoder.
+    """
+
+    name: str = "SpectralAutoencoder"
+    n_fft: int = 512
+    hop_length: int = 256
+    width: int = 32
+    inner_width: int = 64
+    outer: tuple[int, ...] = (1,)
+    inner: tuple[int, ...] = (2,)
+    bottleneck: int = 16
+    hidden: int = 256
+    middle: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1)
+    causal: bool = False

@@ -12,8 +12,9 @@ import soundfile
 import lin_jax
 from data_pipelines import features
 from data_pipelines.corpora import Utterance
-from experiments import repair
-from experiments.repair import AutoencoderConfig, EvalConfig, Experiment
+from experiments import _noises, repair
+from experiments._networks import AutoencoderConfig
+from experiments.repair import EvalConfig, Experiment
 from lin_jax.audio.degrade import DegradeConfig
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import AudioError, ConfigError
@@ -156,7 +157,7 @@ def test_what_is_drawn(folder, config):
     experiment = Experiment(config, folder / "voices")
     sides = [set(experiment.speakers[side]) for side in dataclasses.astuple(experiment.split)[1:]]
     assert [len(side) for side in sides] == [7, 1, 2]
-    assert sorted([*experiment.train_noises, *experiment.test_noises]) == list(range(6))
+    assert sorted([*experiment.noises.train, *experiment.noises.test]) == list(range(6))
     drawn = experiment.drawn(np.arange(20))
     times = np.bincount(drawn)
     assert set(times[0::4]) == set(times[1::4]) == {2}, "1.2 s are two crops of 0.6 s"
@@ -179,17 +180,17 @@ def test_sets_that_are_only_trained_on(folder, config, tmp_path):
 
 def test_noises_of_several_sets(folder, config, tmp_path, monkeypatch):
     """Each holds some out, and is drawn from equally often, a long noise in pieces."""
-    alone = Experiment(config, folder / "voices")
+    alone = Experiment(config, folder / "voices").noises
     hum = 0.1 * np.sin(np.arange(5 * RATE))
     soundfile.write(tmp_path / "hum.wav", hum, RATE)
     utterances = [Utterance("hum", tmp_path / "hum.wav", "hum")]
     features.prepare(utterances, tmp_path / "hums", FRONTEND, store="waveform", progress=False)
     config.noise += f",{tmp_path / 'hums'}"
-    monkeypatch.setattr(repair, "NOISE_SECONDS", 2)
-    experiment = Experiment(config, folder / "voices")
-    names = [experiment.noises.rows[int(i)]["id"] for i in experiment.test_noises]
-    assert names == [f"noises/{alone.noises.rows[int(i)]['id']}" for i in alone.test_noises]
-    seconds = sorted(len(noise) / RATE for noise in experiment._noises_to_draw())
+    monkeypatch.setattr(_noises, "SECONDS", 2)
+    several = Experiment(config, folder / "voices").noises
+    held_out = [f"noises/{name}" for name in alone.names(alone.test)]
+    assert several.names(several.test) == held_out
+    seconds = sorted(len(noise) / RATE for noise in several.to_draw())
     assert seconds == pytest.approx(5 * [1] + 2 * 3 * [5 / 3], abs=1e-3)
 
 
