@@ -57,7 +57,13 @@ def by_speaker(
 
 
 def hold_out(
-    speakers: Sequence[str], corpora: Sequence[str], test: int, validation: int, seed: int = 0
+    speakers: Sequence[str],
+    corpora: Sequence[str],
+    test: int,
+    validation: int,
+    seed: int = 0,
+    *,
+    extra: Sequence[str] = (),
 ) -> Split:
     """Take some speakers of each corpus for test and validation, and the rest for training.
 
@@ -68,6 +74,8 @@ def hold_out(
             trains.
         validation: speakers of a corpus to choose by; at most a tenth.
         seed: of the shuffle of speakers.
+        extra: speaker of each further clip, numbered after these. They train, but for those who are
+            held out here, in whatever set: what stands before a "/" in a name does not count.
     """
     speakers, corpora, sides = np.asarray(speakers), np.asarray(corpora), ([], [], [])
     for corpus in np.unique(corpora):
@@ -79,7 +87,10 @@ def hold_out(
             side.extend(chosen)
     split = Split("speaker-disjoint", *(_of(speakers, side) for side in sides))
     check(split, speakers)
-    return split
+    held_out = {str(name).rpartition("/")[2] for name in [*sides[1], *sides[2]]}
+    allowed = [str(name).rpartition("/")[2] not in held_out for name in extra]
+    train = np.append(split.train, len(speakers) + np.flatnonzero(allowed))
+    return dataclasses.replace(split, train=train)
 
 
 def hold_out_sentences(

@@ -26,7 +26,7 @@ import numpy as np
 
 from data_pipelines import features, loaders, splits
 from data_pipelines.loaders import LoaderConfig
-from experiments import _run
+from experiments import _fine_tuning, _run
 from lin_jax import bundles
 from lin_jax.errors import ConfigError
 from lin_jax.reporting import plots
@@ -84,6 +84,7 @@ class Experiment:
     NAME: ClassVar[str]  # of the bundle
     MODES: ClassVar[tuple[str, ...]] = ("train", "evaluate", "ship")
     STORE: ClassVar[str | None] = None  # that the feature sets must have
+    EXTRA: ClassVar[bool] = True  # whether there may be sets that are only trained on
 
     def __init__(self, config, folder: str | pathlib.Path, bundle: str = ""):
         self.config = config
@@ -92,6 +93,8 @@ class Experiment:
         frontend = getattr(self.given or self.start, "frontend", None)
         self.clips = features.open_features(folder, frontend, store=self.STORE)
         self._to_split = len(self.clips)
+        if config.extra and not self.EXTRA:
+            raise ConfigError(f"extra: {self.NAME} holds out some of every set: use --features")
         if config.extra:
             folder = f"{folder},{config.extra}"
             self.clips = features.open_features(folder, frontend, store=self.STORE)
@@ -122,7 +125,7 @@ class Experiment:
         facts = self.facts(results)
         provenance = facts | {
             "corpora": self.clips.describe(self.trained_on()) + facts.get("corpora", []),
-            "parents": parents(self.config.init),
+            "parents": _fine_tuning.parents(self.config.init),
             "command": command,
             "store": self.clips.store,
         }
@@ -164,20 +167,10 @@ class Experiment:
 
     def hold_out(self) -> splits.Split:
         """Which clips are trained on, watched and evaluated; no speaker is on two sides."""
-        config, people, to_split = self.config, self.clips.people, self._to_split
-        split = splits.hold_out(
-            people[:to_split],
-            self.corpora[:to_split],
-            config.hold_out,
-            config.validation,
-            seed=config.seed,
-        )
-        if to_split == len(people):
-            return split
-        names = np.array([name.partition("/")[2] for name in people])  # whatever the set
-        held_out = names[np.concatenate([split.validation, split.test])]
-        extra = to_split + np.flatnonzero(~np.isin(names[to_split:], held_out))
-        return dataclasses.replace(split, train=np.concatenate([split.train, extra]))
+        config, count = self.config, self._to_split
+        people, extra = np.split(self.clips.people, [count])
+        held_out = config.hold_out, config.validation
+        return splits.hold_out(people, self.corpora[:count], *held_out, config.seed, extra=extra)
 
     def test_segments(self, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Segments of the test speakers to evaluate on; see `loaders.equal_segments`.
@@ -207,7 +200,9 @@ class Experiment:
 
     def start_params(self, task: Task) -> Any:
         """The parameters of the bundle to fine-tune."""
-        return start_from(self.start, jax.eval_shape(task.init, jax.random.key(0))["params"])
+        return _fine_tuning.start_from(
+            self.start, jax.eval_shape(task.init, jax.random.key(0))["params"]
+        )
 
     def make_task(self) -> Task:
         """Network, losses and metrics."""
@@ -247,20 +242,3 @@ def fit(
         curves = plots.plot_curves(result.history, workdir / "curves.png")
         writer.write_images(config.train.num_steps, {"curves": plots.pixels(curves)})
     return result
-
-
-def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
-    """The parameters of a bundle to fine-tune; ConfigError unless they have the given shapes."""
-    params = bundle.variables["params"]
-    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, shapes):
-        raise ConfigError(
-            f"{bundle.name}: another network, or of another size: fine-tune one of the same"
-        )
-    return params
-
-
-def parents(init: str) -> list[dict]:
-    """The bundles that were fine-tuned, named with commas between, as a card has them."""
-    described = (bundles.describe(name) for name in filter(None, init.split(",")))
-    kept = ("name", "weights_sha256", "provenance")
-    return [{key: parent.get(key) for key in kept} for parent in described]

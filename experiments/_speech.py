@@ -81,6 +81,7 @@ class Experiment(_experiment.Experiment):
     """
 
     STORE = "features"
+    EXTRA = False
     UNREAD: ClassVar[bool] = False  # whether clips without a text are trained on
 
     def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):

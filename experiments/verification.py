@@ -25,7 +25,7 @@ import numpy as np
 from data_pipelines import features, loaders, trials
 from data_pipelines.feature_set import FeatureSet
 from data_pipelines.loaders import LoaderConfig
-from experiments import _backend, _experiment, _groups, _run
+from experiments import _backend, _experiment, _fine_tuning, _groups, _run
 from experiments._networks import EncoderConfig
 from experiments._run import Stage
 from lin_jax import bundles, metrics
@@ -127,7 +127,7 @@ class Experiment(_experiment.Experiment):
     def start_params(self, task: Verification) -> dict:
         """The encoder of the bundle to fine-tune, under a new head."""
         params = task.init(jax.random.key(self.config.train.seed))["params"]
-        return params | {"encoder": _experiment.start_from(self.start, params["encoder"])}
+        return params | {"encoder": _fine_tuning.start_from(self.start, params["encoder"])}
 
     def make_bundle(self, task: Verification, result, everyone: bool = False) -> bundles.Verifier:
         """The encoder with its scoring back end; calibrated, unless validation speakers trained it."""

@@ -96,6 +96,19 @@ def test_too_little_to_split(call):
         call()
 
 
+def test_extra_clips_only_train():
+    """Those of whom another set holds out do not."""
+    speakers, corpora = [f"a/s{i}" for i in range(10)], ["a"] * 10
+    alone = splits.hold_out(speakers, corpora, 2, 1)
+    extra = [f"b/s{i}" for i in range(12)]
+    split = splits.hold_out(speakers, corpora, 2, 1, extra=extra)
+    np.testing.assert_array_equal(split.test, alone.test)
+    np.testing.assert_array_equal(split.validation, alone.validation)
+    held_out = {*split.test, *split.validation}
+    allowed = [10 + i for i in range(12) if i not in held_out]
+    np.testing.assert_array_equal(split.train, [*alone.train, *allowed])
+
+
 def test_hold_out_takes_from_each_corpus():
     corpora = ["many" if int(name[1:]) < 7 else "few" for name in SPEAKERS]
     split = splits.hold_out(SPEAKERS, corpora, 1, 1)

@@ -99,3 +99,6 @@ def test_what_cannot_be_trained(folder, config, tmp_path):
     config.hold_out = 0
     with pytest.raises(ConfigError, match="raise hold_out_texts"):
         Experiment(config, folder).evaluate(tmp_path)
+    config.extra = str(folder)
+    with pytest.raises(ConfigError, match="synthesis holds out some of every set: use --features"):
+        Experiment(config, folder)
