@@ -1,11 +1,13 @@
 """Figures of speed, each beside its peers in the same run: a table on the terminal, and JSON lines.
 
-    python -m experiments.benchmark --what=all --torch PYTHON --out runs/benchmark.jsonl
+    python -m experiments.benchmark --what=all --torch PYTHON --peer PYTHON --out runs/benchmark.jsonl
     make device-bench            what a GPU should tell, in at most eight minutes
 
 It makes its own recordings and features unless it is given some. `--torch` names an interpreter
-with PyTorch, in an environment of its own; `experiments/peers` are the same networks in it. Ours is
-timed before its peers and after them, compiled ahead of both, and waited for.
+with PyTorch, in an environment of its own; `experiments/peers` are the same networks in it. `--peer`
+names others, for torchaudio, Resemblyzer, DeepFilterNet 3 and RNNoise; those that no interpreter has
+are named and left out. Ours is timed before its peers and after them, compiled ahead of both, and
+waited for.
 """
 
 import argparse
@@ -118,6 +120,7 @@ class Bench:
         tiny: whether sizes are those of a test.
         audio_dir: recordings, with a folder for each speaker; made when "".
         features: a feature set; made when "".
+        peers: further interpreters, of which each peer takes the first that has it.
     """
 
     torch: str = ""
@@ -125,6 +128,7 @@ class Bench:
     tiny: bool = False
     audio_dir: str = ""
     features: str = ""
+    peers: tuple[str, ...] = ()
 
     def size(self, usual: int, tiny: int) -> int:
         """A size, or that of a test."""
@@ -177,6 +181,24 @@ class Bench:
             ours.seconds += self.time(what, name, call).seconds
         yield ours
         yield from peers
+
+    def beside(
+        self, ours: Figure, peer: str, script: str, given: dict[str, Any]
+    ) -> Iterator[Figure]:
+        """A peer that need not be installed, beside what it is a peer of; else a line says why not."""
+        reasons = []
+        for python in filter(None, dict.fromkeys((*self.peers, self.torch))):
+            options = {"repeats": self.repeats, "seconds": self.seconds}
+            try:
+                (row,) = _peers.run(python, script, given | options)
+            except ConfigError as error:
+                reasons.append(str(error))
+                continue
+            more = {name: getattr(ours, name) for name in ("amount", "unit", "config")}
+            more["first_seconds"] = row.get("first", 0.0)
+            yield Figure(ours.what, f"{ours.name}: {peer}", row["seconds"], ours=ours, **more)
+            return
+        print(f"{peer} is left out: {'; '.join(reasons) or 'no --peer'}", file=sys.stderr)
 
     def _peer(self, script: str, sizes: dict[str, Any]) -> list[dict]:
         return _peers.run(self.torch, script, sizes, flag="--torch")
@@ -243,6 +265,8 @@ def frontend(bench: Bench) -> Iterator[Figure]:
         given, more = sizes | {"bank": np.asarray(bank).tolist()}, {"config": sizes} | amount
         ours, *peers = bench.compare("frontend", feature, call, "frontend", given, **more)
         yield from (ours, *peers)
+        sizes |= {"sample_rate": RATE, "n_mels": config.n_mels}
+        yield from bench.beside(ours, "torchaudio", "frontend_torchaudio", sizes)
         with contextlib.suppress(ImportError):
             import librosa
 
@@ -609,6 +633,59 @@ def infer(bench: Bench) -> Iterator[Figure]:
             yield bench.time("infer", f"{name} of {seconds} s", call, **amount)
 
 
+def embedding(bench: Bench) -> Iterator[Figure]:
+    """Embeddings of speakers, of clips of 2 to 15 s one after the other, beside Resemblyzer's."""
+    import lin_jax
+
+    lengths = np.linspace(2, bench.size(15, 3), bench.size(20, 2))
+    clips = [buzz(seconds, RATE, seed) for seed, seconds in enumerate(lengths)]
+    speaker = lin_jax.load("speaker")
+
+    def call():
+        return [speaker.embed(clip, RATE) for clip in clips]
+
+    more = {"amount": len(clips), "unit": "clips", "config": {"seconds": lengths.tolist()}}
+    ours = bench.time("embedding", "speaker", call, **more)
+    with tempfile.TemporaryDirectory() as folder:
+        for number, clip in enumerate(clips):
+            np.save(f"{folder}/{number:02d}.npy", clip)
+        peers = list(bench.beside(ours, "Resemblyzer", "embedding", {"folder": folder}))
+    ours.seconds += bench.time("embedding", "speaker", call).seconds
+    yield from (ours, *peers)
+
+
+def denoising(bench: Bench) -> Iterator[Figure]:
+    """Repair of a recording beside DeepFilterNet 3 and RNNoise, all by seconds of the processor,
+    of all cores together: a second by 1 s of sound is a real-time factor of 1.
+    """
+    import soundfile
+
+    import lin_jax
+
+    seconds = bench.size(30, 1)
+    samples, repair = buzz(seconds, RATE), lin_jax.load("repair").repair
+    first = _processor_seconds(repair, samples)
+    spent = [_processor_seconds(repair, samples) for _ in range(bench.repeats)]
+    more = {"amount": seconds, "unit": "s of sound", "config": {"clock": "processor"}}
+    ours, peers = Figure("denoising", "repair", spent, first_seconds=first, **more), []
+    with tempfile.TemporaryDirectory() as folder:
+        soundfile.write(f"{folder}/noisy.wav", samples, RATE)
+        files = [(f"{folder}/noisy.wav", f"{folder}/clean.wav")] * (1 + bench.repeats)
+        for system in ("DeepFilterNet 3", "RNNoise"):
+            given = {"system": system, "files": files}
+            peers += bench.beside(ours, system, "denoise", given)
+    for peer in peers:
+        peer.seconds = peer.seconds[1:]  # the first loads the model
+    ours.seconds += [_processor_seconds(repair, samples) for _ in range(bench.repeats)]
+    yield from (ours, *peers)
+
+
+def _processor_seconds(repair: Callable, samples: np.ndarray) -> float:
+    start = time.process_time()
+    repair(samples, RATE)
+    return time.process_time() - start
+
+
 def folds(bench: Bench) -> Iterator[Figure]:
     """A step of each of 20 folds of the emotion classifier: under one vmap, and one by one."""
     import jax
@@ -688,10 +765,15 @@ WHAT = {
     "lstm": (lstm,),
     "resident": (resident,),
     "infer": (infer,),
+    "embedding": (embedding,),
+    "denoising": (denoising,),
     "folds": (folds,),
     "synthesis": (synthesis,),
     "device": (lstm, resident, frontend, folds, train, infer),  # while there is time
-    "all": (frontend, prepare, loader, lstm, train, resident, infer, folds, synthesis),
+    "all": (
+        *(frontend, prepare, loader, lstm, train, resident, infer),
+        *(embedding, denoising, folds, synthesis),
+    ),
 }
 
 
@@ -742,6 +824,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--what", default="all", help=f"with commas between: {', '.join(WHAT)}")
     parser.add_argument("--torch", default="", metavar="PYTHON", help="an interpreter with PyTorch")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="PYTHON",
+        help="an interpreter with torchaudio, Resemblyzer or denoisers; may be given several times",
+    )
     parser.add_argument("--out", type=Path, help="file of JSON lines to add to")
     parser.add_argument("--repeats", type=int, default=5, help="of each measurement")
     parser.add_argument(
@@ -751,7 +840,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--features", default="", help="a feature set of log-mel frames")
     parser.add_argument("--tiny", action="store_true", help="sizes of a test")
     args = parser.parse_args(arguments)
-    bench = Bench(args.torch, args.repeats, args.tiny, args.audio_dir, args.features)
+    peers = tuple(args.peer)
+    bench = Bench(args.torch, args.repeats, args.tiny, args.audio_dir, args.features, peers)
 
     def work():
         lines = [f"{_device()}, {', '.join(f'{k} {v}' for k, v in _versions().items())}"]

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         pairs = [(str(path), str(folder / path.name)) for path in folders["untouched"]]
         (answer,) = _peers.run(args.peer, "denoise", {"system": system, "files": pairs})
-        factors[system] = answer["seconds"] / seconds
+        factors[system] = sum(answer["seconds"]) / seconds
         folders[system] = [folder / path.name for path in folders["untouched"]]
     rows = {}
     for system, paths in folders.items():

@@ -100,6 +100,37 @@ def test_beside_a_peer(tmp_path):
     assert "ours 3.00×" in eager.line()
 
 
+def test_peers_that_are_not_installed_are_named_and_left_out(small, tmp_path, capsys):
+    """The others stand beside ours, by the first interpreter that has them."""
+    python = tmp_path / "python"
+    answers = {"embedding": [0.4], "denoise": [9.0, 0.5]}
+    cases = "".join(
+        f"""*{name}.py) echo '{{"seconds": {seconds}}}';;\n""" for name, seconds in answers.items()
+    )
+    python.write_text(f'#!/bin/sh\ncat > /dev/null\ncase "$1" in\n{cases}*) exit 1;;\nesac\n')
+    python.chmod(0o755)
+    peers = (sys.executable, str(python))
+    bench = Bench(repeats=1, tiny=True, peers=peers)
+    figures = list(benchmark.measure(["embedding", "denoising"], bench))
+    assert [figure.name for figure in figures] == [
+        "speaker",
+        "speaker: Resemblyzer",
+        "repair",
+        "repair: DeepFilterNet 3",
+        "repair: RNNoise",
+    ]
+    assert [figure.seconds for figure in figures[1::2]] == [[0.4], [0.5]]
+    assert figures[-1].ours is figures[2]
+    assert len(figures[2].seconds) == 2
+    assert not capsys.readouterr().err
+    for missing, reason in (((sys.executable,), "frontend_torchaudio.py: "), ((), "no --peer")):
+        bench = Bench(repeats=1, tiny=True, peers=missing)
+        assert "log_mel" in [figure.name for figure in benchmark.frontend(bench)]
+        message = capsys.readouterr().err
+        assert message.startswith("torchaudio is left out: ")
+        assert reason in message
+
+
 def test_mfu(monkeypatch):
     monkeypatch.setattr(benchmark, "_device", lambda: "NVIDIA H100")
     figure = Figure("train", "step", [0.5, 0.5], amount=32, unit="clips", flops=98.9e12)

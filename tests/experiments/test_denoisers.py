@@ -61,7 +61,7 @@ def test_peers_are_rows(folders, monkeypatch):
             return [{"ovrl": 2.0, "sig": 3.0, "bak": len(given["files"])} for _ in given["files"]]
         for source, target in given["files"]:
             files.write(target, files.read(source, RATE)[0], RATE)
-        return [{"seconds": 2.0}]
+        return [{"seconds": [0.5] * 4}]
 
     monkeypatch.setattr(_peers, "run", peer)
     assert run(folders, "--peer", "peers/python", "--clips", "3") == 0
