@@ -13,6 +13,7 @@ import numpy as np
 
 from data_pipelines.feature_set import FeatureSet
 from data_pipelines.loaders import GRAIN, LoaderConfig, bucket_lengths
+from lin_jax.audio.chunking import zero_padded
 from lin_jax.text import END, SymbolTable
 from lin_jax.text.normalisation import PAUSES
 
@@ -161,7 +162,7 @@ def _runs(mask: Sequence[bool]) -> list[tuple[int, int]]:
 def make_loader(
     feature_set: FeatureSet,
     pieces: Sequence[Piece],
-    voices: np.ndarray,
+    voices: np.ndarray | FeatureSet,
     references: Sequence[np.ndarray],
     config: LoaderConfig,
     *,
@@ -172,15 +173,19 @@ def make_loader(
     Args:
         feature_set: of the "features" store, of which they are pieces.
         pieces: at least one.
-        voices: embedding of every clip of the set [clips, E] float32.
-        references: for every clip of the set the clips from which its voice is taken; up to three of
-            them are averaged, drawn anew in training.
-        config: batch size, buckets, seed and threads; crops and speakers do not count.
+        voices: embedding of every clip of the set [clips, E] float32; or recordings, a set of the
+            "waveform" store.
+        references: for every clip of the set the embeddings, or recordings, from which its voice is
+            taken; of up to three embeddings the mean, of the recordings a crop, drawn anew in
+            training.
+        config: batch size, buckets, seed and threads, and the crops of recordings; speakers do not
+            count.
         train: endless and shuffled, or once through.
 
     Returns:
         An iterator over "features" [B, T, M], "num_frames" [B], "symbols" [B, L], "num_symbols"
-        [B], "durations" [B, L], "voice" [B, E] and "weight" [B].
+        [B], "durations" [B, L], "weight" [B] and "voice" [B, E]; or for that, of recordings,
+        "waveform" [B, N], "length" [B] and "index" [B], the numbers of the pieces.
     """
     batches = _Batches(feature_set, pieces, voices, references, config, train)
     options = grain.ReadOptions(
@@ -222,9 +227,9 @@ class _Batches:
             "symbols": np.zeros((B, L), np.int32),
             "num_symbols": np.zeros(B, np.int32),
             "durations": np.zeros((B, L), np.int32),
-            "voice": np.zeros((B, self._voices.shape[1]), np.float32),
             "weight": weight,
         }
+        taken = []
         for b, index in enumerate(chosen):
             piece = self._pieces[index]
             count, symbols = piece.num_frames, len(piece.symbols)
@@ -232,11 +237,23 @@ class _Batches:
             batch["features"][b, :count], batch["num_frames"][b] = frames, count
             batch["symbols"][b, :symbols], batch["num_symbols"][b] = piece.symbols, symbols
             batch["durations"][b, :symbols] = piece.durations
-            batch["voice"][b] = self._voice(self._references[piece.clip], rng)
-        return batch
+            taken.append(self._voice(self._references[piece.clip], rng))
+        if isinstance(self._voices, np.ndarray):
+            return batch | {"voice": np.stack(taken)}
+        size = round(self._config.crop_seconds * self._voices.frontend.sample_rate)
+        batch["waveform"] = np.stack([zero_padded(crop, size) for crop in taken])
+        batch["length"] = np.array([*map(len, taken)], np.int32)
+        return batch | {"index": np.asarray(chosen, np.int32)}
 
     def _voice(self, clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The mean direction [E] of some clips; in training of one more than of others."""
+        """The mean direction [E] of some clips, in training of one more than of others; or a crop
+        [N] of one.
+        """
+        if not isinstance(self._voices, np.ndarray):
+            samples = self._voices[int(rng.choice(clips) if self._train else clips[0])]["waveform"]
+            size = round(self._config.crop_seconds * self._voices.frontend.sample_rate)
+            start = rng.integers(max(len(samples) - size, 0) + 1) if self._train else 0
+            return samples[start : start + size]
         if not self._train:
             mean = self._voices[clips].mean(axis=0)
         else:
