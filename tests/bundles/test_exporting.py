@@ -134,6 +134,9 @@ def test_verifier(tmp_path):
     encoder = SpeakerEncoder((4, 6), (0, 1), 8, 5)
     bundle = verifier(encoder, (0.9, 1.1), fused=fused, fusion_weight=0.3)
     loaded = load(bundle, tmp_path)
+    meter = (tmp_path / "speaker" / "diagnosis.py").read_text()
+    assert "\nfrom levels import SILENCE\n" in meter
+    assert "from lin_jax" not in meter
     for B, N in SIZES:
         waveform, length = batch(B, N)
         voices = bundle._all(clips(waveform, length), RATE)
