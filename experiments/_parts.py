@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from experiments import _experiment
+from experiments import _fine_tuning
 from lin_jax import bundles
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
@@ -98,7 +98,7 @@ class Parts:
             provenance = {
                 "summary": f"For recordings in noise that the voices of `{name}` are taken from.",
                 "corpora": list(corpora),
-                "parents": _experiment.parents(getattr(start.synthesizer, field)),
+                "parents": _fine_tuning.parents(getattr(start.synthesizer, field)),
             }
             changed[field] = str(bundles.save(folder / part, bundle, provenance=provenance))
         if "encoder" in changed:

@@ -20,9 +20,10 @@ import pathlib
 
 import numpy as np
 
-from data_pipelines import features, loaders, pieces, splits
+from data_pipelines import loaders, pieces, splits
 from data_pipelines.loaders import LoaderConfig
 from experiments import _experiment, _run, synthesis
+from experiments._noises import Noises
 from experiments._parts import Parts
 from experiments._run import Stage
 from lin_jax import bundles
@@ -108,9 +109,8 @@ class Experiment(_experiment.Experiment):
         self.given = self.load_start(bundle) if bundle else None
         if bool(config.texts) != bool(config.task.acoustic_weight):
             raise ConfigError("texts and task.acoustic_weight belong together: give both, or none")
-        frontend = self.clips.frontend
-        self.noises = features.open_features(config.noise, frontend) if config.noise else None
-        self.test_noises, self.train_noises = self._hold_out_noises()
+        given = config.noise, self.clips.frontend, config.hold_out_noises, config.seed
+        self.noises = Noises.open(*given) if config.noise else None
 
     def load_start(self, name: str) -> Parts:
         """The parts to go on from."""
@@ -139,8 +139,8 @@ class Experiment(_experiment.Experiment):
     def make_task(self) -> JointCloning:
         """The parts as one task."""
         config, pool, degrade = self.config, None, self.config.degrade
-        if len(self.train_noises):
-            pool = NoisePool.of(self._waveforms(self.train_noises))
+        if self.noises:
+            pool = NoisePool.of(self.noises.to_draw())
         else:
             degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
         return self.start.task(config.task, pool=pool, degrade=degrade)
@@ -183,7 +183,7 @@ class Experiment(_experiment.Experiment):
         config = self.config.eval
         if config.side not in ("test", "validation") or not len(getattr(self.split, config.side)):
             raise ConfigError(f"eval.side {config.side}: nobody is on it; see test_speakers")
-        if not len(self.test_noises):
+        if not self.noises or not len(self.noises.test):
             raise ConfigError("no noises to evaluate in: give a set of five or more as noise")
         size = round(config.seconds * self.clips.frontend.sample_rate)
         side = getattr(self.split, config.side)
@@ -195,15 +195,15 @@ class Experiment(_experiment.Experiment):
     def measure(self, parts: Parts, test_set, out: pathlib.Path) -> dict:
         """See `evaluation.evaluate`."""
         systems = {"in series": self.start, "joint": parts}
-        noises = self._waveforms(self.test_noises)
+        shuffled = np.random.default_rng(self.config.seed).permutation(self.noises.test)
         results = evaluation.evaluate(
             {name: (each.repairer, each.encoder) for name, each in systems.items()},
             self.start.encoder,
             *test_set,
-            noises,
+            self.noises.waveforms(shuffled),
         )
         print(evaluation.summary(results))
-        return results | {"noises": len(noises)}
+        return results | {"noises": self.noises.names(shuffled)}
 
     def final_bundle(self, workdir: pathlib.Path) -> FlowSynthesizer:
         """The synthesizer; the parts that it names are written beside it."""
@@ -215,29 +215,16 @@ class Experiment(_experiment.Experiment):
         """See `_experiment.Experiment`."""
         title = "cosine with the clean profile"
         return {
+            "corpora": self.noises.clips.describe(self.noises.train),
             "summary": "Text-to-speech with voice cloning from noisy recordings: repair, speaker "
             "encoder and synthesizer, trained as one function.",
-            "protocol": f"{results['protocol']}, with {results['noises']} noises held out",
+            "protocol": f"{results['protocol']}, with noises held out, too",
             "reference": "the parts in series",
             "metrics": {
                 condition: {title: row["joint"] | {"reference": row["in series"]["value"]}}
                 for condition, row in results["conditions"].items()
             },
         }
-
-    def _hold_out_noises(self) -> tuple[np.ndarray, np.ndarray]:
-        """The noises to evaluate in, in any order, and those to train with; both of each set."""
-        test, train, rng = [], [], np.random.default_rng(self.config.seed)
-        for corpus in np.unique(self.noises.corpora) if self.noises else ():
-            here = np.flatnonzero(self.noises.corpora == corpus)
-            shuffled = np.random.default_rng(self.config.seed).permutation(here)
-            count = min(self.config.hold_out_noises, len(here) // 5)
-            test.extend(shuffled[:count])
-            train.extend(shuffled[count:])
-        return rng.permutation(np.array(test, int)), np.array(train, int)
-
-    def _waveforms(self, noises) -> list[np.ndarray]:
-        return [self.noises[int(index)]["waveform"] for index in noises]
 
 
 def _plain(people) -> np.ndarray:

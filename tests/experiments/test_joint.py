@@ -81,7 +81,7 @@ def test_train_evaluate_and_ship(parts, config, tmp_path, capsys):
     experiment = Experiment(config, parts / "voices")
     sides = [set(experiment.speakers[side]) for side in dataclasses.astuple(experiment.split)[1:]]
     assert sides == [{"s0", "s1", "s2"}, {"s3"}, {"s4", "s5"}]
-    assert (len(experiment.train_noises), len(experiment.test_noises)) == (10, 2)
+    assert (len(experiment.noises.train), len(experiment.noises.test)) == (10, 2)
     results = experiment.evaluate(tmp_path)
     assert results == json.loads((tmp_path / "evaluate/results.json").read_text())
     assert results["speakers"] == ["s4", "s5"]
