@@ -30,12 +30,17 @@ class Piece:
         start: its first frame there.
         symbols: what is said, int [L].
         durations: frames of each symbol, int [L].
+        pitch: of each symbol [L] in octaves above 100 Hz, the median of its voiced frames; zero
+            without any.
+        voicing: share of its frames that are voiced [L].
     """
 
     clip: int
     start: int
     symbols: np.ndarray
     durations: np.ndarray
+    pitch: np.ndarray
+    voicing: np.ndarray
 
     @property
     def num_frames(self) -> int:
@@ -53,6 +58,7 @@ def cut(
     clip: int,
     symbols: np.ndarray,
     durations: np.ndarray,
+    pitch: np.ndarray,
     *,
     punctuated: bool,
     min_frames: int,
@@ -66,6 +72,7 @@ def cut(
         clip: number of the recording.
         symbols: `with_silence` [L].
         durations: of each [L].
+        pitch: of each frame [T] in octaves above 100 Hz, NaN where none is voiced.
         punctuated: whether the text has its punctuation; else a pause becomes a comma.
         min_frames: of what is said in a piece.
         max_frames: likewise.
@@ -120,15 +127,28 @@ def cut(
             )
             marks = [int(s) for s in symbols[final + 1 : after + 1] if s not in (space, END)]
             ending = (marks or [dot if after == last else comma])[0]
+            start = int(starts[first]) - lead
+            held = np.array([lead, *inner[1], tail - 1, 1], np.int32)
             pieces.append(
                 Piece(
                     clip,
-                    int(starts[first]) - lead,
+                    start,
                     np.array([space, *inner[0], ending, END], np.int32),
-                    np.array([lead, *inner[1], tail - 1, 1], np.int32),
+                    held,
+                    *_pitch_of(pitch[start : start + held.sum()], held),
                 )
             )
     return pieces, dropped
+
+
+def _pitch_of(pitch: np.ndarray, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median pitch and share of voiced frames of each symbol [L], of that of frames [T]."""
+    medians, shares = np.zeros((2, len(durations)), np.float32)
+    for number, frames in enumerate(np.split(pitch, np.cumsum(durations)[:-1])):
+        voiced = frames[~np.isnan(frames)]
+        if len(voiced):
+            medians[number], shares[number] = np.median(voiced), len(voiced) / len(frames)
+    return medians, shares
 
 
 def _inner(symbols, durations, first, final, silent, comma, space, pause_frames):
@@ -184,8 +204,9 @@ def make_loader(
 
     Returns:
         An iterator over "features" [B, T, M], "num_frames" [B], "symbols" [B, L], "num_symbols"
-        [B], "durations" [B, L], "weight" [B] and "voice" [B, E]; or for that, of recordings,
-        "waveform" [B, N], "length" [B] and "index" [B], the numbers of the pieces.
+        [B], "durations", "pitch" and "voicing" [B, L], "weight" [B] and "voice" [B, E]; or for
+        that, of recordings, "waveform" [B, N], "length" [B] and "index" [B], the numbers of the
+        pieces.
     """
     batches = _Batches(feature_set, pieces, voices, references, config, train)
     options = grain.ReadOptions(
@@ -227,6 +248,8 @@ class _Batches:
             "symbols": np.zeros((B, L), np.int32),
             "num_symbols": np.zeros(B, np.int32),
             "durations": np.zeros((B, L), np.int32),
+            "pitch": np.zeros((B, L), np.float32),
+            "voicing": np.zeros((B, L), np.float32),
             "weight": weight,
         }
         taken = []
@@ -236,7 +259,8 @@ class _Batches:
             frames = self._set[piece.clip]["features"][piece.start : piece.start + count]
             batch["features"][b, :count], batch["num_frames"][b] = frames, count
             batch["symbols"][b, :symbols], batch["num_symbols"][b] = piece.symbols, symbols
-            batch["durations"][b, :symbols] = piece.durations
+            for name in ("durations", "pitch", "voicing"):
+                batch[name][b, :symbols] = getattr(piece, name)
             taken.append(self._voice(self._references[piece.clip], rng))
         if isinstance(self._voices, np.ndarray):
             return batch | {"voice": np.stack(taken)}

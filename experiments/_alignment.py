@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -14,6 +14,13 @@ from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.models.aligner import Aligner
 from lin_jax.tasks.alignment import Alignment
 from lin_jax.training.optim import OptimConfig
+
+
+def kept(path: pathlib.Path, make: Callable[[], Mapping[int, np.ndarray]]) -> dict[int, np.ndarray]:
+    """An array of each of some clips, by its number; made once, and read from a file afterwards."""
+    if not path.exists():
+        np.savez(path, **{str(index): array for index, array in make().items()})
+    return {int(name): array for name, array in np.load(path).items()}
 
 
 def by_training(

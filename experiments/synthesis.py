@@ -25,7 +25,7 @@ import numpy as np
 
 from data_pipelines import loaders, pieces
 from data_pipelines.loaders import LoaderConfig
-from experiments import _alignment, _experiment, _run, _speech
+from experiments import _alignment, _experiment, _pitch, _run, _speech
 from experiments._run import Stage
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
@@ -105,32 +105,26 @@ class Experiment(_speech.Experiment):
     NAME = "synthesis"
 
     def align(self, workdir: pathlib.Path) -> dict[int, np.ndarray]:
-        """Durations of the symbols of each clip with a text; what was aligned before is read.
+        """Durations of the symbols of each clip with a text.
 
         A bundle that is fine-tuned aligns by itself; else an aligner is trained.
         """
-        path = workdir / "durations.npz"
-        if not path.exists():
-            config, train = self.config, self.split.train
-            symbols = [pieces.with_silence(self.table, ids) for ids in self.symbols]
-            given = self.clips, symbols, np.zeros(len(self.clips), np.int32)
-            readable = np.setdiff1d(np.flatnonzero(self.texts != ""), list(self.problems))
-            batches = _loader(given, readable, config.loader, False)
-            if isinstance(self.start, FlowSynthesizer):
-                voices = self.voices(workdir)
-                durations = _alignment.by_bundle(self.start, symbols, voices, batches)
-            else:
-                size = dataclasses.replace(config.loader, batch_size=min(12, len(train)))
-                durations = _alignment.by_training(
-                    config,
-                    len(self.table),
-                    self.clips.mean_std(train),
-                    _loader(given, train, size, True),
-                    batches,
-                    workdir / "aligner",
-                )
-            np.savez(path, **{str(index): counts for index, counts in durations.items()})
-        return {int(name): counts for name, counts in np.load(path).items()}
+        config, train = self.config, self.split.train
+        symbols = [pieces.with_silence(self.table, ids) for ids in self.symbols]
+        given = self.clips, symbols, np.zeros(len(self.clips), np.int32)
+        readable = np.setdiff1d(np.flatnonzero(self.texts != ""), list(self.problems))
+        batches = _loader(given, readable, config.loader, False)
+        if isinstance(self.start, FlowSynthesizer):
+            return _alignment.by_bundle(self.start, symbols, self.voices(workdir), batches)
+        size = dataclasses.replace(config.loader, batch_size=min(12, len(train)))
+        return _alignment.by_training(
+            config,
+            len(self.table),
+            self.clips.mean_std(train),
+            _loader(given, train, size, True),
+            batches,
+            workdir / "aligner",
+        )
 
     def cut(self, workdir: pathlib.Path) -> dict[int, list[pieces.Piece]]:
         """The pieces of each clip; report.json tells what was left out and why."""
@@ -140,11 +134,19 @@ class Experiment(_speech.Experiment):
             for name in ("min", "max", "pause")
         }
         cuts, dropped = {}, Counter()
-        for index, counts in self.align(workdir).items():
+        aligned = _alignment.kept(workdir / "durations.npz", lambda: self.align(workdir))
+        pitches = _alignment.kept(workdir / "pitch.npz", lambda: _pitch.track(self.clips, aligned))
+        for index, counts in aligned.items():
             symbols = pieces.with_silence(self.table, self.symbols[index])
             punctuated = self.corpora[index] in config.punctuated.split(",")
             cuts[index], left = pieces.cut(
-                self.table, index, symbols, counts, punctuated=punctuated, **limits
+                self.table,
+                index,
+                symbols,
+                counts,
+                pitches[index],
+                punctuated=punctuated,
+                **limits,
             )
             dropped += left
         seconds = sum(piece.num_frames for clip in cuts.values() for piece in clip) / rate

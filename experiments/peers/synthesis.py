@@ -58,19 +58,22 @@ class AcousticModel(nn.Module):
         self.lstm = nn.LSTM(H, H // 2, batch_first=True, bidirectional=True)
         self.voice = nn.Linear(E, H)
         self.duration = nn.ModuleList(nn.Conv1d(H, H, 3, padding=1) for _ in range(2))
-        self.dropout, self.log_duration = nn.Dropout(dropout), nn.Linear(H, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.log_duration, self.prosody = nn.Linear(H, 1), nn.Linear(H, 3)
+        self.intonation = nn.Linear(3, H, bias=False)
         self.spread, self.prior_layer = nn.Linear(H + 2, W), ResidualConv(W, (3,), 1)
         self.prior, self.flow = nn.Linear(W, M), Flow(n, M, H)
 
-    def forward(self, symbols, voice, durations, noisy, time):
-        """Log durations [B, L], prior and velocity [B, T, M]."""
+    def forward(self, symbols, voice, durations, prosody, noisy, time):
+        """Log durations [B, L], prosody [B, L, 3], prior and velocity [B, T, M]."""
         x, _ = self.lstm(self.convolutions(self.symbols(symbols)))
         voice = torch.tanh(self.voice(normalised(voice)))
         encoded = x + voice[:, None]
         x = encoded.detach()
         for layer in self.duration:
             x = self.dropout(normalised(functional.silu(layer(x.transpose(1, 2)).transpose(1, 2))))
-        log_durations = self.log_duration(x)[..., 0]
+        log_durations, planned = self.log_duration(x)[..., 0], self.prosody(x)
+        encoded = encoded + self.intonation(prosody)
         ends, T = durations.cumsum(1), noisy.shape[1]
         frame = torch.arange(T, device=ends.device).expand(len(ends), T).contiguous()
         at = torch.searchsorted(ends, frame, right=True).clamp(max=ends.shape[1] - 1)
@@ -80,26 +83,29 @@ class AcousticModel(nn.Module):
         x = torch.cat([held, place[..., None], length.log()[..., None]], dim=2)
         x = self.prior_layer(self.spread(x))
         prior = self.prior(normalised(x))
-        return log_durations, prior, self.flow(noisy, time, prior.detach(), x, voice)
+        return log_durations, planned, prior, self.flow(noisy, time, prior.detach(), x, voice)
 
 
 def make_batch(sizes):
-    """Symbols, voices, durations, and frames [B, T, M]."""
+    """Symbols, voices, durations, prosody [B, L, 3], and frames [B, T, M]."""
     B, L, T, M, E = (sizes[name] for name in ("B", "L", "T", "M", "E"))
-    durations = torch.full((B, L), T // L)
-    return torch.randint(1, sizes["V"], (B, L)), torch.randn(B, E), durations, torch.randn(B, T, M)
+    durations, symbols = torch.full((B, L), T // L), torch.randint(1, sizes["V"], (B, L))
+    return symbols, torch.randn(B, E), durations, torch.randn(B, L, 3), torch.randn(B, T, M)
 
 
-def loss(network, symbols, voice, durations, frames):
-    """Squared distances of velocity, prior and the logarithms of durations."""
+def loss(network, symbols, voice, durations, prosody, frames):
+    """Squared distances of velocity, prior, the logarithms of durations, and prosody."""
     time = torch.rand(len(frames), device=frames.device)
     noise = torch.randn_like(frames)
     noisy = (1 - time[:, None, None]) * noise + time[:, None, None] * frames
-    log_durations, prior, velocity = network(symbols, voice, durations, noisy, time)
+    log_durations, planned, prior, velocity = network(
+        symbols, voice, durations, prosody, noisy, time
+    )
     return (
         ((velocity - (frames - noise)) ** 2).mean()
         + ((prior - frames) ** 2).mean()
         + 0.3 * ((log_durations - durations.float().log()) ** 2).mean()
+        + 0.15 * ((planned - prosody) ** 2).mean()
     )
 
 

@@ -13,6 +13,7 @@ from lin_jax.models.registry import register
 from lin_jax.models.tacotron import Encoder
 
 TIME_FREQUENCIES = 32
+PROSODY = 3  # of a symbol: pitch in octaves above 100 Hz, share of voiced frames, mean of its bands
 
 
 @register
@@ -20,7 +21,9 @@ class AcousticModel(nn.Module):
     """A non-autoregressive synthesizer for many voices, whose frames are drawn by a flow.
 
     An encoder with LSTM layers reads the symbols; each is held for a duration, which is predicted
-    or given (J. Shen et al., "Non-Attentive Tacotron", 2020). The frames so laid out give a first
+    or given (J. Shen et al., "Non-Attentive Tacotron", 2020), with a pitch, voicing and energy that
+    are predicted, or known in training (A. Łańcucki, "FastPitch: parallel text-to-speech with pitch
+    prediction", ICASSP 2021). The frames so laid out give a first
     guess, the prior; from noise, a network that knows it moves along straight paths to frames that
     are as sharp as recorded ones (S. Mehta et al., "Matcha-TTS: a fast TTS architecture with
     conditional flow matching", ICASSP 2024). The voice is an embedding of a speaker encoder.
@@ -34,7 +37,7 @@ class AcousticModel(nn.Module):
         width: W of the flow.
         dilations: of its blocks, in frames.
         expansion: hidden features of a block, as a multiple of W.
-        dropout: of the encoders and of the duration predictor.
+        dropout: of the encoders and of the predictor of durations and prosody.
         unroll: steps of the LSTM computed together; more than one pays on a GPU.
         content_width: hidden features of the encoder of recordings that are converted.
         content_dilations: of its blocks, in frames; without any, only texts are spoken.
@@ -61,6 +64,8 @@ class AcousticModel(nn.Module):
         self.duration_layers = [nn.Conv(self.hidden, (3,)) for _ in range(2)]
         self.duration_dropout = nn.Dropout(self.dropout)
         self.log_duration = nn.Dense(1, kernel_init=nn.initializers.zeros)
+        self.prosody = nn.Dense(PROSODY, kernel_init=nn.initializers.zeros)
+        self.intonation = nn.Dense(self.hidden, use_bias=False)
         self.spread = nn.Dense(self.width)
         self.prior_layer = ResidualConv((3,))
         self.prior = nn.Dense(self.num_mels)
@@ -92,14 +97,21 @@ class AcousticModel(nn.Module):
         norm = jnp.sqrt(jnp.maximum(jnp.mean(voice**2, axis=-1, keepdims=True), 1e-12))
         return jnp.tanh(self.voice(voice / norm))
 
-    def log_durations(self, encoded, num_symbols, *, train=False):
-        """Logarithms of the frames of each symbol [B, L], of what `encode` gives [B, L, H]."""
+    def plan(self, encoded, num_symbols, *, train=False):
+        """How the symbols are to be spoken, of what `encode` gives [B, L, H].
+
+        Returns:
+            Logarithms of the frames of each [B, L], and `PROSODY` values of each [B, L, 3].
+        """
         mask = frame_mask(num_symbols, encoded.shape[1])[..., None]
         x = jax.lax.stop_gradient(encoded)
         for layer in self.duration_layers:
             x = normalised(nn.silu(layer(jnp.where(mask, x, 0.0))))
             x = self.duration_dropout(x, deterministic=not train)
-        return jnp.where(mask, self.log_duration(x), 0.0)[..., 0]
+        log_durations, prosody = (
+            jnp.where(mask, layer(x), 0.0) for layer in (self.log_duration, self.prosody)
+        )
+        return log_durations[..., 0], prosody
 
     def lay_out(self, encoded, durations, num_frames: int):
         """The prior of the frames.
@@ -133,36 +145,42 @@ class AcousticModel(nn.Module):
         mask = frame_mask(num_frames, frames.shape[1])
         return self.content(frames, mask, train=train)
 
-    def __call__(self, symbols, num_symbols, voice, durations, noisy, time, keep, *, train=False):
-        """What training compares: durations, prior and velocity.
+    def __call__(
+        self, symbols, num_symbols, voice, durations, prosody, noisy, time, keep, *, train=False
+    ):
+        """What training compares: durations, prosody, prior and velocity.
 
         Args:
             symbols: as for `encode`, as are `num_symbols` and `voice`.
             num_symbols: [B] int.
             voice: [B, E].
             durations: frames of each symbol [B, L] int.
+            prosody: of each symbol [B, L, 3], zero where it is not known.
             noisy: frames on their way from noise to speech [B, T, M], normalised.
             time: how far each clip is on it [B], 0 to 1.
             keep: whether the flow of a clip is given its text and voice [B] bool.
             train: whether dropout is on.
 
         Returns:
-            log durations [B, L], prior [B, T, M], velocity [B, T, M].
+            What `plan` gives, prior [B, T, M], velocity [B, T, M].
         """
         encoded, voice = self.encode(symbols, num_symbols, voice, train=train)
-        log_durations = self.log_durations(encoded, num_symbols, train=train)
+        planned = self.plan(encoded, num_symbols, train=train)
+        encoded = encoded + self.intonation(prosody)
         prior, x, mask = self.lay_out(encoded, durations, noisy.shape[1])
         known = keep[:, None, None]
         # The flow does not move the prior: it is what the frames are in the mean.
         conditions = jax.lax.stop_gradient(prior) * known, x * known, voice * keep[:, None]
-        return log_durations, prior, self.flow(noisy, time, *conditions, mask)
+        return *planned, prior, self.flow(noisy, time, *conditions, mask)
 
     def predict_durations(self, symbols, num_symbols, voice, speed=1.0):
-        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols with their
-        voice.
+        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols, with the
+        prosody that is predicted, and their voice.
         """
         encoded, voice = self.encode(symbols, num_symbols, voice)
-        frames = jnp.exp(self.log_durations(encoded, num_symbols)) / speed
+        log_durations, prosody = self.plan(encoded, num_symbols)
+        encoded = encoded + self.intonation(prosody)
+        frames = jnp.exp(log_durations) / speed
         mask = frame_mask(num_symbols, encoded.shape[1])
         # Rounded at their ends, so that errors do not add up; each symbol keeps a frame.
         frames = jnp.where(mask, frames.clip(1.0), 0.0)

@@ -13,11 +13,13 @@ import jax.numpy as jnp
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import AcousticModel, hold
+from lin_jax.models.acoustic import PROSODY, AcousticModel, hold
 from lin_jax.models.layers import frame_mask
 
 SIGMA = 1e-4  # deviation that is left of the noise at the end of the path
 TIMING_WEIGHT, SYMBOL_WEIGHT = 0.3, 0.3  # in what the encoder of recordings learns
+PROSODY_WEIGHTS = 4.0, 1.0, 1.0  # of the squared errors of pitch, voicing and energy
+PROSODY_NOISE = 0.05  # deviation of what is added to the prosody that is known in training
 
 
 @dataclasses.dataclass
@@ -27,6 +29,9 @@ class AcousticConfig:
     Attributes:
         prior_weight: of the squared distance of the prior, beside that of the velocity.
         duration_weight: of the squared distance of the logarithms of durations.
+        prosody_weight: of the squared distance of pitch, voicing and energy.
+        no_prosody: share of the clips whose frames are laid out without it, as are those of a
+            recording that is converted.
         unconditional: share of the clips whose flow is not given the text, for guidance.
         voice_noise: deviation of what is added to voices in training, as a share of their length.
         content_weight: of what the encoder of recordings lacks of the text encoder's features.
@@ -37,6 +42,8 @@ class AcousticConfig:
 
     prior_weight: float = 1.0
     duration_weight: float = 0.3
+    prosody_weight: float = 0.15
+    no_prosody: float = 0.15
     unconditional: float = 0.1
     voice_noise: float = 0.1
     content_weight: float = 1.0
@@ -58,7 +65,8 @@ class AcousticSynthesis:
     """Speaking as a task.
 
     A batch has "symbols" [B, L] int and "num_symbols" [B], "voice" [B, E], and to learn from
-    "durations" [B, L] int, "features" [B, T, M] in decibels, "num_frames" [B] and "weight" [B].
+    "durations" [B, L] int, "pitch" [B, L] in octaves above 100 Hz and "voicing" [B, L], the share
+    of voiced frames, "features" [B, T, M] in decibels, "num_frames" [B] and "weight" [B].
 
     Attributes:
         model: an `AcousticModel`.
@@ -94,6 +102,7 @@ class AcousticSynthesis:
             jnp.full(1, L),
             jnp.zeros((1, self.voice_size)),
             jnp.full((1, L), T // L),
+            jnp.zeros((1, L, PROSODY)),
             jnp.zeros((1, T, M)),
             jnp.zeros(1),
             jnp.ones(1),
@@ -247,19 +256,25 @@ class AcousticSynthesis:
         noise = jax.random.normal(noise_key, frames.shape)
         along = time[:, None, None]
         noisy = (1 - (1 - SIGMA) * along) * noise + along * frames
-        keep, voice = jnp.ones(B), batch["voice"]
+        keep, voice, prosody = jnp.ones(B), batch["voice"], prosody_of(batch, frames)
+        known = prosody
         if train:
+            noise_of_prosody, known_key = jax.random.split(jax.random.fold_in(key, 2))
+            known += PROSODY_NOISE * jax.random.normal(noise_of_prosody, known.shape)
+            shown = jax.random.bernoulli(known_key, 1 - config.no_prosody, (B, 1, 1))
+            known = jnp.where(shown, known, 0.0)
             keep = jax.random.bernoulli(keep_key, 1 - config.unconditional, (B,)).astype(
                 jnp.float32
             )
             size = jnp.sqrt(jnp.mean(voice**2, axis=-1, keepdims=True))
             voice = voice + config.voice_noise * size * jax.random.normal(voice_key, voice.shape)
-        log_durations, prior, velocity = self.model.apply(
+        log_durations, planned, prior, velocity = self.model.apply(
             variables,
             batch["symbols"],
             batch["num_symbols"],
             voice,
             batch["durations"],
+            known,
             noisy,
             time,
             keep,
@@ -274,15 +289,19 @@ class AcousticSynthesis:
 
         real = frame_mask(batch["num_symbols"], batch["symbols"].shape[1])
         target = jnp.log(batch["durations"].clip(1))
+        counts = jnp.where(jnp.arange(PROSODY) > 0, 1.0, prosody[..., 1:2])  # pitch, where voiced
+        off = jnp.sum(jnp.array(PROSODY_WEIGHTS) * counts * (planned - prosody) ** 2, axis=-1)
         parts = {
             "velocity": mean((velocity - (frames - (1 - SIGMA) * noise)) ** 2, mask),
             "prior": mean((prior - frames) ** 2, mask),
             "duration": mean((log_durations - target) ** 2, real),
+            "prosody": mean(off, real),
         }
         loss = (
             parts["velocity"]
             + config.prior_weight * parts["prior"]
             + config.duration_weight * parts["duration"]
+            + config.prosody_weight * parts["prosody"]
         )
         if self.model.content_dilations:
             content_key = jax.random.fold_in(key, 1)
@@ -291,6 +310,24 @@ class AcousticSynthesis:
         weight = batch["weight"]
         sums = {name: jnp.sum(weight * value) for name, value in parts.items()}
         return sums | {"loss": jnp.sum(weight * loss), "weight": jnp.sum(weight)}
+
+
+def prosody_of(batch, frames):
+    """What the network calls the prosody of each symbol.
+
+    Args:
+        batch: with "durations", "pitch" and "voicing" [B, L].
+        frames: normalised [B, T, M], zero past the last one.
+
+    Returns:
+        [B, L, 3]: pitch, zero where nothing is voiced; voicing; and the mean of the bands.
+    """
+    durations, voicing = batch["durations"], batch["voicing"]
+    sums = jnp.pad(jnp.cumsum(frames.mean(axis=-1), axis=1), ((0, 0), (1, 0)))  # [B, T + 1]
+    ends = jnp.cumsum(durations, axis=1)
+    first, last = (jnp.take_along_axis(sums, at, axis=1) for at in (ends - durations, ends))
+    energy = (last - first) / durations.clip(1)
+    return jnp.stack([jnp.where(voicing > 0, batch["pitch"], 0.0), voicing, energy], axis=-1)
 
 
 def distort(frames, key):

@@ -13,7 +13,7 @@ LIMITS = {"min_frames": 4, "max_frames": 20, "pause_frames": 5}
 def clip(text, durations):
     symbols = np.concatenate([TABLE.encode_symbols(" " + text), [END]]).astype(np.int32)
     assert len(symbols) == len(durations)
-    return symbols, np.array(durations)
+    return symbols, np.array(durations), np.full(sum(durations), np.nan)
 
 
 def spelt(piece):
@@ -22,8 +22,8 @@ def spelt(piece):
 
 def test_cuts_at_pauses():
     """A space that lasts is a pause: a comma where the text has none; frames add up."""
-    symbols, durations = clip("ab cd ef", [6, 5, 5, 2, 4, 4, 9, 3, 3, 7])
-    cut, dropped = pieces.cut(TABLE, 3, symbols, durations, punctuated=False, **LIMITS)
+    symbols, durations, pitch = clip("ab cd ef", [6, 5, 5, 2, 4, 4, 9, 3, 3, 7])
+    cut, dropped = pieces.cut(TABLE, 3, symbols, durations, pitch, punctuated=False, **LIMITS)
     assert [spelt(piece) for piece in cut] == [" ab cd,", " ef."]
     assert not dropped
     first, second = cut
@@ -34,13 +34,23 @@ def test_cuts_at_pauses():
     assert second.start + second.num_frames == durations.sum()
 
 
+def test_pitch_of_symbols():
+    """The median of the voiced frames of each, and how many they are."""
+    symbols, durations, pitch = clip("ab", [4, 5, 4, 8])
+    pitch[4:9] = 0.1, 0.2, 0.9, np.nan, np.nan
+    pitch[9] = -0.3
+    (piece,), _ = pieces.cut(TABLE, 0, symbols, durations, pitch, punctuated=False, **LIMITS)
+    np.testing.assert_allclose(piece.pitch, [0, 0.2, -0.3, 0, 0])
+    np.testing.assert_allclose(piece.voicing, [0, 0.6, 0.25, 0, 0])
+
+
 def test_a_text_with_marks_keeps_them():
-    symbols, durations = clip("ab, cd.", [3, 5, 5, 8, 1, 4, 4, 3, 3])
+    symbols, durations, pitch = clip("ab, cd.", [3, 5, 5, 8, 1, 4, 4, 3, 3])
     limits = LIMITS | {"max_frames": 30}
-    cut, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **limits)
+    cut, _ = pieces.cut(TABLE, 0, symbols, durations, pitch, punctuated=True, **limits)
     assert [spelt(piece) for piece in cut] == [" ab, cd."]
     limits["max_frames"] = 12
-    cut, _ = pieces.cut(TABLE, 0, symbols, durations, punctuated=True, **limits)
+    cut, _ = pieces.cut(TABLE, 0, symbols, durations, pitch, punctuated=True, **limits)
     assert [spelt(piece) for piece in cut] == [" ab,", " cd."]
 
 
@@ -54,8 +64,8 @@ def test_a_text_with_marks_keeps_them():
     ],
 )
 def test_what_is_left_out_is_counted(durations, reason):
-    symbols, durations = clip("ab", durations)
+    symbols, durations, pitch = clip("ab", durations)
     limits = LIMITS | ({"max_frames": 99} if max(durations) > 30 else {})
-    cut, dropped = pieces.cut(TABLE, 0, symbols, durations, punctuated=False, **limits)
+    cut, dropped = pieces.cut(TABLE, 0, symbols, durations, pitch, punctuated=False, **limits)
     assert not cut
     assert [name.startswith(reason) for name in dropped] == [True]

@@ -9,7 +9,7 @@ import pytest
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.acoustic import AcousticModel, hold
-from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
+from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_of
 
 M, E, V = 8, 6, 5
 FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
@@ -36,6 +36,8 @@ def make_batch(extra_frames=0, extra_symbols=0):
         "symbols": np.pad(symbols, wide),
         "num_symbols": np.array([3, 4]),
         "durations": np.pad(durations, wide),
+        "pitch": np.pad(np.array([[0, 1.0, 0.5, 0], [0.2, -0.4, 9, 0]]), wide),
+        "voicing": np.pad(np.array([[0, 1.0, 0.5, 0], [1, 0.25, 0, 0]]), wide),
         "features": features,
         "num_frames": frames,
         "voice": np.eye(2, E, dtype=np.float32),
@@ -59,20 +61,36 @@ def test_learns_a_batch_by_heart():
         params, state, loss = step(params, state, jax.random.key(number))
         losses.append(float(loss))
     assert np.mean(losses[-20:]) < 0.3 * losses[0]
+    inputs = batch["symbols"], batch["num_symbols"], batch["voice"]
     durations, encoded, voice = NETWORK.apply(
-        {"params": params},
-        batch["symbols"],
-        batch["num_symbols"],
-        batch["voice"],
-        method="predict_durations",
+        {"params": params}, *inputs, method="predict_durations"
     )
     np.testing.assert_allclose(durations, batch["durations"], atol=1)
+    plain, _ = NETWORK.apply({"params": params}, *inputs, method="encode")
+    _, planned = NETWORK.apply({"params": params}, plain, batch["num_symbols"], method="plan")
+    prosody = prosody_of(batch, batch["features"])
+    np.testing.assert_allclose(planned[..., 1:], prosody[..., 1:], atol=0.3)
+    voiced = batch["voicing"] > 0
+    np.testing.assert_allclose(planned[voiced, 0], batch["pitch"][voiced], atol=0.3)
+    assert np.abs(encoded - plain).max() > 0.01, "what is planned is given to the frames"
     noise = np.zeros_like(batch["features"])
     frames, count = NETWORK.apply(
         {"params": params}, encoded, voice, batch["durations"], noise, method="generate"
     )
     np.testing.assert_array_equal(count, batch["num_frames"])
     assert np.mean((frames - batch["features"]) ** 2) < 0.5 * np.mean(batch["features"] ** 2)
+
+
+def test_prosody_of_symbols():
+    """Pitch where something is voiced, how much of it, and the level of the frames."""
+    batch = make_batch(3, 2)
+    prosody = prosody_of(batch, jnp.asarray(batch["features"]))
+    assert prosody.shape == (2, 6, 3)
+    np.testing.assert_allclose(prosody[0, :4, 0], [0, 1.0, 0.5, 0])
+    np.testing.assert_allclose(prosody[1, :4, 0], [0.2, -0.4, 0, 0], rtol=1e-6)
+    held = batch["features"][1, 2:7].mean()
+    np.testing.assert_allclose(prosody[1, 1], [-0.4, 0.25, held], rtol=1e-5)
+    assert not prosody[0, 3:].any(), "padding"
 
 
 def test_padding_changes_nothing():
