@@ -453,6 +453,8 @@ def jobs(bench: Bench) -> Iterator[tuple[str, Job]]:
         "num_symbols": np.full(B, L, np.int32),
         "voice": rng.normal(size=(B, E)).astype(np.float32),
         "durations": np.full((B, L), T // L, np.int32),
+        "pitch": np.zeros((B, L), np.float32),
+        "voicing": np.ones((B, L), np.float32),
         "features": rng.normal(size=(B, T, M)).astype(np.float32),
         "num_frames": np.full(B, T, np.int32),
     }
