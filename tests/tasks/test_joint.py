@@ -65,6 +65,8 @@ def batch():
         "symbols": np.array([[2, 3, 1, 0], [4, 2, 3, 1]]),
         "num_symbols": np.array([3, 4]),
         "durations": durations,
+        "pitch": np.zeros((2, 4)),
+        "voicing": np.ones((2, 4)),
         "features": np.float32(rng.normal(size=(2, 12, M))),
         "num_frames": durations.sum(axis=1),
     }
