@@ -139,19 +139,13 @@ class Experiment(_speech.Experiment):
         for index, counts in aligned.items():
             symbols = pieces.with_silence(self.table, self.symbols[index])
             punctuated = self.corpora[index] in config.punctuated.split(",")
-            cuts[index], left = pieces.cut(
-                self.table,
-                index,
-                symbols,
-                counts,
-                pitches[index],
-                punctuated=punctuated,
-                **limits,
-            )
+            given = self.table, index, symbols, counts, pitches[index]
+            cuts[index], left = pieces.cut(*given, punctuated=punctuated, **limits)
             dropped += left
         seconds = sum(piece.num_frames for clip in cuts.values() for piece in clip) / rate
-        report = {"pieces": sum(map(len, cuts.values())), "hours": seconds / 3600} | dropped
-        (workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        count = sum(map(len, cuts.values()))
+        report = json.dumps({"pieces": count, "hours": seconds / 3600} | dropped, indent=2)
+        (workdir / "report.json").write_text(report + "\n")
         return cuts
 
     def fit(self, workdir: pathlib.Path):
