@@ -66,7 +66,6 @@ class Config(TrainingConfig):
 class Experiment(_experiment.Experiment):
     """One label of one or several corpora, cross-validated; ships a classifier of all clips."""
 
-    EXTRA = False
     LABEL: ClassVar[str]
     CLASSES: ClassVar[tuple[str, ...] | None] = None
 

@@ -93,10 +93,11 @@ class Experiment:
         frontend = getattr(self.given or self.start, "frontend", None)
         self.clips = features.open_features(folder, frontend, store=self.STORE)
         self._to_split = len(self.clips)
-        if config.extra and not self.EXTRA:
+        extra = getattr(config, "extra", "")  # a cross-validation has no such setting
+        if extra and not self.EXTRA:
             raise ConfigError(f"extra: {self.NAME} holds out some of every set: use --features")
-        if config.extra:
-            folder = f"{folder},{config.extra}"
+        if extra:
+            folder = f"{folder},{extra}"
             self.clips = features.open_features(folder, frontend, store=self.STORE)
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         self.split = self.hold_out()

@@ -24,7 +24,7 @@ from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.bundles import exported, exporting, synthesizer
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import AcousticModel
+from lin_jax.models.acoustic import PROSODY, AcousticModel
 from lin_jax.models.autoencoder import SpectralAutoencoder
 from lin_jax.models.residual_classifier import DenseResidualClassifier, ResidualClassifier
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder
@@ -239,6 +239,7 @@ def test_synthesizer_by_durations_is_marked(tmp_path):
         np.array([8]),
         np.zeros((1, E), np.float32),
         np.full((1, 8), 2),
+        np.zeros((1, 8, PROSODY), np.float32),
         np.zeros((1, 16, M), np.float32),
         np.zeros(1),
         np.ones(1),
