@@ -87,10 +87,14 @@ def hold_out(
             side.extend(chosen)
     split = Split("speaker-disjoint", *(_of(speakers, side) for side in sides))
     check(split, speakers)
-    held_out = {str(name).rpartition("/")[2] for name in [*sides[1], *sides[2]]}
-    allowed = [str(name).rpartition("/")[2] not in held_out for name in extra]
+    allowed = ~np.isin(plain_names(extra), plain_names([*sides[1], *sides[2]]))
     train = np.append(split.train, len(speakers) + np.flatnonzero(allowed))
     return dataclasses.replace(split, train=train)
+
+
+def plain_names(speakers: Sequence[str]) -> np.ndarray:
+    """Names [clips] str without that of their set, which stands before a "/"."""
+    return np.array([str(name).rpartition("/")[2] for name in speakers], str)
 
 
 def hold_out_sentences(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from data_pipelines.feature_set import FeatureSet, open_features
+from lin_jax.audio.degrade import DegradeConfig, NoisePool
 from lin_jax.audio.frontend_config import FrontendConfig
 
 SECONDS = 10  # of a noise to train with: longer ones are cut into pieces
@@ -26,20 +27,22 @@ class Noises:
     train: np.ndarray
 
     @classmethod
-    def open(cls, folders: str, frontend: FrontendConfig, hold_out: int, seed: int) -> "Noises":
-        """Open feature sets.
+    def of(cls, config, frontend: FrontendConfig) -> "Noises | None":
+        """The noises that the settings of an experiment name; None where they name none.
 
         Args:
-            folders: of the "waveform" store, with commas between them.
+            config: with `noise`, feature sets of the "waveform" store with commas between them;
+                `hold_out_noises`, how many of each set, at most a fifth, are evaluated in; and the
+                `seed` of their choice.
             frontend: that they must have.
-            hold_out: noises of each set to evaluate in; at most a fifth of them.
-            seed: of their choice.
         """
-        clips, test, train = open_features(folders, frontend), [], []
+        if not config.noise:
+            return None
+        clips, test, train = open_features(config.noise, frontend), [], []
         for corpus in np.unique(clips.corpora):
             here = np.flatnonzero(clips.corpora == corpus)
-            shuffled = np.random.default_rng(seed).permutation(here)
-            count = min(hold_out, len(here) // 5)
+            shuffled = np.random.default_rng(config.seed).permutation(here)
+            count = min(config.hold_out_noises, len(here) // 5)
             test.extend(shuffled[:count])
             train.extend(shuffled[count:])
         return cls(clips, np.array(test, int), np.array(train, int))
@@ -65,3 +68,12 @@ class Noises:
         ]
         most = max(map(len, pieces))
         return [piece for each in pieces for piece in each * round(most / len(each))]
+
+
+def pool_and_odds(
+    noises: Noises | None, degrade: DegradeConfig
+) -> tuple[NoisePool | None, DegradeConfig]:
+    """What training draws noise from; without recordings, none of it is recorded."""
+    if noises:
+        return NoisePool.of(noises.to_draw()), degrade
+    return None, dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))

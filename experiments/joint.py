@@ -23,11 +23,11 @@ import numpy as np
 from data_pipelines import loaders, pieces, splits
 from data_pipelines.loaders import LoaderConfig
 from experiments import _experiment, _run, synthesis
-from experiments._noises import Noises
+from experiments._noises import Noises, pool_and_odds
 from experiments._parts import Parts
 from experiments._run import Stage
 from lin_jax import bundles
-from lin_jax.audio.degrade import DegradeConfig, NoisePool
+from lin_jax.audio.degrade import DegradeConfig
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
 from lin_jax.evaluation import noisy_references as evaluation
@@ -109,8 +109,7 @@ class Experiment(_experiment.Experiment):
         self.given = self.load_start(bundle) if bundle else None
         if bool(config.texts) != bool(config.task.acoustic_weight):
             raise ConfigError("texts and task.acoustic_weight belong together: give both, or none")
-        given = config.noise, self.clips.frontend, config.hold_out_noises, config.seed
-        self.noises = Noises.open(*given) if config.noise else None
+        self.noises = Noises.of(config, self.clips.frontend)
 
     def load_start(self, name: str) -> Parts:
         """The parts to go on from."""
@@ -124,7 +123,7 @@ class Experiment(_experiment.Experiment):
         config, people = self.config, self.clips.people
         if not config.test_speakers:
             return super().hold_out()
-        names, sides = _plain(people), []
+        names, sides = splits.plain_names(people), []
         for chosen in (config.validation_speakers, config.test_speakers):
             wanted = list(filter(None, chosen.split(",")))
             if missing := set(wanted) - set(names):
@@ -138,12 +137,8 @@ class Experiment(_experiment.Experiment):
 
     def make_task(self) -> JointCloning:
         """The parts as one task."""
-        config, pool, degrade = self.config, None, self.config.degrade
-        if self.noises:
-            pool = NoisePool.of(self.noises.to_draw())
-        else:
-            degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
-        return self.start.task(config.task, pool=pool, degrade=degrade)
+        pool, degrade = pool_and_odds(self.noises, self.config.degrade)
+        return self.start.task(self.config.task, pool=pool, degrade=degrade)
 
     def fit(self, workdir: pathlib.Path):
         """Train on references alone, or with texts on what is said in their voices, too."""
@@ -153,11 +148,11 @@ class Experiment(_experiment.Experiment):
         workdir.mkdir(parents=True, exist_ok=True)
         settings = dataclasses.replace(synthesis.CONFIG, init=config.init)
         spoken = synthesis.Experiment(settings, config.texts)
-        cut, names = spoken.cut(workdir), _plain(spoken.clips.people)
+        cut, names = spoken.cut(workdir), splits.plain_names(spoken.clips.people)
 
         def batches(side, train):
             by_speaker: dict[str, list[int]] = {}
-            for index, name in zip(side, _plain(self.clips.people[side]), strict=True):
+            for index, name in zip(side, splits.plain_names(self.clips.people[side]), strict=True):
                 by_speaker.setdefault(name, []).append(int(index))
             references = [np.array(by_speaker.get(name, ())) for name in names]
             chosen = [piece for i in cut if len(references[i]) for piece in cut[i]]
@@ -225,11 +220,6 @@ class Experiment(_experiment.Experiment):
                 for condition, row in results["conditions"].items()
             },
         }
-
-
-def _plain(people) -> np.ndarray:
-    """Names of people, whatever their sets are called."""
-    return np.array([name.rpartition("/")[2] for name in people])
 
 
 if __name__ == "__main__":

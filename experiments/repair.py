@@ -21,10 +21,10 @@ import numpy as np
 from data_pipelines.loaders import LoaderConfig
 from experiments import _experiment, _run
 from experiments._networks import AutoencoderConfig
-from experiments._noises import Noises
+from experiments._noises import Noises, pool_and_odds
 from experiments._run import Stage
 from lin_jax import bundles
-from lin_jax.audio.degrade import DegradeConfig, NoisePool, RoomPool
+from lin_jax.audio.degrade import DegradeConfig, RoomPool
 from lin_jax.audio.diagnosis import dynamic_range
 from lin_jax.evaluation import repair as evaluation
 from lin_jax.models import registry
@@ -145,18 +145,13 @@ class Experiment(_experiment.Experiment):
 
     def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):
         super().__init__(config, folder, bundle)
-        given = config.noise, self.clips.frontend, config.hold_out_noises, config.seed
-        self.noises = Noises.open(*given) if config.noise else None
+        self.noises = Noises.of(config, self.clips.frontend)
         self.network = registry.build(config.network, sample_rate=self.clips.frontend.sample_rate)
 
     def make_task(self) -> Repair:
         """The task, with the noises that are not held out."""
         config, rate = self.config, self.clips.frontend.sample_rate
-        pool, degrade = None, config.degrade
-        if self.noises:
-            pool = NoisePool.of(self.noises.to_draw())
-        else:
-            degrade = dataclasses.replace(degrade, kinds=(0.0, *degrade.kinds[1:]))
+        pool, degrade = pool_and_odds(self.noises, config.degrade)
         rooms = RoomPool.read(config.rooms, rate) if config.rooms else None
         return Repair(self.network, rate, pool, config.task, degrade, rooms)
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from data_pipelines import features, loaders, trials
+from data_pipelines import features, loaders, splits, trials
 from data_pipelines.feature_set import FeatureSet
 from data_pipelines.loaders import LoaderConfig
 from experiments import _backend, _experiment, _fine_tuning, _groups, _run
@@ -208,7 +208,7 @@ class Experiment(_experiment.Experiment):
                 results["seconds"] = _backend.by_length(bundle, self.clips, clips, self.known)
                 summary["corpora"][corpus] = results
                 print(evaluation.summary(corpus, results))
-                names = [name.rpartition("/")[2] for name in chosen.speakers]
+                names = splits.plain_names(chosen.speakers)
                 drawn = (scores, pairs, embeddings, names, bundle.threshold)
                 writer.write_images(0, evaluation.report(corpus, *drawn, out))
         return summary

@@ -327,18 +327,15 @@ class FlowSynthesizer(Synthesizer):
     @functools.cached_property
     def _means(self):
         import jax
-        import jax.numpy as jnp
+
+        from lin_jax.models.acoustic import symbol_means
 
         @functools.partial(jax.jit, static_argnames="max_frames")
         def means(constants, encoded, durations, *, max_frames):  # -> [B, L, M]
             prior, *_ = self.model.apply(
                 constants[0], encoded, durations, max_frames, method="lay_out"
             )
-            sums = jnp.pad(jnp.cumsum(prior, axis=1), ((0, 0), (1, 0), (0, 0)))
-            ends = jnp.cumsum(durations, axis=1)
-            at = jnp.stack([ends - durations, ends])[..., None]  # [2, B, L, 1]
-            first, last = (jnp.take_along_axis(sums, each, axis=1) for each in at)
-            return (last - first) / durations.clip(1)[..., None]
+            return symbol_means(prior, durations)
 
         return means
 

@@ -274,6 +274,20 @@ def hold(encoded, durations, num_frames: int):
     return held, timing, frame < ends[:, -1:]
 
 
+def symbol_means(frames, durations):
+    """The mean of the frames of each symbol [B, L, M].
+
+    Args:
+        frames: [B, T, M].
+        durations: frames of each symbol [B, L] int; together no more than T.
+    """
+    sums = jnp.pad(jnp.cumsum(frames, axis=1), ((0, 0), (1, 0), (0, 0)))
+    ends = jnp.cumsum(durations, axis=1)
+    at = jnp.stack([ends - durations, ends])[..., None]  # [2, B, L, 1]
+    first, last = (jnp.take_along_axis(sums, each, axis=1) for each in at)
+    return (last - first) / durations.clip(1)[..., None]
+
+
 class ContentEncoder(nn.Module):
     """What recorded frames say, whoever says it: the features of the symbols that they hold.
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import PROSODY, AcousticModel, hold
+from lin_jax.models.acoustic import PROSODY, AcousticModel, hold, symbol_means
 from lin_jax.models.layers import frame_mask
 
 SIGMA = 1e-4  # deviation that is left of the noise at the end of the path
@@ -322,11 +322,8 @@ def prosody_of(batch, frames):
     Returns:
         [B, L, 3]: pitch, zero where nothing is voiced; voicing; and the mean of the bands.
     """
-    durations, voicing = batch["durations"], batch["voicing"]
-    sums = jnp.pad(jnp.cumsum(frames.mean(axis=-1), axis=1), ((0, 0), (1, 0)))  # [B, T + 1]
-    ends = jnp.cumsum(durations, axis=1)
-    first, last = (jnp.take_along_axis(sums, at, axis=1) for at in (ends - durations, ends))
-    energy = (last - first) / durations.clip(1)
+    voicing = batch["voicing"]
+    energy = symbol_means(frames.mean(axis=-1, keepdims=True), batch["durations"])[..., 0]
     return jnp.stack([jnp.where(voicing > 0, batch["pitch"], 0.0), voicing, energy], axis=-1)
 
 
