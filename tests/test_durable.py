@@ -105,7 +105,7 @@ def test_a_saved_voice(folder, tmp_path, monkeypatch):
 
     def read(place):
         monkeypatch.setattr(saved_voices, "FOLDER", place / "voices")
-        return saved_voices.load("anna").arrays["embedding"].tolist()
+        return saved_voices.load("anna").fields["embedding"].tolist()
 
     assert not outcomes(write, read, folder, tmp_path)
 

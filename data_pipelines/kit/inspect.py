@@ -96,9 +96,7 @@ def measure(path: Path) -> Clip:
         seconds=count / rate,
         sample_rate=rate,
         level_db=float(level),
-        snr_db=float(level - diagnosis.noise_db)
-        if diagnosis.noise_db is not None
-        else float("inf"),
+        snr_db=diagnosis.snr_db,
         clipped=diagnosis.clipped,
         band_hz=diagnosis.band_hz or rate / 2,
         digest=digest.hexdigest(),

@@ -6,6 +6,7 @@ Shape letters: N samples, C channels, F frequency bins.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -53,6 +54,11 @@ class Diagnosis:
     def silent(self) -> bool:
         """Whether there is nothing to hear."""
         return self.rms < SILENT_RMS
+
+    @property
+    def snr_db(self) -> float:
+        """Level above that of the noise, in dB; infinite where there is none."""
+        return math.inf if self.noise_db is None else 20 * math.log10(self.rms) - self.noise_db
 
     @property
     def narrow(self) -> bool:

@@ -5,13 +5,16 @@ Shape letters: B sentences, L symbols, T frames, M mel bins, E embedding.
 
 import dataclasses
 import functools
+import hashlib
 import itertools
+import warnings
 from typing import ClassVar
 
 import numpy as np
 
 from lin_jax import alignment
-from lin_jax.bundles.base import BATCHES, WAVEFORM, Function, padded
+from lin_jax.audio.diagnosis import Meter
+from lin_jax.bundles.base import BATCHES, WAVEFORM, Function, on_device, padded
 from lin_jax.bundles.synthesizer import (
     SYMBOLS,
     Synthesizer,
@@ -31,6 +34,8 @@ MAX_HOLD = 0.8  # seconds of one sound
 MAX_ALIGNED = 120.0  # seconds of a recording that is aligned with its text
 # Of a frame's squared distance from the sound of a symbol, and from where the symbol is expected.
 DISTANCE_WEIGHT, AWAY_WEIGHT = 10.0, 2.0
+ADAPTED_VOICES = 4  # whose networks are kept
+MIN_SNR_DB = 15.0  # of recordings that the network is fitted to
 MIN_LEVEL = -0.5  # of the loudest frame of a word, in deviations from the mean of all frames
 
 
@@ -44,17 +49,20 @@ class FlowSynthesizer(Synthesizer):
         steps: of the flow.
         temperature: deviation of the noise that it begins with.
         guidance: how far it goes beyond what text and voice ask for.
+        adaptation_steps: in which the network is fitted to recordings of a voice; 0 leaves it.
     """
 
     steps: int = 6
     temperature: float = 0.5
     guidance: float = 1.5
+    adaptation_steps: int = 30
 
     network: ClassVar[str] = "AcousticModel"
 
     def settings(self) -> dict:
         """See `Bundle`."""
-        flow = {name: getattr(self, name) for name in ("steps", "temperature", "guidance")}
+        names = "steps", "temperature", "guidance", "adaptation_steps"
+        flow = {name: getattr(self, name) for name in names}
         return super().settings() | {"flow": flow}
 
     def functions(self) -> dict[str, Function]:
@@ -123,6 +131,62 @@ class FlowSynthesizer(Synthesizer):
     def _cloned_profile(self, embedding, samples, rate):
         return VoiceProfile(embedding)
 
+    def _adapted(self, embedding, recordings):
+        """See `Synthesizer`; what is noisy or narrow would be heard in all that is spoken."""
+        from lin_jax.audio import files
+        from lin_jax.audio.frontend import extract
+
+        clear = [each for each in recordings if _is_clear(*each)]
+        if not (clear and self.model.content_dilations and self.adaptation_steps):
+            return VoiceProfile(embedding)
+        features = []
+        for samples, rate in clear:
+            waveform = files.load(samples, self.frontend, sample_rate=rate)
+            features.append(np.asarray(extract(self.frontend, waveform)[0]))
+        with self.weights_fit():
+            adaptation = self._adaptation.fit(self._constants[0], features, embedding)
+        return VoiceProfile(embedding, adaptation=adaptation, adapted=self.fingerprint)
+
+    @functools.cached_property
+    def _adaptation(self):
+        from lin_jax.tasks.adaptation import Adaptation
+
+        return Adaptation(self._task((None, self.mean, self.std)), self.adaptation_steps)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that only a bundle with the same network has."""
+        import jax
+
+        digest = hashlib.sha256(self.frontend.fingerprint().encode())
+        for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
+            digest.update(np.ascontiguousarray(leaf, np.float32))
+        return digest.hexdigest()[:12]
+
+    def _constants_of(self, voice):
+        """What the network computes with when it speaks in a voice."""
+        if voice.adaptation is None:
+            return self._constants
+        if voice.adapted != self.fingerprint:
+            warnings.warn(
+                "this voice was saved with another synthesizer and is spoken by its embedding "
+                "alone; save it again",
+                stacklevel=3,
+            )
+            return self._constants
+        return self._adapted_constants(voice)
+
+    @functools.cached_property
+    def _adapted_constants(self):
+        from lin_jax.tasks.adaptation import adapted
+
+        @functools.lru_cache(ADAPTED_VOICES)
+        def constants(voice):
+            variables, *others = self._constants
+            return on_device(adapted(variables, voice.adaptation)), *others
+
+        return constants
+
     def convert_voice(
         self,
         source,
@@ -155,7 +219,7 @@ class FlowSynthesizer(Synthesizer):
         readable = self._read(sentences(text, self.longest))
         sources = [self._with_silence(symbols) for _, symbols in readable]
         frames = np.asarray(extract(self.frontend, samples)[0])
-        speaker = self.clone_voice(source, sample_rate)
+        speaker = self.clone_voice(source, sample_rate, adapt=False)
         jobs = []
         for (_, symbols), durations in zip(
             readable, self.align(frames, sources, speaker), strict=True
@@ -243,7 +307,7 @@ class FlowSynthesizer(Synthesizer):
         length = np.where(np.arange(len(length)) < len(phrases), length, 0).astype(np.int32)
         voices = np.tile(np.float32(voice.embedding), (len(waveform), 1))
         with self.weights_fit():
-            frames, num_frames = self._convert(self._constants, waveform, length, voices)
+            frames, num_frames = self._convert(self._constants_of(voice), waveform, length, voices)
         return [np.asarray(frames[b, : int(num_frames[b])]) for b in range(len(phrases))]
 
     def _frames(self, sources, voice, speed, given) -> list[tuple[np.ndarray, np.ndarray, str]]:
@@ -256,6 +320,7 @@ class FlowSynthesizer(Synthesizer):
         drawn: dict[int, tuple[np.ndarray, np.ndarray, str]] = {}
         with self.weights_fit():
             durations, encoded, voices = self._predict(symbols, counts, len(sources), voice, speed)
+            constants = self._constants_of(voice)
             durations = np.array(durations)
             for b, known in enumerate(given):
                 if known is not None:
@@ -263,7 +328,7 @@ class FlowSynthesizer(Synthesizer):
             T = _num_frames(int(durations.sum(axis=1).max()))
             for seed in range(TRIES):
                 inputs = encoded, voices, durations, np.int32(seed)
-                frames, num_frames = self._draw(self._constants, *inputs, max_frames=T)
+                frames, num_frames = self._draw(constants, *inputs, max_frames=T)
                 for b, source in enumerate(sources):
                     if b not in drawn or drawn[b][2]:
                         its_frames = np.asarray(frames[b, : int(num_frames[b])])
@@ -375,6 +440,14 @@ class FlowSynthesizer(Synthesizer):
             return drawn["features"], num_frames
 
         return convert
+
+
+def _is_clear(samples, rate: int) -> bool:
+    """Whether a recording has little noise and all frequencies of speech."""
+    meter = Meter(rate)
+    meter.update(samples.reshape(len(samples), -1))
+    diagnosis = meter.diagnosis()
+    return diagnosis.snr_db >= MIN_SNR_DB and not diagnosis.narrow
 
 
 def _groups(items: list, size: int):

@@ -1,8 +1,13 @@
-"""Voices that were saved by name: a small file each, which holds an embedding and no sound."""
+"""Voices that were saved by name: a small file each, which holds no sound.
 
+It has an embedding, and what a network by durations changes so as to speak as the voice does.
+"""
+
+import base64
 import dataclasses
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +16,7 @@ from lin_jax.errors import ConfigError
 
 FOLDER = pathlib.Path("~/.lin_jax/voices")
 SUFFIX = ".voice.json"
-FIELDS = ("embedding", "ltas", "ltas_correction")
+ARRAYS = ("embedding", "ltas", "ltas_correction")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,12 +26,12 @@ class SavedVoice:
     Attributes:
         fingerprint: `Verifier.fingerprint` of the speaker bundle that embedded it.
         consent: by what right it may be used, in words.
-        arrays: of a `VoiceProfile`, by field; None where it has none.
+        fields: of a `VoiceProfile`.
     """
 
     fingerprint: str
     consent: str
-    arrays: dict[str, np.ndarray | None]
+    fields: dict[str, Any]
 
 
 def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
@@ -48,11 +53,13 @@ def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
     if not consent:
         raise ConfigError(f"{name}: say by what right this voice may be used")
     path = path_of(name)
-    arrays = {field: getattr(profile, field) for field in FIELDS}
+    arrays = {field: getattr(profile, field) for field in ARRAYS}
     content = {
         "fingerprint": fingerprint,
         "consent": consent,
         **{field: None if x is None else np.asarray(x).tolist() for field, x in arrays.items()},
+        "adapted": profile.adapted,
+        "adaptation": {name: _packed(x) for name, x in (profile.adaptation or {}).items()},
     }
     try:
         private.make_folder(path.parent, ConfigError)
@@ -78,8 +85,11 @@ def load(name: str, fingerprint: str = "") -> SavedVoice:
         for place in (path.parent, path):
             private.check(place, ConfigError)
         content = checksums.from_json(path.read_text(encoding="utf-8"))
-        arrays = {field: _array(content[field]) for field in FIELDS}
-        voice = SavedVoice(content["fingerprint"], content["consent"], arrays)
+        fields: dict[str, Any] = {field: _array(content[field]) for field in ARRAYS}
+        fields["adapted"] = content.get("adapted", "")  # earlier voices lack it
+        packed = content.get("adaptation", {})
+        fields["adaptation"] = {name: _unpacked(x) for name, x in packed.items()} or None
+        voice = SavedVoice(content["fingerprint"], content["consent"], fields)
     except FileNotFoundError:
         known = ", ".join(names()) or "none is"
         raise ConfigError(f"{name}: no such voice is saved ({known})") from None
@@ -120,3 +130,14 @@ def path_of(name: str) -> pathlib.Path:
 
 def _array(value) -> np.ndarray | None:
     return None if value is None else np.array(value, np.float32)
+
+
+def _packed(array) -> dict:
+    """An array as JSON keeps it, in half precision."""
+    data = base64.b64encode(np.asarray(array, "<f2").tobytes()).decode("ascii")
+    return {"shape": list(array.shape), "float16": data}
+
+
+def _unpacked(packed: dict) -> np.ndarray:
+    data = base64.b64decode(packed["float16"], validate=True)
+    return np.frombuffer(data, "<f2").reshape(packed["shape"])

@@ -8,7 +8,7 @@ import functools
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,11 +85,16 @@ class VoiceProfile:
             network needs none.
         ltas_correction: what the synthesizer lacks of that, likewise; see
             `Synthesis.ltas_correction`.
+        adaptation: what a network by durations changes so as to speak as recordings of the voice
+            do; see `lin_jax.tasks.adaptation`. None where it speaks by the embedding alone.
+        adapted: fingerprint of the synthesizer whose network that is; "" without it.
     """
 
     embedding: np.ndarray
     ltas: np.ndarray | None = None
     ltas_correction: np.ndarray | None = None
+    adaptation: Mapping[str, np.ndarray] | None = None
+    adapted: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -291,7 +296,7 @@ class Synthesizer(Bundle):
         return vocode_function(vocode, self.frontend)
 
     def clone_voice(
-        self, sources, sample_rate: int | None = None, repair: bool = False
+        self, sources, sample_rate: int | None = None, repair: bool = False, adapt: bool = True
     ) -> VoiceProfile:
         """A voice to speak in: one of the training, a saved one, or that of recordings.
 
@@ -301,6 +306,7 @@ class Synthesizer(Bundle):
                 are taken.
             sample_rate: of waveforms, in Hz.
             repair: whether recordings are restored by the repair bundle before.
+            adapt: whether a network by durations is fitted to recordings, which takes seconds.
 
         Returns:
             The `VoiceProfile`.
@@ -316,11 +322,16 @@ class Synthesizer(Bundle):
             raise AudioError(
                 "a voice of no recordings: give one at least, or the name of a learnt voice"
             )
-        profiles = [self._profile(source, sample_rate, repair) for source in sources]
+        references = [self._reference(source, sample_rate, repair) for source in sources]
+        profiles = [profile for profile, _ in references]
+        if len(profiles) == 1 and references[0][1] is None:
+            return profiles[0]
         total = np.sum([profile.embedding for profile in profiles], axis=0, dtype=np.float64)
         embedding = (total / np.linalg.norm(total)).astype(np.float32)
         if any(profile.ltas is None for profile in profiles):
-            return VoiceProfile(embedding)
+            recordings = [recording for _, recording in references if recording]
+            fit = adapt and len(recordings) == len(references)
+            return self._adapted(embedding, recordings) if fit else VoiceProfile(embedding)
         spectra = [(profile.ltas, profile.ltas_correction) for profile in profiles]
         return VoiceProfile(embedding, *np.mean(spectra, axis=0, dtype=np.float32))
 
@@ -500,20 +511,24 @@ class Synthesizer(Bundle):
             voice, str
         ) and voice in self.names else ""
 
-    def _profile(self, source, sample_rate, repair: bool) -> VoiceProfile:
-        """The voice of one source."""
+    def _adapted(self, embedding, recordings) -> VoiceProfile:
+        """The voice of an embedding [E], fitted to recordings of it where the network can be."""
+        return VoiceProfile(embedding)
+
+    def _reference(self, source, sample_rate, repair: bool):
+        """The voice of one source; of a recording also its samples and their rate, else None."""
         from lin_jax.audio import files
 
         if isinstance(source, str) and source in self.names:
-            return self._trained_profile(self.names.index(source))
+            return self._trained_profile(self.names.index(source)), None
         if isinstance(source, str) and source in saved_voices.names():
-            kept = VoiceProfile(**saved_voices.load(source, self.encoder_fingerprint).arrays)
+            kept = VoiceProfile(**saved_voices.load(source, self.encoder_fingerprint).fields)
             if self.ltas is not None and kept.ltas is None:
                 raise ConfigError(
                     f"{source}: saved for another kind of bundle; save it again, for this one: "
                     f"lin voice save --model {self.name}"
                 )
-            return kept
+            return kept, None
         if is_path(source):
             name = str(source)
             try:
@@ -542,7 +557,7 @@ class Synthesizer(Bundle):
                 f"{self.encoder}: embeds a voice as {len(voice.embedding)} numbers, not "
                 f"{self.voices.shape[1]}; install the speaker bundle that the voices were learnt with"
             )
-        return self._cloned_profile(voice.embedding, samples, rate)
+        return self._cloned_profile(voice.embedding, samples, rate), (samples, rate)
 
     def _trained_profile(self, number: int) -> VoiceProfile:
         """The voice of a speaker it learnt from."""

@@ -173,6 +173,25 @@ class AcousticModel(nn.Module):
         conditions = jax.lax.stop_gradient(prior) * known, x * known, voice * keep[:, None]
         return *planned, prior, self.flow(noisy, time, *conditions, mask)
 
+    def imitate(self, frames, num_frames, voice, noisy, time):
+        """The velocity of recorded frames, by what they say and not by their text.
+
+        Args:
+            frames: of a recording [B, T, M], normalised.
+            num_frames: real ones [B] int.
+            voice: embeddings [B, E] of who speaks.
+            noisy: the frames on their way from noise [B, T, M].
+            time: how far each clip is on it [B].
+
+        Returns:
+            [B, T, M].
+        """
+        mask = frame_mask(num_frames, frames.shape[1])
+        content, timing, _ = self.recognise(frames, num_frames)
+        voice = self._voice(voice)
+        prior, x = self._prior(content + voice[:, None], timing, mask)
+        return self.flow(noisy, time, prior, x, voice, mask)
+
     def predict_durations(self, symbols, num_symbols, voice, speed=1.0):
         """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols, with the
         prosody that is predicted, and their voice.

@@ -6,6 +6,9 @@ import pytest
 from helpers import synthesizers, verifiers
 from helpers.synthesizers import FRONTEND, RATE, TABLE, M
 
+from lin_jax import bundles
+from lin_jax.audio import mixing
+from lin_jax.bundles import saved_voices
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.models.acoustic import AcousticModel
@@ -133,7 +136,7 @@ def test_a_recording_with_its_text_keeps_its_timing(bundle, monkeypatch):
     """It is as long as the recording, at that speed, and says all sentences."""
     draws(bundle, LOUD)
     voice = bundle.clone_voice("Low")
-    monkeypatch.setattr(bundle, "clone_voice", lambda *_: voice, raising=False)
+    monkeypatch.setattr(bundle, "clone_voice", lambda *_, **options: voice, raising=False)
     samples = verifiers.voice(0)
     speech = bundle.convert_voice(samples, "High", RATE, text="abba cab. bad.")
     assert [segment.text for segment in speech.segments] == ["abba cab.", "bad."]
@@ -149,18 +152,34 @@ def test_a_recording_with_its_text_keeps_its_timing(bundle, monkeypatch):
         other.convert_voice(samples, "High", RATE, text="abba")
 
 
-def test_recordings_without_their_text_are_converted_phrase_by_phrase():
-    base = synthesizers.synthesizer(sources=("text", "speech"))
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """The folder of the bundle that hears voices."""
+    with pytest.MonkeyPatch.context() as patch:
+        verifiers.register(patch)
+        folder = tmp_path_factory.mktemp("encoder") / "voices"
+        return bundles.save(folder, verifiers.verifier(), "")
+
+
+def listening(encoder="speaker_encoder", **settings) -> FlowSynthesizer:
+    """Untrained, with an encoder of recordings."""
+    base = synthesizers.synthesizer(encoder, sources=("text", "speech"))
     network = NETWORK.clone(content_width=8, content_dilations=(1, 2))
     task = AcousticSynthesis(network, FRONTEND, base.mean, base.std, base.voices.shape[1])
     variables = jax.tree.map(np.array, jax.jit(task.init)(jax.random.key(0)))
-    bundle = FlowSynthesizer(
+    return FlowSynthesizer(
         *("listening", network, FRONTEND, variables, base.mean, base.std, base.voices),
         names=base.names,
         sexes=base.sexes,
         table=TABLE,
         sources=("text", "speech"),
+        encoder=encoder,
+        **settings,
     )
+
+
+def test_recordings_without_their_text_are_converted_phrase_by_phrase():
+    bundle = listening()
     samples = 0.3 * np.random.default_rng(0).normal(size=2 * RATE).astype(np.float32)
     samples[RATE // 2 : RATE] = 0.0
     speech = bundle.convert_voice(samples, "High", RATE)
@@ -169,3 +188,32 @@ def test_recordings_without_their_text_are_converted_phrase_by_phrase():
     assert np.isfinite(speech.samples).all()
     slow = bundle.convert_voice(samples, "High", RATE, speed=0.5)
     assert slow.seconds == pytest.approx(4.0, abs=0.3)
+
+
+def test_a_voice_is_fitted_to_clear_recordings(tmp_path, monkeypatch, encoder):
+    """Recordings that are noisy or narrow, names, and other networks leave it to the embedding."""
+    verifiers.register(monkeypatch)
+    bundle = listening(encoder, adaptation_steps=2)
+    samples = verifiers.voice(0)
+    samples[RATE // 2 : RATE] *= 0.01  # a pause, in which noise would be heard
+    voice = bundle.clone_voice(samples, RATE)
+    assert voice.adapted == bundle.fingerprint
+    plain = bundle.clone_voice(samples, RATE, adapt=False)
+    assert plain.adaptation is None
+    np.testing.assert_array_equal(voice.embedding, plain.embedding)
+    noisy = verifiers.voice(0)  # nothing of it is quiet
+    assert bundle.clone_voice(noisy, RATE).adaptation is None
+    assert bundle.clone_voice(mixing.narrowband(samples, RATE), RATE).adaptation is None
+    assert bundle.clone_voice([samples, "Low"], RATE).adaptation is None
+    fitted, unfitted = (
+        bundle.convert_voice(samples, each, RATE).samples for each in (voice, plain)
+    )
+    assert not np.array_equal(fitted, unfitted)
+    monkeypatch.setattr(saved_voices, "FOLDER", tmp_path)
+    saved_voices.save("anna", voice, bundle.encoder_fingerprint, "hers")
+    again = bundle.convert_voice(samples, "anna", RATE).samples
+    np.testing.assert_array_equal(again, fitted)
+    bundle.variables["params"]["prior"]["bias"] += 0.1
+    del bundle.__dict__["fingerprint"]
+    with pytest.warns(UserWarning, match="saved with another synthesizer .* save it again"):
+        bundle.convert_voice(samples, "anna", RATE)

@@ -8,7 +8,10 @@ import pytest
 from lin_jax.bundles import VoiceProfile, saved_voices
 from lin_jax.errors import ConfigError
 
-PROFILE = VoiceProfile(np.array([0.6, 0.8], np.float32), np.ones(3, np.float32), None)
+CHANGE = np.array([[0.5, -0.25]], np.float16)
+PROFILE = VoiceProfile(
+    np.array([0.6, 0.8], np.float32), np.ones(3, np.float32), None, {"kernel:left": CHANGE}, "flow"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +25,10 @@ def test_saved_and_read(folder):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     voice = saved_voices.load("anna-1", "abc")
-    np.testing.assert_array_equal(voice.arrays["embedding"], PROFILE.embedding)
-    assert voice.arrays["ltas_correction"] is None
+    np.testing.assert_array_equal(voice.fields["embedding"], PROFILE.embedding)
+    assert voice.fields["ltas_correction"] is None
+    np.testing.assert_array_equal(voice.fields["adaptation"]["kernel:left"], CHANGE)
+    assert voice.fields["adapted"] == "flow"
     assert (voice.consent, saved_voices.names()) == ("her own recording", ["anna-1"])
     with pytest.raises(ConfigError, match="saved with another speaker bundle"):
         saved_voices.load("anna-1", "abd")
