@@ -100,7 +100,8 @@ class Parts:
                 "corpora": list(corpora),
                 "parents": _fine_tuning.parents(getattr(start.synthesizer, field)),
             }
-            changed[field] = str(bundles.save(folder / part, bundle, provenance=provenance))
+            saved = bundles.save(folder / part, bundle, provenance=provenance, dtype="float16")
+            changed[field] = str(saved)
         if "encoder" in changed:
             changed["encoder_fingerprint"] = bundles.load(changed["encoder"]).fingerprint
         return dataclasses.replace(self.synthesizer, **changed)

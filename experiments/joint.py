@@ -12,7 +12,7 @@ recording in noise, once it is repaired, is that of the clean one (by the encode
 known voices keep their meaning), and with `--config.texts` that speech in this voice is that of the
 speaker; gradients of both reach the repair through the encoder. --mode=evaluate compares profiles
 of the recordings as they are, of the parts in series, and of the parts trained together. --mode=ship
-writes a synthesizer that names the parts, which lie beside it.
+writes a synthesizer that holds the parts, and may be moved.
 """
 
 import dataclasses
@@ -201,10 +201,10 @@ class Experiment(_experiment.Experiment):
         return results | {"noises": self.noises.names(shuffled)}
 
     def final_bundle(self, workdir: pathlib.Path) -> FlowSynthesizer:
-        """The synthesizer; the parts that it names are written beside it."""
+        """The synthesizer, which takes the parts that it names along wherever it is saved."""
         parts, _ = self.bundle(workdir)
         corpora = self.clips.describe(self.trained_on())
-        return parts.save(workdir.resolve() / "ship", self.start, self.NAME, corpora)
+        return parts.save(workdir / "parts", self.start, self.NAME, corpora)
 
     def facts(self, results: dict) -> dict:
         """See `_experiment.Experiment`."""

@@ -61,6 +61,7 @@ class Bundle:
     ] = ()  # those of them that are kept as roughly as the network's parameters
     optional_arrays: ClassVar[tuple[str, ...]] = ()  # likewise, but None where a bundle has none
     concurrent: ClassVar[bool] = False  # whether threads may use one at once
+    parts: ClassVar[tuple[str, ...]] = ()  # attributes that name other bundles, which it uses
     network: ClassVar[str] = ""  # of a kind within a kind: the class of network that it is for
     fused = None  # another bundle of the kind, where two answer together
     # `lin_jax.bundles.load`, for a bundle that uses others; it hands itself in.

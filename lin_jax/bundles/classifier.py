@@ -100,6 +100,7 @@ class Classifier(Bundle):
     task: ClassVar[str] = "classification"
     concurrent: ClassVar[bool] = True
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
+    parts: ClassVar[tuple[str, ...]] = ("speech_gate",)
 
     def __post_init__(self):
         if self.fused and _settings_of(self) != _settings_of(self.fused):

@@ -5,6 +5,8 @@ bundle.json          what it is: task, network, front end and its fingerprint, w
 weights.safetensors  variables, normalisation and what other arrays its kind has, under flat names
 README.md            the model card
 fused/               another bundle of the kind, where two answer together
+encoder/, …          bundles that it names and that do not ship with lin_jax, each by the attribute
+                     that names it, so that the folder is whole wherever it is moved
 """
 
 import builtins
@@ -52,6 +54,7 @@ BOUNDS = {
     "shifts": (1, 64),
 }
 MAX_SETTING = 65_536  # of all others
+WITHIN = "./"  # before the name of a bundle that lies within the one that names it
 KINDS = {kind.task: kind for kind in (Classifier, Verifier, Repairer, Synthesizer, Vocoder)}
 
 
@@ -92,6 +95,7 @@ def save(
         for name, value in arrays.items()
     }
     weights = to_bytes({name: np.asarray(leaf, order="C") for name, leaf in flat.items()})
+    parts = _parts_to_copy(bundle)
     described = {
         "format": FORMAT,
         "task": bundle.task,
@@ -99,7 +103,7 @@ def save(
         "model": _describe(bundle.model),
         "frontend": bundle.frontend.to_dict(),
         "fingerprint": bundle.frontend.fingerprint(),
-        **bundle.settings(),
+        **dataclasses.replace(bundle, **{name: WITHIN + name for name in parts}).settings(),
         "parameters": _count(flat),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
@@ -116,6 +120,8 @@ def save(
         if bundle.fused:
             save(part / "fused", bundle.fused, card, provenance=provenance, dtype=dtype)
             described["fused_sha256"] = checksums.of_file(part / "fused" / "bundle.json")
+        for name, source in parts.items():
+            shutil.copytree(source, part / name)
         (part / "bundle.json").write_text(checksums.to_json(described))
         durable.sync(part)  # before the old one loses its name
         if folder.exists():
@@ -198,6 +204,9 @@ def load(name_or_path) -> Bundle:
             **{name: flat[name] for name in kind.optional_arrays if name in flat},
         )
         _check_types(bundle)
+        for name in bundle.parts:
+            if getattr(bundle, name).startswith(WITHIN):
+                setattr(bundle, name, str(folder.resolve() / name))
         if described["parameters"] != _count(flat):
             raise ValueError("the weights have another number of parameters")
         return bundle
@@ -257,6 +266,16 @@ def _find(name_or_path) -> pathlib.Path:
             f"{name}: no bundle here; give a folder with a bundle.json, or a name ({names})"
         )
     return folder
+
+
+def _parts_to_copy(bundle: Bundle) -> dict[str, pathlib.Path]:
+    """The folders of the bundles that a bundle names, by attribute; not of those that ship."""
+    names = {part: name for part in bundle.parts if (name := getattr(bundle, part))}
+    return {
+        part: pathlib.Path(name)
+        for part, name in names.items()
+        if name not in shipped() and pathlib.Path(name, "bundle.json").is_file()
+    }
 
 
 def _describe(model) -> dict:

@@ -206,6 +206,7 @@ class Synthesizer(Bundle):
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices")
     optional_arrays: ClassVar[tuple[str, ...]] = ("ltas", "ltas_corrections")
     rounded: ClassVar[tuple[str, ...]] = ("voices", "ltas", "ltas_corrections")
+    parts: ClassVar[tuple[str, ...]] = ("encoder", "vocoder", "repairer")
 
     def settings(self) -> dict:
         """See `Bundle`."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -353,7 +354,13 @@ def test_the_repairer_is_the_one_that_the_bundle_names(encoder, tmp_path, monkey
     bundles.save(tmp_path / "mend", repairers.repairer(), "")
     bundle = synthesizers.synthesizer(encoder, repairer=str(tmp_path / "mend"))
     bundles.save(tmp_path / "speaks", bundle, "")
-    bundle = bundles.load(tmp_path / "speaks")
+    shutil.rmtree(tmp_path / "mend")
+    # What a bundle names is taken along: when it is moved, and when it is saved in its own place.
+    place = (tmp_path / "speaks").rename(tmp_path / "elsewhere")
+    bundles.save(place, bundles.load(place), "")
+    assert str(tmp_path) not in (place / "bundle.json").read_text()
+    bundle = bundles.load(place)
+    assert bundle.repairer == str(place / "repairer")
     assert (
         bundle.clone_voice(verifiers.voice(0), RATE, repair=True).embedding @ bundle.voices[0]
         > 0.99

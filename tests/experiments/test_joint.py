@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -94,15 +95,18 @@ def test_train_evaluate_and_ship(parts, config, tmp_path, capsys):
     assert "in noise: cosine with the clean profile noisy " in capsys.readouterr().out
 
     folder = experiment.ship(tmp_path)
+    assert str(tmp_path) not in (folder / "bundle.json").read_text()
+    shutil.rmtree(tmp_path / "parts")
+    folder = folder.rename(tmp_path / "moved")
     bundle = lin_jax.load(folder)
-    assert (bundle.name, bundle.repairer) == ("joint", str(tmp_path / "ship/repair"))
-    assert bundle.encoder == str(tmp_path / "ship/speaker_encoder")
+    assert bundle.name == "joint"
+    assert (bundle.encoder, bundle.repairer) == (str(folder / "encoder"), str(folder / "repairer"))
     assert "| in noise | " in (folder / "README.md").read_text()
     noisy = verifiers.voice(0) + verifiers.noise()
     profile = bundle.clone_voice(noisy, RATE, repair=True).embedding
     trained, _ = experiment.bundle(tmp_path)
     (expected,) = trained.encoder.embed_all([trained.repairer.repair(noisy, RATE)], RATE)
-    np.testing.assert_allclose(profile, expected.embedding, atol=1e-5)
+    np.testing.assert_allclose(profile, expected.embedding, atol=1e-3)
     started = experiment.start.synthesizer.clone_voice(noisy, RATE, repair=True).embedding
     assert np.abs(profile - started).max() > 1e-4
 
@@ -114,7 +118,8 @@ def test_what_is_frozen_is_not_written(parts, config, tmp_path):
     start = Experiment(config, parts / "voices").start
     changed = start.trained({"repair": {"params": {"floor": np.float32(2.0)}}})
     bundle = changed.save(tmp_path, start, "joint", [])
-    assert (bundle.encoder, bundle.repairer) == (str(parts / "encoder"), str(tmp_path / "repair"))
+    assert bundle.encoder == start.synthesizer.encoder
+    assert bundle.repairer == str(tmp_path / "repair")
     assert [path.name for path in tmp_path.iterdir()] == ["repair"]
     assert bundles.load(bundle.repairer).variables["params"]["floor"] == 2.0
 
