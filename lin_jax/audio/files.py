@@ -90,7 +90,8 @@ def find(folder) -> list[Path]:
     """Audio files under a folder and its subfolders, sorted by path.
 
     Args:
-        folder: path; hidden files, such as the `._` companions of some archives, are passed over.
+        folder: path; hidden files, such as the `._` companions of some archives, are passed over,
+            and links to folders are followed.
 
     Returns:
         Paths with a suffix in `SUFFIXES`; AudioError if the folder is missing or holds none.
@@ -100,7 +101,7 @@ def find(folder) -> list[Path]:
         raise AudioError(f"{folder}: no such folder; check the path")
     paths = [
         path
-        for path in folder.rglob("*")
+        for path in _under(folder)
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     ]
     if not paths:
@@ -109,6 +110,21 @@ def find(folder) -> list[Path]:
             "folder"
         )
     return sorted(paths)
+
+
+def _under(folder: Path) -> Iterator[Path]:
+    """The files under a folder, those in linked folders too; no link leads back to where it lies."""
+    for place, inner, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        inner[:] = [
+            name
+            for name in inner
+            if not (
+                (here / name).is_symlink()
+                and here.resolve().is_relative_to((here / name).resolve())
+            )
+        ]
+        yield from (here / name for name in names)
 
 
 def load(

@@ -152,7 +152,11 @@ def test_find(tmp_path):
     for name in ("b/2.WAV", "b/1.flac", "a.mp3", "notes.txt", "b/._1.flac"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert files.find(tmp_path) == [tmp_path / name for name in ("a.mp3", "b/1.flac", "b/2.WAV")]
+    names = ["a.mp3", "b/1.flac", "b/2.WAV"]
+    assert files.find(tmp_path) == [tmp_path / name for name in names]
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    (tmp_path / "b/back").symlink_to(tmp_path)
+    assert files.find(tmp_path) == [tmp_path / name for name in (*names, "c/1.flac", "c/2.WAV")]
 
 
 def test_trim_silence_is_librosas():
