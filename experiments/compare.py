@@ -2,12 +2,14 @@ r"""Synthesizers compared on the same held-out sentences: quality score, words, 
 
     python -m data_pipelines librispeech --audio-dir readers --out features/readers --for synthesis
     python -m experiments.compare --features features/readers --workdir runs/compare \
-        --bundles conversion,synthesis --snr 5
+        --bundles baseline=runs/baseline/ship/conversion,synthesis --snr 5 \
+        --speakers 1221,1284,908,2300,4077
 
-Each bundle is a row; with --snr the voices of the last one are also cloned from references in noise,
-as they are and repaired before: noisy reference, repair, speaker encoder, synthesizer. It writes
-results.json, report.html, and the bars, the shares of the score and the spectrograms as PNG. Time:
-a minute for each row of 20 sentences on two CPU cores.
+Each bundle is a row, and says texts; name readers whom none of them learnt from. With --snr the
+voices of the last one are also cloned from references in noise, as they are and repaired before:
+noisy reference, repair, speaker encoder, synthesizer. A baseline of one speaker, without the
+convolutions that refine its frames, is trained by `experiments.conversion --preset baseline`. It
+writes results.json, report.html, and the bars, the shares of the score and the spectrograms as PNG.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import sys
 
 import numpy as np
 
+from data_pipelines import splits
 from experiments import synthesis
 from lin_jax import bundles
 from lin_jax.audio import files, mixing
@@ -36,7 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--features", required=True, help="feature sets, with commas between them")
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="where results go")
     parser.add_argument(
-        "--bundles", default="conversion,synthesis", help="names or folders, with commas between"
+        "--bundles", default="synthesis", help="names, folders or ROW=FOLDER, with commas between"
+    )
+    parser.add_argument(
+        "--speakers", default="", help="who is compared with, with commas between; default: drawn"
     )
     parser.add_argument("--snr", type=float, metavar="DB", help="of noise in the references, too")
     parser.add_argument("--sentences", type=int, default=20, help="default 20")
@@ -52,15 +58,24 @@ def run(args: argparse.Namespace) -> int:
     """
     config = dataclasses.replace(synthesis.CONFIG, init="")
     config.eval = dataclasses.replace(config.eval, clips=args.sentences)
-    names = args.bundles.split(",")
-    experiments = {name: synthesis.Experiment(config, args.features, name) for name in names}
+    named = (item.rpartition("=") for item in args.bundles.split(","))
+    bundle_of = {name or folder: folder for name, _, folder in named}
+    experiments = {
+        name: synthesis.Experiment(config, args.features, folder)
+        for name, folder in bundle_of.items()
+    }
+    names = list(experiments)
     first = experiments[names[0]]
+    if args.speakers:
+        hold_out(first, args.speakers.split(","))
     sentences = [s for s in first.test_set() if s.kind == "unseen"]
     if not sentences:
-        raise ConfigError("no sentences of speakers who were held out: add a corpus of 5 speakers")
+        raise ConfigError("no sentences of speakers who were held out: name some by --speakers")
     systems = {name: (each.given, sentences) for name, each in experiments.items()}
     if silent := [name for name, (bundle, _) in systems.items() if "text" not in bundle.sources]:
         raise ConfigError(f"{silent[0]}: does not speak from text: compare another bundle")
+    for bundle, _ in systems.values():
+        bundle.sources = ("text",)  # what they make of recordings is not compared
     if args.snr is not None:
         bundle, last = experiments[names[-1]].given, names[-1]
         noisy, repaired = in_noise(sentences, args.snr, args.workdir / "references")
@@ -68,11 +83,30 @@ def run(args: argparse.Namespace) -> int:
         systems[f"{last}, {args.snr:g} dB, repaired"] = bundle, repaired
     rows, spoken = comparison.compare(systems, first.profiles)
     print(comparison.summary(rows))
-    protocol = f"{first.split.protocol}; voices cloned from {config.eval.seconds:g} s"
+    speakers = sorted({s.speaker for s in sentences})
+    protocol = (
+        f"{len(sentences)} sentences of {', '.join(speakers)}, provided that no bundle learnt from "
+        f"them; voices cloned from {config.eval.seconds:g} s of other recordings"
+    )
     results = {"protocol": protocol, "sentences": len(sentences), "systems": rows}
     comparison.report(rows, spoken, sentences, protocol, args.workdir)
     (args.workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     return 0
+
+
+def hold_out(experiment: synthesis.Experiment, speakers: list[str]) -> None:
+    """Take all sentences of some speakers, and of nobody else, as the held-out ones.
+
+    Raises:
+        ConfigError: one of them is not there.
+    """
+    people = splits.plain_names(experiment.clips.people)
+    if missing := set(speakers) - set(people):
+        raise ConfigError(f"{missing.pop()}: no such speaker: check --speakers")
+    wanted, usable = np.isin(people, speakers), np.ones(len(people), bool)
+    usable[list(experiment.problems)] = False
+    sides = (~wanted & usable, np.zeros(len(people), bool), wanted & usable)
+    experiment.split = splits.Split("speaker-disjoint", *map(np.flatnonzero, sides))
 
 
 def in_noise(sentences: list[Sentence], snr_db: float, folder: pathlib.Path):

@@ -1,12 +1,12 @@
 """Several synthesizers on the same held-out sentences, by one quality score and what it is made of.
 
-Q = 0.5·MSE + 0.3·(1 − cosine of pitch) + 0.2·(1 − cosine of loudness), the smaller the better, after
-alignment with the speaker's own recording: see `lin_jax.metrics.audio.Quality`.
+The score is Q of `lin_jax.metrics.audio.Quality`.
 
 Shape letters: B sentences, N samples.
 """
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +20,10 @@ from lin_jax.evaluation.synthesis import Sentence
 from lin_jax.metrics import audio as audio_metrics
 from lin_jax.reporting import html, plots
 
+QUALITY = (
+    "Q = 0.5·MSE + 0.3·(1 − cosine of pitch) + 0.2·(1 − cosine of loudness), the smaller the better, "
+    "after alignment with the speaker's own recording of the sentence."
+)
 METRICS = {
     "q": "Q",
     "mse": "MSE",
@@ -28,6 +32,13 @@ METRICS = {
     "mcd": "MCD, dB",
     "word_error": "word error rate",
     "similarity": "speaker similarity",
+}
+PARTS = {"mse": "MSE", "pitch": "pitch", "loudness": "loudness"}  # of Q
+BARS = {
+    "q": "Q ↓",
+    "mse": "MSE ↓",
+    "pitch": "cosine of\npitch ↑",
+    "loudness": "cosine of\nloudness ↑",
 }
 
 
@@ -65,13 +76,15 @@ def compare(
         ]
         speakers = np.array([sentence.speaker for sentence in sentences])
         row = {"q": synthesis.mean(np.array([quality.score for quality in qualities]), speakers)}
-        for part in ("mse", "pitch", "loudness"):
+        for part in PARTS:
             row[part] = synthesis.mean(np.array([getattr(q, part) for q in qualities]), speakers)
         (kind,) = results["voices"].values()
         measured = kind["systems"]["generated"]
         row |= {name: measured[name] for name in METRICS if name in measured.keys() - row.keys()}
         parts = [quality.shares for quality in qualities]
-        row["shares"] = {METRICS[p]: float(np.mean([each[p] for each in parts])) for p in parts[0]}
+        row["shares"] = {
+            title: float(np.mean([each[part] for each in parts])) for part, title in PARTS.items()
+        }
         rows[system] = row
     return rows, spoken
 
@@ -94,12 +107,18 @@ def report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     bars = {
-        METRICS[metric]: {name: row[metric]["value"] for name, row in rows.items()}
-        for metric in ("q", "mse", "pitch", "loudness")
+        title: {name: row[metric]["value"] for name, row in rows.items()}
+        for metric, title in BARS.items()
     }
-    pictures = [html.picture(plots.plot_groups(bars, folder / "scores.png"), "scores")]
-    shares = {name: row["shares"] for name, row in rows.items()}
-    pictures.append(html.picture(plots.plot_shares(shares, folder / "shares.png"), "shares of Q"))
+    scores = plots.plot_groups(bars, folder / "scores.png")
+    shares = plots.plot_shares(
+        {f"{name}: Q {row['q']['value']:.2f}": row["shares"] for name, row in rows.items()},
+        folder / "shares.png",
+    )
+    pictures = [
+        html.picture(scores, "↓ the smaller the better, ↑ the larger"),
+        html.picture(shares, "what Q is made of"),
+    ]
     panels = []
     original = sentences[0].original
     samples, rate = files.read(original)
@@ -107,9 +126,10 @@ def report(
         name: (row[0].samples, row[0].sample_rate) for name, row in spoken.items() if row[0]
     }
     for name, (samples, rate) in first.items():
-        path = folder / f"spectrogram-{name.replace(' ', '-')}.png"
-        figure = plots.plot_spectrogram(samples, rate, path)
-        panels.append((name, [html.picture(figure, name), html.player(samples, rate)]))
+        plain = re.sub(r"\W+", "-", name).strip("-")
+        figure = plots.plot_spectrogram(samples, rate, folder / f"spectrogram-{plain}.png")
+        picture = html.picture(figure, "waveform and spectrogram")
+        panels.append((name, [picture, html.player(samples, rate)]))
     table = html.table(
         ("system", *METRICS.values()),
         [
@@ -119,7 +139,7 @@ def report(
     )
     sections = [
         html.Section("All metrics", protocol, [table]),
-        html.Section("Compared", "Q is the smaller the better.", pictures),
+        html.Section("Compared", QUALITY, pictures),
         html.Section("The first sentence", sentences[0].text, [html.cards(panels)]),
     ]
     return html.write_html(folder / "report.html", "Synthesizers compared", sections)

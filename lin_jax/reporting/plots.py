@@ -205,7 +205,14 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: 
             heights = [group.get(name, np.nan) for group in values.values()]
             places = np.arange(len(values)) + (i - (len(series) - 1) / 2) * width
             axis.bar(places, heights, 0.9 * width, color=COLOURS[i % len(COLOURS)], label=name)
-        axis.set_xticks(np.arange(len(values)), list(values), rotation=30, ha="right")
+        longest = max(len(line) for name in values for line in name.split("\n"))
+        fits = longest * len(values) <= 44  # characters, beside the legend
+        axis.set_xticks(
+            np.arange(len(values)),
+            list(values),
+            rotation=0 if fits else 30,
+            ha="center" if fits else "right",
+        )
         axis.tick_params(axis="both", length=0)
         axis.axhline(0, color=RULE, linewidth=0.8)
         figure.legend(loc="outside right upper")
@@ -224,10 +231,16 @@ def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
         parts: list[str] = []
         for number, (name, shares) in enumerate(values.items(), 1):
             axis = figure.add_subplot(1, len(values), number)
-            axis.set_title(name, fontsize=9)
+            axis.set_title(name, fontsize=9, loc="center")
             parts = list(shares)
             if any(shares.values()):
-                axis.pie(list(shares.values()), colors=COLOURS, autopct="%.0f %%", startangle=90)
+                axis.pie(
+                    list(shares.values()),
+                    colors=COLOURS,
+                    autopct="%.0f %%",
+                    startangle=90,
+                    textprops={"color": "white", "weight": "bold"},
+                )
             else:
                 axis.set_axis_off()
         figure.legend(parts, loc="outside lower center", ncols=max(1, len(parts)))

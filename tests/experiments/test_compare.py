@@ -2,6 +2,7 @@
 
 import json
 import types
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,13 +22,18 @@ def stub(tmp_path, monkeypatch):
     sentence = Sentence("Yes.", "s", "unseen", str(tmp_path / "a.wav"), (str(tmp_path / "a.wav"),))
 
     class Experiment:
-        split = types.SimpleNamespace(protocol="held out")
+        clips = types.SimpleNamespace(people=["set/t", "set/s", "set/s", "set/s"])
+        problems: ClassVar = {2: "too long"}
+        split = None
 
         def __init__(self, config, features, name):
-            sources = ("speech",) if name == "deaf" else ("text",)
+            sources = ("speech",) if name == "deaf" else ("text", "speech")
             self.given = types.SimpleNamespace(name=name, sources=sources)
 
         def test_set(self):
+            if self.split:  # by --speakers
+                np.testing.assert_array_equal(self.split.train, [0])
+                np.testing.assert_array_equal(self.split.test, [1, 3])
             return [sentence]
 
         @property
@@ -53,8 +59,10 @@ def test_references_in_noise_are_systems_of_their_own(stub, tmp_path, monkeypatc
 
     monkeypatch.setattr(comparison, "compare", collect)
     monkeypatch.setattr(comparison, "report", lambda *given: None)
-    assert run(tmp_path, "--bundles", "a,b", "--snr", "10") == 0
+    assert run(tmp_path, "--bundles", "a=runs/a,b", "--snr", "10", "--speakers", "s") == 0
     assert list(compared) == ["a", "b", "b, 10 dB", "b, 10 dB, repaired"]
+    assert compared["a"][0].name == "runs/a"
+    assert {bundle.sources for bundle, _ in compared.values()} == {("text",)}
     clean, noisy, repaired = (
         files.read(compared[name][1][0].references[0])[0]
         for name in ("b", "b, 10 dB", "b, 10 dB, repaired")
@@ -64,8 +72,11 @@ def test_references_in_noise_are_systems_of_their_own(stub, tmp_path, monkeypatc
     np.testing.assert_allclose(repaired, noisy / 2, atol=1e-4)
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert (results["sentences"], results["systems"]["one"]["q"]["value"]) == (1, 0.1)
+    assert results["protocol"].startswith("1 sentences of s, provided that no bundle learnt from")
 
 
 def test_who_does_not_read_is_refused(stub, tmp_path, capsys):
     assert run(tmp_path, "--bundles", "a,deaf") == 2
     assert "deaf: does not speak from text" in capsys.readouterr().err
+    assert run(tmp_path, "--speakers", "s,nobody") == 2
+    assert "nobody: no such speaker: check --speakers" in capsys.readouterr().err

@@ -127,6 +127,9 @@ def test_groups_have_a_bar_for_each_series():
     assert heights[0] == [7.0, 2.0]
     assert heights[1][0] == 13.0
     assert np.isnan(heights[1][1]), "what is not there has no bar"
+    assert {label.get_rotation() for label in axis.get_xticklabels()} == {0}
+    (axis,) = plots.plot_groups({f"a long name {n}": {"after": 1.0} for n in range(5)}).axes
+    assert {label.get_rotation() for label in axis.get_xticklabels()} == {30}, "they would overlap"
 
 
 def test_histograms_have_a_panel_for_each_name(tmp_path):
@@ -147,5 +150,5 @@ def test_shares_are_a_pie_for_each_name():
     first, second = figure.axes
     angles = [wedge.theta2 - wedge.theta1 for wedge in first.patches]
     assert angles == pytest.approx([90, 270])
-    assert [axis.get_title(loc="left") for axis in (first, second)] == ["a", "b"]
+    assert [axis.get_title() for axis in (first, second)] == ["a", "b"]
     assert not second.patches, "of nothing"
