@@ -56,6 +56,8 @@ EXTRAS = {
     "listen": ["sounddevice>=0.5"],  # the microphone, for `lin listen`
     "c2pa": ["c2pa-python>=0.38"],  # signed provenance of generated speech
     "export": ["flatbuffers>=25.9"],  # what jax.export writes
+    # What jax2onnx needs, which itself asks for an older Orbax: pip install --no-deps jax2onnx
+    "onnx": ["onnx>=1.20.1", "onnx-ir>=0.2.1", "onnxruntime>=1.24.1"],
     # JAX for an accelerator, as JAX itself names it.
     **{name: [f"jax[{name}]"] for name in ("cuda12", "cuda13", "tpu")},
 }

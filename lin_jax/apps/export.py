@@ -9,17 +9,24 @@ from lin_jax.apps.common import Command
 def _arguments(parser: argparse.ArgumentParser):
     parser.add_argument("bundle", metavar="BUNDLE", help="name of one that ships, or a folder")
     parser.add_argument("folder", metavar="FOLDER", help="where to; new, or empty")
+    parser.add_argument(
+        "--format",
+        choices=("jax", "onnx"),
+        default="jax",
+        help="onnx for classifiers and verifiers without functionals (default jax)",
+    )
 
 
 def _export(args) -> int:
     """Write the folder and name it."""
     import jax
 
-    from lin_jax.bundles import exporting
+    from lin_jax.bundles import exporting, onnx_exporting
 
     # On a GPU, kernels of that GPU alone would get into what is to run everywhere.
     jax.config.update("jax_platforms", "cpu")
-    folder = exporting.export(lin_jax.load(args.bundle), args.folder)
+    export = onnx_exporting.export if args.format == "onnx" else exporting.export
+    folder = export(lin_jax.load(args.bundle), args.folder)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}  {size / 1e6:.1f} MB; its README.md says what goes in and out")
     return 0
@@ -32,6 +39,7 @@ COMMAND = Command(
 examples:
   lin export emotion exported/emotion
   lin export runs/mood exported/mood      a bundle of your own
+  lin export speaker_encoder exported/encoder --format onnx
 
 A folder with the functions of the bundle by jax.export, weights within, for any batch and length on CPU, CUDA and TPU;
 loader.py, which needs jax, numpy and flatbuffers; and a README that says what goes in and what comes out.

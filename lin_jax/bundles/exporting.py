@@ -12,16 +12,19 @@ watermark.py      of a synthesizer, `lin_jax.audio.watermark`, by which the load
 README.md         what goes in and what comes out
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 
 from lin_jax import durable
 from lin_jax.audio import diagnosis, levels, watermark
+from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.bundles.base import Bundle, Function
 from lin_jax.errors import ConfigError
 
@@ -54,28 +57,39 @@ def export(bundle: Bundle, folder) -> pathlib.Path:
     """
     from lin_jax.bundles import exported
 
+    with new_folder(folder) as part:
+        functions = bundle.functions()
+        for name, function in functions.items():
+            (part / f"{name}.jaxexport").write_bytes(_serialised(bundle, function))
+        description = json.dumps(_description(bundle, functions), indent=1, ensure_ascii=False)
+        (part / "export.json").write_text(description, encoding="utf-8")
+        (part / "README.md").write_text(_readme(bundle, functions), encoding="utf-8")
+        shutil.copy(exported.__file__, part / "loader.py")
+        copy_module(levels, part)
+        if bundle.task == "verification":
+            copy_module(diagnosis, part)
+        if arrays := _voices(bundle):
+            np.savez(part / "voices.npz", **arrays)
+            copy_module(watermark, part)
+    return pathlib.Path(folder)
+
+
+@contextlib.contextmanager
+def new_folder(folder) -> Iterator[pathlib.Path]:
+    """A place to write to, which becomes the folder if no error ends the block.
+
+    Raises:
+        ConfigError: the folder holds something, or cannot be written.
+    """
     folder = pathlib.Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: holds something already; choose another place")
-    functions = bundle.functions()
-    artefacts = {name: _serialised(bundle, function) for name, function in functions.items()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as part:
             part = pathlib.Path(part) / folder.name
             part.mkdir()
-            for name, artefact in artefacts.items():
-                (part / f"{name}.jaxexport").write_bytes(artefact)
-            description = json.dumps(_description(bundle, functions), indent=1, ensure_ascii=False)
-            (part / "export.json").write_text(description, encoding="utf-8")
-            (part / "README.md").write_text(_readme(bundle, functions), encoding="utf-8")
-            shutil.copy(exported.__file__, part / "loader.py")
-            _copy(levels, part)
-            if bundle.task == "verification":
-                _copy(diagnosis, part)
-            if arrays := _voices(bundle):
-                np.savez(part / "voices.npz", **arrays)
-                _copy(watermark, part)
+            yield part
             durable.sync(part)
             if folder.exists():
                 os.rmdir(folder)
@@ -84,10 +98,9 @@ def export(bundle: Bundle, folder) -> pathlib.Path:
         raise ConfigError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from None
-    return folder
 
 
-def _copy(module, folder: pathlib.Path):
+def copy_module(module, folder: pathlib.Path):
     """Copy a module into a folder, so that it does without lin_jax."""
     path = pathlib.Path(module.__file__)
     source = path.read_text(encoding="utf-8")
@@ -143,16 +156,21 @@ def _voices(bundle: Bundle) -> dict[str, np.ndarray]:
     return {name: np.float32(array) for name, array in arrays if array is not None}
 
 
+def prepared(samples: str, frontend: FrontendConfig, *, trim: bool = True) -> str:
+    """The Python expression by which the functions of `levels` prepare samples for a front end."""
+    if trim and frontend.trim_db is not None:
+        samples = f"levels.trim_silence({samples}, {frontend.trim_db:g})"
+    if frontend.level != "none":
+        samples = (
+            f'levels.level({samples}, target_db={frontend.level_db:g}, kind="{frontend.level}")'
+        )
+    return samples
+
+
 def _readme(bundle: Bundle, functions: dict[str, Function]) -> str:
     """What goes in and what comes out, in Markdown."""
     frontend = bundle.frontend
-    prepared = "samples"
-    if bundle.task != "repair" and frontend.trim_db is not None:
-        prepared = f"levels.trim_silence({prepared}, {frontend.trim_db:g})"
-    if frontend.level != "none":
-        prepared = (
-            f'levels.level({prepared}, target_db={frontend.level_db:g}, kind="{frontend.level}")'
-        )
+    samples = prepared("samples", frontend, trim=bundle.task != "repair")
     name, function = next(iter(functions.items()))
     examples = {"waveform": "samples[None]", "length": "[len(samples)]"}
     arguments = ", ".join(f"{key}={examples.get(key, key)}" for key in function.inputs)
@@ -170,7 +188,7 @@ def _readme(bundle: Bundle, functions: dict[str, Function]) -> str:
         "",
         'bundle = loader.load(".")',
         *(
-            [f"samples = {prepared}  # [n] float32, mono, {frontend.sample_rate} Hz"]
+            [f"samples = {samples}  # [n] float32, mono, {frontend.sample_rate} Hz"]
             if takes_sound
             else []
         ),
