@@ -104,12 +104,8 @@ PRESETS = {
             folder="third",
         ),
     ],
-    # One speaker's texts, in the voice that --config.anchor_voices names whoever is asked for.
-    "baseline": [
-        Stage(
-            {"speech": 0.0, "network.postnet": (), "min_anchor_similarity": 1.0, "steps": (3000,)}
-        )
-    ],
+    # For experiments.compare: of one corpus, in the voice that --config.anchor_voices names.
+    "baseline": [Stage({"speech": 0.0, "network.postnet": (), "min_anchor_similarity": 1.0})],
     "one_voice": [  # ten clips or more
         Stage(
             {"init": "conversion", "steps": (300,), "loader.batch_size": 8, "loader.buckets": 1}
