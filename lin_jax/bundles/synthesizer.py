@@ -33,7 +33,6 @@ from lin_jax.text.sentences import PHRASE_PAUSE
 # much: few shapes are compiled.
 SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 64
 SYMBOLS_A_SECOND = 12.0  # no sentence is longer than `trained_seconds` at this pace
-MAX_LETTERS = 24  # of a word, which is not cut
 # What plays while the rest of a stream is made: up to the first comma, and that rest.
 FIRST_PHRASE = r"(\W*\w.{12,60}?[,;:–—])( .*\w.*)"
 # What does not end by itself is cut after so long.
@@ -584,20 +583,22 @@ class Synthesizer(Bundle):
     def _read(self, parts: Sequence[Sentence]) -> list[tuple[Sentence, np.ndarray]]:
         """Sentences of at most `longest` symbols, and these [L]; an unreadable one is a warning."""
         readable, problems, most = [], [], self.longest
-        waiting = [(sentence, most) for sentence in reversed(parts)]
+        waiting = list(reversed(parts))
         while waiting:
-            sentence, size = waiting.pop()
+            sentence = waiting.pop()
             try:
                 symbols = self.table.encode(sentence.text)
             except TextError as error:
                 problems.append(error)
                 continue
-            if len(symbols) <= most or size < MAX_LETTERS:
-                readable.append((sentence, symbols))
-            else:  # what is written in figures is long when it is spelt, and is not cut within
-                *parts, last = sentences(self.table.normalise(sentence.text), size // 2)
-                last = dataclasses.replace(last, pause=sentence.pause)
-                waiting += [(part, size // 2) for part in reversed([*parts, last])]
+            if len(symbols) > most:  # what is written in figures is long, and is not cut within
+                text = self.table.normalise(sentence.text)
+                *shorter, last = sentences(text, max(1, len(text) * most // len(symbols)))
+                if shorter:
+                    last = dataclasses.replace(last, pause=sentence.pause)
+                    waiting += reversed([*shorter, last])
+                    continue
+            readable.append((sentence, symbols))
         if not readable:
             raise problems[0]
         for problem in problems:

@@ -1,8 +1,8 @@
 """A text as it is read aloud: numbers, amounts, times, addresses and abbreviations in words."""
 
 import calendar
+import html
 import re
-import string
 import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,6 +17,12 @@ _PUNCTUATION = str.maketrans(
     | dict.fromkeys("‐‑‒−", "-")
     | dict.fromkeys("—―", " - ")
     | {"–": "--", "…": ". "}
+    | dict.fromkeys("™®℠")  # NFKC would write "tm" at the end of a word
+)
+_TAG = r"(?i)</?(?:[abipqsu]|br|code|div|em|h[1-6]|hr|img|li|ol|pre|small|span|strong|ul)\b[^<>]*>"
+_EMOTICON = r"(?<!\w)(?:[:;]['^]?-?[()\[\]DPp|/\\*]+|=[()D]|<3+|\^_?\^)(?!\w)"
+_LATIN_FOLDS = str.maketrans(
+    {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ħ": "h", "ı": "i", "ŋ": "ng"}
 )
 _QUOTES = str.maketrans(dict.fromkeys('"()[]{}*_#|<>~^\\', " "))
 
@@ -27,6 +33,7 @@ ABBREVIATIONS = {
         "Ms.": "miss",
         "Dr.": "doctor",
         "Prof.": "professor",
+        "Ph.D.": "p h d",
         "Jr.": "junior",
         "Sr.": "senior",
         "Gen.": "general",
@@ -93,6 +100,12 @@ BEFORE_NUMBERS = {
     "p.": "page",
     "pp.": "pages",
 }
+WEEKDAYS = {"Mon": "monday", "Tue": "tuesday", "Wed": "wednesday", "Thu": "thursday"} | {
+    "Tues": "tuesday",
+    "Thur": "thursday",
+    "Thurs": "thursday",
+    "Fri": "friday",
+}
 SIGNS = {
     "en": {
         "%": "percent",
@@ -107,6 +120,13 @@ SIGNS = {
         "±": "plus or minus",
         "§": "section",
         "©": "copyright",
+        "¢": "cents",
+        "≈": "approximately",
+        "≠": "is not equal to",
+        "≤": "is at most",
+        "≥": "is at least",
+        "√": "square root of",
+        "∞": "infinity",
     },
     "ru": {
         "%": "процентов",
@@ -120,6 +140,16 @@ SIGNS = {
 }
 CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP", "₽": "RUB"}
 CURRENCY_WORDS = {"$": "dollars", "€": "euros", "£": "pounds", "₽": "roubles", "¥": "yen"}
+DOLLARS = {
+    "US": "u s",
+    "A": "australian",
+    "AU": "australian",
+    "C": "canadian",
+    "CA": "canadian",
+} | {
+    "NZ": "new zealand",
+    "HK": "hong kong",
+}
 MAGNITUDES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"} | {
     word: word for word in ("hundred", "thousand", "million", "billion", "trillion")
 }
@@ -155,6 +185,7 @@ UNITS = {
     "V": "volt",
     "mph": "mile per hour",
     "km/h": "kilometre per hour",
+    "m/s": "metre per second",
     "°C": "degree Celsius",
     "°F": "degree Fahrenheit",
     "px": "pixel",
@@ -164,17 +195,45 @@ _PLURALS = {"foot": "feet", "hertz": "hertz", "kilohertz": "kilohertz"} | {
     "gigahertz": "gigahertz",
     "mile per hour": "miles per hour",
     "kilometre per hour": "kilometres per hour",
+    "metre per second": "metres per second",
     "degree Celsius": "degrees Celsius",
     "degree Fahrenheit": "degrees Fahrenheit",
 }
-_LETTER_NAMES = """ay bee see dee ee eff gee aitch eye jay kay el em en oh pee cue are ess tee you
-vee doubleyou ex why zee"""
-ADDRESS_SIGNS = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore"}
-LETTERS = dict(zip(string.ascii_lowercase, _LETTER_NAMES.split(), strict=True))
+ADDRESS_SIGNS = {
+    ".": "dot",
+    "/": "slash",
+    "@": "at",
+    "-": "dash",
+    "_": "underscore",
+    ":": "colon",
+    "?": "question mark",
+    "=": "equals",
+    "&": "and",
+    "#": "hash",
+    "+": "plus",
+    "%": "percent",
+    "~": "tilde",
+}
+FILE_ENDINGS = """md|html?|css|js|ts|py|txt|pdf|docx?|xlsx?|pptx?|csv|json|xml|ya?ml|png|jpe?g|gif|svg\
+|mp[34]|wav|flac|ogg|zip|tar|gz|exe|cpp|sh|toml|ini"""
 SPELT = "USA|UK|US|EU|UN|AI|API|CIA|FBI|IBM|URL|USB|CEO|UFO|DNA|GPU|CPU"  # despite their vowels
 MONTHS = tuple(month.lower() for month in calendar.month_name[1:])
-_ROMAN = "II III IV VI VII VIII IX XI XII XIII XIV XV XVI XVII XVIII XIX XX"
-ROMAN = dict(zip(_ROMAN.split(), (2, 3, 4, 6, 7, 8, 9, *range(11, 21)), strict=True))
+_TENS = ("", "X", "XX", "XXX", "XL")  # "XL" itself is a size
+_ONES = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
+ROMAN = {tens + ones: 10 * i + j for i, tens in enumerate(_TENS) for j, ones in enumerate(_ONES)}
+ROMAN = {figure: number for figure, number in ROMAN.items() if figure not in ("", "XL", "XXX")}
+COUNTED = "Chapter|Part|Book|Act|Scene|Volume|Vol\\.|War|Section|Figure|Phase|Type|Level"
+REGNAL = """Alexander|Benedict|Catherine|Charles|Edward|Elizabeth|Ferdinand|Francis|Frederick|George
+|Gustav|Henry|Ivan|James|John|Leo|Louis|Mary|Napoleon|Nicholas|Paul|Peter|Philip|Pius|Pope|Richard
+|Wilhelm|William""".replace("\n", "")
+# As espeak-ng reads them right: it would spell these, or call "xi" a figure.
+RESPELT = {
+    r"\bh+m+\b|\bm{3,}\b": "hmm",
+    r"\bsh{2,}\b": "shush",
+    r"\bbr{2,}\b": "burr",
+    r"\bgr{2,}\b": "gur",
+    r"([aehmnorsuy])\1{2,}": r"\1\1",  # sooo
+}
 _RUSSIAN_ORDINALS: dict[str, dict[str, Any]] = {
     "й": {},
     "ый": {},
@@ -205,12 +264,17 @@ def normalise(text: str, language: str = "en") -> str:
             language.
     """
     region, language = language, language.partition("-")[0]
+    ends = re.search(r"[.!?]\W*$", text)
+    text = re.sub(_EMOTICON, " ", re.sub(_TAG, " ", text))
+    text = re.sub(r"&#?\w+;", lambda match: html.unescape(match[0]), text)
     text = text.replace("№", f" {SIGNS.get(language, {}).get('№', 'no')} ")
     text = re.sub(r"(?<=\d)(?=[¼½¾⅓⅔⅛⅜⅝⅞])", " ", text.translate(_PUNCTUATION))
+    if language == "en":
+        text = _apply(_english_powers(), text)
     text = unicodedata.normalize("NFKC", text)
     text = "".join(" " if c.isspace() else c for c in text if c.isspace() or not _is_invisible(c))
     if language == "en":
-        text = _apply(_english_addresses(), text)
+        text = _apply([*_english_addresses(), *_english_dates()], _folded(text))
     for short, words in ABBREVIATIONS.get(language, {}).items():
         pattern = re.escape(short).replace(r"\.", r"\.\s?").removesuffix(r"\s?")
         text = re.sub(rf"(?<!\w){pattern}", words, text, flags=re.IGNORECASE)
@@ -223,11 +287,15 @@ def normalise(text: str, language: str = "en") -> str:
     for sign, word in SIGNS.get(language, {}).items():
         text = text.replace(sign, f" {word} ")
     text = text.lower().translate(_QUOTES)
+    if language == "en":
+        text = _apply(RESPELT.items(), text)
     text = text.replace("/", " ").replace("--", " - ")
     text = re.sub(r"(?<!\w)-+|-+(?!\w)", " - ", text)  # a dash; within a word it is a hyphen
     text = re.sub(rf"\s+(?=[{PAUSES}])", "", text)
     text = re.sub(rf"([{PAUSES}])[{PAUSES}]*", r"\1", text)
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    # The dot of an abbreviation, which is a word now, ended the sentence, too.
+    return f"{text}." if ends and text[-1:].isalnum() else text
 
 
 def _apply(rules: Rules, text: str) -> str:
@@ -236,74 +304,155 @@ def _apply(rules: Rules, text: str) -> str:
     return text
 
 
+def _folded(text: str) -> str:
+    """Latin letters beyond those of Western Europe without their marks; espeak-ng spells them."""
+
+    def plain(c: str) -> str:
+        if c < "\u0100" or not unicodedata.name(c, "").startswith("LATIN"):
+            return c
+        return unicodedata.normalize("NFKD", c)[0]
+
+    return "".join(map(plain, text.translate(_LATIN_FOLDS)))
+
+
 def _is_invisible(c: str) -> bool:
     """Whether a character is a control, a format mark, unassigned or a variation selector."""
     return unicodedata.category(c)[0] == "C" or "\ufe00" <= c <= "\ufe0f"
 
 
 def _spell(letters: str) -> str:
-    """The names of letters, such as "you ess" of "US"; digits stay."""
-    return " ".join(LETTERS.get(letter.lower(), letter) for letter in letters)
+    """Letters one by one, such as "u s" of "US"; an "a" as no article is read."""
+    return " ".join("eigh" if letter in "aA" else letter for letter in letters)
+
+
+def _english_powers() -> Rules:
+    """Raised figures, which NFKC would set on the line."""
+    lengths = "|".join(unit for unit, name in UNITS.items() if name.endswith(("metre", "foot")))
+    digits = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+    names = {"2": "squared", "3": "cubed"}
+
+    def power(match: re.Match) -> str:
+        exponent = match[1].translate(digits)
+        return f" {names.get(exponent) or f'to the power of {exponent}'} "
+
+    def area(match: re.Match) -> str:
+        name = UNITS[match[2]]
+        kind = "square" if match[3] == "²" else "cubic"
+        return f"{match[1]} {kind} {name if match[1] == '1' else _PLURALS.get(name, f'{name}s')}"
+
+    return [
+        (rf"(?<![\w.,])([\d.,]*\d)\s?({lengths})([²³])", area),
+        (r"(?<=\w)([⁻²³⁴-⁹][⁰¹²³⁴-⁹]*|[¹⁰][⁰¹²³⁴-⁹]+)", power),
+        (r"(?<=[\w)])\s?\^\s?(-?\d+)", power),
+    ]
 
 
 def _english_addresses() -> Rules:
     """Addresses of the web and of mail, with their dots and slashes in words."""
 
     def address(match: re.Match) -> str:
-        host, path = match["host"], (match["path"] or "").rstrip("/")
-        end = path or host
-        tail = end[len(end.rstrip(PAUSES)) :]
-        words = (host + path).removesuffix(tail)
+        words = match["host"] + match["path"]
+        tail = words[len(words.rstrip(PAUSES)) :]
+        words = words.removesuffix(tail).removesuffix("/")
         words = re.sub(r"^www(?=\.)", _spell("www"), words, flags=re.IGNORECASE)
-        for sign, word in {
-            ".": "dot",
-            "/": "slash",
-            "@": "at",
-            "-": "dash",
-            "_": "underscore",
-        }.items():
+        words = re.sub(r":\d+", lambda port: " ".join(port[0]), words)
+        for sign, word in ADDRESS_SIGNS.items():
             words = words.replace(sign, f" {word} ")
         return f" {words} {tail} "
 
     ending = r"(?:com|org|net|edu|gov|io|ai|uk|de|ru|fr|eu|info|dev|app|co|tv|me)\b"
-    path = r"(?P<path>/[^\s,;]*)?"
+    path = r"(?P<path>(?::\d+)?(?:[/?#][^\s,;]*)?)"
     return [
-        (rf"(?i)\bhttps?://(?P<host>[\w.-]+){path}", address),
+        (r"(?i)\bmailto:(?=\S+@)", lambda match: ""),
+        (rf"(?i)\b(?:https?|ftp)://(?P<host>[\w.-]+){path}", address),
         (rf"(?i)\b(?P<host>www\.[\w.-]+\w){path}", address),
         (r"(?i)\b(?P<host>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)(?P<path>)", address),
         (rf"(?i)(?<![\w.@])(?P<host>[a-z][\w-]*(?:\.[\w-]+)*\.{ending}){path}(?!\.\w)", address),
+        (rf"(?<=\w)\.(?=(?:{FILE_ENDINGS})\b(?!\.\w))", lambda match: " dot "),
+    ]
+
+
+def _english_dates() -> Rules:
+    """Days of a month by their places, and short names of months and weekdays."""
+    full = {name[:3]: name for name in calendar.month_name[1:]} | {"Sept": "September"}
+    names = rf"(?P<month>{'|'.join([*calendar.month_name[1:], 'Sept', *full])})\b\.?"
+    month = lambda match: full.get(match["month"], match["month"])  # noqa: E731
+
+    def month_first(match: re.Match) -> str:
+        until = f" to {match['until']}th" if match["until"] else ""
+        return f"{month(match)} {match['day']}th{until}"
+
+    day = r"(?P<day>[12]\d|3[01]|0?[1-9])"
+    until = r"(?:\s?-{1,2}\s?(?P<until>[12]\d|3[01]|[1-9]))?"
+    return [
+        (rf"\b{names}\s{day}{until}(?![\w%]|[.,:/-]\w)", month_first),
+        (
+            rf"(?<![\w.,:/$€£-])(?:[Tt]he\s)?{day}\s{names}(?!\w)",
+            lambda match: f"the {match['day']}th of {month(match)}",
+        ),
+        (rf"\b{names}(?=\s\d{{4}}\b)", month),
+        (
+            rf"\b({'|'.join(WEEKDAYS)})\.(?=\s*(?:$|[,;)]|\d|[a-z]))",
+            lambda match: WEEKDAYS[match[1]],
+        ),
     ]
 
 
 def _english_words() -> Rules:
     """Abbreviations that depend on their neighbours, and words that are read by letters."""
 
-    def initials(match: re.Match) -> str:
-        end = "." if re.match(r"\s*$", match.string[match.end() :]) else ""
-        return f"{_spell(match[0].replace('.', ''))}{end}"
-
     def acronym(match: re.Match) -> str:
         shouted = match.string.isupper() and len(match.string.split()) > 1
-        return match[0] if shouted else f"{_spell(match[1])}{match[2] or ''}"
+        return match[0] if shouted else _spell(match[1]) + ("'s" if match[2] else "")
+
+    def model(match: re.Match) -> str:
+        digits = match[2]
+        if len(match[1]) > 1 and len(digits) > 2:
+            digits = " ".join(digits)
+        return f"{_spell(match[1])} {digits}"
+
+    def models(match: re.Match) -> str:
+        return f"{_spell(match[1])} {numbers.cardinal(match[2], 'en')}s"
 
     def roman(match: re.Match) -> str:
-        return f"{match[1]} {ROMAN[match[2]]}"
+        number, name = ROMAN[match["figure"].upper()], match["name"]
+        if name and re.fullmatch(REGNAL, name):
+            return f"{name} the {number}th"
+        return f"{name} {number}" if name else str(number)
+
+    def compared(match: re.Match) -> str:
+        return f"{match[1]} is {'less' if match[2] == '<' else 'greater'} than "
 
     before = "|".join(map(re.escape, BEFORE_NUMBERS))
     full = {short.lower(): word for short, word in BEFORE_NUMBERS.items()}
-    counted = "Chapter|Part|Book|Act|Scene|Volume|War|Section|Figure|Phase|Type|Level"
+    figures = sorted(ROMAN, key=len, reverse=True)
+    figure = "|".join(each for each in figures if len(each) > 1)
+    single = "[IVX](?=\\s*(?:$|[^\\w\\s']|[A-Z\\d]|and\\b|of\\b|was\\b|is\\b))"
     return [
+        (r"\bWWI(I?)\b", lambda match: f"World War {'two' if match[1] else 'one'}"),
+        (r"\bXi\b", lambda match: "Shee"),
+        (r"\bVi\b", lambda match: "Vie"),
+        (rf"\b(?P<name>{COUNTED})\s+(?P<figure>{figure}|{single})", roman),
+        (rf"\b(?P<name>[A-Z][a-z]+)\s+(?P<figure>{figure})\b", roman),
+        (rf"(?P<name>)\b(?P<figure>{figure}|{figure.lower()})\b", roman),
         (rf"(?i)(?<!\w)({before})\s?(?=\d)", lambda match: f"{full[match[1].lower()]} "),
         (r"(?<!\w)St\.(?=\s+[A-Z][a-z])", _saint),
-        (r"(?i)(?<!\w)st\.(?=\W|$)", _street),
-        (r"\b([AaPp])\.\s?([Mm])\b\.?|(?<=\d)\s?([AaPp])([Mm])\b", _meridiem),
-        (rf"\b({counted})\s+({'|'.join(sorted(ROMAN, key=len, reverse=True))})\b", roman),
-        (r"\b(?:[A-Za-z]\.){2,}", initials),
+        (r"(?i)(?<!\w)st\.(?=\W|$)", lambda match: "street"),
+        (
+            r"\b([AaPp])\.\s?([Mm])\b\.?|(?<=\d)\s?([AaPp])([Mm])\b",
+            lambda match: f" {_spell(''.join(filter(None, match.groups())))} ",
+        ),
+        (r"\b(?:[A-Za-z]\.){2,}", lambda match: _spell(match[0].replace(".", ""))),
         (rf"\b([BCDFGHJKLMNPQRSTVWXZ]{{2,6}}|{SPELT})('?s)?\b", acronym),
-        (r"(?i)\bv(?=\d)", lambda match: "version "),
+        (r"\bIPv(?=\d)", lambda match: f"{_spell('IPv')} "),
+        (r"\b([A-Z]{1,4})(\d\d?)s\b", models),
+        (r"\b([A-Z]{1,3})(\d+)(?![\d,.]*\d|\w)", model),
+        (r"\bv\.?(?=\d)", lambda match: "version "),
         (r"#(?=\d)", lambda match: " number "),
         (r"#(?=[^\W\d_])", lambda match: " hashtag "),
         (r"~\s?(?=[\d$€£])", lambda match: " about "),
+        (r"(?<![\w<])([\d.,]*\d|[A-Za-z])\s?([<>])\s?(?=-?\d|[A-Za-z]\b)", compared),
+        (r"(?<![\w/])km/h\b", lambda match: "kilometres per hour"),
     ]
 
 
@@ -311,16 +460,6 @@ def _saint(match: re.Match) -> str:
     """A street after a house number and names, else a saint before a name."""
     before = match.string[: match.start()]
     return "street" if re.search(r"\d+\s+(?:[A-Z]\w+\s+)+$", before) else "saint"
-
-
-def _street(match: re.Match) -> str:
-    end = "." if re.match(r"\s*$", match.string[match.end() :]) else ""
-    return f"street{end}"
-
-
-def _meridiem(match: re.Match) -> str:
-    end = "." if match[0].endswith(".") and re.match(r"\s*$", match.string[match.end() :]) else ""
-    return f" {_spell(''.join(filter(None, match.groups())))}{end}"
 
 
 def _english_numbers(region: str) -> Rules:
@@ -344,9 +483,7 @@ def _english_numbers(region: str) -> Rules:
             return match[0]
         words = cardinal(str(hour))
         if minute == "00" and not second:
-            half = re.match(
-                r"\s*[ap]\.?\s?m\b|\s*(?:ay|pee) em\b", match.string[match.end() :], re.I
-            )
+            half = re.match(r"\s*(?:[ap]|eigh)\.?\s?m\b", match.string[match.end() :], re.I)
             words += "" if half else " o'clock" if 1 <= hour <= 12 else " hundred"
         else:
             words += f" oh {cardinal(minute[1])}" if minute[0] == "0" else f" {cardinal(minute)}"
@@ -368,6 +505,14 @@ def _english_numbers(region: str) -> Rules:
         if sign == "$" and int(whole) == 0 and int(cents or 0):
             return f" {cardinal(str(int(cents)))} cent{'s' * (int(cents) != 1)} "
         return f" {numbers.money(whole, cents, CURRENCIES[sign], 'en')} "
+
+    def foreign_dollars(match: re.Match) -> str:
+        size = f" {MAGNITUDES[match['size'].strip().lower()]}" if match["size"] else ""
+        return f" {cardinal(match['number'])}{size} {DOLLARS[match['country']]} dollars "
+
+    def each(match: re.Match) -> str:
+        per = " a " if match["per"] else " "
+        return f" {cardinal(match['number'])} {CURRENCY_WORDS[match['sign']][:-1]}{per}"
 
     def fraction(match: re.Match) -> str:
         whole, top, bottom = match["whole"], int(match["top"]), int(match["bottom"])
@@ -399,14 +544,32 @@ def _english_numbers(region: str) -> Rules:
     def range_(match: re.Match) -> str:
         return f"{match[1]} to {match[2]}"
 
+    def digits(match: re.Match) -> str:
+        return f" {' '.join(map(cardinal, re.sub('[^0-9]', '', match[0])))} "
+
+    def internet_address(match: re.Match) -> str:
+        return f" {' dot '.join(map(cardinal, match[0].split('.')))} "
+
     number = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
     size = r"(?P<size>\s?(?:hundred|thousand|million|billion|trillion)\b|(?:[kK]|[mM]n?|[bB]n?)\b)?"
     units = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
     return [
+        (r"(?<![\w/])9/11(?![\w/])", lambda match: "nine eleven"),
+        (r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)", internet_address),
+        (
+            r"(?i)\b(in|since|until|before|after|year) (10[1-9]\d)(?!\w|[,.]\d)",
+            lambda match: f"{match[1]} {_year(match[2])}",
+        ),
         (r"\b(\d{4})-(\d\d)-(\d\d)\b", lambda m: date(m[1], m[2], m[3], m)),
         (r"\b(\d\d?)/(\d\d?)/(\d{4})\b", slashed),
         (r"(?<![\d:])(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?![\d:])", time),
         (r"(?<!\d)(?:\+?\d{1,3}[ -])?(?:\(\d{3}\)\s?|\d{3}[ -])?\d{3}-\d{4}(?!\d|-)", telephone),
+        (r"\+\d{1,3}(?:[ -]\(?\d{2,4}\)?){2,5}", telephone),
+        (r"(?<!\d)\d{4}(?:[ -]\d{4}){2,3}(?!\d)", telephone),
+        (r"(?i)(?<=\bdial )(?:911|999|112)\b|(?<=\bcall )(?:911|999|112)\b", digits),
+        (r"(?<![\w-])-(?=[$€£₽¥]\s?\d)", lambda match: "minus "),
+        (rf"\b(?P<country>{'|'.join(DOLLARS)})\$\s?(?P<number>{number}){size}", foreign_dollars),
+        (rf"(?P<sign>[$€£])(?P<number>{number})-(?:(?P<per>an?|per)-)?(?=[a-z])", each),
         (rf"(?P<sign>[$€£₽¥])\s?(?P<number>{number}){size}", amount),
         (rf"(?<![\d.,])(?P<number>{number})(?P<size>)\s?(?P<sign>[$€£₽¥])", amount),
         (r"(?<![\w./])(?:(?P<whole>\d+)\s+)?(?P<top>\d+)[/⁄](?P<bottom>\d+)(?![\w/⁄])", fraction),
@@ -414,7 +577,16 @@ def _english_numbers(region: str) -> Rules:
         (r"(?<!\w)'?(?P<century>)(?P<tens>[2-9]0)'?s\b", decade),
         (r"(?<![\w.])\d+(?:\.\d+){2,}(?!\w)|(?<=version )\d+(?:\.\d+)*(?!\w)", version),
         (r"(?<!\w)(\d[\d,.]*)\s?(?:-|--)\s?(?=\d)(\d[\d,.]*)(?![\w-])", range_),
-        (rf"(?<![\w.])(?P<number>{number})\s?(?P<unit>{units})(?!\w)", unit),
+        (
+            r"(?<![\w.])(\d+)'\s?(\d\d?)\"",
+            lambda match: f"{match[1]} foot {match[2]}",
+        ),
+        (rf"(?<![\w.])(?P<number>{number})\s?(?P<unit>{units})(?![\w/])", unit),
+        (
+            r"(?<![\w.])\.(\d+)",
+            lambda match: f" point {digits(match)}",
+        ),
+        (r"(?<![\d:])(\d+):(?=\d)(?![\d:]*:)", lambda match: f"{match[1]} to "),
         (
             r"(?<!\w)(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:st|nd|rd|th)\b",
             lambda match: f" {ordinal(match[1])} ",

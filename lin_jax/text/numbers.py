@@ -2,6 +2,7 @@
 
 import decimal
 import functools
+import re
 
 from lin_jax.errors import TextError
 
@@ -41,6 +42,10 @@ def money(whole: str, cents: str, currency: str, language: str) -> str:
         f"{whole}.{cents or '00'}", language, to="currency", currency=currency, separator="|"
     )
     units, _, rest = words.partition("|")
+    if language == "en":  # as it is said: "three pounds fifty", "twelve euros"
+        units = re.sub(
+            r"\beuro\b", f"euro{'s' * (int(whole) != 1)}", units.replace(" sterling", "")
+        )
     return units + (rest if int(cents or 0) else "")
 
 

@@ -43,6 +43,8 @@ LANGUAGES = {  # that a text in a script is most often in, as espeak-ng names th
     "LATIN": "en-us",
 }
 WORD = r"[^\W\d_]+(?:['’][^\W\d_]+)*"
+_LATIN, _CYRILLIC = "AaBEeKMHOoPpCcTyXxIiJjSs", "АаВЕеКМНОоРрСсТуХхІіЈјЅѕ"  # look the same
+_TO_LATIN, _TO_CYRILLIC = str.maketrans(_CYRILLIC, _LATIN), str.maketrans(_LATIN, _CYRILLIC)
 NAMES = {"CJK": "Chinese"}  # of scripts that Unicode calls otherwise
 
 
@@ -56,6 +58,22 @@ def script(letter: str) -> str:
 def name(script: str) -> str:
     """A script as prose calls it, such as "Cyrillic"."""
     return NAMES.get(script, script.capitalize())
+
+
+def without_lookalikes(text: str) -> str:
+    """A text with Cyrillic letters in Latin words, and the reverse, where they look the same."""
+
+    def mend(match: re.Match) -> str:
+        word = match[0]
+        if not {*map(script, word)} >= LATIN | CYRILLIC:
+            return word
+        for alphabet in (_TO_LATIN, _TO_CYRILLIC):
+            mended = word.translate(alphabet)
+            if mended != word and len({*map(script, mended)} - {""}) == 1:
+                return mended
+        return word
+
+    return re.sub(WORD, mend, text)
 
 
 def of_language(language: str) -> frozenset[str]:

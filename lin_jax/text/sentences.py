@@ -1,16 +1,23 @@
 """A text in sentences, each with the pause after it."""
 
 import dataclasses
+import math
 import re
 
 from lin_jax.errors import TextError
 
 SENTENCE_PAUSE, PHRASE_PAUSE, PARAGRAPH_PAUSE = 0.3, 0.1, 0.7  # seconds
 MAX_PAUSE = 60.0
+MAX_WORD = 48  # letters of a word that is never cut
+PAUSE = r"(?<=[,;:–—]) "  # where a sentence that is too long is cut first, and then
+PHRASE = r"(?i) (?=(?:and|or|but|nor|that|which|who|when|where|while|because|if|as|than|of|in|to\
+|for|with|from|by|at|on|into|about|after|before)\b)"
+_PAUSE_MARK = r"\[\s*pause\b[^\]]*\]"
 _TITLES = "mr mrs ms dr prof st jr sr gen col capt lt sgt rev hon pres gov sen rep mt ft mme mlle"
 _MONTHS = "jan feb mar apr jun jul aug sep sept oct nov dec"
 _WITHIN = "vs e.g i.e viz al т.е т.к т.н ул им см др"  # a sentence goes on after them
 _EITHER = "inc ltd co corp ave rd blvd etc dept est a.m p.m т.д т.п пр руб коп тыс млн млрд"
+_WEEKDAYS = "mon tue tues wed thu thur thurs fri"
 _BEFORE_NUMBERS = "no nos fig figs vol vols p pp ch sec eq art op"
 _BEFORE_WORDS = "cf ca approx"
 # Words with which an English sentence often begins, and seldom a name.
@@ -20,7 +27,7 @@ the their then there these they this those to was we what when where which while
 you your"""
 INNER = frozenset(f"{_TITLES} {_MONTHS} {_WITHIN} {_BEFORE_WORDS}".split())
 EITHER, BEFORE_NUMBERS, OPENERS = (
-    frozenset(words.split()) for words in (_EITHER, _BEFORE_NUMBERS, _OPENERS)
+    frozenset(words.split()) for words in (f"{_EITHER} {_WEEKDAYS}", _BEFORE_NUMBERS, _OPENERS)
 )
 
 
@@ -58,8 +65,8 @@ def sentences(text: str, max_length: int = 200) -> list[Sentence]:
             f"{tag[0]}: SSML is not read; give plain text, with [pause 1.5] for a pause"
         )
     pieces: list[Sentence] = []
-    for part in re.split(r"(\[\s*pause[^\]]*\]|\n\s*\n)", text):
-        if part.startswith("["):
+    for part in re.split(rf"({_PAUSE_MARK}|\n\s*\n)", text):
+        if re.fullmatch(_PAUSE_MARK, part):
             _lengthen(pieces, _seconds(part))
         elif part and not part.strip():
             _lengthen(pieces, PARAGRAPH_PAUSE)
@@ -97,7 +104,7 @@ def _continues(before: str, after: str) -> bool:
     if re.fullmatch(r"\d+", short) and before.strip() == word[0].strip():
         return True  # the number of an item in a list
     if short in BEFORE_NUMBERS:
-        return following[:1].isdigit()
+        return bool(re.match(r"\d|(?:[IVX]{2,}|[VX])\b", following))
     if short == "st":  # a street, or a saint
         return not following[:1].isupper() or following.lower() not in OPENERS
     if short in INNER:
@@ -112,14 +119,22 @@ def _continues(before: str, after: str) -> bool:
 
 
 def _shorten(piece: str, max_length: int) -> list[str]:
-    """A piece cut into parts of at most `max_length` characters."""
+    """A piece cut into even parts of at most `max_length` characters.
+
+    It is cut at a pause, else before a word that a phrase begins with, else between words; within
+    a word only if that is longer than `max_length` and `MAX_WORD`.
+    """
     parts = []
     while len(piece) > max_length:
-        head = piece[: max_length + 1]
-        pauses = [match.end() - 1 for match in re.finditer(r"[,;:–—] ", head)]
-        late = [end for end in pauses if end > max_length // 3]
-        cut = late[-1] if late else head.rfind(" ")
-        cut = cut if cut > 0 else max_length
+        even = len(piece) / math.ceil(len(piece) / max_length)
+        for place, least in ((PAUSE, even / 2), (PHRASE, even * 3 / 4), (" ", even / 2), (" ", 0)):
+            cuts = [match.start() for match in re.finditer(place, piece[: max_length + 1])]
+            if cuts := [cut for cut in cuts if cut > least]:
+                cut = min(cuts, key=lambda cut: abs(cut - even))
+                break
+        else:
+            word = piece.partition(" ")[0]
+            cut = len(word) if len(word) <= MAX_WORD else math.ceil(even)
         parts.append(piece[:cut].strip())
         piece = piece[cut:].strip()
     return [*parts, piece]

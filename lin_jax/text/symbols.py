@@ -18,6 +18,7 @@ from lin_jax.text.normalisation import PAUSES, normalise
 
 PAD, END = 0, 1  # numbers of no symbol and of the end of a text; the symbols themselves follow
 FORMS = ("characters", "phonemes")
+NEAREST = {"ɬ": "l", "ç": "ʃ", "ɣ": "ɡ", "χ": "x", "ʁ": "ɹ", "ø": "ɜ", "œ": "ɜ", "ɲ": "n", "ʎ": "l"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ class SymbolTable:
 
     def normalise(self, text: str) -> str:
         """A text as it is read: figures, abbreviations and signs as words of its languages."""
-        stretches = scripts.by_language(text, self.languages)
+        stretches = scripts.by_language(scripts.without_lookalikes(text), self.languages)
         return " ".join(normalise(part, language) for language, part in stretches)
 
     def spell(self, text: str) -> str:
@@ -83,6 +84,7 @@ class SymbolTable:
         text = self.normalise(text)
         if self.form == "characters":
             return text
+        text = "".join(" " if _is_named_by_espeak(c) else c for c in text).strip()
         pieces = []
         for language, part in scripts.by_language(text.replace(" - ", ", "), self.languages):
             for piece in re.split(rf"([{PAUSES}])", part):
@@ -111,21 +113,21 @@ class SymbolTable:
         readable: str = text
         unreadable: dict[str, str] = {}
         if self.form == "phonemes":  # espeak-ng would read letters of other scripts by their names
+            text = scripts.without_lookalikes(text)
             readable, unreadable = scripts.partition(text, *self.languages)
-            readable = "".join(c for c in readable if not _is_pictogram(c))
         problems = [f"{scripts.name(kind)} letters ({word})" for kind, word in unreadable.items()]
         ids, unknown, spoken = [], [], False
         for symbol in self.spell(readable):
             plain = (
-                [symbol]
-                if symbol in number
-                else [c for c in unicodedata.normalize("NFKD", symbol) if c in number]
+                [symbol] if symbol in number else [c for c in self._nearest(symbol) if c in number]
             )
             if not plain and symbol not in unknown and not symbol.isspace():
                 unknown.append(symbol)
             ids += [number[c] for c in plain]
             spoken |= any(map(str.isalnum, plain))
-        unknown += dict.fromkeys(c for c in text if c not in unknown and self._is_dropped(c))
+        if self.form == "phonemes":
+            signs = filter(_is_named_by_espeak, self.normalise(readable))
+            unknown += dict.fromkeys(c for c in signs if unicodedata.category(c)[0] == "S")
         if unknown:
             names = [f"{c} ({unicodedata.name(c, f'U+{ord(c):04X}').lower()})" for c in unknown]
             problems.append(", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8))
@@ -145,9 +147,11 @@ class SymbolTable:
             warnings.warn(f"skipped what this voice cannot read: {problem}", stacklevel=2)
         return np.array([*ids, END], np.int32)
 
-    def _is_dropped(self, c: str) -> bool:
-        """Whether a character of a text is no symbol, nor made into any."""
-        return self.form == "phonemes" and _is_pictogram(c)
+    def _nearest(self, symbol: str) -> str:
+        """What is read in place of a symbol that the table lacks: the nearest ones, or nothing."""
+        if self.form == "phonemes" and symbol in PAUSES:
+            return ","
+        return NEAREST.get(symbol) or unicodedata.normalize("NFKD", symbol)
 
     def encode_symbols(self, symbols: str) -> np.ndarray:
         """Numbers of symbols as they stand, those that the table lacks left out: int32 [L]."""
@@ -159,6 +163,8 @@ class SymbolTable:
         return "".join(self.symbols[i - END - 1] for i in ids if i > END)
 
 
-def _is_pictogram(c: str) -> bool:
-    """Whether a character is a picture, such as an emoji, and no sign that is read."""
-    return unicodedata.category(c) == "So" and c not in "©°№™®"
+def _is_named_by_espeak(c: str) -> bool:
+    """Whether espeak-ng would say the name of a sign, such as an emoji, a bullet or an accent."""
+    if c in f"'-{PAUSES}":
+        return False
+    return unicodedata.category(c)[0] in "PS" or "\u0300" <= c <= "\u036f"

@@ -110,6 +110,29 @@ def test_each_script_is_read_in_its_language():
         table.encode("Γειά σου")
 
 
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("well: go", "well, go"),  # the table has no colon
+        ("go • well*", "go well"),  # it would say "bullet"
+        ("P\u0430yp\u0430l", "Paypal"),  # two Cyrillic letters
+        ("Llan", "Lan"),  # espeak-ng's ɬ
+    ],
+)
+def test_signs_are_neither_named_nor_dropped_with_a_word(text, same):
+    pytest.importorskip("espeakng_loader")
+    table = SymbolTable.of(["well, go paypal lan"], "en-us", "phonemes")
+    read = table.decode(table.encode(text)).replace("ˈ", "")
+    assert read.split() == table.spell(same).replace("ˈ", "").split()
+
+
+def test_an_emoji_and_its_skin_are_named():
+    pytest.importorskip("espeakng_loader")
+    table = SymbolTable.of(["go well"], "en-us", "phonemes")
+    with pytest.warns(UserWarning, match=r"👍 \(thumbs up sign\), 🏽 \(emoji modifier .*\)$"):
+        assert table.decode(table.encode("go 👍🏽 well")).split() == table.spell("go well").split()
+
+
 def test_marks_that_espeak_leaves_of_vowels_are_no_symbols():
     pytest.importorskip("espeakng_loader")
     assert '"' not in espeak.phonemes("включить", "ru")
