@@ -58,6 +58,7 @@ class FlowSynthesizer(Synthesizer):
     adaptation_steps: int = 30
 
     network: ClassVar[str] = "AcousticModel"
+    symbols_a_second: ClassVar[float] = 17.0  # it speaks 20, and 126 fill what is compiled
 
     def settings(self) -> dict:
         """See `Bundle`."""

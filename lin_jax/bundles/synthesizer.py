@@ -32,9 +32,10 @@ from lin_jax.text.sentences import PHRASE_PAUSE
 # What goes through the network, or becomes sound, is padded to these or to twice, four times, … as
 # much: few shapes are compiled.
 SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 64
-SYMBOLS_A_SECOND = 12.0  # no sentence is longer than `trained_seconds` at this pace
-# What plays while the rest of a stream is made: up to the first comma, and that rest.
+# What plays while the rest of a stream is made: up to the first comma, and that rest; or a part of
+# so many letters.
 FIRST_PHRASE = r"(\W*\w.{12,60}?[,;:–—])( .*\w.*)"
+FIRST_LETTERS = 80
 # What does not end by itself is cut after so long.
 SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
     0.25,
@@ -202,6 +203,7 @@ class Synthesizer(Bundle):
     min_anchor_similarity: float = 0.8
 
     task: ClassVar[str] = "synthesis"
+    symbols_a_second: ClassVar[float] = 12.0
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std", "voices")
     optional_arrays: ClassVar[tuple[str, ...]] = ("ltas", "ltas_corrections")
     rounded: ClassVar[tuple[str, ...]] = ("voices", "ltas", "ltas_corrections")
@@ -394,6 +396,9 @@ class Synthesizer(Bundle):
         if phrase := re.match(FIRST_PHRASE, first.text):
             others.insert(0, Sentence(phrase[2].strip(), first.pause))
             first = Sentence(phrase[1], PHRASE_PAUSE)
+        elif len(first.text) > FIRST_LETTERS:
+            *parts, last = sentences(first.text, FIRST_LETTERS)
+            first, *others = *parts, dataclasses.replace(last, pause=first.pause), *others
         return self._stream(self._read([first, *others]), voice, name, speed)
 
     def _stream(self, readable, voice, name: str, speed: float) -> Iterator[Speech]:
@@ -485,8 +490,8 @@ class Synthesizer(Bundle):
 
     @property
     def longest(self) -> int:
-        """Symbols of a sentence; a longer one is spoken in parts."""
-        return max(8, round(SYMBOLS_A_SECOND * self.trained_seconds))
+        """Symbols of a sentence at most, `trained_seconds` long; a longer one is spoken in parts."""
+        return max(8, round(self.symbols_a_second * self.trained_seconds))
 
     def _check(self, source: str, speed: float):
         if source not in self.sources:
@@ -672,14 +677,17 @@ class Synthesizer(Bundle):
         return Speech.marked(samples, rate, pieces, provenance)
 
     def _spelt(self, sounds: "Sequence[_Sound]", texts: Sequence[str]) -> "list[_Sound]":
-        """Their words by letters, where there are as many as of phonemes; else as they are."""
+        """Their words by letters; of words that are one in symbols each has its share of the time."""
         spelt = []
         for sound, text in zip(sounds, texts, strict=True):
-            letters = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", self.table.normalise(text))
-            if len(letters) == len(sound.words):
-                spans = (span for _, *span in sound.words)
-                words = tuple((word, *span) for word, span in zip(letters, spans, strict=True))
-                sound = dataclasses.replace(sound, words=words)
+            groups = self.table.words(text) if sound.words else []
+            if len(groups) == len(sound.words):
+                words = []
+                for group, (_, start, end) in zip(groups, sound.words, strict=True):
+                    shares = np.cumsum([0, *map(len, group)]) / len("".join(group))
+                    times = (start + (end - start) * shares).tolist()
+                    words += zip(group, times[:-1], times[1:], strict=True)
+                sound = dataclasses.replace(sound, words=tuple(words))
             spelt.append(sound)
         return spelt
 

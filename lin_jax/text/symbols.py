@@ -17,6 +17,7 @@ from lin_jax.text import scripts
 from lin_jax.text.normalisation import PAUSES, normalise
 
 PAD, END = 0, 1  # numbers of no symbol and of the end of a text; the symbols themselves follow
+_WORD = r"[^\W_]+(?:['-][^\W_]+)*"
 FORMS = ("characters", "phonemes")
 NEAREST = {"ɬ": "l", "ç": "ʃ", "ɣ": "ɡ", "χ": "x", "ʁ": "ɹ", "ø": "ɜ", "œ": "ɜ", "ɲ": "n", "ʎ": "l"}
 
@@ -92,6 +93,35 @@ class SymbolTable:
             pieces.append(" " * part[-1:].isspace())
         return re.sub(rf"([{PAUSES}])(?=\S)", r"\1 ", "".join(pieces))
 
+    def words(self, text: str) -> list[tuple[str, ...]]:
+        """The words of a text as it is read, by letters; together those that are one in symbols.
+
+        espeak-ng joins some, such as "in the". What cannot be read is left out.
+        """
+        text = self.normalise(self._readable(text)[0])
+        if self.form == "characters":
+            return [(word,) for word in re.findall(_WORD, text)]
+        groups: list[tuple[str, ...]] = []
+        for language, part in scripts.by_language(text, self.languages):
+            for phrase in re.split(rf"[{PAUSES}]| - ", part):
+                words = re.findall(_WORD, phrase)
+                # What is joined depends on the words that follow.
+                rests = (" ".join(words[i:]) for i in range(len(words) + 1))
+                left = [len(espeak.phonemes(rest, language).split()) for rest in rests]
+                start = 0
+                for end in range(1, len(words) + 1):
+                    if left[start] > left[end]:
+                        groups.append(tuple(words[start:end]))
+                        start = end
+        return groups
+
+    def _readable(self, text: str) -> tuple[str, dict[str, str]]:
+        """A text without the words in other scripts, and the first of these in each script."""
+        if self.form == "characters":
+            return text, {}
+        # espeak-ng would read letters of other scripts by their names.
+        return scripts.partition(scripts.without_lookalikes(text), *self.languages)
+
     def encode(self, text: str) -> np.ndarray:
         """Numbers of the symbols of a text.
 
@@ -110,11 +140,7 @@ class SymbolTable:
                 installed.
         """
         number = {symbol: i for i, symbol in enumerate(self.symbols, END + 1)}
-        readable: str = text
-        unreadable: dict[str, str] = {}
-        if self.form == "phonemes":  # espeak-ng would read letters of other scripts by their names
-            text = scripts.without_lookalikes(text)
-            readable, unreadable = scripts.partition(text, *self.languages)
+        readable, unreadable = self._readable(text)
         problems = [f"{scripts.name(kind)} letters ({word})" for kind, word in unreadable.items()]
         ids, unknown, spoken = [], [], False
         for symbol in self.spell(readable):

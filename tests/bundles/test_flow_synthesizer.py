@@ -1,5 +1,7 @@
 """A synthesizer by durations: when words are said, and that nothing sounds wrong without a word."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from lin_jax import bundles
 from lin_jax.audio import mixing
 from lin_jax.bundles import saved_voices
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
+from lin_jax.bundles.synthesizer import _Sound
 from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.models.acoustic import AcousticModel
 from lin_jax.tasks.acoustic import AcousticSynthesis
+from lin_jax.text import SymbolTable
 
 NETWORK = AcousticModel(M, len(TABLE), 8, 8, 4, 16, (1, 2), dropout=0.0, content_dilations=())
 HOP = FRONTEND.hop_length / FRONTEND.sample_rate
@@ -56,6 +60,15 @@ def test_times_of_words(bundle):
     for (word, start, end), (first, last) in zip(segment.words, starts_ends, strict=True):
         assert word in ("abba", "cab")
         assert (start, end) == pytest.approx((first * EACH * HOP, last * EACH * HOP))
+
+
+def test_words_that_are_joined_in_symbols_share_their_time(bundle):
+    pytest.importorskip("espeakng_loader")
+    reader = dataclasses.replace(bundle, table=SymbolTable((), "en-us", "phonemes"))
+    sound = _Sound(np.zeros(1), words=(("ɪnðə", 1.0, 2.0), ("kˈæb", 2.0, 2.5)))
+    (spelt,) = reader._spelt([sound], ["In the cab."])
+    assert spelt.words == (("in", 1.0, 1.4), ("the", 1.4, 2.0), ("cab", 2.0, 2.5))
+    assert reader._spelt([sound], ["One cab is here."]) == [sound]  # rather than wrong times
 
 
 def test_draws_by_its_task(bundle):

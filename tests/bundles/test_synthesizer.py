@@ -126,6 +126,13 @@ def test_streamed_sentences_are_those_of_the_whole(bundle):
         bundle.stream("ab", speed=9)
 
 
+def test_a_stream_begins_with_a_part_of_a_long_sentence(bundle, monkeypatch):
+    monkeypatch.setattr("lin_jax.bundles.synthesizer.FIRST_LETTERS", 12)
+    parts = list(bundle.stream("bad cab hag bag head. Cab."))
+    assert [part.segments[0].text for part in parts] == ["bad cab hag", "bag head.", "Cab."]
+    assert parts[2].segments[0].start == pytest.approx(0.3)  # the pause after the sentence stays
+
+
 def test_voices(bundle):
     """A learnt one by its name, one that is heard, and several together; the first is the default."""
     speech = bundle.speak("abc")

@@ -117,3 +117,17 @@ def test_hold_out_takes_from_each_corpus():
     more = splits.hold_out(np.arange(100), ["one"] * 100, 30, 5)
     assert [len(side) for side in (more.train, more.validation, more.test)] == [75, 5, 20]
     assert set(splits.hold_out(np.arange(100), ["one"] * 100, 30, 5, seed=1).test) != set(more.test)
+
+
+def test_of_few_sentences_one_is_held_out():
+    """Whatever the lots: a minute of recordings has a dozen sentences, of which 15 % could be none."""
+    for seed in range(20):
+        words, everyone = ["a b", "c d", "c d", "e f"], [True] * 4
+        given = ["anna"] * 4, ["clips"] * 4, words, everyone, everyone, 0
+        split = splits.hold_out_sentences(*given, 0.01, seed=seed)
+        held_out = {words[i] for i in split.test}
+        assert held_out
+        assert held_out.isdisjoint(words[i] for i in split.train)
+        assert len(splits.hold_out_sentences(*given, 0.0, seed=seed).test) == 0
+    alone = ["anna"], ["clips"], ["a b"], [True], [True], 0
+    assert splits.hold_out_sentences(*alone, 1e-9).train.tolist() == [0]

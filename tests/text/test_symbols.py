@@ -126,6 +126,25 @@ def test_signs_are_neither_named_nor_dropped_with_a_word(text, same):
     assert read.split() == table.spell(same).replace("ˈ", "").split()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("In the end, of the", [("in", "the"), ("end",), ("of", "the")]),
+        ("I have to be there", [("i",), ("have",), ("to", "be"), ("there",)]),
+        ("there is no in, the", [("there",), ("is",), ("no",), ("in",), ("the",)]),
+        ("$5 - 'tis 东 o'clock", [("five",), ("dollars",), ("tis",), ("o'clock",)]),
+    ],
+)
+def test_words_by_letters_are_as_many_as_by_phonemes(text, words):
+    """espeak-ng joins some, by what follows: each has a time of its own all the same."""
+    pytest.importorskip("espeakng_loader")
+    table = SymbolTable((), "en-us", "phonemes")
+    assert table.words(text) == words
+    assert len(table.spell(text.replace("东", "")).replace(",", " ").split()) == len(words)
+    characters = SymbolTable((), "en-us")
+    assert characters.words("in the end") == [("in",), ("the",), ("end",)]
+
+
 def test_an_emoji_and_its_skin_are_named():
     pytest.importorskip("espeakng_loader")
     table = SymbolTable.of(["go well"], "en-us", "phonemes")
