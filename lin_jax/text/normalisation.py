@@ -21,6 +21,8 @@ _PUNCTUATION = str.maketrans(
 )
 _TAG = r"(?i)</?(?:[abipqsu]|br|code|div|em|h[1-6]|hr|img|li|ol|pre|small|span|strong|ul)\b[^<>]*>"
 _EMOTICON = r"(?<!\w)(?:[:;]['^]?-?[()\[\]DPp|/\\*]+|=[()D]|<3+|\^_?\^)(?!\w)"
+# Thrice or more the same word is said with pauses; without, eight "the" would take half a second.
+_REPEATED = r"(?i)\b([^\W\d_]{2,})(?:\s+\1\b){2,}"
 _LATIN_FOLDS = str.maketrans(
     {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ħ": "h", "ı": "i", "ŋ": "ng"}
 )
@@ -246,7 +248,7 @@ _RUSSIAN_ORDINALS: dict[str, dict[str, Any]] = {
     "му": {"case": "d"},
     "х": {"case": "g", "plural": True},
 }
-Rules = Iterable[tuple[str, Callable[[re.Match], str]]]
+Rules = Iterable[tuple[str, str | Callable[[re.Match], str]]]
 
 
 def normalise(text: str, language: str = "en") -> str:
@@ -266,6 +268,7 @@ def normalise(text: str, language: str = "en") -> str:
     region, language = language, language.partition("-")[0]
     ends = re.search(r"[.!?]\W*$", text)
     text = re.sub(_EMOTICON, " ", re.sub(_TAG, " ", text))
+    text = re.sub(_REPEATED, lambda match: ", ".join(match[0].split()), text)
     text = re.sub(r"&#?\w+;", lambda match: html.unescape(match[0]), text)
     text = text.replace("№", f" {SIGNS.get(language, {}).get('№', 'no')} ")
     text = re.sub(r"(?<=\d)(?=[¼½¾⅓⅔⅛⅜⅝⅞])", " ", text.translate(_PUNCTUATION))
@@ -429,6 +432,8 @@ def _english_words() -> Rules:
     figure = "|".join(each for each in figures if len(each) > 1)
     single = "[IVX](?=\\s*(?:$|[^\\w\\s']|[A-Z\\d]|and\\b|of\\b|was\\b|is\\b))"
     return [
+        (r"\b[Aa](?=(?:,? [B-HJ-Zb-hj-z]\b){2})", _spell("A")),
+        (r"(?<![\w.])A(?=[,;:!?)]|\.(?!\w)|$| (?:and|or) [B-Z]\b)", _spell("A")),
         (r"\bWWI(I?)\b", lambda match: f"World War {'two' if match[1] else 'one'}"),
         (r"\bXi\b", lambda match: "Shee"),
         (r"\bVi\b", lambda match: "Vie"),
