@@ -218,6 +218,7 @@ ADDRESS_SIGNS = {
 }
 FILE_ENDINGS = """md|html?|css|js|ts|py|txt|pdf|docx?|xlsx?|pptx?|csv|json|xml|ya?ml|png|jpe?g|gif|svg\
 |mp[34]|wav|flac|ogg|zip|tar|gz|exe|cpp|sh|toml|ini"""
+LETTER_A = "eigh"  # which espeak-ng reads as it calls the letter; "a" is the article
 SPELT = "USA|UK|US|EU|UN|AI|API|CIA|FBI|IBM|URL|USB|CEO|UFO|DNA|GPU|CPU"  # despite their vowels
 MONTHS = tuple(month.lower() for month in calendar.month_name[1:])
 _TENS = ("", "X", "XX", "XXX", "XL")  # "XL" itself is a size
@@ -325,7 +326,7 @@ def _is_invisible(c: str) -> bool:
 
 def _spell(letters: str) -> str:
     """Letters one by one, such as "u s" of "US"; an "a" as no article is read."""
-    return " ".join("eigh" if letter in "aA" else letter for letter in letters)
+    return " ".join(LETTER_A if letter in "aA" else letter for letter in letters)
 
 
 def _english_powers() -> Rules:

@@ -14,7 +14,7 @@ import numpy as np
 from lin_jax import espeak
 from lin_jax.errors import TextError
 from lin_jax.text import scripts
-from lin_jax.text.normalisation import PAUSES, normalise
+from lin_jax.text.normalisation import LETTER_A, PAUSES, normalise
 
 PAD, END = 0, 1  # numbers of no symbol and of the end of a text; the symbols themselves follow
 _WORD = r"[^\W_]+(?:['-][^\W_]+)*"
@@ -111,7 +111,8 @@ class SymbolTable:
                 start = 0
                 for end in range(1, len(words) + 1):
                     if left[start] > left[end]:
-                        groups.append(tuple(words[start:end]))
+                        letter = (re.sub(rf"^{LETTER_A}\b", "a", word) for word in words[start:end])
+                        groups.append(tuple(letter))
                         start = end
         return groups
 

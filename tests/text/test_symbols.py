@@ -131,6 +131,7 @@ def test_signs_are_neither_named_nor_dropped_with_a_word(text, same):
     [
         ("In the end, of the", [("in", "the"), ("end",), ("of", "the")]),
         ("I have to be there", [("i",), ("have",), ("to", "be"), ("there",)]),
+        ("9 a.m. weighs", [("nine",), ("a",), ("m",), ("weighs",)]),
         ("there is no in, the", [("there",), ("is",), ("no",), ("in",), ("the",)]),
         ("$5 - 'tis 东 o'clock", [("five",), ("dollars",), ("tis",), ("o'clock",)]),
     ],
