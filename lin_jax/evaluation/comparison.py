@@ -130,10 +130,11 @@ def report(
         figure = plots.plot_spectrogram(samples, rate, folder / f"spectrogram-{plain}.png")
         picture = html.picture(figure, "waveform and spectrogram")
         panels.append((name, [picture, html.player(samples, rate)]))
+    measured = [metric for metric in METRICS if any(metric in row for row in rows.values())]
     table = html.table(
-        ("system", *METRICS.values()),
+        ("system", *(METRICS[metric] for metric in measured)),
         [
-            [name, *(synthesis.cell(row.get(metric)) for metric in METRICS)]
+            [name, *(synthesis.cell(row.get(metric)) for metric in measured)]
             for name, row in rows.items()
         ],
     )

@@ -73,6 +73,8 @@ def test_compare(systems, sentences, tmp_path):
     assert "same: Q 0" in comparison.summary(rows)
     rows["runs/hum, 5 dB"], spoken["runs/hum, 5 dB"] = rows.pop("hum"), spoken.pop("hum")
     page = comparison.report(rows, spoken, sentences, "by hand", tmp_path / "out").read_text()
+    assert "word error rate" in page
+    assert "MCD, dB" not in page, "which nobody measured"
     assert page.count("<audio") == 3, "the original and who spoke"
     for name in ("scores", "shares", "spectrogram-original", "spectrogram-runs-hum-5-dB"):
         assert (tmp_path / f"out/{name}.png").exists()
