@@ -9,9 +9,8 @@ import numpy as np
 from data_pipelines.feature_set import FeatureSet
 from lin_jax.audio import files
 from lin_jax.audio.chunking import zero_padded
-from lin_jax.audio.functionals import VOICED, track_pitch
+from lin_jax.audio.functionals import RANGE, VOICED, track_pitch
 
-RANGE = 0.75  # octaves to either side of a speaker's median; what lies beyond is no voice
 PADDED_SECONDS = 4  # lengths are padded to its multiples, so that few are compiled
 
 

@@ -24,6 +24,7 @@ CONTOUR, MELODY = 8, 10  # cosines that follow a descriptor, and the pitch, thro
 BANDS = 4  # mel bands whose modulations are taken together
 PITCH_HZ = (60.0, 900.0)
 OCTAVE_COST = 0.01
+RANGE = 0.75  # octaves to either side of a median pitch; what lies beyond is no voice
 VOICED = 0.45  # harmonicity from which a frame has a pitch
 DESCRIPTORS = 6
 
@@ -167,6 +168,13 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
         -0.5, 0.5
     )
     return jnp.log2(sample_rate / 100 / (best + offset)), at.clip(0.0, 1.0)
+
+
+def within_range(pitch):
+    """Pitch [..., T] in octaves without what is farther than `RANGE` from its median; NaN is unvoiced."""
+    return jnp.where(
+        jnp.abs(pitch - jnp.nanmedian(pitch, -1, keepdims=True)) < RANGE, pitch, jnp.nan
+    )
 
 
 def statistics(x, chosen):

@@ -431,13 +431,20 @@ class FlowSynthesizer(Synthesizer):
     @functools.cached_property
     def _convert(self):
         import jax
+        import jax.numpy as jnp
 
         from lin_jax.audio.frontend import extract
+        from lin_jax.audio.functionals import VOICED, track_pitch, within_range
+
+        rate, hop = self.frontend.sample_rate, self.frontend.hop_length
 
         @jax.jit
         def convert(constants, waveform, length, voice, seed=0):
             frames, num_frames = extract(self.frontend, waveform, length)
-            drawn = self._task(constants).convert(constants[0], frames, num_frames, voice, seed)
+            pitch, harmonicity = track_pitch(waveform, rate, hop)
+            pitch = within_range(jnp.where(harmonicity > VOICED, pitch, jnp.nan))
+            given = frames, num_frames, voice, pitch[:, : frames.shape[1]], seed
+            drawn = self._task(constants).convert(constants[0], *given)
             return drawn["features"], num_frames
 
         return convert

@@ -13,6 +13,7 @@ from lin_jax.models.registry import register
 from lin_jax.models.tacotron import Encoder
 
 TIME_FREQUENCIES = 32
+MELODY = 5  # frames, about as long as a symbol, over which a converted recording's prosody is taken
 PROSODY = 3  # of a symbol: pitch in octaves above 100 Hz, share of voiced frames, mean of its bands
 
 
@@ -228,13 +229,16 @@ class AcousticModel(nn.Module):
         frames = self._draw(prior, x, voice, mask, noise, steps, guidance)
         return frames, mask.sum(axis=1).astype(jnp.int32)
 
-    def convert(self, frames, num_frames, voice, noise, *, steps: int = 6, guidance: float = 0.0):
-        """Frames that say the same in another voice, frame by frame.
+    def convert(
+        self, frames, num_frames, voice, pitch, noise, *, steps: int = 6, guidance: float = 0.0
+    ):
+        """Frames that say the same in another voice, frame by frame, with the same melody.
 
         Args:
             frames: of a recording [B, T, M], normalised.
             num_frames: real ones [B] int.
             voice: embeddings [B, E].
+            pitch: of each frame in octaves above 100 Hz [B, T], NaN where none is voiced.
             noise: to begin with [B, T, M].
             steps: as for `generate`, as is `guidance`.
             guidance: see there.
@@ -245,7 +249,18 @@ class AcousticModel(nn.Module):
         mask = frame_mask(num_frames, frames.shape[1])
         content, timing, _ = self.recognise(frames, num_frames)
         voice = self._voice(voice)
-        prior, x = self._prior(content + voice[:, None], timing, mask)
+        encoded = content + voice[:, None]
+        voiced = mask & ~jnp.isnan(pitch)
+        _, planned = self.plan(encoded, num_frames)  # at which pitch and level the voice speaks
+        pitch -= mean_where(voiced, pitch - planned[..., 0])[:, None]
+        energy = frames.mean(axis=-1)
+        energy -= mean_where(mask, energy - planned[..., 2])[:, None]
+        prosody = jnp.stack([jnp.where(voiced, pitch, 0.0), voiced, energy], axis=-1)
+        prosody = moving_mean(jnp.where(mask[..., None], prosody, 0.0), MELODY)
+        # Where few frames around are voiced, their pitch is still theirs.
+        share = jnp.maximum(prosody[..., 1], 1 / MELODY)
+        prosody = prosody.at[..., 0].divide(share)
+        prior, x = self._prior(encoded + self.intonation(prosody), timing, mask)
         return self._draw(prior, x, voice, mask, noise, steps, guidance)
 
     def _draw(self, prior, x, voice, mask, noise, steps: int, guidance: float):
@@ -291,6 +306,17 @@ def hold(encoded, durations, num_frames: int):
     held = jnp.take_along_axis(encoded, at[..., None], axis=1)
     timing = jnp.stack([place, jnp.log(length)], axis=-1)
     return held, timing, frame < ends[:, -1:]
+
+
+def mean_where(mask, x):
+    """The mean over the frames that a mask [B, T] has, [B] of x [B, T]; zero where it has none."""
+    return jnp.where(mask, x, 0.0).sum(axis=1) / jnp.maximum(mask.sum(axis=1), 1)
+
+
+def moving_mean(x, size: int):
+    """The mean of an odd number of frames around each, [B, T, D] of x [B, T, D]; zeros lie outside."""
+    padded = jnp.pad(x, ((0, 0), (size // 2, size // 2), (0, 0)))
+    return sum(padded[:, start : start + x.shape[1]] for start in range(size)) / size
 
 
 def symbol_means(frames, durations):

@@ -184,7 +184,7 @@ class AcousticSynthesis:
         features = jnp.where(valid, frames * self.std + self.mean, 0.0)
         return {"features": features, "num_frames": num_frames}
 
-    def convert(self, variables, features, num_frames, voice, seed=0):
+    def convert(self, variables, features, num_frames, voice, pitch, seed=0):
         """Draw mel frames that say what recorded ones say, in another voice.
 
         Args:
@@ -192,6 +192,7 @@ class AcousticSynthesis:
             features: of recordings, in decibels [B, T, M].
             num_frames: real ones [B] int.
             voice: embeddings [B, E].
+            pitch: of the frames, in octaves above 100 Hz [B, T], NaN where none is voiced.
             seed: of the noise that they are drawn from, [] int.
 
         Returns:
@@ -204,6 +205,7 @@ class AcousticSynthesis:
             (features - self.mean) / self.std,
             num_frames,
             voice,
+            pitch,
             noise,
             steps=config.steps,
             guidance=config.guidance,

@@ -194,19 +194,46 @@ def test_recordings_are_understood_as_their_text_is():
     assert (logits.argmax(axis=-1) == symbols[..., 0])[real].mean() > 0.9
 
 
+def moving(task):
+    """Variables of a network whose velocity is not zero, as it is before training."""
+    variables = jax.tree.map(np.array, task.init(jax.random.key(0)))
+    last = variables["params"]["flow"]["Dense_11"]
+    last["kernel"] = np.random.default_rng(0).normal(size=last["kernel"].shape).astype(np.float32)
+    return variables
+
+
 def test_conversion_does_not_depend_on_padding_or_on_the_level():
     task = make_task(LISTENING, temperature=0.0)
-    variables = task.init(jax.random.key(0))
+    variables = moving(task)
     rng = np.random.default_rng(1)
     frames = rng.normal(size=(1, 9, M)).astype(np.float32)
     voice, count = np.eye(1, E, dtype=np.float32), np.array([9])
-    short = task.convert(variables, frames, count, voice)["features"]
+    pitch = np.where(np.arange(14) % 3 > 0, 1.0 + 0.1 * np.arange(14), np.nan)[None]
+    short = task.convert(variables, frames, count, voice, pitch[:, :9])["features"]
     longer = np.concatenate([frames, rng.normal(size=(1, 5, M))], axis=1, dtype=np.float32)
-    padded = task.convert(variables, longer, count, voice)["features"]
+    padded = task.convert(variables, longer, count, voice, pitch)["features"]
     np.testing.assert_allclose(padded[:, :9], short, atol=1e-4)
     assert not padded[:, 9:].any()
-    louder = task.convert(variables, frames + 2.0, count, voice)["features"]
+    louder = task.convert(variables, frames + 2.0, count, voice, pitch[:, :9])["features"]
     np.testing.assert_allclose(louder, short, atol=1e-4)
+    lower = task.convert(variables, frames, count, voice, pitch[:, :9] - 1.0)["features"]
+    np.testing.assert_allclose(lower, short, atol=1e-4, err_msg="an octave is the voice's own")
+
+
+def test_conversion_keeps_the_melody():
+    """Where the pitch of the recording rises differs what is said, and whether it is voiced does."""
+    task = make_task(LISTENING, temperature=0.0)
+    variables = moving(task)
+    frames = np.random.default_rng(1).normal(size=(1, 12, M)).astype(np.float32)
+    voice, count, rising = np.eye(1, E, dtype=np.float32), np.array([12]), np.linspace(0, 1, 12)
+
+    def spoken(pitch):
+        return task.convert(variables, frames, count, voice, pitch[None])["features"]
+
+    plain = spoken(np.zeros(12))
+    for other in (rising, np.full(12, np.nan)):
+        assert not np.allclose(plain, spoken(other)), other
+        assert np.isfinite(spoken(other)).all()
 
 
 def test_hold():
