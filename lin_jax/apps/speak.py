@@ -59,8 +59,9 @@ def voice_arguments(parser, model="synthesis"):
         nargs="+",
         action="extend",
         metavar="FILE|DIR|NAME",
-        help="recordings of who should speak, averaged if several, best of five seconds or more in all, or a name of "
-        "`lin voices` (default: the first)",
+        help="recordings of who should speak, averaged if several, best of five seconds or more in all (the network is "
+        "fitted to them for some seconds, once for all by `lin voice save`), or a name of `lin voices` "
+        "(default: the first)",
     )
     parser.add_argument(
         "--repair-voice", action="store_true", help="restore these recordings before they are used"
