@@ -21,8 +21,6 @@ _PUNCTUATION = str.maketrans(
 )
 _TAG = r"(?i)</?(?:[abipqsu]|br|code|div|em|h[1-6]|hr|img|li|ol|pre|small|span|strong|ul)\b[^<>]*>"
 _EMOTICON = r"(?<!\w)(?:[:;]['^]?-?[()\[\]DPp|/\\*]+|=[()D]|<3+|\^_?\^)(?!\w)"
-# Thrice or more the same word is said with pauses; without, eight "the" would take half a second.
-_REPEATED = r"(?i)\b([^\W\d_]{2,})(?:\s+\1\b){2,}"
 _LATIN_FOLDS = str.maketrans(
     {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ħ": "h", "ı": "i", "ŋ": "ng"}
 )
@@ -269,7 +267,6 @@ def normalise(text: str, language: str = "en") -> str:
     region, language = language, language.partition("-")[0]
     ends = re.search(r"[.!?]\W*$", text)
     text = re.sub(_EMOTICON, " ", re.sub(_TAG, " ", text))
-    text = re.sub(_REPEATED, lambda match: ", ".join(match[0].split()), text)
     text = re.sub(r"&#?\w+;", lambda match: html.unescape(match[0]), text)
     text = text.replace("№", f" {SIGNS.get(language, {}).get('№', 'no')} ")
     text = re.sub(r"(?<=\d)(?=[¼½¾⅓⅔⅛⅜⅝⅞])", " ", text.translate(_PUNCTUATION))

@@ -98,3 +98,8 @@ def test_pauses():
 def test_ssml_is_refused():
     with pytest.raises(TextError, match="SSML is not read"):
         sentences("<speak>Hello <break time='1s'/></speak>")
+
+
+def test_a_word_that_is_said_again_and_again_is_set_off():
+    (sentence,) = sentences("The the THE end, no no.")
+    assert sentence.text == "The, the, THE end, no no."
