@@ -348,7 +348,7 @@ def test_conversion_as_it_ships(name, ship):
     level = {"target_db": live.frontend.level_db, "kind": live.frontend.level}
     converted = levels.level(converted, **level)[ends]
     np.testing.assert_allclose(converted, speech.samples[ends], atol=0.02)
-    assert np.abs(converted).max() > 0.1
+    assert np.abs(converted).max() > 0.2
 
 
 @pytest.fixture(scope="module")
