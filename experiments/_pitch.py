@@ -9,7 +9,7 @@ import numpy as np
 from data_pipelines.feature_set import FeatureSet
 from lin_jax.audio import files
 from lin_jax.audio.chunking import zero_padded
-from lin_jax.audio.functionals import RANGE, VOICED, track_pitch
+from lin_jax.audio.functionals import RANGE, voiced_pitch
 
 PADDED_SECONDS = 4  # lengths are padded to its multiples, so that few are compiled
 
@@ -25,7 +25,7 @@ def track(clips: FeatureSet, indices: Sequence[int]) -> dict[int, np.ndarray]:
     step = PADDED_SECONDS * frontend.sample_rate
     of_samples = jax.jit(
         functools.partial(
-            track_pitch, sample_rate=frontend.sample_rate, hop_length=frontend.hop_length
+            voiced_pitch, sample_rate=frontend.sample_rate, hop_length=frontend.hop_length
         )
     )
     pitches = {}
@@ -33,9 +33,8 @@ def track(clips: FeatureSet, indices: Sequence[int]) -> dict[int, np.ndarray]:
         speed = float(clips.speeds[index])
         samples = files.load(clips.rows[index]["path"], frontend, speed=speed)
         padded = zero_padded(samples, -(-len(samples) // step) * step)
-        pitch, harmonicity = (np.asarray(track) for track in of_samples(padded))
         count = frontend.num_frames(len(samples))
-        pitches[index] = np.where(harmonicity > VOICED, pitch, np.nan)[:count]
+        pitches[index] = np.asarray(of_samples(padded))[:count]
     return within_range(pitches, clips.speakers)
 
 

@@ -170,6 +170,12 @@ def track_pitch(waveform, sample_rate: int, hop_length: int):
     return jnp.log2(sample_rate / 100 / (best + offset)), at.clip(0.0, 1.0)
 
 
+def voiced_pitch(waveform, sample_rate: int, hop_length: int):
+    """Pitch of `track_pitch` [..., T], NaN where a frame has none; arguments are those."""
+    pitch, harmonicity = track_pitch(waveform, sample_rate, hop_length)
+    return jnp.where(harmonicity > VOICED, pitch, jnp.nan)
+
+
 def within_range(pitch):
     """Pitch [..., T] in octaves without what is farther than `RANGE` from its median; NaN is unvoiced."""
     return jnp.where(

@@ -5,6 +5,7 @@ Shape letters: B windows, N samples.
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -123,6 +124,16 @@ class Bundle:
             raise BundleError(
                 f"{self.name}: weights do not fit the network ({reason}); save it again"
             ) from None
+
+
+def weights_digest(settings: str, tree):
+    """The SHA-256 so far, which may be updated, of settings and of arrays in a tree, in float32."""
+    import jax
+
+    digest = hashlib.sha256(settings.encode())
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(leaf, np.float32))
+    return digest
 
 
 def on_device(tree):

@@ -61,8 +61,8 @@ def export(bundle: Bundle, folder) -> pathlib.Path:
         functions = bundle.functions()
         for name, function in functions.items():
             (part / f"{name}.jaxexport").write_bytes(_serialised(bundle, function))
-        description = json.dumps(_description(bundle, functions), indent=1, ensure_ascii=False)
-        (part / "export.json").write_text(description, encoding="utf-8")
+        inputs = {name: {"inputs": function.inputs} for name, function in functions.items()}
+        describe(bundle, part, functions=inputs)
         (part / "README.md").write_text(_readme(bundle, functions), encoding="utf-8")
         shutil.copy(exported.__file__, part / "loader.py")
         copy_module(levels, part)
@@ -139,15 +139,17 @@ def _serialised(bundle: Bundle, function: Function) -> bytes:
         ) from None
 
 
-def _description(bundle: Bundle, functions: dict[str, Function]) -> dict:
-    """What export.json says."""
-    return {
+def describe(bundle: Bundle, folder: pathlib.Path, **more):
+    """Write export.json: names and settings of a bundle, and what else there is to say."""
+    description = {
         "name": bundle.name,
         "task": bundle.task,
         "frontend": bundle.frontend.to_dict(),
         **bundle.settings(),
-        "functions": {name: {"inputs": function.inputs} for name, function in functions.items()},
+        **more,
     }
+    text = json.dumps(description, indent=1, ensure_ascii=False)
+    (folder / "export.json").write_text(text, encoding="utf-8")
 
 
 def _voices(bundle: Bundle) -> dict[str, np.ndarray]:

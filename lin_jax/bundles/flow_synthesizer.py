@@ -5,7 +5,6 @@ Shape letters: B sentences, L symbols, T frames, M mel bins, E embedding.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import warnings
 from typing import ClassVar
@@ -14,7 +13,7 @@ import numpy as np
 
 from lin_jax import alignment
 from lin_jax.audio.diagnosis import Meter
-from lin_jax.bundles.base import BATCHES, WAVEFORM, Function, on_device, padded
+from lin_jax.bundles.base import BATCHES, WAVEFORM, Function, on_device, padded, weights_digest
 from lin_jax.bundles.synthesizer import (
     SYMBOLS,
     Synthesizer,
@@ -157,12 +156,8 @@ class FlowSynthesizer(Synthesizer):
     @functools.cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that only a bundle with the same network has."""
-        import jax
-
-        digest = hashlib.sha256(self.frontend.fingerprint().encode())
-        for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
-            digest.update(np.ascontiguousarray(leaf, np.float32))
-        return digest.hexdigest()[:12]
+        weights = self.variables, self.mean, self.std
+        return weights_digest(self.frontend.fingerprint(), weights).hexdigest()[:12]
 
     def _constants_of(self, voice):
         """What the network computes with when it speaks in a voice."""
@@ -431,18 +426,16 @@ class FlowSynthesizer(Synthesizer):
     @functools.cached_property
     def _convert(self):
         import jax
-        import jax.numpy as jnp
 
         from lin_jax.audio.frontend import extract
-        from lin_jax.audio.functionals import VOICED, track_pitch, within_range
+        from lin_jax.audio.functionals import voiced_pitch, within_range
 
         rate, hop = self.frontend.sample_rate, self.frontend.hop_length
 
         @jax.jit
         def convert(constants, waveform, length, voice, seed=0):
             frames, num_frames = extract(self.frontend, waveform, length)
-            pitch, harmonicity = track_pitch(waveform, rate, hop)
-            pitch = within_range(jnp.where(harmonicity > VOICED, pitch, jnp.nan))
+            pitch = within_range(voiced_pitch(waveform, rate, hop))
             given = frames, num_frames, voice, pitch[:, : frames.shape[1]], seed
             drawn = self._task(constants).convert(constants[0], *given)
             return drawn["features"], num_frames

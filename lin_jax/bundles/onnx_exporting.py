@@ -11,7 +11,6 @@ A function is traced to JAX's primitives first, which jax2onnx converts: what it
 NumPy's functions does not trace, and symbolic sizes stop it, so that a batch is one clip of one length.
 """
 
-import json
 import pathlib
 
 import numpy as np
@@ -48,17 +47,7 @@ def export(bundle: Bundle, folder) -> pathlib.Path:
     samples = round(getattr(bundle, "window_seconds", verifier.LENGTHS[-1]) * rate)
     with exporting.new_folder(folder) as part:
         outputs = _convert(bundle, function, samples, part / f"{name}.onnx")
-        description = {
-            "name": bundle.name,
-            "task": bundle.task,
-            "samples": samples,
-            "outputs": outputs,
-            "frontend": bundle.frontend.to_dict(),
-            **bundle.settings(),
-        }
-        (part / "export.json").write_text(
-            json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
+        exporting.describe(bundle, part, samples=samples, outputs=outputs)
         readme = _readme(bundle, name, samples, outputs, function)
         (part / "README.md").write_text(readme, encoding="utf-8")
         exporting.copy_module(levels, part)

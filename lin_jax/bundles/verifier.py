@@ -15,7 +15,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from lin_jax.audio.diagnosis import Meter, is_narrow
-from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
+from lin_jax.bundles.base import (
+    BATCHES,
+    WAVEFORM,
+    Bundle,
+    Function,
+    is_path,
+    on_device,
+    padded,
+    weights_digest,
+)
 from lin_jax.errors import AudioError, BundleError, ConfigError
 from lin_jax.vectors import mean_direction, unit_vectors
 
@@ -351,11 +360,8 @@ class Verifier(Bundle):
     @functools.cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits shared only by bundles whose embeddings can be compared."""
-        import jax
-
-        digest = hashlib.sha256(f"{self.frontend.fingerprint()} {self.speeds}".encode())
-        for leaf in jax.tree.leaves((self.variables, self.mean, self.std)):
-            digest.update(np.ascontiguousarray(leaf, np.float32))
+        settings = f"{self.frontend.fingerprint()} {self.speeds}"
+        digest = weights_digest(settings, (self.variables, self.mean, self.std))
         if self.fused:
             digest.update(f"{self.fused.fingerprint} {self.fusion_weight}".encode())
         return digest.hexdigest()[:12]

@@ -256,8 +256,7 @@ class AcousticSynthesis:
         time = (jnp.arange(B) + jax.random.uniform(time_key)) / B
         time = jax.random.permutation(time_key, time)
         noise = jax.random.normal(noise_key, frames.shape)
-        along = time[:, None, None]
-        noisy = (1 - (1 - SIGMA) * along) * noise + along * frames
+        noisy, target_velocity = on_path(frames, noise, time)
         keep, voice, prosody = jnp.ones(B), batch["voice"], prosody_of(batch, frames)
         known = prosody
         if train:
@@ -294,7 +293,7 @@ class AcousticSynthesis:
         counts = jnp.where(jnp.arange(PROSODY) > 0, 1.0, prosody[..., 1:2])  # pitch, where voiced
         off = jnp.sum(jnp.array(PROSODY_WEIGHTS) * counts * (planned - prosody) ** 2, axis=-1)
         parts = {
-            "velocity": mean((velocity - (frames - (1 - SIGMA) * noise)) ** 2, mask),
+            "velocity": mean((velocity - target_velocity) ** 2, mask),
             "prior": mean((prior - frames) ** 2, mask),
             "duration": mean((log_durations - target) ** 2, real),
             "prosody": mean(off, real),
@@ -312,6 +311,24 @@ class AcousticSynthesis:
         weight = batch["weight"]
         sums = {name: jnp.sum(weight * value) for name, value in parts.items()}
         return sums | {"loss": jnp.sum(weight * loss), "weight": jnp.sum(weight)}
+
+
+def on_path(frames, noise, time):
+    """Frames on the straight path that the flow learns, and the velocity there.
+
+    Y. Lipman et al., "Flow matching for generative modeling", ICLR 2023.
+
+    Args:
+        frames: at its end, normalised [B, T, M].
+        noise: at its beginning, standard normal [B, T, M].
+        time: how far each clip is on it [B], 0 to 1.
+
+    Returns:
+        Both [B, T, M].
+    """
+    along = time[:, None, None]
+    noisy = (1 - (1 - SIGMA) * along) * noise + along * frames
+    return noisy, frames - (1 - SIGMA) * noise
 
 
 def prosody_of(batch, frames):

@@ -19,8 +19,9 @@ import optax
 from flax import traverse_util
 
 from lin_jax import cancellation
+from lin_jax.audio.chunking import zero_padded
 from lin_jax.models.layers import frame_mask
-from lin_jax.tasks.acoustic import SIGMA, AcousticSynthesis
+from lin_jax.tasks.acoustic import AcousticSynthesis, on_path
 
 PART = "flow"  # of the network, that is fitted: in the prior words would be lost
 BATCH = 4  # paths from noise to speech in a step
@@ -95,13 +96,13 @@ class Adaptation:
         time_key, noise_key = jax.random.split(key)
         time = (jnp.arange(len(frames)) + jax.random.uniform(time_key)) / len(frames)
         noise = jax.random.normal(noise_key, frames.shape)
-        along = time[:, None, None]
-        noisy = (1 - (1 - SIGMA) * along) * noise + along * frames
+        noisy, target = on_path(frames, noise, time)
         given = frames, num_frames, voice, noisy, time
         velocity = self.task.model.apply({"params": params}, *given, method="imitate")
-        error = (velocity - (frames - (1 - SIGMA) * noise)) ** 2
         mask = frame_mask(num_frames, frames.shape[1])[..., None]
-        return jnp.sum(jnp.where(mask, error, 0.0)) / (mask.sum() * frames.shape[2])
+        return jnp.sum(jnp.where(mask, (velocity - target) ** 2, 0.0)) / (
+            mask.sum() * frames.shape[2]
+        )
 
 
 def adapted(variables, adaptation: Mapping[str, np.ndarray]):
@@ -126,7 +127,7 @@ def _cut(features) -> tuple[np.ndarray, np.ndarray]:
         for piece in np.split(frames, np.arange(WINDOW, len(frames), WINDOW))
     ]
     pieces = [piece for piece in pieces if len(piece) >= SHORTEST] or pieces[:1]
-    windows = np.stack([np.pad(piece, ((0, WINDOW - len(piece)), (0, 0))) for piece in pieces])
+    windows = np.stack([zero_padded(piece, WINDOW) for piece in pieces])
     return windows, np.array([len(piece) for piece in pieces], np.int32)
 
 

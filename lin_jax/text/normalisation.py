@@ -146,7 +146,6 @@ DOLLARS = {
     "AU": "australian",
     "C": "canadian",
     "CA": "canadian",
-} | {
     "NZ": "new zealand",
     "HK": "hong kong",
 }
