@@ -213,7 +213,7 @@ class FlowSynthesizer(Synthesizer):
             )
         voice, name = self._chosen(voice)
         readable = self._read(sentences(text, self.longest))
-        sources = [self._with_silence(symbols) for _, symbols in readable]
+        sources = [self._framed(symbols) for _, symbols in readable]
         frames = np.asarray(extract(self.frontend, samples)[0])
         speaker = self.clone_voice(source, sample_rate, adapt=False)
         jobs = []
@@ -283,7 +283,7 @@ class FlowSynthesizer(Synthesizer):
                     progress(jobs[i].progress)
             return sounds
         for group in _groups(order, BATCHES[-1]):
-            sources = [self._with_silence(jobs[i].source) for i in group]
+            sources = [self._framed(jobs[i].source) for i in group]
             drawn = self._frames(sources, voice, speed, [jobs[i].durations for i in group])
             for i, source, (frames, durations, problem) in zip(group, sources, drawn, strict=True):
                 words = [
@@ -363,9 +363,15 @@ class FlowSynthesizer(Synthesizer):
         voices = np.tile(np.float32(voice.embedding), (B, 1))
         return self._durations(self._constants, symbols, counts, voices, np.float32(speed))
 
-    def _with_silence(self, symbols) -> np.ndarray:
-        """Symbols of a sentence with a space for the silence before its first word."""
-        return np.concatenate([self.table.encode_symbols(" "), symbols])
+    def _framed(self, symbols) -> np.ndarray:
+        """Symbols of a sentence as it is learnt from: silence before its first word, a mark last.
+
+        Without one the last word has no end, nor silence after it.
+        """
+        table, (*body, end) = self.table, symbols
+        mark = "" if set(body[-1:]) & set(table.encode_symbols(PAUSES)) else "."
+        parts = table.encode_symbols(" "), body, table.encode_symbols(mark), [end]
+        return np.concatenate(parts).astype(np.int32)
 
     def _spoken(self, symbols) -> np.ndarray:
         """Which symbols are sounds, and neither pauses nor between words [L]."""

@@ -123,9 +123,18 @@ def test_nothing_to_be_heard_is_an_error(bundle):
         bundle.speak("abba.")
 
 
+def test_a_sentence_ends_in_a_mark(bundle):
+    """As all that is learnt from do; without, the last word is cut off."""
+    for text in ("abba.", "abba"):
+        np.testing.assert_array_equal(
+            bundle._framed(TABLE.encode(text)),
+            np.concatenate([TABLE.encode_symbols(" "), TABLE.encode("abba.")]),
+        )
+
+
 def sounding(bundle, durations, monkeypatch):
     """Frames in which each symbol is a band of its own, and a bundle whose prior says the same."""
-    source = bundle._with_silence(TABLE.encode("abba cab."))
+    source = bundle._framed(TABLE.encode("abba cab."))
     prior = 2.0 * np.eye(M, dtype=np.float32)[source]  # [L, M]
 
     def means(constants, encoded, durations, *, max_frames):

@@ -103,3 +103,19 @@ def test_ssml_is_refused():
 def test_a_word_that_is_said_again_and_again_is_set_off():
     (sentence,) = sentences("The the THE end, no no.")
     assert sentence.text == "The, the, THE end, no no."
+
+
+@pytest.mark.parametrize(
+    ("text", "phrased"),
+    [
+        (
+            "the old man waited by the door because nobody had come",
+            "the old man waited by the door, because nobody had come",
+        ),
+        ("he came, and the others went home with us", None),  # seven words since no mark
+        ("I do not want to stand around and look", None),  # too little follows
+        ("wait for it and go", None),
+    ],
+)
+def test_a_long_stretch_without_a_mark_has_a_pause(text, phrased):
+    assert texts(text) == [phrased or text]
