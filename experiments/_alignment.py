@@ -9,7 +9,6 @@ import numpy as np
 
 from experiments import _experiment
 from lin_jax import alignment
-from lin_jax.bundles import VoiceProfile
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.models.aligner import Aligner
 from lin_jax.tasks.alignment import Alignment
@@ -55,7 +54,6 @@ def by_training(
 def by_bundle(
     bundle: FlowSynthesizer,
     symbols: Sequence[np.ndarray],
-    voices: np.ndarray,
     batches: Iterable,
 ) -> dict[int, np.ndarray]:
     """The same by a bundle, which need not learn from the clips: one minute of them is enough.
@@ -63,14 +61,13 @@ def by_bundle(
     Args:
         bundle: with the same symbols.
         symbols: of each clip [L].
-        voices: of each clip [clips, E].
         batches: those of all clips, once.
     """
     durations = {}
     for batch in batches:
         for b, index, T, _ in _clips(batch):
-            frames, voice = np.asarray(batch["features"][b, :T]), VoiceProfile(voices[index])
-            (durations[index],) = bundle.align(frames, [symbols[index]], voice)
+            frames = np.asarray(batch["features"][b, :T])
+            (durations[index],) = bundle.align(frames, [symbols[index]])
     return durations
 
 

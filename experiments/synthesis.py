@@ -115,7 +115,7 @@ class Experiment(_speech.Experiment):
         readable = np.setdiff1d(np.flatnonzero(self.texts != ""), list(self.problems))
         batches = _loader(given, readable, config.loader, False)
         if isinstance(self.start, FlowSynthesizer):
-            return _alignment.by_bundle(self.start, symbols, self.voices(workdir), batches)
+            return _alignment.by_bundle(self.start, symbols, batches)
         size = dataclasses.replace(config.loader, batch_size=min(12, len(train)))
         return _alignment.by_training(
             config,

@@ -20,7 +20,7 @@ FLOORS = (
     ("lin_jax.evaluation",),
     ("lin_jax.bundles", "lin_jax.training", "lin_jax.reporting"),
     ("lin_jax.tasks",),
-    ("lin_jax.models", "lin_jax.losses", "lin_jax.scoring"),
+    ("lin_jax.models", "lin_jax.losses", "lin_jax.scoring", "lin_jax.recognisers"),
     ("lin_jax.metrics",),
     ("lin_jax.audio", "lin_jax.text", "lin_jax.alignment", "lin_jax.calibration"),
     (

@@ -7,26 +7,21 @@ that has a text already keeps it.
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import tqdm
 
 from data_pipelines import kit
 from data_pipelines.corpora import UNKNOWN, Utterance
+from lin_jax import recognisers
 from lin_jax.audio import files
-from lin_jax.errors import ConfigError
-from lin_jax.metrics import transcription
+from lin_jax.recognisers import RECOGNISERS
 from lin_jax.reporting import html
 
 SUMMARY = "write down what is said in recordings without a text; a page to correct it"
-
-GROUP = 8  # clips between two steps of the progress bar
-WHISPER = "base"  # the model, downloaded once
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -42,18 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser):
 def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, str]:
     """Transcribe a corpus; writes OUT/table.csv and OUT/transcripts.html."""
     out = kit.make_folder(args.out)
-    recogniser = args.recogniser or next(
-        (name for name, (package, _) in PACKAGES.items() if importlib.util.find_spec(package)),
-        "pocketsphinx",
-    )
+    recogniser = args.recogniser or (*recognisers.installed(), "pocketsphinx")[0]
     todo = [utterance for utterance in utterances if not utterance.text]
-    rate = transcription.RATE
-    clips, skipped = kit.each(lambda u: files.read(u.path, rate)[0], todo, "read")
+    clips, skipped = kit.each(lambda u: files.read(u.path, recognisers.RATE)[0], todo, "read")
     texts = RECOGNISERS[recogniser]([samples for _, samples in clips])
+    texts = tqdm.tqdm(texts, "recognised", len(clips), unit="clip", disable=None)
     recognised = dict(zip((u.id for u, _ in clips), texts, strict=True))
     listed = []
     for utterance in utterances:
-        text, confidence = recognised.get(utterance.id, (utterance.text, UNKNOWN))
+        text, confidence = recognised.get(utterance.id, (utterance.text, None))
+        confidence = UNKNOWN if confidence is None else f"{confidence:.2f}"
         labels = utterance.labels | {"confidence": confidence}
         if str(utterance.path) not in skipped:
             listed.append(dataclasses.replace(utterance, text=text, labels=labels))
@@ -62,69 +55,6 @@ def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, 
     print(f"{len(clips)} of {len(utterances)} clips transcribed by {recogniser}: {table}")
     print(f"listen and correct them: {page}")
     return skipped
-
-
-def pocketsphinx(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
-    """The words of waveforms [N] at `transcription.RATE`, each with a confidence that is not known."""
-    groups = [clips[start : start + GROUP] for start in range(0, len(clips), GROUP)]
-    return [
-        (text, UNKNOWN)
-        for group in tqdm.tqdm(groups, "recognised", unit=f"{GROUP} clips", disable=None)
-        for text in transcription.recognise(group, transcription.RATE)
-    ]
-
-
-def whisper(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
-    """The same by faster-whisper, with the mean probability of a word's parts.
-
-    A. Radford et al., "Robust speech recognition via large-scale weak supervision", ICML 2023.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    _check("whisper")
-    import faster_whisper
-
-    model, results = faster_whisper.WhisperModel(WHISPER, compute_type="int8"), []
-    for samples in tqdm.tqdm(clips, "recognised", unit="clip", disable=None):
-        segments = list(model.transcribe(samples.astype(np.float32))[0])
-        probability = np.exp(np.mean([part.avg_logprob for part in segments])) if segments else 0.0
-        results.append((" ".join(part.text.strip() for part in segments), f"{probability:.2f}"))
-    return results
-
-
-def moonshine(clips: Sequence[np.ndarray]) -> list[tuple[str, str]]:
-    """The same by Moonshine tiny, for English; it tells no confidence.
-
-    N. Jeffries et al., "Moonshine: speech recognition for live transcription and voice commands",
-    2024.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    _check("moonshine")
-    import moonshine_voice
-
-    path = str(moonshine_voice.get_model_path("tiny-en"))
-    model = moonshine_voice.Transcriber(path, moonshine_voice.ModelArch.TINY)
-    results = []
-    for samples in tqdm.tqdm(clips, "recognised", unit="clip", disable=None):
-        spoken = model.transcribe_without_streaming(samples.tolist(), transcription.RATE)
-        results.append((" ".join(line.text for line in spoken.lines), UNKNOWN))
-    return results
-
-
-RECOGNISERS = {"whisper": whisper, "moonshine": moonshine, "pocketsphinx": pocketsphinx}
-PACKAGES = {  # that are no extras of ours: what is imported, and what is installed
-    "whisper": ("faster_whisper", "faster-whisper"),
-    "moonshine": ("moonshine_voice", "moonshine-voice==0.0.49"),  # later wheels have no model
-}
-
-
-def _check(recogniser: str):
-    package, wheel = PACKAGES[recogniser]
-    if importlib.util.find_spec(package) is None:
-        raise ConfigError(f"{recogniser} is not installed: pip install {wheel}")
 
 
 def write_page(out: Path, utterances: Sequence[Utterance]) -> Path:

@@ -31,8 +31,6 @@ TRIES = 3  # to draw frames in which nothing sounds wrong
 PACES = 3, 33  # sounds a second, on average over a sentence
 MAX_HOLD = 0.8  # seconds of one sound
 MAX_ALIGNED = 120.0  # seconds of a recording that is aligned with its text
-# Of a frame's squared distance from the sound of a symbol, and from where the symbol is expected.
-DISTANCE_WEIGHT, AWAY_WEIGHT = 10.0, 2.0
 ADAPTED_VOICES = 4  # whose networks are kept
 MIN_SNR_DB = 15.0  # of recordings that the network is fitted to
 MIN_LEVEL = -0.5  # of the loudest frame of a word, in deviations from the mean of all frames
@@ -215,61 +213,58 @@ class FlowSynthesizer(Synthesizer):
         readable = self._read(sentences(text, self.longest))
         sources = [self._framed(symbols) for _, symbols in readable]
         frames = np.asarray(extract(self.frontend, samples)[0])
-        speaker = self.clone_voice(source, sample_rate, adapt=False)
+        counts = self.align(frames, sources)
+        prosody = self._prosody(samples, frames, counts)
         jobs = []
-        for (_, symbols), durations in zip(
-            readable, self.align(frames, sources, speaker), strict=True
-        ):
+        for (_, symbols), durations, its_prosody in zip(readable, counts, prosody, strict=True):
             seconds = durations.sum() * self.frontend.hop_length / rate
             ends = np.round(np.cumsum(durations) / speed).astype(int)
             durations = np.diff(ends, prepend=0).clip(1)
-            jobs.append(_Job(symbols, seconds, seconds, durations))
+            jobs.append(_Job(symbols, seconds, seconds, durations, its_prosody))
         texts = [sentence.text for sentence, _ in readable]
         sounds = self._spelt(self._sounds(jobs, voice, speed, progress), texts)
         speech = self._joined(sounds, np.zeros(len(sounds) + 1), texts, name)
         self._warn((piece.problem, repr(piece.text)) for piece in speech.segments)
         return speech
 
-    def align(self, frames, sources, voice) -> list[np.ndarray]:
+    def align(self, frames, sources) -> list[np.ndarray]:
         """How long each symbol of some sentences is held in a recording of them.
 
-        The network says how each symbol sounds in a voice, its prior; the frames are shared out
-        among the symbols, in their order, so that they are nearest to it, as in J. Kim et al.,
-        "Glow-TTS: a generative flow for text-to-speech via monotonic alignment search", NeurIPS
-        2020.
+        The encoder of recordings says how likely each frame is each symbol; the frames are shared
+        out among the symbols, in their order, as is likeliest.
 
         Args:
             frames: of the recording, in decibels [T, M].
             sources: symbols of each sentence, int [L], a space before the first word.
-            voice: the `VoiceProfile` of who speaks.
 
         Returns:
             Of each sentence the frames of its symbols, int [L], one at least; T all together.
 
         Raises:
             TextError: more symbols than frames.
+            ConfigError: the bundle has no encoder of recordings.
         """
-        means, expected = [], []
+        self._check("speech", 1.0)
+        T = len(frames)
+        padding = _num_frames(T) - T
+        normalised = np.pad((frames - self.mean) / self.std, ((0, padding), (0, 0)))
         with self.weights_fit():
-            for group in _groups(list(sources), BATCHES[-1]):
-                symbols, counts = padded(group, _size(max(map(len, group)), SYMBOLS))
-                durations, encoded, _ = self._predict(symbols, counts, len(group), voice, 1.0)
-                T = _num_frames(int(durations.sum(axis=1).max()))
-                of_symbols = self._means(self._constants, encoded, durations, max_frames=T)
-                for b, count in enumerate(map(len, group)):
-                    means.append(np.asarray(of_symbols[b, :count]))
-                    expected.append(np.asarray(durations[b, :count]))
-        sound, held = np.concatenate(means), np.concatenate(expected)
-        frames = (frames - self.mean) / self.std
-        # Microphone and level are not those that the network knows.
-        frames = frames - frames.mean(axis=0) + np.average(sound, axis=0, weights=held)
-        distance = (frames**2).mean(axis=1)[:, None] + (sound**2).mean(axis=1)
-        distance -= 2 * frames @ sound.T / frames.shape[1]  # [T, L]
-        time = (np.arange(len(frames)) + 0.5) / len(frames)
-        place = (np.cumsum(held) - held / 2) / held.sum()
-        away = (time[:, None] - place) / alignment.WIDTH
-        counts = alignment.durations(-DISTANCE_WEIGHT * distance - AWAY_WEIGHT * away**2)
-        return np.split(counts, np.cumsum([len(symbols) for symbols in sources])[:-1])
+            likely = self._recognise(self._constants, np.float32(normalised[None]), np.int32([T]))
+        counts = alignment.durations(np.asarray(likely)[0, :T, np.concatenate(sources)].T)
+        return np.split(counts, _ends(sources))
+
+    def _prosody(self, samples, frames, counts) -> list[np.ndarray]:
+        """Of each sentence the prosody of its symbols [L, 3], whose frames were counted, in a recording."""
+        from lin_jax.tasks.acoustic import prosody_of
+
+        T, hop = len(frames), self.frontend.hop_length
+        waveform, _ = padded([samples], _num_frames(T) * hop)
+        pitch = np.asarray(self._pitch(waveform))[0, :T]
+        held = np.concatenate(counts)
+        median, share = alignment.symbol_pitch(pitch, held)
+        batch = {"durations": held[None], "pitch": median[None], "voicing": share[None]}
+        prosody = prosody_of(batch, ((frames - self.mean) / self.std)[None])
+        return np.split(np.asarray(prosody)[0], _ends(counts))
 
     def _sounds(self, jobs, voice, speed, progress):
         """What each job sounds like; the longest come first, so that batches are even."""
@@ -284,7 +279,7 @@ class FlowSynthesizer(Synthesizer):
             return sounds
         for group in _groups(order, BATCHES[-1]):
             sources = [self._framed(jobs[i].source) for i in group]
-            drawn = self._frames(sources, voice, speed, [jobs[i].durations for i in group])
+            drawn = self._frames(sources, voice, speed, [jobs[i] for i in group])
             for i, source, (frames, durations, problem) in zip(group, sources, drawn, strict=True):
                 words = [
                     (self.table.decode(source[first : last + 1]), start, end)
@@ -306,21 +301,17 @@ class FlowSynthesizer(Synthesizer):
             frames, num_frames = self._convert(self._constants_of(voice), waveform, length, voices)
         return [np.asarray(frames[b, : int(num_frames[b])]) for b in range(len(phrases))]
 
-    def _frames(self, sources, voice, speed, given) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    def _frames(self, sources, voice, speed, jobs) -> list[tuple[np.ndarray, np.ndarray, str]]:
         """Mel frames [T, M] of symbols, durations of these [L], and what is wrong; in one batch.
 
-        Durations are taken as they are given, where they are. What sounds wrong is drawn again from
-        other noise.
+        Durations and prosody are those of the jobs, which all have them or none. What sounds wrong
+        is drawn again from other noise.
         """
         symbols, counts = padded(sources, _size(max(map(len, sources)), SYMBOLS))
         drawn: dict[int, tuple[np.ndarray, np.ndarray, str]] = {}
         with self.weights_fit():
-            durations, encoded, voices = self._predict(symbols, counts, len(sources), voice, speed)
             constants = self._constants_of(voice)
-            durations = np.array(durations)
-            for b, known in enumerate(given):
-                if known is not None:
-                    durations[b, : len(known)] = known
+            durations, encoded, voices = self._plan(symbols, counts, jobs, voice, speed)
             T = _num_frames(int(durations.sum(axis=1).max()))
             for seed in range(TRIES):
                 inputs = encoded, voices, durations, np.int32(seed)
@@ -356,12 +347,21 @@ class FlowSynthesizer(Synthesizer):
                 return f"is silent at {word!r}"
         return ""
 
-    def _predict(self, symbols, counts, real: int, voice, speed: float):
-        """Of symbols [B, L], of which some are real, the durations, and what the network reads."""
-        B = len(symbols)
-        counts = np.where(np.arange(B) < real, counts, 1).astype(np.int32)
+    def _plan(self, symbols, counts, jobs, voice, speed: float):
+        """Of symbols [B, L] of some jobs the durations, and what the network reads."""
+        B, L = symbols.shape
+        counts = np.where(np.arange(B) < len(jobs), counts, 1).astype(np.int32)
         voices = np.tile(np.float32(voice.embedding), (B, 1))
-        return self._durations(self._constants, symbols, counts, voices, np.float32(speed))
+        given = self._constants, symbols, counts, voices
+        if jobs[0].durations is None:
+            durations, *read = self._durations(*given, np.float32(speed))
+            return np.asarray(durations), *read
+        durations, prosody = np.zeros((B, L), np.int32), np.zeros((B, L, 3), np.float32)
+        durations[len(jobs) :, 0] = 1
+        for b, job in enumerate(jobs):
+            durations[b, : len(job.durations)] = job.durations
+            prosody[b, : len(job.prosody)] = job.prosody
+        return durations, *self._follow(*given, prosody)
 
     def _framed(self, symbols) -> np.ndarray:
         """Symbols of a sentence as it is learnt from: silence before its first word, a mark last.
@@ -392,19 +392,34 @@ class FlowSynthesizer(Synthesizer):
         return words
 
     @functools.cached_property
-    def _means(self):
+    def _recognise(self):
         import jax
 
-        from lin_jax.models.acoustic import symbol_means
+        @jax.jit
+        def recognise(constants, frames, num_frames):  # -> [B, T, V]
+            *_, logits = self.model.apply(constants[0], frames, num_frames, method="recognise")
+            return jax.nn.log_softmax(logits)
 
-        @functools.partial(jax.jit, static_argnames="max_frames")
-        def means(constants, encoded, durations, *, max_frames):  # -> [B, L, M]
-            prior, *_ = self.model.apply(
-                constants[0], encoded, durations, max_frames, method="lay_out"
-            )
-            return symbol_means(prior, durations)
+        return recognise
 
-        return means
+    @functools.cached_property
+    def _pitch(self):
+        import jax
+
+        from lin_jax.audio.functionals import voiced_pitch, within_range
+
+        rate, hop = self.frontend.sample_rate, self.frontend.hop_length
+        return jax.jit(lambda waveform: within_range(voiced_pitch(waveform, rate, hop)))
+
+    @functools.cached_property
+    def _follow(self):
+        import jax
+
+        @jax.jit
+        def follow(constants, *inputs):
+            return self.model.apply(constants[0], *inputs, method="follow")
+
+        return follow
 
     @functools.cached_property
     def _durations(self):
@@ -455,6 +470,11 @@ def _is_clear(samples, rate: int) -> bool:
     meter.update(samples.reshape(len(samples), -1))
     diagnosis = meter.diagnosis()
     return diagnosis.snr_db >= MIN_SNR_DB and not diagnosis.narrow
+
+
+def _ends(parts) -> np.ndarray:
+    """Where each of some parts but the last ends in all of them together."""
+    return np.cumsum([len(part) for part in parts])[:-1]
 
 
 def _groups(items: list, size: int):

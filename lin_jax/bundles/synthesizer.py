@@ -847,12 +847,14 @@ class _Job:
         most_seconds: after which it is cut if it does not end.
         progress: what `progress` is called with when it is finished.
         durations: frames of each symbol int [L]; None leaves them to the network.
+        prosody: with durations, of each symbol [L, 3], as `AcousticModel.follow` takes it.
     """
 
     source: np.ndarray
     most_seconds: float
     progress: float
     durations: np.ndarray | None = None
+    prosody: np.ndarray | None = None
 
 
 def load_vocoder(name_or_path, frontend) -> Vocoder | None:

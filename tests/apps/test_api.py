@@ -13,6 +13,7 @@ from fastapi import FastAPI, testclient
 from helpers import repairers, synthesizers, verifiers
 from helpers.recordings import tone
 
+from lin_jax import recognisers
 from lin_jax.apps import api, gallery, serving
 from lin_jax.audio import files
 from lin_jax.bundles import Prediction, Speech, VoiceProfile, saved_voices
@@ -186,10 +187,13 @@ def test_speech_is_sent_as_it_is_made(client, hummer):
     assert answer.json()["error"] == "format=mp3: a stream is WAV; leave out one of the two"
 
 
-def test_the_text_of_a_recording_is_handed_on(client, hummer):
+def test_the_text_of_a_recording_is_handed_on(client, hummer, monkeypatch):
     sent, data = [upload("a.wav", tone())], {"text": "Hi."}
     assert client.post("/v1/convert", files=sent, data=data).status_code == 200
     assert hummer.asked[-1][0] == "Hi."
+    monkeypatch.setattr(recognisers, "transcribe", lambda samples: "Ho.")
+    answer = client.post("/v1/convert", files=sent, data={"transcribe": "true"})
+    assert (answer.status_code, hummer.asked[-1][0]) == (200, "Ho.")
     answer = client.post("/v1/convert", files=[*sent, upload("b.wav", tone())], data=data)
     assert (answer.status_code, answer.json()["error"][:30]) == (
         422,

@@ -13,7 +13,7 @@ from helpers import synthesizers, verifiers
 from helpers.recordings import BAD, tone
 
 import lin_jax
-from lin_jax import bundles
+from lin_jax import bundles, recognisers
 from lin_jax.apps import cli
 from lin_jax.audio import files
 
@@ -202,15 +202,34 @@ def test_revoice_file_and_folder(lin, tmp_path):
         (["low.wav", "--out", "a.wav", "--voice", "Middle"], "Middle: no such file, nor a voice"),
         (["people", "--out", "b", "--text", "ab"], "text: what one recording says"),
         (["low.wav", "--out", "a.wav", "--text", "ab"], "parrot: converts without a text"),
+        (["low.wav", "--out", "a.wav", "--transcribe"], "no recogniser is installed: pip install"),
+        (
+            ["low.wav", "--out", "a.wav", "--text", "ab", "--transcribe"],
+            "text: it is written down by the recogniser; give one of the two",
+        ),
     ],
 )
-def test_revoice_refused_in_one_line(lin, tmp_path, arguments, message):
+def test_revoice_refused_in_one_line(lin, tmp_path, arguments, message, monkeypatch):
+    monkeypatch.setattr(recognisers, "installed", list)
     BAD["all zeros"][0](tmp_path / "silent.wav")
     before = everything(tmp_path)
     code, out, err = lin("convert", *arguments)
     assert (code, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"lin: {message}")
     assert everything(tmp_path) == before
+
+
+def test_what_is_transcribed_is_the_text(lin, monkeypatch):
+    """Of each recording; one in which nothing is understood is named, and the rest goes on."""
+    texts = iter(["", "ab"])
+    monkeypatch.setattr(recognisers, "transcribe", lambda samples: next(texts))
+    code, _, err = lin("convert", "people", "--out", "out", "--transcribe")
+    assert (code, len(err)) == (2, 2)
+    assert (
+        err[0]
+        == "lin: people/deep/more.flac: the recogniser understands no word of it; leave it out"
+    )
+    assert err[1].startswith("lin: parrot: converts without a text")
 
 
 def test_revoiced_pauses_stay(lin):

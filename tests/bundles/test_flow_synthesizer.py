@@ -12,7 +12,7 @@ from lin_jax import bundles
 from lin_jax.audio import mixing
 from lin_jax.bundles import saved_voices
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
-from lin_jax.bundles.synthesizer import _Sound
+from lin_jax.bundles.synthesizer import _Job, _Sound
 from lin_jax.errors import AudioError, ConfigError, TextError
 from lin_jax.models.acoustic import AcousticModel
 from lin_jax.tasks.acoustic import AcousticSynthesis
@@ -75,8 +75,9 @@ def test_draws_by_its_task(bundle):
     """Frames come of the network; another seed gives others, the same seed the same."""
     bundle.__dict__.pop("_draw", None)
     sources = [TABLE.encode("abba cab.")]
-    drawn = bundle._frames(sources, bundle.clone_voice("Low"), 1.0, [None])
-    again = bundle._frames(sources, bundle.clone_voice("Low"), 1.0, [None])
+    jobs = [_Job(sources[0], 1.0, 1.0)]
+    drawn = bundle._frames(sources, bundle.clone_voice("Low"), 1.0, jobs)
+    again = bundle._frames(sources, bundle.clone_voice("Low"), 1.0, jobs)
     np.testing.assert_array_equal(drawn[0][0], again[0][0])
     assert len(drawn[0][0]) == drawn[0][1].sum() == EACH * len(sources[0])
 
@@ -132,43 +133,52 @@ def test_a_sentence_ends_in_a_mark(bundle):
         )
 
 
-def sounding(bundle, durations, monkeypatch):
-    """Frames in which each symbol is a band of its own, and a bundle whose prior says the same."""
-    source = bundle._framed(TABLE.encode("abba cab."))
-    prior = 2.0 * np.eye(M, dtype=np.float32)[source]  # [L, M]
-
-    def means(constants, encoded, durations, *, max_frames):
-        return np.pad(prior, ((0, encoded.shape[1] - len(prior)), (0, 0)))[None]
-
-    monkeypatch.setitem(bundle.__dict__, "_means", means)
-    frames = np.repeat(prior, durations, axis=0) * bundle.std + bundle.mean
-    return source, frames + 5.0  # louder than what it knows
-
-
 def test_a_recording_is_aligned_with_its_text(bundle, monkeypatch):
-    durations = np.array([4, 9, 3, 5, 8, 2, 7, 7, 3, 6, 4])
-    source, frames = sounding(bundle, durations, monkeypatch)
-    (counts,) = bundle.align(frames, [source], bundle.clone_voice("Low"))
-    np.testing.assert_array_equal(counts, durations)
+    """By what its encoder of recordings takes each frame for, wrong ones among them."""
+    listener, durations = listening(), np.array([4, 9, 3, 5, 8, 2, 7, 7, 3, 6, 4])
+    source = listener._framed(TABLE.encode("abca bad."))
+    likely = np.log(np.full((durations.sum(), len(TABLE)), 0.1))
+    likely[np.arange(len(likely)), np.repeat(source, durations)] = 0.0
+    likely[6] = np.log(np.eye(len(TABLE))[source[-1]] + 1e-3)
+
+    def recognise(constants, frames, num_frames):
+        return np.pad(likely, ((0, frames.shape[1] - int(num_frames[0])), (0, 0)))[None]
+
+    monkeypatch.setitem(listener.__dict__, "_recognise", recognise)
+    frames = np.zeros((len(likely), M))
+    first, second = listener.align(frames, np.split(source, [5]))
+    np.testing.assert_array_equal(np.concatenate([first, second]), durations)
+    assert len(first) == 5
     with pytest.raises(TextError, match="longer than what is said"):
-        bundle.align(frames[:5], [source], bundle.clone_voice("Low"))
+        listener.align(frames[:5], [source])
+    with pytest.raises(ConfigError, match="speaks from text only"):
+        bundle.align(frames, [source])
 
 
-def test_a_recording_with_its_text_keeps_its_timing(bundle, monkeypatch):
-    """It is as long as the recording, at that speed, and says all sentences."""
-    draws(bundle, LOUD)
-    voice = bundle.clone_voice("Low")
-    monkeypatch.setattr(bundle, "clone_voice", lambda *_, **options: voice, raising=False)
-    samples = verifiers.voice(0)
-    speech = bundle.convert_voice(samples, "High", RATE, text="abba cab. bad.")
+def test_a_recording_with_its_text_keeps_its_timing_and_melody(bundle):
+    """It is as long as the recording, at that speed, and says all sentences as they are said there."""
+    listener, said, samples = listening(), [], verifiers.voice(0)
+    draws(listener, LOUD)
+    follow = listener._follow
+
+    def followed(constants, symbols, counts, voices, prosody):
+        said.append(prosody)
+        return follow(constants, symbols, counts, voices, prosody)
+
+    listener.__dict__["_follow"] = followed
+    speech = listener.convert_voice(samples, "High", RATE, text="abba cab. bad.")
     assert [segment.text for segment in speech.segments] == ["abba cab.", "bad."]
     assert speech.seconds == pytest.approx(len(samples) / RATE, abs=0.1)
-    slow = bundle.convert_voice(samples, "High", RATE, 0.5, text="abba cab. bad.")
+    pitch, voicing, _ = said[0][0, 1:9].T  # of the longer sentence, without the silence before it
+    voiced = voicing > 0.5
+    assert voiced.any()
+    assert np.all((pitch[voiced] > -0.05) & (pitch[voiced] < 0.55))  # 100 to 140 Hz, in octaves
+    slow = listener.convert_voice(samples, "High", RATE, 0.5, text="abba cab. bad.")
     assert slow.seconds == pytest.approx(2 * len(samples) / RATE, abs=0.1)
     with pytest.raises(ConfigError, match="speaks from text only"):
         bundle.convert_voice(samples, "High", RATE)
     with pytest.raises(AudioError, match="300 s are too long for a text at once; cut it in parts"):
-        bundle.convert_voice(np.tile(samples, 150), "High", RATE, text="abba")
+        listener.convert_voice(np.tile(samples, 150), "High", RATE, text="abba")
     other = synthesizers.synthesizer()
     with pytest.raises(ConfigError, match="parrot: converts without a text; leave it out"):
         other.convert_voice(samples, "High", RATE, text="abba")

@@ -7,10 +7,10 @@ import pytest
 from helpers import verifiers
 
 from data_pipelines import __main__, corpora, kit
-from data_pipelines.kit import augment, clean, inspect, segment, transcribe
+from data_pipelines.kit import augment, clean, inspect, segment
 from lin_jax import bundles
 from lin_jax.audio import files
-from lin_jax.errors import ConfigError, CorpusError
+from lin_jax.errors import CorpusError
 from lin_jax.metrics import transcription
 
 RATE = verifiers.RATE
@@ -123,15 +123,6 @@ def test_transcribe(folder, tmp_path, monkeypatch):
     page = (out / "transcripts.html").read_text()
     assert '"text": "a \\"word\\""' in page
     assert page.count("s0-1.wav") == 1
-
-
-@pytest.mark.parametrize("recogniser", ["whisper", "moonshine"])
-def test_a_recogniser_that_is_not_installed(monkeypatch, recogniser):
-    monkeypatch.setattr(transcribe.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        ConfigError, match=rf"{recogniser} is not installed: pip install .*{recogniser}"
-    ):
-        transcribe.RECOGNISERS[recogniser]([])
 
 
 def test_export(folder, tmp_path):

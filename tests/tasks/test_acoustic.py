@@ -8,7 +8,7 @@ import pytest
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import AcousticModel, hold
+from lin_jax.models.acoustic import AcousticModel, hold, transposed
 from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_of
 
 M, E, V = 8, 6, 5
@@ -234,6 +234,18 @@ def test_conversion_keeps_the_melody():
     for other in (rising, np.full(12, np.nan)):
         assert not np.allclose(plain, spoken(other)), other
         assert np.isfinite(spoken(other)).all()
+
+
+def test_a_prosody_is_moved_to_where_a_voice_speaks():
+    """Its melody stays; what is unvoiced or padding counts for nothing."""
+    prosody = np.array([[[0.3, 1.0, 2.0], [0.5, 0.5, 3.0], [9.0, 0.0, 4.0], [7.0, 1.0, 9.0]]])
+    planned = np.array([[[1.0, 0.9, 0.0], [1.2, 0.9, 0.0], [5.0, 0.1, 0.0], [0.0, 0.0, 0.0]]])
+    mask = np.array([[True, True, True, False]])
+    moved = transposed(jnp.array(prosody), jnp.array(planned), mask)
+    pitches, shares, levels = np.moveaxis(np.asarray(moved)[0], -1, 0)
+    np.testing.assert_allclose(pitches, [1.0, 1.2, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(shares, [1.0, 0.5, 0.0, 0.0])
+    np.testing.assert_allclose(levels, [-1.0, 0.0, 1.0, 0.0], atol=1e-6)
 
 
 def test_hold():
