@@ -72,9 +72,6 @@ def _arguments(parser):
 def _serve(args) -> int:
     """Answer until Ctrl-C or SIGTERM."""
     settings = Settings.read(args, environment())
-    # Read when NumPy is imported: its threads wait by running, and took a third of the time of
-    # the processors from the networks.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _give_back_memory()
     models: dict = {}
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
