@@ -23,7 +23,7 @@ import numpy as np
 from data_pipelines import corpora, features
 from data_pipelines.corpora import Utterance
 from experiments import _run, synthesis
-from lin_jax import bundles, compilation_cache
+from lin_jax import bundles, compilation_cache, memory
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError, CorpusError, exit_code
 from lin_jax.evaluation import synthesis as evaluation
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(arguments)
     compilation_cache.enable()
+    memory.keep_freed()
     return exit_code(lambda: run(args))
 
 
