@@ -91,14 +91,11 @@ class Experiment:
         self.given = bundles.load(bundle) if bundle else None
         self.start = self.load_start(config.init) if config.init else None
         frontend = getattr(self.given or self.start, "frontend", None)
-        self.clips = features.open_features(folder, frontend, store=self.STORE)
-        self._to_split = len(self.clips)
         extra = getattr(config, "extra", "")  # a cross-validation has no such setting
         if extra and not self.EXTRA:
             raise ConfigError(f"extra: {self.NAME} holds out some of every set: use --features")
-        if extra:
-            folder = f"{folder},{extra}"
-            self.clips = features.open_features(folder, frontend, store=self.STORE)
+        folders = f"{folder},{extra}" if extra else folder
+        self.clips = features.open_features(folders, frontend, store=self.STORE)
         self.speakers, self.corpora = self.clips.speakers, self.clips.corpora
         self.split = self.hold_out()
         self._made: dict[pathlib.Path, tuple[bundles.Bundle, dict]] = {}
@@ -168,7 +165,9 @@ class Experiment:
 
     def hold_out(self) -> splits.Split:
         """Which clips are trained on, watched and evaluated; no speaker is on two sides."""
-        config, count = self.config, self._to_split
+        config = self.config
+        extra_sets = [pathlib.Path(name).name for name in config.extra.split(",")]
+        count = len(self.clips) - np.isin(self.corpora, extra_sets).sum()
         people, extra = np.split(self.clips.people, [count])
         held_out = config.hold_out, config.validation
         return splits.hold_out(people, self.corpora[:count], *held_out, config.seed, extra=extra)

@@ -22,7 +22,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lin_jax import compilation_cache
+from lin_jax import compilation_cache, memory
 from lin_jax.errors import ConfigError, exit_code
 from lin_jax.models import registry
 from lin_jax.training import parallel
@@ -84,12 +84,12 @@ def main(experiment: type, config, presets: Presets | None = None):
 
     def run(arguments):
         if len(arguments) > 1:
-            raise app.UsageError(
-                f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE"
-            )
+            problem = f"what is {arguments[1]!r}? settings are given as --config.NAME=VALUE"
+            raise app.UsageError(problem)
         # What libraries say of their own doings drowns the run's own lines.
         logging.set_verbosity(logging.WARNING)
         compilation_cache.enable()
+        memory.keep_freed()
         preset = flags.FLAGS.preset if presets else None
         stages = presets[preset] if preset else [Stage(modes=experiment.MODES[:1])]
         if flags.FLAGS.mode:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from experiments import _peers
+from lin_jax import memory
 from lin_jax.errors import ConfigError, exit_code
 
 RATE = 16000
@@ -846,6 +847,7 @@ def main(arguments: list[str] | None = None) -> int:
     bench = Bench(args.torch, args.repeats, args.tiny, args.audio_dir, args.features, peers)
 
     def work():
+        memory.keep_freed()
         lines = [f"{_device()}, {', '.join(f'{k} {v}' for k, v in _versions().items())}"]
         for figure in measure(args.what.split(","), bench, args.seconds):
             lines.append(figure.line())

@@ -10,8 +10,10 @@ about 0.7 s on two CPU cores. Without texts: `lin voice save`, which learns noth
 """
 
 import argparse
+import contextlib
 import copy
 import dataclasses
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -21,12 +23,21 @@ import numpy as np
 from data_pipelines import corpora, features
 from data_pipelines.corpora import Utterance
 from experiments import _run, synthesis
-from lin_jax import bundles, compilation_cache
+from lin_jax import bundles, compilation_cache, memory
 from lin_jax.audio import files
 from lin_jax.errors import ConfigError, CorpusError, exit_code
 from lin_jax.evaluation import synthesis as evaluation
 
 HELD_OUT = 0.15  # of the sentences
+BETTER = {  # which values are
+    "similarity": "higher",
+    "speaker_top1": "higher",
+    "word_error": "lower",
+    "mcd": "lower",
+    "pitch": "lower",
+    "duration": "near 1",
+    "problems": "lower",
+}
 LICENCE = "by consent of the speaker"
 
 
@@ -58,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(arguments)
     compilation_cache.enable()
+    memory.keep_freed()
     return exit_code(lambda: run(args))
 
 
@@ -75,10 +87,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"skipped {reason}", file=sys.stderr)
     experiment = synthesis.Experiment(config, folder)
     config.punctuated = ",".join(np.unique(experiment.corpora))
-    after = experiment.evaluate(out)
+    with contextlib.redirect_stdout(
+        io.StringIO()
+    ):  # the table below says it together with what was before
+        after = experiment.evaluate(out)
     before, _ = evaluation.evaluate(experiment.start, experiment.test_set(), experiment.profiles)
     print("\n".join(compare(before, after)))
     bundle = experiment.ship(out)
+    print(f"listen to it: {out / 'evaluate/report.html'}")
     print(
         f"use it: lin speak 'Good morning.' --model {bundle} --voice {args.name} --out morning.wav"
     )
@@ -86,16 +102,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def compare(before: dict, after: dict) -> list[str]:
-    """Lines that set the speech before the training beside that after it, of what both results have."""
-    first, second = (
-        next(iter(results["voices"].values()))["systems"]["generated"]
-        for results in (before, after)
-    )
-    return [
-        f"{name}: {first[metric]['value']:.2f} before, {second[metric]['value']:.2f} after"
-        for metric, name in evaluation.METRICS.items()
-        if metric in first and metric in second
+    """A table of the speech before the training beside that after it, of what both results have."""
+    first, second = (next(iter(results["voices"].values())) for results in (before, after))
+    generated, original = second["systems"]["generated"], second["systems"]["original"]
+    clips = second["clips"]
+    lines = [
+        f"on {clips} {'sentence that was' if clips == 1 else 'sentences that were'} not learnt:",
+        _line("", "before", "after", "recorded", "better is"),
     ]
+    for metric, better in BETTER.items():
+        systems = first["systems"]["generated"], generated, original
+        cells = [f"{row[metric]['value']:.2f}" if metric in row else "" for row in systems]
+        if all(cells[:2]):
+            lines.append(_line(evaluation.METRICS[metric], *cells, better))
+    return lines
+
+
+def _line(name: str, *cells: str) -> str:
+    return "".join([f"{name:<28}", *(f"{cell:>11}" for cell in cells)])
 
 
 def settings(steps: int) -> synthesis.Config:

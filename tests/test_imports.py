@@ -34,7 +34,7 @@ FLOORS = (
         "lin_jax.locks",
     ),
     ("lin_jax.private",),
-    ("lin_jax.errors", "lin_jax.lazy", "lin_jax.durable"),
+    ("lin_jax.errors", "lin_jax.lazy", "lin_jax.durable", "lin_jax.memory"),
 )
 FLOOR = {package: -floor for floor, packages in enumerate(FLOORS) for package in packages}
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from lin_jax.apps import output_paths, speak
+from lin_jax.apps import output_paths, serving, speak
 from lin_jax.apps.common import (
     Command,
     check_voices,
@@ -64,8 +64,8 @@ def _convert(args) -> int:
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
             total += files.duration(source)
+    voice = speak.choose_voice(bundle, args)
     with progress(round(total), "s") as bar:
-        voice = speak.choose_voice(bundle, args)
         for source, out in pairs:
             started = time.perf_counter()
             try:
@@ -112,7 +112,7 @@ def _transcribed(path: str) -> str:
 def convert_voice(
     bundle,
     path: str,
-    voices: Sequence[str] = (),
+    voices: Sequence = (),
     speed: float = 1.0,
     text: str = "",
     transcribe: bool = False,
@@ -148,7 +148,9 @@ def _endpoint(router, model):
         """
         _check_text(text, len(file), transcribe)
         recordings, names = speak.split_voices(model.bundle, voice, consent)
-        voices = [*await uploads.save(recordings), *names]
+        recordings = await uploads.save(recordings)
+        with serving.named(uploads.names):
+            voices = await speak.fitted_voices(model, recordings, names)
 
         async def of_path(path):
             speech, problems = await model.run(

@@ -13,7 +13,7 @@ def _arguments(parser: argparse.ArgumentParser):
         "--format",
         choices=("jax", "onnx"),
         default="jax",
-        help="onnx for classifiers and verifiers without functionals (default jax)",
+        help="onnx for classifiers and verifiers (default jax)",
     )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
+import pathlib
 import pkgutil
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from lin_jax import apps
 from lin_jax.apps.common import Command
 from lin_jax.errors import ConfigError
+
+EXAMPLES = pathlib.Path(__file__).parent / "examples"  # made by `lin speak`, one with noise added
 
 
 @dataclasses.dataclass(frozen=True)

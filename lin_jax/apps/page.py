@@ -1,10 +1,10 @@
 """The page in the browser, made with Gradio: a tab for each job, and what the jobs draw theirs of."""
 
 import asyncio
+import contextvars
 import csv
 import functools
 import os
-import pathlib
 import re
 import tempfile
 import urllib.parse
@@ -13,7 +13,7 @@ from html import escape
 
 import lin_jax
 from lin_jax.apps import results, serving
-from lin_jax.apps.jobs import Job
+from lin_jax.apps.jobs import EXAMPLES, Job
 from lin_jax.audio import files
 from lin_jax.errors import LinError
 from lin_jax.reporting import html, plots
@@ -22,7 +22,6 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import: nothing leav
 import gradio as gr
 
 SPECTROGRAM_SECONDS = 30.0
-EXAMPLES = pathlib.Path(__file__).parent / "examples"  # made by `lin speak`, one with noise added
 A_VOICE = {"a woman": ("woman.mp3",), "a man": ("man.mp3",)}
 TWO_VOICES = {
     "a woman and a man": ("woman.mp3", "man.mp3"),
@@ -309,6 +308,21 @@ def _on(events: Sequence, answer: Callable[..., Awaitable], given: Sequence, out
 def place(folder: str, name: str) -> str:
     """A path for a recording that is made, in a folder of its own, from which Gradio takes it after a while."""
     return os.path.join(tempfile.mkdtemp(dir=folder), name)
+
+
+def progress(text: str, steps: int) -> Callable[[int], None]:
+    """What shows beside a text how many steps are finished, called with how many more are.
+
+    It is made in an event, and may be called in any thread.
+    """
+    context, bar, done = contextvars.copy_context(), gr.Progress(), 0
+
+    def update(more: int):
+        nonlocal done
+        done += more
+        context.run(bar, (done, steps), text)
+
+    return update
 
 
 async def spectrogram(path: str, caption: str) -> str:

@@ -1,7 +1,5 @@
 """The server of the page and the HTTP API: `lin serve`."""
 
-import contextlib
-import ctypes
 import logging
 import os
 import shutil
@@ -9,10 +7,9 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
-import time
 from typing import Any
 
+from lin_jax import memory
 from lin_jax.apps import jobs, serving
 from lin_jax.apps.common import Command
 from lin_jax.apps.settings import Settings, environment
@@ -20,9 +17,6 @@ from lin_jax.errors import ConfigError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
 MAX_CONNECTIONS = 500
-# By numbers of its malloc.h: M_ARENA_MAX, and M_MMAP_THRESHOLD in bytes, which else grows.
-MALLOC = {-8: 1, -3: 1 << 20}
-TRIM_SECONDS = 30.0
 
 
 def _arguments(parser):
@@ -72,10 +66,7 @@ def _arguments(parser):
 def _serve(args) -> int:
     """Answer until Ctrl-C or SIGTERM."""
     settings = Settings.read(args, environment())
-    # Read when NumPy is imported: its threads wait by running, and took a third of the time of
-    # the processors from the networks.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _give_back_memory()
+    memory.give_back_freed()
     models: dict = {}
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="lin_serve_")
@@ -91,25 +82,6 @@ def _serve(args) -> int:
             sys.stdout.flush()
             os._exit(130)
     return 0
-
-
-def _give_back_memory():
-    """Let glibc return to the system what networks and their compilation free.
-
-    Each thread would keep some for itself, which of 1.4 GB after mixed requests to all models was
-    0.2 GB, and what is free between what is used would stay, 40 MB.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library keeps little
-        libc = ctypes.CDLL("libc.so.6")
-        for parameter, value in MALLOC.items():
-            libc.mallopt(parameter, value)
-
-        def trim():
-            while True:
-                time.sleep(TRIM_SECONDS)
-                libc.malloc_trim(0)
-
-        threading.Thread(target=trim, daemon=True).start()
 
 
 def _answer(settings: Settings, connections: socket.socket, models: dict, folder: str):

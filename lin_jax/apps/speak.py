@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from lin_jax.apps import output_paths, serving, timestamps
+from lin_jax.apps import jobs, output_paths, serving, timestamps
 from lin_jax.apps.common import (
     Command,
     check_voices,
@@ -105,8 +105,8 @@ def _speak(args) -> int:
 
     bundle = load_bundle(args.model, KIND)
     check_format(args.out, bundle)
+    voice = choose_voice(bundle, args)
     with progress(len(sentences(text, bundle.longest)), "sentence") as bar:
-        voice = choose_voice(bundle, args)
         started = time.perf_counter()
         speech = bundle.speak(text, voice, args.speed, progress=bar.update)
         seconds = time.perf_counter() - started
@@ -223,7 +223,14 @@ def choose_voice(bundle: "Synthesizer", args):
     sources: list = []
     for name in args.voice:
         sources += files.find(name) if os.path.isdir(name) and name not in bundle.names else [name]
-    return bundle.clone_voice(sources, repair=args.repair_voice)
+    return clone_voice(bundle, sources, repair=args.repair_voice)
+
+
+def clone_voice(bundle: "Synthesizer", sources, repair: bool = False):
+    """What `Synthesizer.clone_voice` gives, with a bar while it fits the network to recordings."""
+    with progress(bundle.fitting_steps, "step") as bar:
+        bar.set_description("fitting to the voice")
+        return bundle.clone_voice(sources, repair=repair, progress=bar.update)
 
 
 def line(out: str, speech: "Speech") -> str:
@@ -237,15 +244,15 @@ def pace(seconds: float, elapsed: float) -> str:
 
 
 def speak(
-    bundle, text: str, voices: Sequence[str] = (), speed: float = 1.0
+    bundle, text: str, voices: Sequence = (), speed: float = 1.0
 ) -> "tuple[Speech, list[str]]":
     """Say a text.
 
     Args:
         bundle: a `Synthesizer`.
         text: at most `MAX_TEXT` characters.
-        voices: names of learnt voices, or paths of recordings of who should speak, averaged; of
-            none it is the first learnt one.
+        voices: names of voices, or one that `fitted_voices` gave; of none it is the first learnt
+            one.
         speed: 0.5 to 2.
 
     Returns:
@@ -265,9 +272,7 @@ def _check_length(text: str):
         )
 
 
-def with_problems(
-    make: "Callable[..., Speech]", voices: Sequence[str]
-) -> "tuple[Speech, list[str]]":
+def with_problems(make: "Callable[..., Speech]", voices: Sequence) -> "tuple[Speech, list[str]]":
     """Speech as a function makes it in a voice, and the warnings of this thread meanwhile."""
     with _collecting() as problems:
         speech = make(_chosen(voices))
@@ -276,7 +281,7 @@ def with_problems(
     return speech, problems
 
 
-def _chosen(voices: Sequence[str]):
+def _chosen(voices: Sequence):
     """Voices as a `Synthesizer` takes them."""
     return voices[0] if len(voices) == 1 else list(voices) or None
 
@@ -297,7 +302,7 @@ def _collecting() -> Iterator[list[str]]:
         yield problems
 
 
-def begin(bundle, text: str, voices: Sequence[str] = (), speed: float = 1.0) -> "Iterator[Speech]":
+def begin(bundle, text: str, voices: Sequence = (), speed: float = 1.0) -> "Iterator[Speech]":
     """Begin to say a text sentence by sentence; all else as for `speak`."""
     _check_length(text)
     with _collecting():
@@ -331,6 +336,26 @@ def split_voices(bundle, voices, consent: bool) -> tuple[list, list[str]]:
     return uploads, names
 
 
+async def fitted_voices(
+    model, recordings: Sequence[str], names: Sequence[str], progress=lambda steps: None
+) -> list:
+    """Voices for `speak`: recordings are cloned, once for all that is spoken in them.
+
+    Args:
+        model: of a `Synthesizer`.
+        recordings: paths.
+        names: of voices, averaged with them.
+        progress: as for `Synthesizer.clone_voice`.
+    """
+    if not recordings:
+        return list(names)
+    return [await model.run(_clone_voice, [*recordings, *names], progress)]
+
+
+def _clone_voice(bundle, voices, progress):
+    return bundle.clone_voice(voices, progress=progress)
+
+
 def _endpoint(router, model):
     from fastapi import File, Form, UploadFile
     from fastapi.responses import FileResponse
@@ -358,8 +383,9 @@ def _endpoint(router, model):
         The voice is a name or recordings, averaged if several, which take consent=true.
         """
         recordings, names = split_voices(model.bundle, voice, consent)
-        voices = [*await uploads.save(recordings), *names]
+        recordings = await uploads.save(recordings)
         with serving.named(uploads.names):
+            voices = await fitted_voices(model, recordings, names)
             if not stream:
                 return await say(uploads, text, voices, speed, format)
             if format != "wav":
@@ -369,7 +395,7 @@ def _endpoint(router, model):
     openai_speech.add_routes(router, model.bundle, say, functools.partial(streamed, model))
 
 
-async def streamed(model, text: str, voices: Sequence[str], speed: float, rate: int | None = None):
+async def streamed(model, text: str, voices: Sequence, speed: float, rate: int | None = None):
     """The answer that is speech, each sentence as soon as it is made.
 
     Args:
@@ -454,7 +480,7 @@ def synthesis_tab(
         source: makes the part of the page where the source is given.
         button: what stands on the button.
         instruction: what to do, before anything is made.
-        make: of the source, a list of one voice and the speed makes the name of a file, the
+        make: of the source, a list of one voice and the speed it makes the name of a file, the
             `Speech` and what went wrong within it.
         examples: of the source, as for `page.offer`.
     """
@@ -474,7 +500,10 @@ def synthesis_tab(
         if reference and not consent:
             raise ConsentError("a voice is its owner's: tick the box if you may use this one")
         with serving.named(page.names(given, reference)):
-            file, speech, problems = await make(given, [reference or name], speed)
+            progress = page.progress("Fitting to the voice", bundle.fitting_steps)
+            recordings = [reference] if reference else []
+            voices = await fitted_voices(model, recordings, [] if recordings else [name], progress)
+            file, speech, problems = await make(given, voices, speed)
         path = page.place(folder, file)
         with serving.named(page.names(path)):
             await asyncio.to_thread(speech.write, path)
@@ -501,6 +530,11 @@ def synthesis_tab(
     page.on([pressed], show, [given, name, reference, consent, speed], output)
 
 
+def _warm_up(bundle, seconds: float):
+    bundle.speak("good morning " * round(seconds))
+    bundle.clone_voice([str(jobs.EXAMPLES / "woman.mp3")])  # whose fitting is compiled, too
+
+
 def as_html(speech: "Speech", problems: Sequence[str]) -> str:
     """What speech was made by, and what went wrong within it."""
     from lin_jax.apps import results
@@ -520,7 +554,7 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F text='Good morning.' -F voice=@anna.wav -F consent=true -o hello.wav localhost:7860/v1/speak",
-    warm_up=lambda bundle, seconds: bundle.speak("good morning " * round(seconds)),
+    warm_up=_warm_up,
     max_seconds=600.0,  # speech is in memory until all of it is made
     serves=lambda bundle: "text" in bundle.sources,
     commands=(

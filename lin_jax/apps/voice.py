@@ -53,7 +53,7 @@ def _save(args) -> int:
             f"prove it by lin voice sentence {args.name}"
         )
     check_voices([*args.clips, *([args.read_aloud] if args.read_aloud else [])])
-    from lin_jax.apps import consent  # not before what is asked for is there
+    from lin_jax.apps import consent, speak  # not before what is asked for is there
     from lin_jax.audio import files
     from lin_jax.bundles import saved_voices
 
@@ -65,7 +65,7 @@ def _save(args) -> int:
         verifier = load_bundle("speaker", "verification")
         given = consent.prove(args.name, sources, args.read_aloud, verifier)
     bundle = load_bundle(args.model, "synthesis")
-    profile = bundle.clone_voice(sources)
+    profile = speak.clone_voice(bundle, sources)
     path = saved_voices.save(args.name, profile, bundle.encoder_fingerprint, given)
     print(f"{args.name}  {path}")
     return 0

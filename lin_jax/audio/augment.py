@@ -491,9 +491,11 @@ def warp_frequency(features, factor, centres):
     outermost one, repeated.
     """
     D = features.shape[-1]
-    source = jax.vmap(lambda f: jnp.interp(centres / f, centres, jnp.arange(D, dtype=jnp.float32)))(
-        factor
-    )  # [B, D]
+    wanted, centres = centres / factor[:, None], jnp.asarray(centres)  # [B, D]
+    # The search of `jnp.interp` is a loop, which ONNX does not hold.
+    below = jnp.clip((wanted[..., None] >= centres).sum(axis=-1) - 1, 0, D - 2)
+    low, high = centres[below], centres[below + 1]
+    source = (below + (wanted - low) / (high - low)).clip(0, D - 1)  # [B, D]
     weights = jnp.maximum(
         0.0, 1.0 - jnp.abs(source[..., None] - jnp.arange(D))
     )  # [B, D to, D from]

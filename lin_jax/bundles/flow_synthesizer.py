@@ -15,6 +15,7 @@ from lin_jax import alignment
 from lin_jax.audio.diagnosis import Meter
 from lin_jax.bundles.base import BATCHES, WAVEFORM, Function, on_device, padded, weights_digest
 from lin_jax.bundles.synthesizer import (
+    SOURCE_SECONDS,
     SYMBOLS,
     Synthesizer,
     VoiceProfile,
@@ -32,6 +33,7 @@ PACES = 3, 33  # sounds a second, on average over a sentence
 MAX_HOLD = 0.8  # seconds of one sound
 MAX_ALIGNED = 120.0  # seconds of a recording that is aligned with its text
 ADAPTED_VOICES = 4  # whose networks are kept
+FITTED_VOICES = 32  # that are found again where the same recordings come, 0.2 MB each
 MIN_SNR_DB = 15.0  # of recordings that the network is fitted to
 MIN_LEVEL = -0.5  # of the loudest frame of a word, in deviations from the mean of all frames
 
@@ -129,21 +131,48 @@ class FlowSynthesizer(Synthesizer):
     def _cloned_profile(self, embedding, samples, rate):
         return VoiceProfile(embedding)
 
-    def _adapted(self, embedding, recordings):
+    @property
+    def fitting_steps(self) -> int:
+        """See `Synthesizer`; a network without an encoder of recordings cannot be fitted."""
+        return self.adaptation_steps if self.model.content_dilations else 0
+
+    def _adapted(self, embedding, recordings, progress):
         """See `Synthesizer`; what is noisy or narrow would be heard in all that is spoken."""
+        clear = [each for each in recordings if _is_clear(*each)]
+        if not clear:
+            return VoiceProfile(embedding)
+        key = weights_digest(self.fingerprint, (embedding, clear)).digest()
+        voice = self._fitted_voices.pop(key, None) or self._fitted(embedding, clear, progress)
+        self._fitted_voices[key] = voice
+        if len(self._fitted_voices) > FITTED_VOICES:
+            del self._fitted_voices[next(iter(self._fitted_voices))]
+        return voice
+
+    @functools.cached_property
+    def _fitted_voices(self) -> dict[bytes, VoiceProfile]:
+        """By the digest of their recordings, that which was asked for last at the end."""
+        return {}
+
+    def _fitted(self, embedding, recordings, progress) -> VoiceProfile:
         from lin_jax.audio import files
+
+        features, rate = [], self.frontend.sample_rate
+        with self.weights_fit():
+            for samples, given in recordings:
+                waveform = files.load(samples, self.frontend, sample_rate=given)
+                batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
+                frames, num_frames = self._extract(*batch)
+                features.append(np.asarray(frames[0, : int(num_frames[0])]))
+            adaptation = self._adaptation.fit(self._constants[0], features, embedding, progress)
+        return VoiceProfile(embedding, adaptation=adaptation, adapted=self.fingerprint)
+
+    @functools.cached_property
+    def _extract(self):
+        import jax
+
         from lin_jax.audio.frontend import extract
 
-        clear = [each for each in recordings if _is_clear(*each)]
-        if not (clear and self.model.content_dilations and self.adaptation_steps):
-            return VoiceProfile(embedding)
-        features = []
-        for samples, rate in clear:
-            waveform = files.load(samples, self.frontend, sample_rate=rate)
-            features.append(np.asarray(extract(self.frontend, waveform)[0]))
-        with self.weights_fit():
-            adaptation = self._adaptation.fit(self._constants[0], features, embedding)
-        return VoiceProfile(embedding, adaptation=adaptation, adapted=self.fingerprint)
+        return jax.jit(functools.partial(extract, self.frontend))
 
     @functools.cached_property
     def _adaptation(self):
@@ -157,18 +186,21 @@ class FlowSynthesizer(Synthesizer):
         weights = self.variables, self.mean, self.std
         return weights_digest(self.frontend.fingerprint(), weights).hexdigest()[:12]
 
-    def _constants_of(self, voice):
-        """What the network computes with when it speaks in a voice."""
-        if voice.adaptation is None:
-            return self._constants
-        if voice.adapted != self.fingerprint:
+    def _chosen(self, voice):
+        """See `Synthesizer`; what was fitted to another network is left out, with a warning."""
+        profile, name = super()._chosen(voice)
+        if profile.adaptation is not None and profile.adapted != self.fingerprint:
             warnings.warn(
                 "this voice was saved with another synthesizer and is spoken by its embedding "
                 "alone; save it again",
                 stacklevel=3,
             )
-            return self._constants
-        return self._adapted_constants(voice)
+            profile = VoiceProfile(profile.embedding)
+        return profile, name
+
+    def _constants_of(self, voice):
+        """What the network computes with when it speaks in a voice."""
+        return self._constants if voice.adaptation is None else self._adapted_constants(voice)
 
     @functools.cached_property
     def _adapted_constants(self):

@@ -11,11 +11,12 @@ A function is traced to JAX's primitives first, which jax2onnx converts: what it
 NumPy's functions does not trace, and symbolic sizes stop it, so that a batch is one clip of one length.
 """
 
+import contextvars
 import pathlib
 
 import numpy as np
 
-from lin_jax.audio import levels
+from lin_jax.audio import functionals, levels
 from lin_jax.bundles import exporting, verifier
 from lin_jax.bundles.base import WAVEFORM, Bundle, Function
 from lin_jax.errors import ConfigError
@@ -34,8 +35,7 @@ def export(bundle: Bundle, folder) -> pathlib.Path:
         The folder.
 
     Raises:
-        ConfigError: a bundle of another kind or with functionals, a package is missing, or as for
-            `exporting.export`.
+        ConfigError: a bundle of another kind, a package is missing, or as for `exporting.export`.
     """
     if bundle.task not in FUNCTIONS:
         raise ConfigError(
@@ -71,11 +71,14 @@ def _convert(bundle: Bundle, function: Function, samples: int, path: pathlib.Pat
     inputs = [
         jax.ShapeDtypeStruct(sizes[name], np.dtype(dtype)) for name, (dtype, _) in WAVEFORM.items()
     ]
+    trace = jax.make_jaxpr(
+        lambda waveform, length: function.call(waveform=waveform, length=length), return_shape=True
+    )
+    context = contextvars.copy_context()
+    context.run(functionals.FOR_ONNX.set, True)
+    jax.clear_caches()  # of what was traced before
     with bundle.weights_fit():
-        traced, shapes = jax.make_jaxpr(
-            lambda waveform, length: function.call(waveform=waveform, length=length),
-            return_shape=True,
-        )(*inputs)
+        traced, shapes = context.run(trace, *inputs)
     primitives = jaxpr_as_fun(traced)
     names = sorted(shapes)  # as JAX orders the leaves of a dictionary
     to_onnx(
@@ -90,8 +93,8 @@ def _convert(bundle: Bundle, function: Function, samples: int, path: pathlib.Pat
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # of onnxruntime's own kinds
         raise ConfigError(
-            f"{bundle.name}: holds what ONNX does not, as functionals do, which go through complex "
-            f"numbers ({str(error).splitlines()[0][:200]}); export it without --format"
+            f"{bundle.name}: holds what ONNX does not ({str(error).splitlines()[0][:200]}); "
+            "export it without --format"
         ) from None
     return names
 

@@ -297,8 +297,18 @@ class Synthesizer(Bundle):
 
         return vocode_function(vocode, self.frontend)
 
+    @property
+    def fitting_steps(self) -> int:
+        """In which `clone_voice` fits the network to recordings; 0 where it does not."""
+        return 0
+
     def clone_voice(
-        self, sources, sample_rate: int | None = None, repair: bool = False, adapt: bool = True
+        self,
+        sources,
+        sample_rate: int | None = None,
+        repair: bool = False,
+        adapt: bool = True,
+        progress: Callable[[int], None] = lambda steps: None,
     ) -> VoiceProfile:
         """A voice to speak in: one of the training, a saved one, or that of recordings.
 
@@ -309,6 +319,7 @@ class Synthesizer(Bundle):
             sample_rate: of waveforms, in Hz.
             repair: whether recordings are restored by the repair bundle before.
             adapt: whether a network by durations is fitted to recordings, which takes seconds.
+            progress: called with 1 for every one of the `fitting_steps` that is finished.
 
         Returns:
             The `VoiceProfile`.
@@ -333,7 +344,9 @@ class Synthesizer(Bundle):
         if any(profile.ltas is None for profile in profiles):
             recordings = [recording for _, recording in references if recording]
             fit = adapt and len(recordings) == len(references)
-            return self._adapted(embedding, recordings) if fit else VoiceProfile(embedding)
+            if fit and self.fitting_steps:
+                return self._adapted(embedding, recordings, progress)
+            return VoiceProfile(embedding)
         spectra = [(profile.ltas, profile.ltas_correction) for profile in profiles]
         return VoiceProfile(embedding, *np.mean(spectra, axis=0, dtype=np.float32))
 
@@ -516,9 +529,9 @@ class Synthesizer(Bundle):
             voice, str
         ) and voice in self.names else ""
 
-    def _adapted(self, embedding, recordings) -> VoiceProfile:
-        """The voice of an embedding [E], fitted to recordings of it where the network can be."""
-        return VoiceProfile(embedding)
+    def _adapted(self, embedding, recordings, progress) -> VoiceProfile:
+        """The voice of an embedding [E], fitted to recordings of it in `fitting_steps`."""
+        raise NotImplementedError
 
     def _reference(self, source, sample_rate, repair: bool):
         """The voice of one source; of a recording also its samples and their rate, else None."""

@@ -10,7 +10,7 @@ Shape letters: B clips, K windows, T frames, M mel bins, E embedding, I inputs, 
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -45,13 +45,16 @@ class Adaptation:
     steps: int = 30
     learning_rate: float = 3e-4
 
-    def fit(self, variables, features, voice) -> dict[str, np.ndarray]:
+    def fit(
+        self, variables, features, voice, progress: Callable[[int], None] = lambda steps: None
+    ) -> dict[str, np.ndarray]:
         """What changes in the network so that it speaks as someone does.
 
         Args:
             variables: of the network.
             features: frames of recordings of the person, in decibels, each [T, M].
             voice: the person's embedding [E].
+            progress: called with 1 for every step that is finished.
 
         Returns:
             Arrays by "PARAMETER:left" [I, R] and "PARAMETER:right" [R, O], whose product is the
@@ -68,6 +71,8 @@ class Adaptation:
             rows = (BATCH * step + np.arange(BATCH)) % len(frames)
             batch = np.float32(frames[rows]), counts[rows], voices
             flow, state = self._update(flow, state, given, batch, jax.random.key(step))
+            jax.block_until_ready(flow)  # else all steps are asked for before one is finished
+            progress(1)
         return _narrow(given[PART], flow)
 
     @functools.cached_property

@@ -203,8 +203,8 @@ class TerminalWriter(Writer):
         self._print(line, stays=not training)
 
     def write_texts(self, step, texts):
-        for text in texts.values():
-            self._print(f"step {step}: {text}", stays=True)
+        for text in texts.values():  # of a table the last line, which is its sum
+            self._print(f"step {step}: {text.splitlines()[-1]}", stays=True)
 
     def close(self):
         if self._live:

@@ -52,14 +52,19 @@ class Listener:
         yield Segment(3.0, 6.0, None, {})
 
 
-def ask(client, event, *values):
-    """What the browser gets when an event happens."""
+def messages(client, event, *values):
+    """What the browser is sent, by its kind, the last of each, when an event happens."""
     session = f"session{event}{len(str(values))}"
     event = {"fn_index": event, "session_hash": session, "data": values}
     assert client.post("/gradio_api/queue/join", json=event).status_code == 200
     queue = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
-    (done,) = (line for line in queue.splitlines() if '"process_completed"' in line)
-    return json.loads(done.removeprefix("data:"))
+    lines = (line.removeprefix("data:") for line in queue.splitlines() if line)
+    return {message["msg"]: message for message in map(json.loads, lines)}
+
+
+def ask(client, event, *values):
+    """What the browser gets when an event happens."""
+    return messages(client, event, *values)["process_completed"]
 
 
 def last(event):
@@ -91,7 +96,7 @@ def test_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     monkeypatch.setattr(gallery, "DEFAULT", tmp_path / "gallery")
-    hummer = synthesizers.Hummer()
+    hummer = synthesizers.Hummer(seconds=0.5)
     listener = Listener()
     served = listener, verifiers.verifier(), repairers.repairer(repairers.Gain(0.5)), hummer
     card = "---\nlicense: none\n---\n# The card"
@@ -150,6 +155,16 @@ def test_page(tmp_path, monkeypatch, capsys):
                 made = client.get(address)
                 assert made.headers["content-type"] in ("audio/wav", "audio/x-wav")
             assert download["value"]["path"].endswith("voice_repaired.wav")
+            *_, speak, _, _ = numbers
+            reference = {"path": path, "meta": FILE}
+            sent = messages(client, speak, "Good morning.", "High", reference, True, 1.0)
+            (shown,) = sent["progress"]["progress_data"]
+            assert (shown["desc"], shown["index"], shown["length"]) == (
+                "Fitting to the voice",
+                1,
+                2,
+            )
+            assert "made by hummer" in sent["process_completed"]["output"]["data"][0]
             for number in offers:
                 for value in ask(client, number)["output"]["data"]:
                     if not isinstance(value, str):

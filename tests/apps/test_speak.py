@@ -14,7 +14,7 @@ from helpers.recordings import BAD, tone
 
 import lin_jax
 from lin_jax import bundles, recognisers
-from lin_jax.apps import cli
+from lin_jax.apps import cli, speak
 from lin_jax.audio import files
 
 
@@ -249,6 +249,20 @@ def test_revoiced_phrase_that_was_cut_is_named(lin, monkeypatch):
     code, out, err = lin("convert", "low.wav", "--out", "b.wav")
     assert (code, len(out)) == (1, 2)
     assert err == ["lin: did not come to an end and was cut: the phrase at 0.0 s"]
+
+
+def test_warming_up_clones_a_voice():
+    hummer = synthesizers.Hummer()
+    speak.JOB.warm_up(hummer, 4.0)
+    assert hummer.asked[0][0].split() == ["good", "morning"] * 4
+    ((path,),) = hummer.cloned
+    assert path.endswith("woman.mp3")
+
+
+def test_fitting_to_a_voice_is_shown_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    speak.clone_voice(synthesizers.Hummer(), ["High", "Low"])
+    assert re.search(r"fitting to the voice: .* 0/2 ", capsys.readouterr().err)
 
 
 def test_voices(lin):

@@ -2,6 +2,7 @@
 of a front end.
 """
 
+import contextvars
 import functools
 import itertools
 
@@ -11,6 +12,7 @@ import librosa
 import numpy as np
 import pytest
 import scipy.stats
+from jax.extend.core import jaxprs_in_params
 
 from lin_jax.audio import functionals
 from lin_jax.audio.frontend import FrontendConfig, extract
@@ -51,6 +53,31 @@ def test_pitch_is_librosas():
     apart = np.abs(pitch - np.log2(f0 / 100))[voiced]
     assert voiced.mean() > 0.9
     assert np.mean(apart < 0.03) > 0.95
+
+
+def test_runtimes_of_onnx_can_compute_them():
+    """They make complex numbers of real ones nowhere, choose between no booleans, and sort floats."""
+
+    def equations(jaxpr):
+        for equation in jaxpr.eqns:
+            yield equation
+            for inner in jaxprs_in_params(equation.params):
+                yield from equations(inner)
+
+    waveform = tone(217.0)
+    features = ALL(waveform)[0]
+    context = contextvars.copy_context()
+    context.run(functionals.FOR_ONNX.set, True)
+    alone = jax.jit(functools.partial(extract, CONFIG))
+    jax.clear_caches()
+    for equation in equations(context.run(jax.make_jaxpr(alone), waveform).jaxpr):
+        kinds = [variable.aval.dtype.kind for variable in equation.invars]
+        name = equation.primitive.name
+        assert name != "bitcast_convert_type"
+        assert not (name == "select_n" and kinds[1] == "b")
+        if equation.outvars[0].aval.dtype.kind == "c":
+            assert name in ("fft", "jit") or "c" in kinds
+    np.testing.assert_allclose(context.run(alone, waveform)[0], features, atol=1e-4)
 
 
 def test_noise_is_not_harmonic():

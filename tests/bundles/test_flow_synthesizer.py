@@ -10,7 +10,7 @@ from helpers.synthesizers import FRONTEND, RATE, TABLE, M
 
 from lin_jax import bundles
 from lin_jax.audio import mixing
-from lin_jax.bundles import saved_voices
+from lin_jax.bundles import flow_synthesizer, saved_voices
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.bundles.synthesizer import _Job, _Sound
 from lin_jax.errors import AudioError, ConfigError, TextError
@@ -247,5 +247,32 @@ def test_a_voice_is_fitted_to_clear_recordings(tmp_path, monkeypatch, encoder):
     np.testing.assert_array_equal(again, fitted)
     bundle.variables["params"]["prior"]["bias"] += 0.1
     del bundle.__dict__["fingerprint"]
-    with pytest.warns(UserWarning, match="saved with another synthesizer .* save it again"):
-        bundle.convert_voice(samples, "anna", RATE)
+    # Once, however many batches there are, and however often they are drawn.
+    with pytest.warns(UserWarning, match="saved with another synthesizer .* save it again") as told:
+        bundle.convert_voice(np.tile(samples, 10), "anna", RATE)
+    assert sum("another synthesizer" in str(warning.message) for warning in told) == 1
+
+
+def test_the_same_recordings_are_fitted_once(monkeypatch, encoder):
+    """They are known by their content, and of all voices the latest are kept."""
+    verifiers.register(monkeypatch)
+    bundle = listening(encoder, adaptation_steps=1)
+    monkeypatch.setattr(flow_synthesizer, "FITTED_VOICES", 2)
+    steps = []
+
+    def clone(seed, speaker=0):
+        samples = verifiers.voice(speaker, seed=seed)
+        samples[RATE // 2 : RATE] *= 0.01
+        return bundle.clone_voice(samples, RATE, progress=steps.append)
+
+    first = clone(0)
+    assert first.adaptation is not None
+    assert clone(0) is first
+    assert steps == [1]
+    assert clone(1) is not first
+    assert clone(0) is first  # so that the other one is the oldest
+    clone(2)
+    assert clone(0) is first
+    assert steps == [1] * 3
+    clone(1)
+    assert steps == [1] * 4

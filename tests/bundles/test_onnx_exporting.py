@@ -9,6 +9,7 @@ import pytest
 from helpers import repairers, verifiers
 from helpers.tiny import drawn
 
+import lin_jax
 from lin_jax import bundles
 from lin_jax.apps import cli
 from lin_jax.audio.frontend_config import FrontendConfig
@@ -61,6 +62,12 @@ def test_classifier(classifier, tmp_path):
 
 def test_verifier(tmp_path):
     check(verifiers.verifier(), "embed", tmp_path / "voices")
+
+
+@pytest.mark.slow
+def test_functionals(tmp_path):
+    """As they ship."""
+    check(lin_jax.load("gender"), "classify", tmp_path / "gender")
 
 
 def test_what_onnx_does_not_hold_is_refused(classifier, tmp_path, monkeypatch):

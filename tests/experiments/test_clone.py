@@ -42,8 +42,9 @@ def test_prepares_and_asks_the_experiment(clips, tmp_path, monkeypatch, capsys):
     asked = []
 
     def results(similarity):
-        systems = {"generated": {"similarity": {"value": similarity}}, "original": {}}
-        return {"voices": {"seen": {"systems": systems}}}
+        generated = {"similarity": {"value": similarity}, "pitch": {"value": 0.125}}
+        systems = {"generated": generated, "original": {"similarity": {"value": 0.75}}}
+        return {"voices": {"seen": {"clips": 2, "systems": systems}}}
 
     def evaluate(*inputs):
         assert inputs == ("what ships", ["a sentence"], "profiles")
@@ -57,6 +58,7 @@ def test_prepares_and_asks_the_experiment(clips, tmp_path, monkeypatch, capsys):
 
         def evaluate(self, workdir):
             asked.append("evaluate")
+            print("what every experiment prints")
             return results(0.5)
 
         def test_set(self):
@@ -85,5 +87,11 @@ def test_prepares_and_asks_the_experiment(clips, tmp_path, monkeypatch, capsys):
     assert clone.main([*command, "--i-may-use-this-voice"]) == 0
     assert asked == [True, "evaluate", ("synthesis", 7, "clips")]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "speaker similarity: 0.25 before, 0.50 after"
-    assert str(tmp_path / "out/ship") in lines[1]
+    assert lines[:4] == [
+        "on 2 sentences that were not learnt:",
+        "                                 before      after   recorded  better is",
+        "speaker similarity                 0.25       0.50       0.75     higher",
+        "log-F0 RMSE                        0.12       0.12                 lower",
+    ]
+    assert lines[4].endswith("out/evaluate/report.html")
+    assert str(tmp_path / "out/ship") in lines[5]

@@ -164,12 +164,20 @@ def test_what_is_drawn(folder, config):
     assert set(times[2::4]) == set(times[3::4]) == {6}
 
 
-def test_sets_that_are_only_trained_on(folder, config, tmp_path):
+def test_sets_that_are_only_trained_on(folder, config, tmp_path, monkeypatch):
     """Nobody in them is held out, and nobody in them is whom the other sets hold out."""
     alone = Experiment(config, folder / "voices")
     shutil.copytree(folder / "voices", tmp_path / "more")
-    config.extra = str(tmp_path / "more")
+    config.extra, opened = str(tmp_path / "more"), []
+    open_features = features.open_features
+
+    def spy(folder, *given, **options):
+        opened.append(str(folder))
+        return open_features(folder, *given, **options)
+
+    monkeypatch.setattr(features, "open_features", spy)
     joined = Experiment(config, folder / "voices")
+    assert sum("voices" in each for each in opened) == 1
     for side in ("validation", "test"):
         np.testing.assert_array_equal(getattr(joined.split, side), getattr(alone.split, side))
     added = joined.split.train[len(alone.split.train) :]

@@ -1,6 +1,7 @@
 """A synthesizer so simple that what it band_of is known: each symbol is a tone, and each voice has its own octaves."""
 
 import functools
+import time
 import warnings
 
 import jax
@@ -74,10 +75,21 @@ class Hummer:
 
     task, name, encoder_fingerprint = "synthesis", "hummer", ""
     names, sexes, sources = ("Low", "High"), ("male", "female"), ("text", "speech")
+    fitting_steps = 2
 
-    def __init__(self):
-        """Nothing was asked yet."""
-        self.asked = []
+    def __init__(self, seconds=0.0):
+        """It takes seconds to clone a voice; nothing was asked yet."""
+        self.seconds, self.asked, self.cloned = seconds, [], []
+
+    def clone_voice(self, sources, repair=False, progress=lambda steps: None):
+        """The paths and names themselves, of recordings that can be read."""
+        for path in sources:
+            if path not in self.names:
+                files.load(path, FRONTEND)
+            progress(1)
+        time.sleep(self.seconds)
+        self.cloned.append(sources)
+        return sources[0] if len(sources) == 1 else sources
 
     def speak(self, text, voice=None, speed=1.0):
         """Hums as many seconds as the text has words; a question has no answer, and a comma is a problem."""

@@ -61,7 +61,11 @@ def test_a_voice_is_small(variables):
 
 def test_the_same_again_and_given_up(variables):
     adaptation = Adaptation(TASK, steps=2)
-    first, second = (adaptation.fit(variables, [recording(700)], VOICE) for _ in range(2))
+    steps = []
+    first, second = (
+        adaptation.fit(variables, [recording(700)], VOICE, steps.append) for _ in range(2)
+    )
+    assert steps == [1] * 4
     assert all(np.array_equal(first[name], second[name]) for name in first)
     event = threading.Event()
     event.set()

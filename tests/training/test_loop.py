@@ -281,7 +281,7 @@ def test_writers(tmp_path, capsys):
     writer.write_images(10, {"confusion": np.zeros((4, 4, 3), np.uint8)})
     writer.write_audios(10, {"clip": np.zeros(100, np.float32)}, sample_rate=16000)
     writer.write_histograms(10, {"weights": np.arange(9.0)})
-    writer.write_texts(10, {"note": "halfway"})
+    writer.write_texts(10, {"note": "a table\nhalfway"})
     writer.flush()
     writer.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -289,7 +289,7 @@ def test_writers(tmp_path, capsys):
         '{"hparams": {"seed": 1}}',
         '{"step": 10, "train/loss": 0.5, "cost/examples_per_second": 1234.0}',
         '{"step": 10, "eval/uar": null}',
-        '{"step": 10, "note": "halfway"}',
+        '{"step": 10, "note": "a table\\nhalfway"}',
     ]
     events = b"".join(p.read_bytes() for p in pathlib.Path(tmp_path / "tensorboard").iterdir())
     assert all(
