@@ -114,6 +114,26 @@ def test_who_of_the_gallery_speaks(client, tmp_path):
     assert (answer["file"], answer["speaker"]) == ("a.wav", "Anna")
     assert list(answer["scores"]) == ["Anna", "Ben"]
     assert answer["score"] == answer["scores"]["Anna"]
+    sent = [upload("narrow.wav", verifiers.low_passed(0, 2500), verifiers.RATE)]
+    answer = client.post("/v1/identify", files=sent).json()
+    assert (answer["speaker"], answer["reason"][:40]) == (
+        "unsure",
+        "narrow.wav: nothing of the voice above 2",
+    )
+
+
+def test_too_narrow_a_voice_is_unsure_with_its_score(client):
+    wide, narrow = (
+        upload(name, sound, verifiers.RATE)[1]
+        for name, sound in (
+            ("wide.wav", verifiers.voice(0)),
+            ("narrow.wav", verifiers.low_passed(0, 2500, seed=1)),
+        )
+    )
+    answer = client.post("/v1/verify", files=[("a", wide), ("b", narrow)]).json()
+    assert (answer["decision"], answer["probability"]) == ("unsure", 0.5)
+    assert answer["reason"].startswith("narrow.wav: nothing of the voice above 2.4 kHz")
+    assert answer["score"] > 0.5
 
 
 def test_what_is_generated_is_known(client):
