@@ -127,6 +127,17 @@ class Classifier(Bundle):
         fused.__post_init__()
         return fused
 
+    def member(self, index: int) -> "Classifier":
+        """One of its networks alone; fused with the one of the same number, where others are."""
+        weights = self.variables, self.mean, self.std
+        if self.members > 1:
+            import jax
+
+            weights = jax.tree.map(lambda leaf: leaf[index], weights)
+        alone = self.with_weights(*weights)
+        alone.members, alone.fused = 1, self.fused and self.fused.member(index)
+        return alone
+
     def share_gate(self, loaded: Mapping[str, Bundle]):
         """Ask the gate that is among bundles by name, if it is, and do not load it once more.
 

@@ -29,6 +29,18 @@ def test_measure_by_hand():
     assert results["accuracy_low"] <= results["accuracy"] <= results["accuracy_high"]
 
 
+def test_runs_by_hand():
+    """The second run errs once of two in class b, which is half of one fold."""
+    labels, folds = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    results = classification.over_runs(
+        np.array([[0, 0, 1, 1], [0, 0, 0, 1]]), labels, folds, NAMES
+    )
+    assert results["runs"] == pytest.approx([1.0, 0.75])
+    assert (results["mean"], results["deviation"]) == pytest.approx((0.875, 0.125))
+    assert results["folds"] == pytest.approx([0.75, 1.0])
+    assert results["fold_deviation"] == pytest.approx(0.125)
+
+
 def test_groups_and_conditions():
     rng = np.random.default_rng(0)
     labels, speakers = rng.integers(2, size=40), np.repeat(list("abcdefgh"), 5)
