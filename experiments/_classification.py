@@ -69,6 +69,13 @@ class Config(TrainingConfig):
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
 
 
+def functionals_alone(config: Config) -> dict:
+    """The settings of a `Stage` of the fused networks alone, with their features as --features."""
+    settings = _run.flatten(config.fused).items()
+    settings = {name: tuple(x) if isinstance(x, list) else x for name, x in settings}
+    return {name: value for name, value in settings.items() if name != "features"}
+
+
 class Experiment(_experiment.Experiment):
     """One label of one or several corpora, cross-validated; ships a classifier of all clips."""
 

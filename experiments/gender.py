@@ -60,7 +60,11 @@ CONFIG.fused = FusedConfig(
     train=TrainConfig(num_steps=600, eval_every=300, checkpoint_every=300),
 )
 CONFIG.fused.loader.crop_seconds = 3.0
-PRESETS = {"shipped": [Stage()]}
+PRESETS = {
+    "shipped": [Stage()],
+    # The networks on functionals alone, with --features=features/functionals/….
+    "functionals": [Stage(_classification.functionals_alone(CONFIG), ("train", "evaluate"))],
+}
 
 
 class Experiment(_classification.Experiment):

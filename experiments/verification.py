@@ -51,7 +51,7 @@ class Config(_experiment.Config):
         fusion_weight: of the functionals of whole clips in a score; 0 leaves them out.
         noise: feature set of sounds without speech, from which the bundle learns what is no voice.
         everyone: whether the bundle that ships is of a further training, on all speakers.
-        eval: in which noise, and whether by telephone, both clips of a trial are tried besides.
+        eval: conditions under which both clips of a trial are tried besides, such as in noise.
     """
 
     eval_batches: int = 4

@@ -163,8 +163,22 @@ def test_folds_of_a_paper_with_each_seed_alone(config, tmp_path, capsys):
 
 def test_the_folds_of_a_paper_take_all_actors(clips, config):
     config.protocol = "reslstm"
-    with pytest.raises(CorpusError, match="Actor_05, .* are missing"):
+    with pytest.raises(CorpusError, match=r"Actor_05, .* are missing"):
         Experiment(config, clips).make_splits()
+
+
+def test_the_fused_networks_may_be_trained_alone(functionals, config, tmp_path):
+    (stage,) = emotion.PRESETS["functionals"]
+    for name, value in stage.settings.items():
+        _run.assign(config, name, value)
+    config.folds = FoldsConfig(num_steps=2, batch_size=8)
+    config.seeds, config.num_folds, config.optim.warmup_steps = 1, 2, 1
+    config.eval.whisper, config.eval.per_speaker = True, 1
+    experiment = Experiment(config, functionals)
+    network = experiment.networks.network
+    assert (type(network).__name__, network.hidden) == ("DenseResidualClassifier", 128)
+    results = experiment.evaluate(tmp_path)
+    assert results["conditions"]["whisper"]["clips"] == 4
 
 
 def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
@@ -183,7 +197,7 @@ def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
     with pytest.raises(ConfigError, match="compile_only is of training on waveforms"):
         Experiment(config, clips).train(tmp_path)
     config.protocol, config.train.compile_only = "twice", False
-    with pytest.raises(ConfigError, match="protocol twice: choose one of loso, .*, reslstm"):
+    with pytest.raises(ConfigError, match=r"protocol twice: choose one of loso, .*, reslstm"):
         Experiment(config, clips).train(tmp_path)
     config.network.name = "Deep"
     with pytest.raises(ConfigError, match="network Deep is unknown: choose one of"):
