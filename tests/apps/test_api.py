@@ -24,7 +24,8 @@ class Listener:
     task, name = "classification", "gender"
 
     def predict(self, path):
-        return Prediction("male", {"female": 0.2, "male": 0.8}, files.duration(path))
+        shares = {"female": 0.2, "male": 0.8}
+        return Prediction("male", shares, files.duration(path), "by a test")
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,7 @@ def test_several_recordings_are_answered_one_by_one(client):
     sent = [upload("a.wav", tone(1.0)), upload("b.wav"), upload("c.wav", tone(2.0))]
     first, bad, last = client.post("/v1/gender", files=sent).json()
     assert (first["file"], first["seconds"], last["file"]) == ("a.wav", 1.0, "c.wav")
+    assert (first["probabilities"]["female"], first["note"]) == (0.2, "by a test")
     assert list(bad) == ["file", "error"]
     assert bad["error"].startswith("b.wav: ")
     assert client.post("/v1/gender", files=sent[1:2]).status_code == 422, "the only one"
@@ -304,7 +306,7 @@ def test_answers_are_typed(client):
             for kind, content in answers["200"]["content"].items():
                 assert content["schema"], f"{path} as {kind}"
     fields = schema["components"]["schemas"]["GenderAnswer"]["properties"]
-    assert list(fields) == ["file", "gender", "probability", "seconds", "probabilities"]
+    assert list(fields) == ["file", "gender", "probability", "seconds", "probabilities", "note"]
 
 
 def test_the_documentation_loads_nothing(client):

@@ -124,7 +124,7 @@ def test_train_evaluate_ship(clips, config, tmp_path, capsys):
     card = (tmp_path / "ship/gender/README.md").read_text()
     assert (tmp_path / "ship/gender/fused/README.md").is_file()
     assert f"{results['accuracy']:.3g}" in card
-    assert "learnt from readers of LibriSpeech dev-clean: quote no figure on them" in card
+    assert "learnt from speakers of librispeech dev-clean: quote no figure on them" in card
     capsys.readouterr()
     row = features.open_features(clips.split(",")[0]).rows[0]
     assert (
