@@ -52,7 +52,8 @@ class Config(TrainingConfig):
             speakers are known: far too good for new voices; for emotion also "reslstm", the folds
             of a paper.
         num_folds: of "folds" and "random".
-        speech_gate: of the bundle, as are the next two; see `lin_jax.bundles.Classifier`.
+        speech_gate: of the bundle, as are the next three; see `lin_jax.bundles.Classifier`.
+        child_gate: a verifier that knows voices of children, of whom the answer then warns.
         min_seconds: below which it does not answer.
         note: that it says beside every answer.
     """
@@ -62,6 +63,7 @@ class Config(TrainingConfig):
     protocol: str = "loso"
     num_folds: int = 5
     speech_gate: str = ""
+    child_gate: str = ""
     min_seconds: float = 0.0
     note: str = ""
     network: ConvolutionalConfig = dataclasses.field(default_factory=ConvolutionalConfig)
@@ -154,14 +156,8 @@ class Experiment(_experiment.Experiment):
         under, recorded = config.conditions(), config.noises()
         for bundle, test in pairs:
             noises = recorded or (self._noises(test) if config.snrs else [])
-            results = evaluation.predict(
-                bundle,
-                paths[test],
-                self.speakers[test],
-                under,
-                noises,
-                per_speaker=config.per_speaker,
-            )
+            given = bundle, paths[test], self.speakers[test], under, noises
+            results = evaluation.predict(*given, per_speaker=config.per_speaker)
             for name, probabilities in results.items():
                 full = np.full((len(paths), len(self.names)), np.nan)
                 rows.setdefault(name, full)[test] = probabilities
@@ -195,6 +191,7 @@ class Experiment(_experiment.Experiment):
             bundle,
             fused=fused,
             speech_gate=config.speech_gate,
+            child_gate=config.child_gate,
             min_seconds=config.min_seconds,
             note=config.note,
             **calibrated,

@@ -31,6 +31,7 @@ from lin_jax.training.optim import OptimConfig
 CONFIG = Config(
     protocol="folds",
     num_folds=3,
+    child_gate="speaker",
     task=ClassificationConfig(class_weights=True, label_smoothing=0.05, background=NO_SPEECH),
     augment=AugmentConfig(
         speed=(0.96, 1.04),

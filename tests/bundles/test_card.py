@@ -50,6 +50,8 @@ def test_says_when_it_does_not_answer():
     )
     assert "answers where `gender` hears speech, 1 s or more of sound, and a class is 60% l" in text
     assert "answers where" not in card.render(described() | {"speech_gate": ""})
+    text = card.render(described() | {"child_gate": "speaker"})
+    assert "Where `speaker` hears what may be a child, a note says so." in text
 
 
 def test_licence_and_data_of_parents_are_inherited():

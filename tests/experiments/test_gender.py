@@ -69,6 +69,7 @@ def clips(tmp_path_factory):
 def config():
     """The experiment's own config, but short, with a small network and two folds."""
     config = copy.deepcopy(gender.CONFIG)
+    config.child_gate = ""  # what the test synthesises is nobody's voice
     config.network = ConvolutionalConfig(widths=(4,), blocks=(1,), hidden=8)
     config.fused.network, config.num_folds = DenseConfig(hidden=8), 2
     config.augment.room_prob = config.augment.band_prob = 0.0
