@@ -164,9 +164,9 @@ class FeatureSet:
             indices: of the clips; all of them when None.
 
         Returns:
-            Per corpus and licence a dict of name, licence (None if unknown), speakers, clips and
-            hours, as `lin_jax.bundles.card` has them. A clip played at other speeds counts once,
-            but for its hours.
+            Per corpus and licence a dict of name, licence (None if unknown), speakers, clips,
+            hours and, of subsets that figures are quoted on, their names, as `lin_jax.bundles.card`
+            has them. A clip played at other speeds counts once, but for its hours.
         """
         groups: dict[tuple, list[int]] = {}
         for index in range(len(self)) if indices is None else indices:
@@ -182,8 +182,14 @@ class FeatureSet:
                 "clips": len({self.rows[index]["path"] for index in group}),
                 "hours": round(sum(self.rows[index]["seconds"] for index in group) / 3600, 2),
             }
+            | self._evaluation_subsets(group)
             for (name, licence), group in sorted(groups.items(), key=str)
         ]
+
+    def _evaluation_subsets(self, indices: Sequence[int]) -> dict[str, list[str]]:
+        subsets = {self.rows[index]["labels"].get("subset", "") for index in indices}
+        quoted = sorted(name for name in subsets if name.startswith(("dev-", "test-")))
+        return {"evaluation_subsets": quoted} if quoted else {}
 
     def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays

@@ -175,6 +175,29 @@ def k_fold(
     return _folds(speakers, np.array_split(names, k), f"speaker-disjoint {k}-fold", validation)
 
 
+def published_folds(
+    speakers: Sequence[str], groups: Sequence[Sequence[str]], source: str
+) -> list[Split]:
+    """One fold for each group of speakers that was published, tested on it alone.
+
+    Args:
+        speakers: speaker of each clip.
+        groups: the names in each fold.
+        source: where they were published, for the protocol to quote.
+
+    Raises:
+        CorpusError: the speakers are not those of the groups.
+    """
+    others = np.setxor1d(np.unique(speakers), np.concatenate(groups))
+    if others.size:
+        raise CorpusError(
+            f"folds of {source}: {_few(others)} are missing or in none of them: the protocol takes "
+            "all its speakers and no others"
+        )
+    protocol = f"speaker-disjoint {len(groups)}-fold of {source}"
+    return _folds(speakers, list(map(np.asarray, groups)), protocol, validation=False)
+
+
 def leave_one_speaker_out(speakers: Sequence[str], *, validation: bool = False) -> list[Split]:
     """One fold for each speaker, in sorted order, tested on that speaker alone.
 

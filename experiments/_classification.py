@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +22,8 @@ from lin_jax.evaluation import classification as evaluation
 from lin_jax.evaluation.conditions import ConditionsConfig
 from lin_jax.training import writers
 
+CLEAN = ConditionsConfig().conditions()
+
 
 @dataclasses.dataclass
 class EvalConfig(ConditionsConfig):
@@ -30,10 +32,13 @@ class EvalConfig(ConditionsConfig):
     Attributes:
         per_speaker: clips of a speaker that are evaluated under other conditions than clean.
         unsure_below: probability below which the bundle says "unsure".
+        by_seed: whether the networks of each seed are evaluated alone as well, as papers do that
+            quote the mean of several runs.
     """
 
     per_speaker: int = 4
     unsure_below: float = 0.0
+    by_seed: bool = False
 
 
 @dataclasses.dataclass
@@ -44,9 +49,11 @@ class Config(TrainingConfig):
         init: is not used: classifiers start from random parameters.
         label: column that is learnt, of whatever classes it has; "" is that of the experiment.
         protocol: "loso", leave one speaker out; "folds" of speakers; "random", folds of clips, whose
-            speakers are known: far too good for new voices.
-        num_folds: of the last two.
-        speech_gate: of the bundle, as are the next two; see `lin_jax.bundles.Classifier`.
+            speakers are known: far too good for new voices; for emotion also "reslstm", the folds
+            of a paper.
+        num_folds: of "folds" and "random".
+        speech_gate: of the bundle, as are the next three; see `lin_jax.bundles.Classifier`.
+        child_gate: a verifier that knows voices of children, of whom the answer then warns.
         min_seconds: below which it does not answer.
         note: that it says beside every answer.
     """
@@ -56,6 +63,7 @@ class Config(TrainingConfig):
     protocol: str = "loso"
     num_folds: int = 5
     speech_gate: str = ""
+    child_gate: str = ""
     min_seconds: float = 0.0
     note: str = ""
     network: ConvolutionalConfig = dataclasses.field(default_factory=ConvolutionalConfig)
@@ -63,11 +71,19 @@ class Config(TrainingConfig):
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
 
 
+def functionals_alone(config: Config) -> dict:
+    """The settings of a `Stage` of the fused networks alone, with their features as --features."""
+    settings = _run.flatten(config.fused).items()
+    settings = {name: tuple(x) if isinstance(x, list) else x for name, x in settings}
+    return {name: value for name, value in settings.items() if name != "features"}
+
+
 class Experiment(_experiment.Experiment):
     """One label of one or several corpora, cross-validated; ships a classifier of all clips."""
 
     LABEL: ClassVar[str]
     CLASSES: ClassVar[tuple[str, ...] | None] = None
+    PUBLISHED: ClassVar[Mapping[str, tuple[str, Sequence]]] = {}  # protocol to source and speakers
 
     def __init__(self, config: Config, folder: str | pathlib.Path, bundle: str = ""):
         super().__init__(config, folder, bundle)
@@ -82,6 +98,8 @@ class Experiment(_experiment.Experiment):
             self.fused = Networks(config.fused, clips, label, classes)
             if [row["id"] for row in clips.rows] != [row["id"] for row in self.clips.rows]:
                 raise ConfigError(f"{folder}: other clips than those fused; prepare both alike")
+        if config.eval.by_seed and self.fused and config.seeds != config.fused.seeds:
+            raise ConfigError("eval.by_seed: fused networks of as many seeds: set fused.seeds")
         if config.eval.snrs and not config.eval.noise and NO_SPEECH not in self.names:
             raise ConfigError(
                 "eval.snrs: no noises to add: name a folder of them with --config.eval.noise, or "
@@ -102,8 +120,12 @@ class Experiment(_experiment.Experiment):
                 splits_ = splits.k_fold(self.speakers, config.num_folds)
             case "random":
                 splits_ = splits.random_k_fold(self.labels, config.num_folds)
+            case name if name in self.PUBLISHED:
+                source, groups = self.PUBLISHED[name]
+                splits_ = splits.published_folds(self.speakers, groups, source)
             case other:
-                raise ConfigError(f"protocol {other}: choose loso, folds or random")
+                known = ", ".join(("loso", "folds", "random", *self.PUBLISHED))
+                raise ConfigError(f"protocol {other}: choose one of {known}")
         return [
             dataclasses.replace(split, train=split.train[self.trainable[split.train]])
             for split in splits_
@@ -134,18 +156,24 @@ class Experiment(_experiment.Experiment):
         under, recorded = config.conditions(), config.noises()
         for bundle, test in pairs:
             noises = recorded or (self._noises(test) if config.snrs else [])
-            results = evaluation.predict(
-                bundle,
-                paths[test],
-                self.speakers[test],
-                under,
-                noises,
-                per_speaker=config.per_speaker,
-            )
+            given = bundle, paths[test], self.speakers[test], under, noises
+            results = evaluation.predict(*given, per_speaker=config.per_speaker)
             for name, probabilities in results.items():
                 full = np.full((len(paths), len(self.names)), np.nan)
                 rows.setdefault(name, full)[test] = probabilities
-        return self._write(rows, folds[0].protocol, workdir / "evaluate")
+        spread = {"by_seed": self._by_seed(pairs, paths)} if config.by_seed else {}
+        return self._write(rows, folds[0].protocol, spread, workdir / "evaluate")
+
+    def _by_seed(self, pairs, paths) -> dict:
+        """What the networks of each seed recall alone, over all folds and in each of them."""
+        folds = np.zeros(len(paths), int)
+        predicted = np.zeros((pairs[0][0].members, len(paths)), int)
+        for number, (bundle, test) in enumerate(pairs):
+            folds[test] = number
+            for seed, row in enumerate(predicted):
+                given = bundle.member(seed), paths[test], self.speakers[test]
+                row[test] = evaluation.predict(*given, CLEAN)["clean"].argmax(-1)
+        return evaluation.over_runs(predicted, self.labels, folds, self.names)
 
     def groups(self) -> dict[str, np.ndarray]:
         """Clips [B] bool by name; the results are mainly of the first group."""
@@ -163,6 +191,7 @@ class Experiment(_experiment.Experiment):
             bundle,
             fused=fused,
             speech_gate=config.speech_gate,
+            child_gate=config.child_gate,
             min_seconds=config.min_seconds,
             note=config.note,
             **calibrated,
@@ -181,7 +210,7 @@ class Experiment(_experiment.Experiment):
             "metrics": evaluation.card_metrics(results),
         }
 
-    def _write(self, rows: dict[str, np.ndarray], protocol: str, out: pathlib.Path) -> dict:
+    def _write(self, rows: dict[str, np.ndarray], protocol: str, spread: dict, out) -> dict:
         """results.json, predictions.npz and pictures of the probabilities of each condition."""
         groups = self.groups()
         results, tempered = evaluation.evaluate(
@@ -196,7 +225,7 @@ class Experiment(_experiment.Experiment):
         if self.given:
             protocol = "all clips, whether or not the bundle was trained on them"
             results["bundle"] = self.given.name
-        results |= {"protocol": protocol, "seeds": self.config.seeds}
+        results |= {"protocol": protocol, "seeds": self.config.seeds} | spread
         out.mkdir(parents=True, exist_ok=True)
         (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         np.savez_compressed(

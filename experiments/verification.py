@@ -25,7 +25,7 @@ import numpy as np
 from data_pipelines import features, loaders, splits, trials
 from data_pipelines.feature_set import FeatureSet
 from data_pipelines.loaders import LoaderConfig
-from experiments import _backend, _experiment, _fine_tuning, _groups, _run
+from experiments import _backend, _children, _experiment, _fine_tuning, _groups, _run
 from experiments._networks import EncoderConfig
 from experiments._run import Stage
 from lin_jax import bundles, metrics
@@ -51,7 +51,7 @@ class Config(_experiment.Config):
         fusion_weight: of the functionals of whole clips in a score; 0 leaves them out.
         noise: feature set of sounds without speech, from which the bundle learns what is no voice.
         everyone: whether the bundle that ships is of a further training, on all speakers.
-        eval: in which noise, and whether by telephone, both clips of a trial are tried besides.
+        eval: conditions under which both clips of a trial are tried besides, such as in noise.
     """
 
     eval_batches: int = 4
@@ -149,6 +149,7 @@ class Experiment(_experiment.Experiment):
         if config.noise:
             noise = features.open_features(config.noise, self.clips.frontend)
             bundle = _backend.fit_speech_gate(bundle, noise, self.clips, config.seed)
+        bundle = _children.with_children(bundle, self.clips, train)
         if everyone:
             return bundle
         heldout = []
@@ -205,6 +206,7 @@ class Experiment(_experiment.Experiment):
                 given = waveforms, pairs, self.config.eval
                 results["conditions"] = evaluation.by_condition(bundle, *given)
                 results |= {"protocol": protocol, "clips": len(chosen)}
+                results["taken_for_children"] = _children.warned(bundle, embeddings, chosen)
                 results["seconds"] = _backend.by_length(bundle, self.clips, clips, self.known)
                 summary["corpora"][corpus] = results
                 print(evaluation.summary(corpus, results))

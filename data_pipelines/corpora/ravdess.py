@@ -28,6 +28,15 @@ FIELDS = {
     "repetition": ("1", "2"),
 }
 NAME = re.compile(r"03-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
+# The actors of each fold of D. Krasnoproshin and M. Vashkevich, "Speech Emotion Recognition using
+# Attention-based LSTM-Network with Residual Connection", DSPA 2026 (arXiv:2606.03359).
+RESLSTM_FOLDS = (
+    (2, 5, 14, 15, 16),
+    (3, 6, 7, 13, 18),
+    (10, 11, 12, 19, 20),
+    (8, 17, 21, 23, 24),
+    (1, 4, 9, 22),
+)
 LAYOUT = "03-CHANNEL-EMOTION-INTENSITY-STATEMENT-REPETITION-ACTOR, each of two digits"
 
 SPEECH = Archive("Audio_Speech_Actors_01-24.zip", md5="bc696df654c87fed845eb13823edef8a")
@@ -104,7 +113,12 @@ def parse(path: Path) -> Utterance:
         )
     labels["sex"] = "male" if actor % 2 else "female"
     text = STATEMENTS[FIELDS["statement"].index(labels["statement"])]
-    return Utterance(path.stem, path, f"Actor_{actor:02d}", text, labels)
+    return Utterance(path.stem, path, speaker(actor), text, labels)
+
+
+def speaker(actor: int) -> str:
+    """The name of an actor, 1 to 24, as a speaker."""
+    return f"Actor_{actor:02d}"
 
 
 def download(audio_dir: Path, base_url: str = BASE_URL, archive: Archive = SPEECH) -> None:

@@ -99,7 +99,7 @@ def _line(bundle, path, args, width) -> str:
 def as_json(job: str, path: str, prediction) -> dict:
     """What `--json` and the HTTP API print of a recording.
 
-    The file, the job's name with its label, how sure it is, and the bundle's note, if it has one.
+    The file, the job's name with its label, how sure it is, and the bundle's note, or "".
     """
     return {
         "file": path,
@@ -107,7 +107,7 @@ def as_json(job: str, path: str, prediction) -> dict:
         "probability": round(prediction.probability, 6),
         "seconds": round(prediction.seconds, 3),
         "probabilities": _rounded(prediction.probabilities),
-        **({"note": prediction.note} if prediction.note else {}),
+        "note": prediction.note,
     }
 
 
@@ -175,7 +175,7 @@ def _endpoint(router, model, name):
 def _answer_type(job: str) -> type:
     """The fields of what `as_json` makes."""
     fields = {"file": str, job: str, "probability": float, "seconds": float}
-    kinds = [*fields.items(), ("probabilities", dict[str, float])]
+    kinds = [*fields.items(), ("probabilities", dict[str, float]), ("note", str)]
     return dataclasses.make_dataclass(f"{job.capitalize()}Answer", kinds)
 
 

@@ -10,7 +10,8 @@ examples:
   lin emotion clip.wav                     one line: the emotion, how sure it is, what comes next
   lin emotion recordings/                  every recording in a folder and below it
   lin emotion --timeline interview.mp3     which emotion when; a recording may last hours
-  lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, probability, seconds, probabilities
+  lin emotion --json *.wav | jq .emotion   one JSON object a line: file, emotion, probability, seconds, probabilities,
+                                           note
 
 WAV, FLAC, MP3, M4A, WebM and whatever else FFmpeg decodes are read, at any rate and with any number of channels.
 Where nobody speaks it says "no speech", under a second "too short", and "unsure" where no emotion is likely enough.

@@ -185,8 +185,8 @@ def answer(file: str, ranked: "Ranking") -> IdentifyAnswer:
     return IdentifyAnswer(file, speaker(ranked), *best.values(), *scores)
 
 
-def identify(bundle, path: str, folder: str) -> "Ranking":
-    """Who of the gallery in a folder speaks in a recording; as of `rank`.
+def identify(bundle, path: str, folder: str, name: str) -> "Ranking":
+    """Who of the gallery in a folder speaks in a recording, called by a name; as of `rank`.
 
     Raises:
         GalleryError: nobody is enrolled, or a file is damaged.
@@ -196,15 +196,16 @@ def identify(bundle, path: str, folder: str) -> "Ranking":
     names = speakers.names()
     if not names:
         raise GalleryError("nobody is enrolled on this machine; first lin enroll NAME FILES…")
-    enrolled = {name: speakers.voices(name, bundle.fingerprint) for name in names}
-    return rank(bundle, embed.embed(bundle, path), enrolled)
+    enrolled = {known: speakers.voices(known, bundle.fingerprint) for known in names}
+    voice = dataclasses.replace(embed.embed(bundle, path), name=name)
+    return rank(bundle, voice, enrolled)
 
 
 def _endpoint(router, model):
     from lin_jax.apps import api
 
     async def identify_one(path, name):
-        ranked = await model.run(identify, path, str(gallery.DEFAULT), recordings=[path])
+        ranked = await model.run(identify, path, str(gallery.DEFAULT), name, recordings=[path])
         return answer(name, ranked)
 
     description = "Who of those enrolled on the server's machine speaks in each recording."
@@ -222,8 +223,10 @@ def _tab(model, folder):
     async def show(path):
         if not path:
             return hint
-        with serving.named(page.names(path)):
-            ranked = await model.run(identify, path, str(gallery.DEFAULT), recordings=[path])
+        names = page.names(path)
+        with serving.named(names):
+            given = path, str(gallery.DEFAULT), names[path]
+            ranked = await model.run(identify, *given, recordings=[path])
         return as_html(ranked)
 
     page.question_tab(["A voice"], hint, show, page.A_VOICE)
@@ -304,7 +307,8 @@ examples:
                                                   probability, reason, scores, normalised_scores
 
 Each probability is that of the recording and that speaker alone, and decided as by `lin verify`: by the normalised
-score, of which --threshold is one and --calibration, a file by lin calibrate, holds one.
+score, of which --threshold is one and --calibration, a file by lin calibrate, holds one. It is unsure of a recording
+that is too short, has nothing of the voice above 3 kHz, or does not sound like speech.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
             add_arguments=_identify_arguments,
             run=_identify,

@@ -184,7 +184,8 @@ The score is the cosine similarity of the two voices. The normalised score decid
 much likelier the two are one speaker's than two speakers' (PLDA), in standard deviations above what either voice has in
 common with the strangers nearest to it. (In a bundle of your own that knows neither it is the score.)
 The probability is that of one speaker where same and different are equally likely beforehand. It is unsure where a
-side is too short or does not sound like speech. A side of less than half a second is refused.
+side is too short, has nothing of the voice above 3 kHz, or does not sound like speech, and says which. A side of less
+than half a second is refused.
 Exit code: 0 compared, 1 compared without some that could not be used, 2 not compared.""",
             add_arguments=_verify_arguments,
             run=_verify,

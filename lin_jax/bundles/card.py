@@ -5,7 +5,8 @@ object `provenance` of bundle.json:
 
 summary     what it does, in a sentence
 details     the network and what comes before and after it, in words
-corpora     list of {name, licence, speakers, clips, hours}, None or left out where unknown
+corpora     list of {name, licence, speakers, clips, hours}, None or left out where unknown, and
+            `evaluation_subsets`, those that figures are quoted on elsewhere, if any was trained on
 parents     of fine-tuning: list of {name, weights_sha256, provenance}, each with its own parents
 command     what trained it; and `seed`, if there is one
 stages      list of what the trainings were, if there were several in a row
@@ -98,6 +99,19 @@ def all_corpora(provenance: Mapping) -> list[dict]:
     return list(corpora.values())
 
 
+def _learnt_evaluation_subsets(provenance: Mapping) -> list[str]:
+    """That figures on them mean nothing, of each subset that this training or a parent had."""
+    trainings, subsets = [provenance], set()
+    for training in trainings:
+        trainings += [parent.get("provenance") or {} for parent in training.get("parents", [])]
+        for corpus in training.get("corpora", []):
+            names = corpus.get("evaluation_subsets", [])
+            subsets |= {f"{corpus['name']} {name}" for name in names}
+    return [
+        f"It learnt from speakers of {name}: quote no figure on them." for name in sorted(subsets)
+    ]
+
+
 def _licences(provenance: Mapping) -> list[str]:
     """The licence of each corpus and, of a parent of which nothing is known, that it is not stated."""
     licences = [corpus.get("licence") or UNSTATED for corpus in all_corpora(provenance)]
@@ -152,6 +166,8 @@ def _body(described: Mapping) -> Iterator[str]:
             f"{described['min_seconds']:g} s or more of sound, and a class is "
             f"{described['calibration']['unsure_below']:.0%} likely."
         )
+    if described.get("child_gate"):
+        yield f"Where `{described['child_gate']}` hears what may be a child, a note says so."
     yield from filter(None, [provenance.get("details")])
 
     yield "\n## Training\n"
@@ -197,7 +213,8 @@ def _body(described: Mapping) -> Iterator[str]:
             yield f"| {data} | {' | '.join(map(_metric, metrics.values()))} |"
 
     yield "\n## Limits\n"
-    yield "\n".join(f"- {limit}" for limit in (*provenance.get("limits", []), LIMITS[task]))
+    limits = [*provenance.get("limits", []), *_learnt_evaluation_subsets(provenance), LIMITS[task]]
+    yield "\n".join(f"- {limit}" for limit in limits)
     yield ""
 
 

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
-from lin_jax.errors import BundleError, SilenceError
+from lin_jax.errors import AudioError, BundleError, SilenceError
 
 NO_SPEECH, TOO_SHORT, UNSURE = "no speech", "too short", "unsure"  # in place of a class
+MAY_BE_CHILD = "may be a child: the label is not to be relied upon"
 # A recording up to this long is read whole; a longer one window by window, so that memory stays
 # constant.
 WHOLE_SECONDS = 60.0
@@ -29,7 +30,7 @@ class Prediction:
             short" where a bundle does not answer.
         probabilities: of each class; empty where it does not answer.
         seconds: length of the recording.
-        note: what the bundle says beside every answer.
+        note: what the bundle says beside every answer, and `MAY_BE_CHILD` where that is so.
     """
 
     label: str
@@ -77,6 +78,8 @@ class Classifier(Bundle):
         speech_gate: name or folder of a classifier that knows a class `no_speech`: windows that
             are such to it are not classified, and a recording of nothing else is "no speech"; ""
             asks none.
+        child_gate: name or folder of a verifier that knows voices of children, of whom the label
+            is not to be relied upon, as the note then says; "" asks none.
         min_seconds: of sound, below which a recording is "too short".
         note: stands beside every answer, such as of what speech it learnt.
         fused: another classifier of the same labels, which classifies recordings by features of its
@@ -93,6 +96,7 @@ class Classifier(Bundle):
     unsure_below: float = 0.0
     no_speech: str | None = None
     speech_gate: str = ""
+    child_gate: str = ""
     min_seconds: float = 0.0
     note: str = ""
     fused: "Classifier | None" = None
@@ -100,7 +104,7 @@ class Classifier(Bundle):
     task: ClassVar[str] = "classification"
     concurrent: ClassVar[bool] = True
     arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
-    parts: ClassVar[tuple[str, ...]] = ("speech_gate",)
+    parts: ClassVar[tuple[str, ...]] = ("speech_gate", "child_gate")
 
     def __post_init__(self):
         if self.fused and _settings_of(self) != _settings_of(self.fused):
@@ -127,14 +131,27 @@ class Classifier(Bundle):
         fused.__post_init__()
         return fused
 
+    def member(self, index: int) -> "Classifier":
+        """One of its networks alone; fused with the one of the same number, where others are."""
+        weights = self.variables, self.mean, self.std
+        if self.members > 1:
+            import jax
+
+            weights = jax.tree.map(lambda leaf: leaf[index], weights)
+        alone = self.with_weights(*weights)
+        alone.members, alone.fused = 1, self.fused and self.fused.member(index)
+        return alone
+
     def share_gate(self, loaded: Mapping[str, Bundle]):
-        """Ask the gate that is among bundles by name, if it is, and do not load it once more.
+        """Ask the gates that are among bundles by name, and do not load them once more.
 
         Raises:
             BundleError: it is no gate for this one.
         """
         if self.speech_gate in loaded:
             self.__dict__["_gate"] = self._checked_gate(loaded[self.speech_gate])
+        if self.child_gate in loaded:
+            self.__dict__["_child_gate"] = self._checked_child_gate(loaded[self.child_gate])
 
     def settings(self) -> dict:
         """See `Bundle`."""
@@ -146,6 +163,7 @@ class Classifier(Bundle):
             "window_seconds": self.window_seconds,
             "no_speech": self.no_speech,
             "speech_gate": self.speech_gate,
+            "child_gate": self.child_gate,
             "min_seconds": self.min_seconds,
             "note": self.note,
         }
@@ -163,6 +181,7 @@ class Classifier(Bundle):
             unsure_below=settings["calibration"].get("unsure_below", 0.0),
             no_speech=settings.get("no_speech"),
             speech_gate=settings.get("speech_gate", ""),
+            child_gate=settings.get("child_gate", ""),
             min_seconds=settings.get("min_seconds", 0.0),
             note=settings.get("note", ""),
         )
@@ -230,7 +249,17 @@ class Classifier(Bundle):
             rows = rows[speech] if speech.any() else rows
         answered = rows[~np.isnan(rows[:, 0])]
         row = answered.mean(axis=0) if len(answered) else rows[0]
-        return Prediction(*self._named(row), seconds, self.note)
+        label, probabilities = self._named(row)
+        speaks = label not in (NO_SPEECH, self.no_speech)
+        warning = self._warning(source, rate) if speaks and self.child_gate else ""
+        note = "; ".join(filter(None, [self.note, warning]))
+        return Prediction(label, probabilities, seconds, note)
+
+    def _warning(self, source, rate: int) -> str:
+        """`MAY_BE_CHILD`, or "", also where there is too little of a voice to tell."""
+        (voice,) = self._child_gate.embed_all([source], rate)
+        known = not isinstance(voice, AudioError)
+        return MAY_BE_CHILD if known and self._child_gate.may_be_child(voice) else ""
 
     def _window_probabilities(self, source, rate: int, seconds: float) -> np.ndarray | None:
         """`_probabilities` of the windows of a recording that are not silent; None if it is too short."""
@@ -329,6 +358,15 @@ class Classifier(Bundle):
                 f"{self.speech_gate}: does not tell where nobody speaks in the windows of "
                 f"{self.name}; use a gender bundle"
             )
+        return gate
+
+    @functools.cached_property
+    def _child_gate(self) -> Any:
+        return self._checked_child_gate(self.load(self.child_gate))
+
+    def _checked_child_gate(self, gate: Any) -> Any:
+        if getattr(gate, "child_weight", None) is None:
+            raise BundleError(f"{self.child_gate}: knows no voices of children; use speaker")
         return gate
 
     @property

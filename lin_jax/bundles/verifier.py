@@ -122,6 +122,9 @@ class Verifier(Bundle):
         fusion_weight: of what is beside in a score.
         narrow_cohort: the cohort of recordings with a narrow band [S, E], see
             `scoring.ScoringBackend`.
+        child_weight: of the logistic regression that tells the voice of a child by its embedding
+            [E], that of what is fused included; None where none was learnt.
+        child_bias: of the same, such that it is positive where a child may speak.
     """
 
     mean: np.ndarray
@@ -142,6 +145,8 @@ class Verifier(Bundle):
     fused: "Verifier | None" = None
     fusion_weight: float = 0.0
     narrow_cohort: np.ndarray | None = None
+    child_weight: np.ndarray | None = None
+    child_bias: float = 0.0
 
     task: ClassVar[str] = "verification"
     concurrent: ClassVar[bool] = True
@@ -152,6 +157,7 @@ class Verifier(Bundle):
         "plda_between",
         "cohort",
         "narrow_cohort",
+        "child_weight",
     )
 
     def __post_init__(self):
@@ -168,6 +174,7 @@ class Verifier(Bundle):
             "speeds": list(self.speeds),
             "top": self.top,
             "fusion_weight": self.fusion_weight,
+            "child_bias": self.child_bias,
         }
 
     @classmethod
@@ -175,7 +182,8 @@ class Verifier(Bundle):
         """See `Bundle`."""
         calibration = {name: settings["calibration"][name] for name in CALIBRATION}
         # Bundles from before there were cohorts, or another one fused, lack what these need.
-        added = {name: settings.get(name, getattr(cls, name)) for name in ("top", "fusion_weight")}
+        names = ("top", "fusion_weight", "child_bias")
+        added = {name: settings.get(name, getattr(cls, name)) for name in names}
         return cls(**common, **calibration, speeds=tuple(settings["speeds"]), **added)
 
     def functions(self) -> dict[str, Function]:
@@ -310,6 +318,11 @@ class Verifier(Bundle):
         at_threshold = _logistic(self.slope * threshold + self.offset)
         figures = score, 1.0 - score, normalised, threshold, probability
         return Verdict(same, *figures, reason, at_threshold)
+
+    def may_be_child(self, voice: SpeakerEmbedding) -> bool:
+        """Whether a voice is likelier a child's, under 14; never, where the bundle has not learnt it."""
+        weight = self.child_weight
+        return weight is not None and bool(weight @ voice.embedding + self.child_bias > 0)
 
     def reason_unsure(self, voices: Sequence[SpeakerEmbedding]) -> str:
         """Why a side cannot be decided on, or ""."""

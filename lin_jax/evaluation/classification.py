@@ -167,6 +167,35 @@ def measure(probabilities, labels, speakers, names: Sequence[str], unsure_below:
     }
 
 
+def over_runs(predicted, labels, folds, names: Sequence[str]) -> dict:
+    """Unweighted average recalls of several runs of a cross-validation, as papers quote them.
+
+    Args:
+        predicted: the class of each clip in each run [R, B] int.
+        labels: true classes [B] int.
+        folds: the fold that tests each clip [B] int.
+        names: of the classes (C).
+
+    Returns:
+        "runs" [R], with all folds pooled, their "mean" and "deviation" (that of the population);
+        "folds", of each the mean over runs, and "fold_deviation".
+    """
+
+    def uar(run, mask):
+        return metrics.uar(metrics.confusion_matrix(labels[mask], run[mask], len(names)))
+
+    runs = [uar(run, np.ones(len(labels), bool)) for run in predicted]
+    masks = [folds == fold for fold in np.unique(folds)]
+    by_fold = [float(np.mean([uar(run, mask) for run in predicted])) for mask in masks]
+    return {
+        "runs": runs,
+        "mean": float(np.mean(runs)),
+        "deviation": float(np.std(runs)),
+        "folds": by_fold,
+        "fold_deviation": float(np.std(by_fold)),
+    }
+
+
 def summary(results: Mapping) -> Iterator[str]:
     """The metrics, a line for all, each group and each condition."""
     parts = {"all": results} | results["groups"] | results["conditions"]
@@ -174,6 +203,12 @@ def summary(results: Mapping) -> Iterator[str]:
         shown = (f"{metric} {values[metric]:.3f}" for metric in TITLES if metric in values)
         counts = f"{values['speakers']} speakers, {values['clips']} clips"
         yield f"{name:16} {counts}: {', '.join(shown)}"
+    if runs := results.get("by_seed"):
+        yield (
+            f"{len(runs['runs'])} seeds, each alone: unweighted average recall {runs['mean']:.3f} ± "
+            f"{runs['deviation']:.3f} over seeds, at most {max(runs['runs']):.3f}; "
+            f"± {runs['fold_deviation']:.3f} over {len(runs['folds'])} folds"
+        )
 
 
 def card_metrics(results: Mapping) -> dict:

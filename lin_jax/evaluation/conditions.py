@@ -1,4 +1,4 @@
-"""Under which recordings are tried: as they are, in noise, by telephone.
+"""Under which recordings are tried: as they are, in noise, by telephone, whispered.
 
 Shape letters: N samples.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lin_jax.audio import files, mixing
+from lin_jax.audio.whisper import whisper
 
 Condition = Callable[[np.ndarray, int, np.ndarray | None], tuple[np.ndarray, int]]
 
@@ -20,12 +21,14 @@ class ConditionsConfig:
     Attributes:
         snrs: of noise that is added, in dB.
         telephone: whether clips are also limited to the band of a telephone, at 8 kHz.
+        whisper: whether they are also tried as if whispered, see `audio.whisper`.
         noise: folder of recordings of noise that nothing was trained on; "" takes held-out clips of
             the class "no speech", if there are any.
     """
 
     snrs: tuple[float, ...] = ()
     telephone: bool = False
+    whisper: bool = False
     noise: str = ""
 
     def conditions(self) -> dict[str, Condition]:
@@ -38,6 +41,8 @@ class ConditionsConfig:
         result |= {f"noise {snr:g} dB": in_noise(snr) for snr in self.snrs}
         if self.telephone:
             result["telephone"] = lambda samples, rate, noise: mixing.telephone(samples, rate)
+        if self.whisper:
+            result["whisper"] = lambda samples, rate, noise: (whisper(samples, rate), rate)
         return result
 
     def noises(self) -> list[str]:

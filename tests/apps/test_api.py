@@ -25,7 +25,8 @@ class Listener:
     task, name = "classification", "gender"
 
     def predict(self, path):
-        return Prediction("male", {"female": 0.2, "male": 0.8}, files.duration(path))
+        shares = {"female": 0.2, "male": 0.8}
+        return Prediction("male", shares, files.duration(path), "by a test")
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,7 @@ def test_several_recordings_are_answered_one_by_one(client):
     sent = [upload("a.wav", tone(1.0)), upload("b.wav"), upload("c.wav", tone(2.0))]
     first, bad, last = client.post("/v1/gender", files=sent).json()
     assert (first["file"], first["seconds"], last["file"]) == ("a.wav", 1.0, "c.wav")
+    assert (first["probabilities"]["female"], first["note"]) == (0.2, "by a test")
     assert list(bad) == ["file", "error"]
     assert bad["error"].startswith("b.wav: ")
     assert client.post("/v1/gender", files=sent[1:2]).status_code == 422, "the only one"
@@ -115,6 +117,26 @@ def test_who_of_the_gallery_speaks(client, tmp_path):
     assert (answer["file"], answer["speaker"]) == ("a.wav", "Anna")
     assert list(answer["scores"]) == ["Anna", "Ben"]
     assert answer["score"] == answer["scores"]["Anna"]
+    sent = [upload("narrow.wav", verifiers.low_passed(0, 2500), verifiers.RATE)]
+    answer = client.post("/v1/identify", files=sent).json()
+    assert (answer["speaker"], answer["reason"][:40]) == (
+        "unsure",
+        "narrow.wav: nothing of the voice above 2",
+    )
+
+
+def test_too_narrow_a_voice_is_unsure_with_its_score(client):
+    wide, narrow = (
+        upload(name, sound, verifiers.RATE)[1]
+        for name, sound in (
+            ("wide.wav", verifiers.voice(0)),
+            ("narrow.wav", verifiers.low_passed(0, 2500, seed=1)),
+        )
+    )
+    answer = client.post("/v1/verify", files=[("a", wide), ("b", narrow)]).json()
+    assert (answer["decision"], answer["probability"]) == ("unsure", 0.5)
+    assert answer["reason"].startswith("narrow.wav: nothing of the voice above 2.4 kHz")
+    assert answer["score"] > 0.5
 
 
 def test_what_is_generated_is_known(client):
@@ -288,7 +310,7 @@ def test_answers_are_typed(client):
             for kind, content in answers["200"]["content"].items():
                 assert content["schema"], f"{path} as {kind}"
     fields = schema["components"]["schemas"]["GenderAnswer"]["properties"]
-    assert list(fields) == ["file", "gender", "probability", "seconds", "probabilities"]
+    assert list(fields) == ["file", "gender", "probability", "seconds", "probabilities", "note"]
 
 
 def test_the_documentation_loads_nothing(client):

@@ -83,7 +83,7 @@ def test_bad_file_in_a_folder_is_named_and_the_rest_goes_on(folder, capsys):
     rows = [json.loads(line) for line in out]
     assert code == 1
     assert [set(row) for row in rows] == [
-        {"file", "emotion", "probability", "probabilities", "seconds"}
+        {"file", "emotion", "probability", "probabilities", "seconds", "note"}
     ] * 2
     assert {row["file"]: (row["emotion"], row["seconds"]) for row in rows} == {
         "clips/loud.wav": ("angry", 2.0),
@@ -168,6 +168,7 @@ def test_gender_may_be_unsure_and_says_when_nobody_speaks(folder, capsys, monkey
         ("unsure", 0.55),
         ("no speech", 1.0),
     ]
+    assert json.loads(out[1])["probabilities"]["female"] == 0.42, "a score where there is no label"
 
 
 def test_a_note_stands_beside_the_answer(folder, capsys, monkeypatch):

@@ -120,6 +120,28 @@ def test_what_cannot_be_known_is_unsure(lin, other, message):
         assert out[0].startswith(message)
     row = json.loads(lin("verify", "--json", "a0.wav", other)[1][0])
     assert (row["decision"], row["probability"]) == ("unsure", 0.5)
+    assert np.isfinite([row["score"], row["normalised_score"]]).all(), "the score is given"
+
+
+def test_too_narrow_a_voice_is_unsure_whoever_it_is_and_a_telephone_is_not(lin):
+    for name, low in (("narrow.wav", 2500), ("telephone.wav", 3400)):
+        files.write(name, verifiers.low_passed(0, low), RATE)
+    assert lin("verify", "a0.wav", "telephone.wav")[1][0].startswith("same speaker")
+    message = "unsure: narrow.wav: nothing of the voice above 2.4 kHz, 3 kHz are needed to be sure"
+    for pair in (("a0.wav", "narrow.wav"), ("narrow.wav", "b0.wav")):
+        assert lin("verify", *pair)[1][0].startswith(message)
+    lin("enroll", "Ann", "a0.wav")
+    assert lin("identify", "narrow.wav", "telephone.wav")[1][0].split()[:2] == [
+        "narrow.wav",
+        "unsure",
+    ]
+    row = json.loads(lin("identify", "--json", "narrow.wav")[1][0])
+    assert (row["speaker"], row["probability"]) == ("unsure", 0.5)
+    assert row["reason"].startswith("narrow.wav: nothing of the voice above 2.4 kHz")
+    assert row["score"] == row["scores"]["Ann"] > 0.5
+    code, out, err = lin("enroll", "Bob", "narrow.wav")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "3 kHz are needed to be sure; add more recordings" in err[0]
 
 
 def test_file_compared_with_itself_is_said_so(lin):

@@ -50,6 +50,8 @@ def test_says_when_it_does_not_answer():
     )
     assert "answers where `gender` hears speech, 1 s or more of sound, and a class is 60% l" in text
     assert "answers where" not in card.render(described() | {"speech_gate": ""})
+    text = card.render(described() | {"child_gate": "speaker"})
+    assert "Where `speaker` hears what may be a child, a note says so." in text
 
 
 def test_licence_and_data_of_parents_are_inherited():
@@ -63,6 +65,20 @@ def test_licence_and_data_of_parents_are_inherited():
     assert header(text)["license"] == "cc-by-nc-sa-4.0"
     assert header(text)["datasets"] == ["mine", "RAVDESS"]
     assert header(text)["base_model"] == ["second"]
+
+
+def test_what_was_learnt_from_is_not_to_be_quoted():
+    """By this training or by one that it went on from; nothing is said of what only trains."""
+    readers = OWN | {"name": "LibriSpeech", "evaluation_subsets": ["dev-clean", "test-clean"]}
+    parent = {"name": "second", "provenance": {"corpora": [readers]}}
+    for text in (
+        card.render(described(corpora=[readers])),
+        card.render(described(corpora=[OWN], parents=[parent])),
+    ):
+        for subset in ("dev-clean", "test-clean"):
+            limit = f"- It learnt from speakers of LibriSpeech {subset}: quote no figure on them."
+            assert text.count(limit) == 1
+    assert "quote no figure" not in card.render(described(corpora=[OWN]))
 
 
 @pytest.mark.parametrize(

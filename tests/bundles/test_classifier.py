@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from helpers import verifiers
 from helpers.damage import flipped_bits
 
 import lin_jax
@@ -181,6 +182,35 @@ def test_a_gate_that_is_loaded_is_shared_if_it_is_one():
     make().share_gate({"gate": gate})
     with pytest.raises(BundleError, match="gate: does not tell where"):
         make(speech_gate="gate").share_gate({"gate": make()})
+
+
+def test_of_children_it_warns(tmp_path, monkeypatch):
+    """Beside the note of the bundle, and of nobody who is silent, too short or unheard."""
+    verifiers.register(monkeypatch)
+    knowing = verifiers.verifier(child_weight=np.zeros(64, np.float32), child_bias=1.0)
+    bundles.save(tmp_path / "voices", knowing, "")
+    settings = {"no_speech": "sad", "note": "of acted speech"}
+    bundles.save(tmp_path / "mood", make(child_gate=str(tmp_path / "voices"), **settings), "")
+    bundle = bundles.load(tmp_path / "mood")
+    monkeypatch.setattr(bundle, "_probabilities", lambda windows: np.array([[0.8, 0.2, 0.0]]))
+    warning = "of acted speech; may be a child: the label is not to be relied upon"
+    prediction = bundle.predict(speech(2), RATE)
+    assert (prediction.label, prediction.note) == ("calm", warning)
+    files.write(tmp_path / "a.wav", speech(2), RATE)
+    assert bundle.predict(tmp_path / "a.wav").note == warning
+    assert bundle.predict(np.zeros(RATE, np.float32), RATE).note == "of acted speech"
+    assert bundle.predict(speech(0.4), RATE).note == "of acted speech", "too short for a voice"
+    monkeypatch.setattr(bundle._child_gate, "child_bias", -1.0)
+    assert bundle.predict(speech(2), RATE).note == "of acted speech"
+
+
+def test_a_gate_of_children_that_is_loaded_is_shared_if_it_is_one():
+    bundle = make(child_gate="voices")
+    knowing = verifiers.verifier(child_weight=np.zeros(64, np.float32))
+    bundle.share_gate({"voices": knowing})
+    assert bundle._child_gate is knowing
+    with pytest.raises(BundleError, match="voices: knows no voices of children; use speaker"):
+        make(child_gate="voices").share_gate({"voices": verifiers.verifier()})
 
 
 def test_what_is_short_is_not_answered_behind_min_seconds(tmp_path, monkeypatch):

@@ -170,10 +170,23 @@ def test_two_that_stand_beside_each_other_answer_together(bundle, tmp_path):
 def test_bundle_from_before_there_were_cohorts_is_read(tmp_path):
     folder = bundles.save(tmp_path / "voices", verifiers.verifier(), "")
     described = bundles.describe(folder)
-    del described["top"], described["fusion_weight"]
+    del described["top"], described["fusion_weight"], described["child_bias"]
     (folder / "bundle.json").write_text(checksums.to_json(described))
     loaded = bundles.load(folder)
     assert loaded.cohort is loaded.plda_mean is None
+    (voice,) = loaded.embed_all([verifiers.voice(0)], RATE)
+    assert not loaded.may_be_child(voice), "which it has not learnt"
+
+
+def test_a_bundle_may_know_voices_of_children(bundle, tmp_path):
+    """Half way between the two speakers; as saved and loaded."""
+    child, other = (bundle.embed(verifiers.voice(speaker), RATE) for speaker in (1, 0))
+    weight, bias = child - other, -0.5 * (child - other) @ (child + other)
+    knowing = verifiers.verifier(child_weight=weight, child_bias=float(bias))
+    loaded = bundles.load(bundles.save(tmp_path / "voices", knowing, ""))
+    voices = loaded.embed_all([verifiers.voice(speaker, seed=1) for speaker in (0, 1)], RATE)
+    assert [loaded.may_be_child(voice) for voice in voices] == [False, True]
+    assert loaded.fingerprint == bundle.fingerprint, "embeddings compare as before"
 
 
 def test_several_recordings_of_a_side_are_averaged(bundle):

@@ -49,6 +49,17 @@ def test_folds_test_every_clip_once(k, validation):
         assert not names(fold.validation) & (names(fold.train) | names(fold.test))
 
 
+def test_published_folds_test_their_groups_and_take_nobody_else():
+    groups = [["s0", "s1", "s2"], ["s3", "s4", "s5", "s6"], ["s7", "s8", "s9"]]
+    folds = splits.published_folds(SPEAKERS, groups, "a paper")
+    assert [names(fold.test) for fold in folds] == list(map(set, groups))
+    assert names(folds[0].train) == {"s3", "s4", "s5", "s6", "s7", "s8", "s9"}
+    assert folds[0].protocol == "speaker-disjoint 3-fold of a paper"
+    for wrong, who in ((groups[:2], "s7, s8, s9"), ([*groups, ["s10"]], "s10")):
+        with pytest.raises(CorpusError, match=f"folds of a paper: {who} are missing or in none"):
+            splits.published_folds(SPEAKERS, wrong, "a paper")
+
+
 def test_leave_one_speaker_out_is_in_order():
     assert [names(fold.test) for fold in splits.leave_one_speaker_out(SPEAKERS)] == [
         {f"s{i}"} for i in range(10)

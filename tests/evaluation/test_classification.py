@@ -29,6 +29,16 @@ def test_measure_by_hand():
     assert results["accuracy_low"] <= results["accuracy"] <= results["accuracy_high"]
 
 
+def test_runs_by_hand():
+    """The second run errs once of two in class b, which is half of one fold."""
+    labels, folds = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    results = classification.over_runs(np.array([[0, 0, 1, 1], [0, 0, 0, 1]]), labels, folds, NAMES)
+    assert results["runs"] == pytest.approx([1.0, 0.75])
+    assert (results["mean"], results["deviation"]) == pytest.approx((0.875, 0.125))
+    assert results["folds"] == pytest.approx([0.75, 1.0])
+    assert results["fold_deviation"] == pytest.approx(0.125)
+
+
 def test_groups_and_conditions():
     rng = np.random.default_rng(0)
     labels, speakers = rng.integers(2, size=40), np.repeat(list("abcdefgh"), 5)
@@ -52,7 +62,7 @@ def test_groups_and_conditions():
 def test_conditions():
     rng = np.random.default_rng(0)
     speech, noise = rng.standard_normal(16000), 0.01 * rng.standard_normal(16000)
-    under = ConditionsConfig((20.0, 10.0), telephone=True).conditions()
+    under = ConditionsConfig((20.0, 10.0), telephone=True, whisper=True).conditions()
     tried = {name: change(speech, 16000, noise) for name, change in under.items()}
     assert tried["clean"][0] is speech
     for snr in (20, 10):
@@ -60,6 +70,9 @@ def test_conditions():
         assert rate == 16000
         added = np.sum(speech**2) / np.sum((mixed - speech) ** 2)
         assert 10 * np.log10(added) == pytest.approx(snr, abs=0.01)
+    whispered, rate = tried["whisper"]
+    assert (rate, len(whispered)) == (16000, 16000)
+    assert abs(np.corrcoef(whispered, speech)[0, 1]) < 0.1
     narrow, rate = tried["telephone"]
     power = np.abs(np.fft.rfft(narrow)) ** 2
     assert (rate, len(narrow)) == (8000, 8000)

@@ -12,12 +12,12 @@ from helpers.recordings import speak
 import lin_jax
 from data_pipelines import corpora, features
 from data_pipelines.corpora.ravdess import EMOTIONS
-from experiments import emotion
+from experiments import _run, emotion
 from experiments._networks import ConvolutionalConfig
 from experiments.emotion import Experiment
 from lin_jax import bundles
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import ConfigError, FeatureError
+from lin_jax.errors import ConfigError, CorpusError, FeatureError
 from lin_jax.training.folds import FoldsConfig
 
 
@@ -125,6 +125,62 @@ def test_functionals_are_fused(clips, functionals, config, tmp_path):
     assert "4 networks that differ" in (tmp_path / "ship/emotion/fused/README.md").read_text()
 
 
+def test_folds_of_a_paper_with_each_seed_alone(config, tmp_path, capsys):
+    """All 24 actors, say one emotion of two each; the recall of a run is that of its networks."""
+    for actor in range(1, 25):
+        for code in (3, 5) if actor % 2 else (4, 5):
+            name = f"03-01-{code:02d}-01-01-01-{actor:02d}.wav"
+            speak(tmp_path / name, 80 + 5 * actor, 300 * code, seconds=0.5)
+    sets = {}
+    for feature in ("log_mel", "functionals"):
+        front_end = FrontendConfig(feature=feature, n_mels=8, n_mfcc=4)
+        sets[feature] = tmp_path / "features" / feature
+        utterances = corpora.load("ravdess", tmp_path)
+        features.prepare(utterances, sets[feature], front_end, progress=False)
+    config.fused.features = str(sets["functionals"])
+    (stage,) = emotion.PRESETS["reslstm"]
+    for name, value in stage.settings.items():
+        _run.assign(config, name, 2 if name.endswith("seeds") else value)
+    experiment = Experiment(config, sets["log_mel"])
+    folds = experiment.make_splits()
+    assert [len(fold.test) for fold in folds] == [10, 10, 10, 10, 8]
+    results = experiment.evaluate(tmp_path / "run")
+    assert results["protocol"] == "speaker-disjoint 5-fold of arXiv:2606.03359"
+    runs = results["by_seed"]
+    assert (len(runs["runs"]), len(runs["folds"])) == (2, 5)
+    assert "2 seeds, each alone: unweighted average recall" in capsys.readouterr().out
+    bundle = experiment.fit(folds, tmp_path / "run/train")[4]
+    path = experiment.clips.rows[folds[4].test[0]]["path"]
+    alone = [bundle.member(seed).predict(path).probabilities for seed in (0, 1)]
+    both = bundle.predict(path).probabilities
+    for label, share in both.items():
+        assert share == pytest.approx(np.mean([each[label] for each in alone]), abs=1e-6)
+    assert alone[0] != alone[1]
+    config.fused.seeds = 1
+    with pytest.raises(ConfigError, match=r"eval.by_seed: .* set fused.seeds"):
+        Experiment(config, sets["log_mel"])
+
+
+def test_the_folds_of_a_paper_take_all_actors(clips, config):
+    config.protocol = "reslstm"
+    with pytest.raises(CorpusError, match=r"Actor_05, .* are missing"):
+        Experiment(config, clips).make_splits()
+
+
+def test_the_fused_networks_may_be_trained_alone(functionals, config, tmp_path):
+    (stage,) = emotion.PRESETS["functionals"]
+    for name, value in stage.settings.items():
+        _run.assign(config, name, value)
+    config.folds = FoldsConfig(num_steps=2, batch_size=8)
+    config.seeds, config.num_folds, config.optim.warmup_steps = 1, 2, 1
+    config.eval.whisper, config.eval.per_speaker = True, 1
+    experiment = Experiment(config, functionals)
+    network = experiment.networks.network
+    assert (type(network).__name__, network.hidden) == ("DenseResidualClassifier", 128)
+    results = experiment.evaluate(tmp_path)
+    assert results["conditions"]["whisper"]["clips"] == 4
+
+
 def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
     with pytest.raises(ConfigError, match="functionals cannot be augmented"):
         Experiment(config, functionals)
@@ -141,7 +197,7 @@ def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
     with pytest.raises(ConfigError, match="compile_only is of training on waveforms"):
         Experiment(config, clips).train(tmp_path)
     config.protocol, config.train.compile_only = "twice", False
-    with pytest.raises(ConfigError, match="protocol twice: choose loso"):
+    with pytest.raises(ConfigError, match=r"protocol twice: choose one of loso, .*, reslstm"):
         Experiment(config, clips).train(tmp_path)
     config.network.name = "Deep"
     with pytest.raises(ConfigError, match="network Deep is unknown: choose one of"):

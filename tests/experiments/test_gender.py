@@ -69,6 +69,7 @@ def clips(tmp_path_factory):
 def config():
     """The experiment's own config, but short, with a small network and two folds."""
     config = copy.deepcopy(gender.CONFIG)
+    config.child_gate = ""  # what the test synthesises is nobody's voice
     config.network = ConvolutionalConfig(widths=(4,), blocks=(1,), hidden=8)
     config.fused.network, config.num_folds = DenseConfig(hidden=8), 2
     config.augment.room_prob = config.augment.band_prob = 0.0
@@ -124,7 +125,7 @@ def test_train_evaluate_ship(clips, config, tmp_path, capsys):
     card = (tmp_path / "ship/gender/README.md").read_text()
     assert (tmp_path / "ship/gender/fused/README.md").is_file()
     assert f"{results['accuracy']:.3g}" in card
-    assert "learnt from readers of LibriSpeech dev-clean: quote no figure on them" in card
+    assert "learnt from speakers of librispeech dev-clean: quote no figure on them" in card
     capsys.readouterr()
     row = features.open_features(clips.split(",")[0]).rows[0]
     assert (

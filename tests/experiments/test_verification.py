@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
             for clip in range(clips):
                 path = folder / f"{corpus}-{speaker:02d}-{clip}.wav"
                 speak(path, speaker + 100 * clips, clip, seconds)
-                labels = {"sex": ("female", "male")[speaker % 2]}
+                labels = {"sex": ("female", "male")[speaker % 2], "age": str(5 + 2 * speaker)}
                 utterances.append(Utterance(path.stem, path, f"s{speaker:02d}", labels=labels))
         features.prepare(utterances, folder / corpus, FRONTEND, store="waveform", progress=False)
     noises = []
@@ -124,6 +124,8 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     assert bundle.fused.threshold != bundle.threshold, "each of its own kind of score"
     assert bundle.fusion_weight == 0.2
     assert bundle.speech_weight.any()
+    assert bundle.child_weight.shape == (bundle.embedding_size,)
+    assert set(many["taken_for_children"]) <= {"children", "others"}
     assert bundle.fused.plda_mean.shape == (bundle.fused.embedding_size,)
     assert bundle.fused.cohort.shape == (40, bundle.fused.embedding_size)
     assert (bundle.cohort.shape, bundle.top) == ((40, 16), 5)

@@ -26,6 +26,13 @@ def voice(speaker, seconds=2.0, seed=0, rate=RATE):
     return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
 
 
+def low_passed(speaker, low, seconds=2.0, seed=0):
+    """The same [N], of which nothing is left above a frequency in Hz."""
+    return files.resample(
+        files.resample(voice(speaker, seconds, seed), RATE, 2 * low), 2 * low, RATE
+    )
+
+
 def noise(seconds=2.0, seed=0, rate=RATE):
     """White noise [N]."""
     return np.random.default_rng(seed).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
