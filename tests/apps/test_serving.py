@@ -73,6 +73,7 @@ def test_answers_as_the_command_line_does(client, sound):
         "probability": prediction.probability,
         "seconds": prediction.seconds,
         "probabilities": pytest.approx(prediction.probabilities),
+        "note": prediction.note,
     }
 
 
