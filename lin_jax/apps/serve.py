@@ -172,6 +172,7 @@ Speech: voice is a name or recordings, averaged if several, which take consent=t
 format= is wav, flac, mp3 or opus; stream=true sends each sentence as soon as it is made. OpenAI's clients work:
 base_url http://localhost:7860/v1, model synthesis. The header Lin-Metadata says more of a file, in JSON.
 Nothing leaves the machine, and no recording is kept: the API deletes it with the answer, the page within minutes.
+What was fitted to the latest 32 copied voices stays in memory, so that the same recordings are not fitted again.
 
 Each flag can stand in the environment or in .env instead, as LIN_PORT=8000 or LIN_MAX_SECONDS="repair=3600 speak=60".
 LIN_API_KEY=… is a key without which nobody is answered: Authorization: Bearer KEY, in the browser the password of any

@@ -25,7 +25,7 @@ from lin_jax.apps.common import (
     progress,
 )
 from lin_jax.apps.jobs import Job
-from lin_jax.errors import AudioError, ConfigError, ConsentError, TextError
+from lin_jax.errors import AudioError, ConfigError, ConsentError, TextError, WorkCancelledError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
     from lin_jax.bundles import Speech, Synthesizer
@@ -532,7 +532,13 @@ def synthesis_tab(
 
 def _warm_up(bundle, seconds: float):
     bundle.speak("good morning " * round(seconds))
-    bundle.clone_voice([str(jobs.EXAMPLES / "woman.mp3")])  # whose fitting is compiled, too
+    # By the end of its first step the fitting is compiled.
+    with contextlib.suppress(WorkCancelledError):
+        bundle.clone_voice([str(jobs.EXAMPLES / "woman.mp3")], progress=_stop)
+
+
+def _stop(_):
+    raise WorkCancelledError("the first step was all that was wanted")
 
 
 def as_html(speech: "Speech", problems: Sequence[str]) -> str:

@@ -83,12 +83,12 @@ class Hummer:
 
     def clone_voice(self, sources, repair=False, progress=lambda steps: None):
         """The paths and names themselves, of recordings that can be read."""
+        self.cloned.append(sources)
         for path in sources:
             if path not in self.names:
                 files.load(path, FRONTEND)
             progress(1)
         time.sleep(self.seconds)
-        self.cloned.append(sources)
         return sources[0] if len(sources) == 1 else sources
 
     def speak(self, text, voice=None, speed=1.0):
