@@ -133,7 +133,17 @@ PRESETS = {
             | {"task.pmsqe_weight": 0.0, "task.stoi_weight": 0.0}
         )
     ],
-    "causal": [Stage({"network.causal": True})],
+    # A small network that hears nothing ahead; level and damage are those of a microphone.
+    "live": [
+        Stage(
+            {"network.name": "CausalEnhancer", "network.hop_length": 160, "network.hidden": 72}
+            | {"network.bottleneck": 8, "adaptive_mix": (), "loader.batch_size": 10}
+            | {"degrade.noise_prob": 0.92, "degrade.gain_db": 20.0, "degrade.drop_prob": 0.0}
+            | {"degrade.clip_prob": 0.06, "degrade.band_prob": 0.06, "degrade.quantise_prob": 0.0}
+            | {"degrade.drift_prob": 0.0, "degrade.room_prob": 0.1, "task.pmsqe_weight": 0.3}
+            | {"train.num_steps": 5500}
+        )
+    ],
 }
 
 
