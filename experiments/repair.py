@@ -29,6 +29,7 @@ from lin_jax.audio.diagnosis import dynamic_range
 from lin_jax.evaluation import repair as evaluation
 from lin_jax.models import registry
 from lin_jax.models.autoencoder import SpectralAutoencoder
+from lin_jax.models.enhancer import CausalEnhancer
 from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
@@ -157,6 +158,8 @@ class Experiment(_experiment.Experiment):
         super().__init__(config, folder, bundle)
         self.noises = Noises.of(config, self.clips.frontend)
         self.network = registry.build(config.network, sample_rate=self.clips.frontend.sample_rate)
+        if isinstance(self.network, CausalEnhancer):
+            self.NAME = "repair_live"
 
     def make_task(self) -> Repair:
         """The task, with the noises that are not held out."""
@@ -182,7 +185,8 @@ class Experiment(_experiment.Experiment):
         if isinstance(network, SpectralAutoencoder):
             network = network.clone(shifts=self.config.shifts)
         mix = bundles.AdaptiveMix(*mix) if mix else None
-        return bundles.Repairer(self.NAME, network, self.clips.frontend, result.variables, mix)
+        kind = bundles.Repairer.kind_for(network)
+        return kind(self.NAME, network, self.clips.frontend, result.variables, mix)
 
     def test_set(self) -> tuple[np.ndarray, np.ndarray]:
         """Segments, and a clip of each speaker."""

@@ -96,9 +96,9 @@ class CausalEnhancer(nn.Module):
         if length is not None:
             waveform = jnp.where(frame_mask(length, N), waveform, 0.0)
         hop = self.hop_length
-        samples = jnp.pad(waveform, ((0, 0), (0, hop + -N % hop)))
+        samples = jnp.pad(waveform, ((0, 0), (0, (N // hop + 2) * hop - N)))
         _, enhanced = self.step(self.initial_state(B), samples)
-        enhanced = enhanced[:, hop : hop + N]
+        enhanced = enhanced[:, hop:][:, :N]
         return enhanced if length is None else jnp.where(frame_mask(length, N), enhanced, 0.0)
 
     @nn.compact
@@ -132,12 +132,12 @@ class CausalEnhancer(nn.Module):
         early, late = jnp.split(frames, 2, axis=-1)  # [B, T, hop]
         late = jnp.concatenate([state["tail"][:, None], late], axis=1)
         state = {
-            "input": x[:, T * hop :],
-            "tail": late[:, T],
+            "input": x[:, hop - n_fft :],
+            "tail": late[:, -1],
             "bands": bands,
             "frame": frame,
         }
-        return state, (early + late[:, :T]).reshape(samples.shape)
+        return state, (early + late[:, :-1]).reshape(samples.shape[0], -1)
 
     def _mask(self, bands, frame, spectrum):
         """The states of bands and frame after a spectrum [B, T, F], and the spectrum masked."""
