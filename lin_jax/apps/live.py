@@ -5,7 +5,6 @@ It comes from standard input and goes to standard output, or from the microphone
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -100,19 +99,14 @@ def _pipe(bundle, clocked: _Clocked, args):
     clocked.begin(
         bundle.stream(found.sample_rate, found.channels, args.strength), found.sample_rate
     )
-    try:
-        if wav:
-            comment = f"repaired by {bundle.name}"
-            sink.write(wav_stream.header(found.sample_rate, comment, found.channels))
-        for samples in _samples(source, b"" if wav else start, found):
-            sink.write(wav_stream.encode(clocked.push(samples)))
-            sink.flush()
-        sink.write(wav_stream.encode(clocked.push(None)))
+    if wav:
+        comment = f"repaired by {bundle.name}"
+        sink.write(wav_stream.header(found.sample_rate, comment, found.channels))
+    for samples in _samples(source, b"" if wav else start, found):
+        sink.write(wav_stream.encode(clocked.push(samples)))
         sink.flush()
-    except BrokenPipeError:
-        # Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise AudioError("standard output was closed before all was repaired") from None
+    sink.write(wav_stream.encode(clocked.push(None)))
+    sink.flush()
     if not clocked.seconds:
         raise AudioError("-: no samples; send WAV, or raw 16-bit samples")
 
@@ -123,8 +117,8 @@ def _samples(source: Any, start: bytes, found) -> "Iterator[np.ndarray]":
 
     dtype, rest = np.dtype(found.dtype), start
     width = dtype.itemsize * found.channels
-    left = float("inf") if found.size is None else found.size
-    while left > 0 and (read := source.read1(min(CHUNK, left) if left < CHUNK else CHUNK)):
+    left = sys.maxsize if found.size is None else found.size
+    while read := source.read1(min(CHUNK, left)):
         left -= len(read)
         rest += read
         whole = len(rest) // width * width

@@ -80,17 +80,7 @@ class CausalEnhancer(nn.Module):
         }
 
     def __call__(self, waveform, length=None, *, train=False):
-        """Enhances waveforms that are at hand as a whole.
-
-        Args:
-            waveform: float [B, N].
-            length: int [B], valid samples of each, past which nothing counts and the output is
-                zero; None means all.
-            train: nothing here depends on it.
-
-        Returns:
-            float32 [B, N].
-        """
+        """Enhances whole waveforms; arguments and result as in `SpectralAutoencoder`."""
         del train
         B, N = waveform.shape
         if length is not None:
