@@ -227,10 +227,10 @@ def _stack(*leaves):
 
 @dataclasses.dataclass
 class AutoencoderConfig:
-    """The network and its sizes, of which MelAutoencoder has the first two.
+    """The network and its sizes, of which each network has some.
 
     Attributes:
-        name: SpectralAutoencoder or MelAutoencoder.
+        name: SpectralAutoencoder, CausalEnhancer or MelAutoencoder.
     """
 
     name: str = "SpectralAutoencoder"
@@ -243,4 +243,4 @@ class AutoencoderConfig:
     bottleneck: int = 16
     hidden: int = 256
     middle: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1)
-    causal: bool = False
+    blocks: int = 2

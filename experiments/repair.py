@@ -29,6 +29,7 @@ from lin_jax.audio.diagnosis import dynamic_range
 from lin_jax.evaluation import repair as evaluation
 from lin_jax.models import registry
 from lin_jax.models.autoencoder import SpectralAutoencoder
+from lin_jax.models.enhancer import CausalEnhancer
 from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
@@ -133,7 +134,17 @@ PRESETS = {
             | {"task.pmsqe_weight": 0.0, "task.stoi_weight": 0.0}
         )
     ],
-    "causal": [Stage({"network.causal": True})],
+    # A small network that hears nothing ahead; level and damage are those of a microphone.
+    "live": [
+        Stage(
+            {"network.name": "CausalEnhancer", "network.hop_length": 160, "network.hidden": 72}
+            | {"network.bottleneck": 8, "adaptive_mix": (), "loader.batch_size": 10}
+            | {"degrade.noise_prob": 0.92, "degrade.gain_db": 20.0, "degrade.drop_prob": 0.0}
+            | {"degrade.clip_prob": 0.06, "degrade.band_prob": 0.06, "degrade.quantise_prob": 0.0}
+            | {"degrade.drift_prob": 0.0, "degrade.room_prob": 0.1, "task.pmsqe_weight": 0.3}
+            | {"train.num_steps": 5500}
+        )
+    ],
 }
 
 
@@ -147,6 +158,8 @@ class Experiment(_experiment.Experiment):
         super().__init__(config, folder, bundle)
         self.noises = Noises.of(config, self.clips.frontend)
         self.network = registry.build(config.network, sample_rate=self.clips.frontend.sample_rate)
+        if isinstance(self.network, CausalEnhancer):
+            self.NAME = "repair_live"
 
     def make_task(self) -> Repair:
         """The task, with the noises that are not held out."""
@@ -172,7 +185,8 @@ class Experiment(_experiment.Experiment):
         if isinstance(network, SpectralAutoencoder):
             network = network.clone(shifts=self.config.shifts)
         mix = bundles.AdaptiveMix(*mix) if mix else None
-        return bundles.Repairer(self.NAME, network, self.clips.frontend, result.variables, mix)
+        kind = bundles.Repairer.kind_for(network)
+        return kind(self.NAME, network, self.clips.frontend, result.variables, mix)
 
     def test_set(self) -> tuple[np.ndarray, np.ndarray]:
         """Segments, and a clip of each speaker."""

@@ -4,7 +4,15 @@ import os
 from typing import TYPE_CHECKING, Literal, overload
 
 if TYPE_CHECKING:
-    from lin_jax.bundles import Bundle, Classifier, Repairer, Synthesizer, Verifier, Vocoder
+    from lin_jax.bundles import (
+        Bundle,
+        Classifier,
+        LiveRepairer,
+        Repairer,
+        Synthesizer,
+        Verifier,
+        Vocoder,
+    )
 
 __version__ = "0.1.0"
 
@@ -15,6 +23,8 @@ def load(name_or_path: Literal["emotion", "gender"]) -> "Classifier": ...
 def load(name_or_path: Literal["speaker", "speaker_encoder"]) -> "Verifier": ...
 @overload
 def load(name_or_path: Literal["repair"]) -> "Repairer": ...
+@overload
+def load(name_or_path: Literal["repair_live"]) -> "LiveRepairer": ...
 @overload
 def load(name_or_path: Literal["synthesis", "conversion"]) -> "Synthesizer": ...
 @overload

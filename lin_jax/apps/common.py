@@ -24,11 +24,11 @@ class Command:
     run: Callable[[argparse.Namespace], int]
 
 
-def inputs_argument(parser: argparse.ArgumentParser):
-    """Add the recordings that a command takes."""
+def inputs_argument(parser: argparse.ArgumentParser, nargs: str = "+"):
+    """Add the recordings that a command takes, by default one at least."""
     parser.add_argument(
         "inputs",
-        nargs="+",
+        nargs=nargs,
         metavar="FILE|DIR",
         help="a recording, a folder of them with its subfolders, or - for standard input",
     )

@@ -4,8 +4,9 @@ Shape letter: N samples.
 """
 
 import argparse
+import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lin_jax.apps import classify, embed, gallery
 from lin_jax.apps import identify as identification
@@ -83,6 +84,26 @@ def microphone(sample_rate: int, device: str | None = None) -> "Iterator[np.ndar
     Raises:
         ConfigError: sounddevice or PortAudio is not installed, or there is no such microphone.
     """
+    with sound_card("InputStream", sample_rate, device) as card:
+        while True:
+            block, _ = card.read(sample_rate)
+            yield block[:, 0]
+
+
+@contextlib.contextmanager
+def sound_card(kind: str, sample_rate: int, device, **settings) -> "Iterator[Any]":
+    """A stream of the sound card, of one channel of float32.
+
+    Args:
+        kind: "InputStream", or "Stream" for the loudspeaker too.
+        sample_rate: in Hz.
+        device: a part of its name, or of those of microphone and loudspeaker; None is the system's
+            choice.
+        **settings: more of them, as sounddevice has them.
+
+    Raises:
+        ConfigError: sounddevice or PortAudio is not installed, or there is no such device.
+    """
     try:
         import sounddevice
     except ImportError:
@@ -93,12 +114,10 @@ def microphone(sample_rate: int, device: str | None = None) -> "Iterator[np.ndar
         raise ConfigError(
             "listening needs the PortAudio library: apt install libportaudio2"
         ) from None
-    settings = {"samplerate": sample_rate, "channels": 1, "dtype": "float32", "device": device}
+    settings |= {"samplerate": sample_rate, "channels": 1, "dtype": "float32", "device": device}
     try:
-        with sounddevice.InputStream(**settings) as stream:
-            while True:
-                block, _ = stream.read(sample_rate)
-                yield block[:, 0]
+        with getattr(sounddevice, kind)(**settings) as card:
+            yield card
     except (sounddevice.PortAudioError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(

@@ -9,7 +9,7 @@ import pathlib
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from lin_jax.apps import output_paths, serving
+from lin_jax.apps import live, output_paths, serving
 from lin_jax.apps.common import (
     Command,
     clock,
@@ -38,7 +38,7 @@ NOISE = ((-35.0, "very noisy"), (-50.0, "noisy"), (-60.0, "a little noise"), (-m
 
 
 def _arguments(parser):
-    inputs_argument(parser)
+    inputs_argument(parser, "*")
     parser.add_argument(
         "--out", metavar="FILE|DIR", help="where to; a folder is made and takes any number of them"
     )
@@ -52,18 +52,40 @@ def _arguments(parser):
         metavar="0..1",
         help="how much of the repair is mixed in (default: 1)",
     )
-    model_argument(parser, "repair")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="repair sound while it goes on: - from standard input to standard output, or else from "
+        "the microphone to the loudspeaker",
+    )
+    parser.add_argument(
+        "--rate",
+        type=int,
+        metavar="HZ",
+        help="of --live: of raw 16-bit samples from standard input, or of the microphone "
+        f"(default: {live.RATE})",
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="of --live: a part of the microphone's name"
+    )
+    model_argument(parser)
     json_argument(parser)
 
 
 def _repair(args) -> int:
     """Restore recordings and print what was wrong with each."""
+    if args.live:
+        return live.repair_live(args)
+    if args.rate or args.device:
+        raise ConfigError("--rate and --device are of --live alone: omit them")
+    if not args.inputs:
+        raise ConfigError("name a recording, or a folder of them")
     pairs, failed = _pairs(args)
     if not pairs:
         return 2
     from lin_jax.audio import files
 
-    bundle = load_bundle(args.model, KIND)
+    bundle = load_bundle(args.model or "repair", KIND)
     total = 0.0
     for source, _ in pairs:
         with contextlib.suppress(AudioError):  # it is named when its turn comes
@@ -308,9 +330,13 @@ examples:
   lin repair *.flac --in-place                    each is replaced once all of it is repaired
   lin repair noisy.wav --out half.wav --strength 0.5
   lin repair --json noisy.wav --out clean.wav | jq .before.noise_db
+  lin repair --live                               microphone to loudspeaker, 20 ms late (pip install 'lin_jax[listen]')
+  lin repair --live - < noisy.wav > clean.wav     WAV of 16-bit or 32-bit floating samples
+  arecord -t raw -f S16_LE -r 16000 | lin repair --live - --rate 16000 | aplay -t raw -f S16_LE -r 16000
 
 Sample rate, channels, length and loudness stay. So does the encoding, if the suffix of --out can hold it. MP3, Ogg and
 Opus are encoded anew; name a .wav or .flac to lose nothing more.
+--live takes a small network that hears nothing ahead, and repairs less; what lies above 8 kHz is lost.
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
             add_arguments=_arguments,

@@ -10,6 +10,7 @@ from lin_jax.bundles.folder import (
     save,
     shipped,
 )
+from lin_jax.bundles.live_repairer import LiveRepairer, StreamRepairer
 from lin_jax.bundles.repairer import AdaptiveMix, Repairer, RepairResult
 from lin_jax.bundles.speaker_calibration import SpeakerCalibration
 from lin_jax.bundles.synthesizer import (
@@ -28,6 +29,7 @@ __all__ = [
     "AdaptiveMix",
     "Bundle",
     "Classifier",
+    "LiveRepairer",
     "Prediction",
     "RepairResult",
     "Repairer",
@@ -36,6 +38,7 @@ __all__ = [
     "SpeakerEmbedding",
     "Speech",
     "SpeechSegment",
+    "StreamRepairer",
     "Synthesizer",
     "Verdict",
     "Verifier",

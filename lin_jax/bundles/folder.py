@@ -27,6 +27,7 @@ from lin_jax.bundles.base import Bundle
 from lin_jax.bundles.card import render
 from lin_jax.bundles.classifier import Classifier
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer  # noqa: F401  a kind within a kind
+from lin_jax.bundles.live_repairer import LiveRepairer  # noqa: F401  likewise
 from lin_jax.bundles.repairer import Repairer
 from lin_jax.bundles.synthesizer import Synthesizer
 from lin_jax.bundles.verifier import Verifier

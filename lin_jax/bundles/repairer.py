@@ -126,7 +126,7 @@ class Repairer(Bundle):
             float32 of the same shape, rate and level; AudioError if it is not audio or holds NaN.
         """
         samples = np.asarray(samples)
-        job = _ArrayJob(self, samples, self.rate(samples, sample_rate), _checked(strength))
+        job = _ArrayJob(self, samples, self.rate(samples, sample_rate), checked(strength))
         for _ in self._run([job] if samples.size else []):
             if job.error:
                 raise job.error
@@ -166,10 +166,20 @@ class Repairer(Bundle):
             For each pair, as soon as it is finished, what was `Repaired`, or the AudioError that
             says why nothing was.
         """
-        strength = _checked(strength)
+        strength = checked(strength)
         jobs = (_FileJob(self, source, out, strength, progress) for source, out in pairs)
         for job in self._run(jobs):
             yield job.error or job.repaired()
+
+    def scale(self, before: Diagnosis) -> float:
+        """What the network's input is multiplied by, so that it has the front end's level or is at
+        least within ±1.
+        """
+        frontend = self.frontend
+        if frontend.level == "none":
+            return min(1.0, 1.0 / before.peak)
+        level = before.rms if frontend.level == "rms" else before.peak
+        return 10 ** (frontend.level_db / 20) / level
 
     def _run(self, jobs: "Iterable[_Job]") -> "Iterator[_Job]":
         """Repair recordings, and yield each as soon as it has ended, well or not."""
@@ -380,13 +390,13 @@ class _Job:
 
         network_rate = bundle.frontend.sample_rate
         self._offset = before.offset
-        self._scale = _scale(bundle.frontend, self.before)
+        self._scale = bundle.scale(self.before)
         self._distinct = (
             1 if alike else self.info.channels
         )  # channels that are the same are repaired once
         self._upper = rate > network_rate
         self._native, self._channels = Queue(), []
-        self._up = _resampler(network_rate, rate, self._distinct * (3 if self._upper else 1))
+        self._up = resampler(network_rate, rate, self._distinct * (3 if self._upper else 1))
         overlap = Overlap(
             -(-N * network_rate // rate),
             bundle.sizes[-1],
@@ -403,7 +413,7 @@ class _Job:
 
     def _at_network_rate(self, network_rate) -> Iterator[np.ndarray]:
         """What the network is given [n, C]; the recording is kept until the repair is ready."""
-        down, done = _resampler(self.info.sample_rate, network_rate, self._distinct), 0
+        down, done = resampler(self.info.sample_rate, network_rate, self._distinct), 0
         for block in self._blocks():
             done += len(block)
             self._native.push(block)
@@ -484,7 +494,7 @@ class _FileJob(_Job):
         )
 
 
-def _resampler(source_rate: int, target_rate: int, channels: int):
+def resampler(source_rate: int, target_rate: int, channels: int):
     """A function of a block [n, channels] and whether it is the last, which brings a signal to another rate."""
     import soxr
 
@@ -493,14 +503,8 @@ def _resampler(source_rate: int, target_rate: int, channels: int):
     return soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32").resample_chunk
 
 
-def _scale(frontend, before: Diagnosis) -> float:
-    """What the network's input is multiplied by, so that it has the front end's level or is at least within ±1."""
-    if frontend.level == "none":
-        return min(1.0, 1.0 / before.peak)
-    return 10 ** (frontend.level_db / 20) / (before.rms if frontend.level == "rms" else before.peak)
-
-
-def _checked(strength: float) -> float:
+def checked(strength: float) -> float:
+    """A strength; ConfigError unless it is from 0 to 1."""
     if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
         raise ConfigError(
             f"strength {str(strength)[:40]}: it is how much of the repair is mixed in; choose one from 0 to 1"

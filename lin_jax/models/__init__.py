@@ -8,6 +8,7 @@ __getattr__, __all__ = lazy.exports(
         "acoustic": "AcousticModel Flow",
         "aligner": "Aligner",
         "autoencoder": "MelAutoencoder SpectralAutoencoder",
+        "enhancer": "CausalEnhancer",
         "residual_classifier": "DenseResidualClassifier ResidualClassifier",
         "speaker_encoder": "FunctionalEncoder SmallSpeakerEncoder SpeakerEncoder",
         "tacotron": "Tacotron",

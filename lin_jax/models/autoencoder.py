@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from lin_jax.audio.frontend import istft, mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
-from lin_jax.models.layers import ResidualConv, frame_mask, normalised
+from lin_jax.models.layers import ResidualConv, frame_mask, join_bands, normalised, split_bands
 from lin_jax.models.registry import register
 
 SILENCE = 1e-8  # power below all that is audible: the gradient of a square root stays finite
@@ -46,8 +46,6 @@ class SpectralAutoencoder(nn.Module):
         bottleneck: channels of two bands in the bottleneck.
         hidden: channels of a frame in the middle.
         middle: dilations of its convolutions.
-        causal: whether a sample depends on no input more than a frame later; else it is repaired
-            both ways in time.
         shifts: how often a waveform is repaired, each time with its frames laid elsewhere; the mean
             is a little better than one, and costs so much more. The parameters are the same.
     """
@@ -63,7 +61,6 @@ class SpectralAutoencoder(nn.Module):
     bottleneck: int = 16
     hidden: int = 256
     middle: Sequence[int] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1)
-    causal: bool = False
     shifts: int = 1
 
     @property
@@ -73,7 +70,7 @@ class SpectralAutoencoder(nn.Module):
         Beyond, not at all.
         """
         reach = 2 * sum(self.outer) + 2 * sum(self.inner) + sum(self.middle)  # frames, either way
-        return ((2 if self.causal else 1) * reach * self.hop_length + self.n_fft) / self.sample_rate
+        return (reach * self.hop_length + self.n_fft) / self.sample_rate
 
     def deepened(self, params, added: int) -> dict:
         """The parameters of this network with more convolutions at the end of its middle, which
@@ -143,14 +140,15 @@ class SpectralAutoencoder(nn.Module):
 
         def convolve(x, dilations):
             for dilation in dilations:
-                x = ResidualConv((3, 3), dilation, self.causal)(x, mask)
+                x = ResidualConv((3, 3), dilation)(x, mask)
             return x
 
         spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
         T = spectrum.shape[1]
         size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + SILENCE)
         real, imaginary = (part * jax.lax.rsqrt(size) for part in (spectrum.real, spectrum.imag))
-        x = self._split(real, imaginary, jnp.log10(size))  # [B, T, K, W]
+        x = split_bands(self.bands, self.width, real, imaginary, jnp.log10(size))  # [B, T, K, W]
+        x = x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
         outer = x = convolve(x, self.outer)
         x = nn.Dense(self.inner_width)(normalised(x).reshape(B, T, K // 2, -1))
         x = x + self.param("inner_place", nn.initializers.normal(0.1), x.shape[2:])
@@ -159,44 +157,16 @@ class SpectralAutoencoder(nn.Module):
         y = nn.Dense(self.bottleneck)(normalised(x)).reshape(B, T, -1)
         y = nn.Dense(self.hidden)(y)  # [B, T, H]
         for dilation in self.middle:
-            y = ResidualConv((3,), dilation, self.causal)(y, mask)
+            y = ResidualConv((3,), dilation)(y, mask)
         y = nn.silu(nn.Dense(K // 2 * self.bottleneck)(normalised(y))).reshape(B, T, K // 2, -1)
 
         x = convolve(x + nn.Dense(self.inner_width)(y), self.inner[::-1])
         x = outer + nn.Dense(2 * self.width)(normalised(x)).reshape(outer.shape)
         x = convolve(x, self.outer[::-1])
-        a, b, c, d = self._join(normalised(x), 4)  # each [B, T, F]
+        a, b, c, d = join_bands(normalised(x), self.bands, 4)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary + c, (1 + a) * imaginary + b * real + d
         grow = jnp.sqrt(real**2 + imaginary**2 + SILENCE)
         return istft(jax.lax.complex(real * grow, imaginary * grow), self.hop_length, self.n_fft, N)
-
-    def _split(self, *values):
-        """Several values of each bin, each [B, T, F], to bands [B, T, K, W]."""
-        bands, start = [], 0
-        for count, bins in self.bands:
-            end = start + count * bins
-            parts = [
-                value[:, :, start:end].reshape(*value.shape[:2], count, bins) for value in values
-            ]
-            bands.append(nn.Dense(self.width)(jnp.concatenate(parts, axis=-1)))
-            start = end
-        x = jnp.concatenate(bands, axis=2)
-        return x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
-
-    def _join(self, x, size):
-        """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F].
-
-        Those of the last bin are zero.
-        """
-        groups, start = [], 0
-        for count, bins in self.bands:
-            y = nn.Dense(size * bins, kernel_init=nn.initializers.normal(0.003))(
-                x[:, :, start : start + count]
-            )
-            groups.append([part.reshape(*x.shape[:2], -1) for part in jnp.split(y, size, axis=-1)])
-            start += count
-        joined = (jnp.concatenate(parts, axis=-1) for parts in zip(*groups, strict=True))
-        return [jnp.pad(part, ((0, 0), (0, 0), (0, 1))) for part in joined]
 
 
 @register

@@ -26,6 +26,7 @@ from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
 from lin_jax.models.acoustic import PROSODY, AcousticModel
 from lin_jax.models.autoencoder import SpectralAutoencoder
+from lin_jax.models.enhancer import CausalEnhancer
 from lin_jax.models.residual_classifier import DenseResidualClassifier, ResidualClassifier
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder
 from lin_jax.models.tacotron import Tacotron
@@ -168,13 +169,22 @@ def test_functionals_of_any_length():
     assert str(features.shape) == f"(b, 1, {config.num_features})"
 
 
-def test_repairer(tmp_path):
-    model = SpectralAutoencoder(
-        RATE, 64, 32, ((4, 4), (2, 8)), 4, 4, (1,), (1,), 4, 8, (1, 2), shifts=2
-    )
-    mix = bundles.AdaptiveMix(-22.0, -12.0, 0.2)
+@pytest.mark.parametrize(
+    ("model", "mix"),
+    [
+        (
+            SpectralAutoencoder(
+                RATE, 64, 32, ((4, 4), (2, 8)), 4, 4, (1,), (1,), 4, 8, (1, 2), shifts=2
+            ),
+            bundles.AdaptiveMix(-22.0, -12.0, 0.2),
+        ),
+        (CausalEnhancer(RATE, 64, 20, ((4, 4), (2, 8)), 4, 2, 8, 1), None),
+    ],
+)
+def test_repairer(tmp_path, model, mix):
     variables = drawn(model.init, np.zeros((1, 640), np.float32))
-    bundle = bundles.Repairer("repair", model, FRONTEND, variables, mix)
+    kind = bundles.Repairer.kind_for(model)
+    bundle = kind("repair", model, FRONTEND, variables, mix)
     loaded = load(bundle, tmp_path)
     for B, N in SIZES:
         waveform, length = batch(B, N)

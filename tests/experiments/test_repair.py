@@ -4,10 +4,12 @@ import copy
 import dataclasses
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.tiny import drawn
 
 import lin_jax
 from data_pipelines import features
@@ -15,6 +17,7 @@ from data_pipelines.corpora import Utterance
 from experiments import _noises, repair
 from experiments._networks import AutoencoderConfig
 from experiments.repair import EvalConfig, Experiment
+from lin_jax import bundles
 from lin_jax.audio.degrade import DegradeConfig
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import AudioError, ConfigError
@@ -132,6 +135,18 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, capsys):
     larger = Experiment(on, folder / "voices")
     with pytest.raises(ConfigError, match="repair: another network, or of another size"):
         larger.start_params(larger.make_task())
+
+
+def test_a_causal_network_becomes_a_live_repairer(folder, config):
+    config.network = dataclasses.replace(config.network, name="CausalEnhancer", hop_length=160)
+    config.adaptive_mix = ()
+    experiment = Experiment(config, folder / "voices")
+    task = experiment.make_task()
+    result = types.SimpleNamespace(variables=drawn(task.init))
+    bundle = experiment.make_bundle(task, result)
+    assert isinstance(bundle, bundles.LiveRepairer)
+    assert (bundle.name, bundle.adaptive_mix) == ("repair_live", None)
+    assert len(bundle.stream(RATE).push(np.zeros(480, np.float32))) == 320
 
 
 def test_recorded_rooms(folder, config, tmp_path):

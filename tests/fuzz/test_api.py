@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import lin_jax
 from lin_jax.audio import files
 from lin_jax.audio.frontend_config import FrontendConfig
-from lin_jax.bundles.repairer import _checked
+from lin_jax.bundles.repairer import checked
 from lin_jax.errors import AudioError, LinError
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "?", "c8", "U3", "O"]
@@ -61,7 +61,7 @@ def test_anything_is_answered_or_refused_in_one_line(
         lambda: bundle.rate(source, rate),
         lambda: bundle.compare([], [], number),
         lambda: lin_jax.load(source),
-        lambda: _checked(number),
+        lambda: checked(number),
     ):
         try:
             call()

@@ -12,6 +12,7 @@ import pytest
 from lin_jax.audio.degrade import DegradeConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.autoencoder import SpectralAutoencoder
+from lin_jax.models.enhancer import CausalEnhancer
 from lin_jax.tasks.repair import Repair, RepairConfig
 from lin_jax.training.state import create_state
 from lin_jax.training.step import make_train_step
@@ -24,9 +25,14 @@ NETWORK = SpectralAutoencoder(
 WHITE = DegradeConfig(noise_prob=1.0, snr_db=(5.0, 5.0), kinds=(0, 1, 0, 0, 0, 0), second_prob=0.0)
 
 
-def make_task(**config):
+CAUSAL = CausalEnhancer(
+    RATE, n_fft=64, hop_length=20, bands=((4, 2), (2, 4), (2, 8)), width=8, bottleneck=4, hidden=16
+)  # fmt: skip
+
+
+def make_task(network=NETWORK, **config):
     sizes = (64, 128)
-    return Repair(NETWORK, RATE, None, RepairConfig(sizes=sizes, **config), WHITE)
+    return Repair(network, RATE, None, RepairConfig(sizes=sizes, **config), WHITE)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +82,11 @@ def test_damage_is_drawn_anew_and_clips_are_moved(batch):
     )
 
 
-@pytest.mark.parametrize("loss", ["spectral", "mel"])
-def test_learns_a_batch(batch, loss):
-    task = make_task(loss=loss)
+@pytest.mark.parametrize(
+    ("network", "loss"), [(NETWORK, "spectral"), (NETWORK, "mel"), (CAUSAL, "spectral")]
+)
+def test_learns_a_batch(batch, network, loss):
+    task = make_task(network, loss=loss)
     optimizer = optax.adam(3e-3)
     state = jax.jit(functools.partial(create_state, task, optimizer))(jax.random.key(0))
     step = jax.jit(make_train_step(task, optimizer))
