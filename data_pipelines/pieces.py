@@ -13,7 +13,6 @@ import numpy as np
 
 from data_pipelines.feature_set import FeatureSet
 from data_pipelines.loaders import GRAIN, LoaderConfig, bucket_lengths
-from lin_jax import alignment
 from lin_jax.audio.chunking import zero_padded
 from lin_jax.text import END, SymbolTable
 from lin_jax.text.normalisation import PAUSES
@@ -136,10 +135,20 @@ def cut(
                     start,
                     np.array([space, *inner[0], ending, END], np.int32),
                     held,
-                    *alignment.symbol_pitch(pitch[start : start + held.sum()], held),
+                    *_pitch_of(pitch[start : start + held.sum()], held),
                 )
             )
     return pieces, dropped
+
+
+def _pitch_of(pitch: np.ndarray, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median pitch and share of voiced frames of each symbol [L], of that of frames [T]."""
+    medians, shares = np.zeros((2, len(durations)), np.float32)
+    for number, frames in enumerate(np.split(pitch, np.cumsum(durations)[:-1])):
+        voiced = frames[~np.isnan(frames)]
+        if len(voiced):
+            medians[number], shares[number] = np.median(voiced), len(voiced) / len(frames)
+    return medians, shares
 
 
 def _inner(symbols, durations, first, final, silent, comma, space, pause_frames):

@@ -82,21 +82,3 @@ def durations(log_probability: np.ndarray) -> np.ndarray:
         counts[symbol] += 1
         symbol -= moved[t, symbol]
     return counts
-
-
-def symbol_pitch(pitch: np.ndarray, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median pitch and share of voiced frames of each symbol; on the host.
-
-    Args:
-        pitch: of the frames of one clip [T], NaN where none is voiced.
-        durations: frames of each symbol int [L], T together.
-
-    Returns:
-        Both float32 [L], zero where nothing is voiced.
-    """
-    medians, shares = np.zeros((2, len(durations)), np.float32)
-    for number, frames in enumerate(np.split(pitch, np.cumsum(durations)[:-1])):
-        voiced = frames[~np.isnan(frames)]
-        if len(voiced):
-            medians[number], shares[number] = np.median(voiced), len(voiced) / len(frames)
-    return medians, shares

@@ -245,14 +245,13 @@ class FlowSynthesizer(Synthesizer):
         readable = self._read(sentences(text, self.longest))
         sources = [self._framed(symbols) for _, symbols in readable]
         frames = np.asarray(extract(self.frontend, samples)[0])
-        counts = self.align(frames, sources)
-        prosody = self._prosody(samples, frames, counts)
-        jobs = []
-        for (_, symbols), durations, its_prosody in zip(readable, counts, prosody, strict=True):
-            seconds = durations.sum() * self.frontend.hop_length / rate
-            ends = np.round(np.cumsum(durations) / speed).astype(int)
-            durations = np.diff(ends, prepend=0).clip(1)
-            jobs.append(_Job(symbols, seconds, seconds, durations, its_prosody))
+        jobs, start, hop = [], 0, self.frontend.hop_length
+        for symbols, counts in zip(sources, self.align(frames, sources), strict=True):
+            end = start + counts.sum() * hop
+            seconds = (end - start) / rate
+            # One sample less, since a frame stands at either end.
+            jobs.append(_Job(samples[start : end - 1], seconds, seconds, (symbols, counts)))
+            start = end
         texts = [sentence.text for sentence, _ in readable]
         sounds = self._spelt(self._sounds(jobs, voice, speed, progress), texts)
         speech = self._joined(sounds, np.zeros(len(sounds) + 1), texts, name)
@@ -283,79 +282,86 @@ class FlowSynthesizer(Synthesizer):
         with self.weights_fit():
             likely = self._recognise(self._constants, np.float32(normalised[None]), np.int32([T]))
         counts = alignment.durations(np.asarray(likely)[0, :T, np.concatenate(sources)].T)
-        return np.split(counts, _ends(sources))
-
-    def _prosody(self, samples, frames, counts) -> list[np.ndarray]:
-        """Of each sentence the prosody of its symbols [L, 3], whose frames were counted, in a recording."""
-        from lin_jax.tasks.acoustic import prosody_of
-
-        T, hop = len(frames), self.frontend.hop_length
-        waveform, _ = padded([samples], _num_frames(T) * hop)
-        pitch = np.asarray(self._pitch(waveform))[0, :T]
-        held = np.concatenate(counts)
-        median, share = alignment.symbol_pitch(pitch, held)
-        batch = {"durations": held[None], "pitch": median[None], "voicing": share[None]}
-        prosody = prosody_of(batch, ((frames - self.mean) / self.std)[None])
-        return np.split(np.asarray(prosody)[0], _ends(counts))
+        return np.split(counts, np.cumsum([len(symbols) for symbols in sources])[:-1])
 
     def _sounds(self, jobs, voice, speed, progress):
         """What each job sounds like; the longest come first, so that batches are even."""
         sounds = [None] * len(jobs)
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].source))
-        if jobs and jobs[0].source.dtype.kind == "f":  # phrases of a recording
-            for group in _groups(order, BATCHES[-1]):
-                drawn = self._converted([jobs[i].source for i in group], voice)
-                for i, frames in zip(group, drawn, strict=True):
-                    sounds[i] = _Sound(self._sound(frames, speed))
-                    progress(jobs[i].progress)
-            return sounds
+        recorded = bool(jobs) and jobs[0].source.dtype.kind == "f"
         for group in _groups(order, BATCHES[-1]):
-            sources = [self._framed(jobs[i].source) for i in group]
-            drawn = self._frames(sources, voice, speed, [jobs[i] for i in group])
-            for i, source, (frames, durations, problem) in zip(group, sources, drawn, strict=True):
+            chosen = [jobs[i] for i in group]
+            # What is converted is as fast as it is recorded, until it is sound.
+            stretch = speed if recorded else 1.0
+            drawn = self._converted(chosen, voice) if recorded else self._said(chosen, voice, speed)
+            for i, (frames, text, problem) in zip(group, drawn, strict=True):
                 words = [
-                    (self.table.decode(source[first : last + 1]), start, end)
-                    for first, last, start, end in self._words(source, durations)
+                    (self.table.decode(text[0][first : last + 1]), start / stretch, end / stretch)
+                    for first, last, start, end in (self._words(*text) if text else ())
                 ]
-                samples = self._sound(frames, 1.0)
-                sounds[i] = _Sound(np.nan_to_num(samples), problem, tuple(words))
+                samples = np.nan_to_num(self._sound(frames, stretch))
+                sounds[i] = _Sound(samples, problem, tuple(words))
                 progress(jobs[i].progress)
         return sounds
 
-    def _converted(self, phrases, voice) -> list[np.ndarray]:
-        """Mel frames [T, M] that say what phrases of samples [N] say; in one batch."""
-        hop = self.frontend.hop_length
+    def _converted(self, jobs, voice) -> list[tuple]:
+        """Mel frames [T, M] that say what samples [N] say, their text and what is wrong; in one batch."""
+        hop, phrases = self.frontend.hop_length, [job.source for job in jobs]
         T = _num_frames(max(self.frontend.num_frames(len(phrase)) for phrase in phrases))
         waveform, length = padded(phrases, T * hop - 1)
-        length = np.where(np.arange(len(length)) < len(phrases), length, 0).astype(np.int32)
-        voices = np.tile(np.float32(voice.embedding), (len(waveform), 1))
+        B = len(waveform)
+        length = np.where(np.arange(B) < len(phrases), length, 0).astype(np.int32)
+        voices = np.tile(np.float32(voice.embedding), (B, 1))
+        texts = [job.text for job in jobs]
+        batch = None
+        if texts[0]:
+            sources, counts = zip(*texts, strict=True)
+            L = _size(max(map(len, sources)), SYMBOLS)
+            symbols, num_symbols = padded(list(sources), L)
+            batch = symbols, num_symbols, padded(list(counts), L)[0].astype(np.int32)
         with self.weights_fit():
-            frames, num_frames = self._convert(self._constants_of(voice), waveform, length, voices)
-        return [np.asarray(frames[b, : int(num_frames[b])]) for b in range(len(phrases))]
+            given = self._constants_of(voice), waveform, length, voices
+            return self._checked(lambda seed: self._convert(*given, seed, batch), texts, 1.0)
 
-    def _frames(self, sources, voice, speed, jobs) -> list[tuple[np.ndarray, np.ndarray, str]]:
-        """Mel frames [T, M] of symbols, durations of these [L], and what is wrong; in one batch.
-
-        Durations and prosody are those of the jobs, which all have them or none. What sounds wrong
-        is drawn again from other noise.
-        """
+    def _said(self, jobs, voice, speed) -> list[tuple]:
+        """The same of symbols, with the frames of each of them."""
+        sources = [self._framed(job.source) for job in jobs]
         symbols, counts = padded(sources, _size(max(map(len, sources)), SYMBOLS))
-        drawn: dict[int, tuple[np.ndarray, np.ndarray, str]] = {}
+        B = len(symbols)
+        counts = np.where(np.arange(B) < len(jobs), counts, 1).astype(np.int32)
+        voices = np.tile(np.float32(voice.embedding), (B, 1))
         with self.weights_fit():
-            constants = self._constants_of(voice)
-            durations, encoded, voices = self._plan(symbols, counts, jobs, voice, speed)
-            T = _num_frames(int(durations.sum(axis=1).max()))
-            for seed in range(TRIES):
-                inputs = encoded, voices, durations, np.int32(seed)
-                frames, num_frames = self._draw(constants, *inputs, max_frames=T)
-                for b, source in enumerate(sources):
-                    if b not in drawn or drawn[b][2]:
-                        its_frames = np.asarray(frames[b, : int(num_frames[b])])
-                        its_durations = durations[b, : len(source)]
-                        problem = self._problem(source, its_frames, its_durations, speed)
-                        drawn[b] = its_frames, its_durations, problem
-                if not any(problem for *_, problem in drawn.values()):
-                    break
+            given = self._constants, symbols, counts, voices, np.float32(speed)
+            durations, *read = self._durations(*given)
+            held = np.asarray(durations)
+            T = _num_frames(int(held.sum(axis=1).max()))
+            given = self._constants_of(voice), *read, durations
+            texts = [(source, held[b, : len(source)]) for b, source in enumerate(sources)]
+            return self._checked(lambda seed: self._draw(*given, seed, max_frames=T), texts, speed)
+
+    def _checked(self, draw, texts, speed: float) -> list[tuple]:
+        """Frames [T, M] of each of a batch, its text and what is wrong with them, "" if nothing.
+
+        What sounds wrong is drawn again from other noise.
+
+        Args:
+            draw: of a seed the frames [B, T, M], and how many are real [B].
+            texts: of each its symbols [L] and the frames of each of them; None if it is not known.
+            speed: at which they are.
+        """
+        drawn: dict[int, tuple] = {}
+        for seed in range(TRIES):
+            frames, num_frames = draw(np.int32(seed))
+            for b, text in enumerate(texts):
+                if b not in drawn or drawn[b][2]:
+                    its_frames = np.asarray(frames[b, : int(num_frames[b])])
+                    problem = ""
+                    if text:
+                        symbols, durations = text
+                        problem = self._problem(symbols, its_frames, durations, speed)
+                    drawn[b] = its_frames, text, problem
+            if not any(problem for *_, problem in drawn.values()):
+                break
         return list(drawn.values())
 
     def _problem(self, symbols, frames, durations, speed: float) -> str:
@@ -378,22 +384,6 @@ class FlowSynthesizer(Synthesizer):
                 word = self.table.decode(symbols[first : last + 1])
                 return f"is silent at {word!r}"
         return ""
-
-    def _plan(self, symbols, counts, jobs, voice, speed: float):
-        """Of symbols [B, L] of some jobs the durations, and what the network reads."""
-        B, L = symbols.shape
-        counts = np.where(np.arange(B) < len(jobs), counts, 1).astype(np.int32)
-        voices = np.tile(np.float32(voice.embedding), (B, 1))
-        given = self._constants, symbols, counts, voices
-        if jobs[0].durations is None:
-            durations, *read = self._durations(*given, np.float32(speed))
-            return np.asarray(durations), *read
-        durations, prosody = np.zeros((B, L), np.int32), np.zeros((B, L, 3), np.float32)
-        durations[len(jobs) :, 0] = 1
-        for b, job in enumerate(jobs):
-            durations[b, : len(job.durations)] = job.durations
-            prosody[b, : len(job.prosody)] = job.prosody
-        return durations, *self._follow(*given, prosody)
 
     def _framed(self, symbols) -> np.ndarray:
         """Symbols of a sentence as it is learnt from: silence before its first word, a mark last.
@@ -435,25 +425,6 @@ class FlowSynthesizer(Synthesizer):
         return recognise
 
     @functools.cached_property
-    def _pitch(self):
-        import jax
-
-        from lin_jax.audio.functionals import voiced_pitch, within_range
-
-        rate, hop = self.frontend.sample_rate, self.frontend.hop_length
-        return jax.jit(lambda waveform: within_range(voiced_pitch(waveform, rate, hop)))
-
-    @functools.cached_property
-    def _follow(self):
-        import jax
-
-        @jax.jit
-        def follow(constants, *inputs):
-            return self.model.apply(constants[0], *inputs, method="follow")
-
-        return follow
-
-    @functools.cached_property
     def _durations(self):
         import jax
 
@@ -486,10 +457,10 @@ class FlowSynthesizer(Synthesizer):
         rate, hop = self.frontend.sample_rate, self.frontend.hop_length
 
         @jax.jit
-        def convert(constants, waveform, length, voice, seed=0):
+        def convert(constants, waveform, length, voice, seed, text=None):
             frames, num_frames = extract(self.frontend, waveform, length)
             pitch = within_range(voiced_pitch(waveform, rate, hop))
-            given = frames, num_frames, voice, pitch[:, : frames.shape[1]], seed
+            given = frames, num_frames, voice, pitch[:, : frames.shape[1]], seed, text
             drawn = self._task(constants).convert(constants[0], *given)
             return drawn["features"], num_frames
 
@@ -502,11 +473,6 @@ def _is_clear(samples, rate: int) -> bool:
     meter.update(samples.reshape(len(samples), -1))
     diagnosis = meter.diagnosis()
     return diagnosis.snr_db >= MIN_SNR_DB and not diagnosis.narrow
-
-
-def _ends(parts) -> np.ndarray:
-    """Where each of some parts but the last ends in all of them together."""
-    return np.cumsum([len(part) for part in parts])[:-1]
 
 
 def _groups(items: list, size: int):

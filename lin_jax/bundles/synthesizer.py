@@ -859,15 +859,13 @@ class _Job:
         source: symbols [L] int32, or samples [N] at the front end's rate and level.
         most_seconds: after which it is cut if it does not end.
         progress: what `progress` is called with when it is finished.
-        durations: frames of each symbol int [L]; None leaves them to the network.
-        prosody: with durations, of each symbol [L, 3], as `AcousticModel.follow` takes it.
+        text: of samples whose text is known, its symbols [L] int32 and the frames of each.
     """
 
     source: np.ndarray
     most_seconds: float
     progress: float
-    durations: np.ndarray | None = None
-    prosody: np.ndarray | None = None
+    text: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def load_vocoder(name_or_path, frontend) -> Vocoder | None:

@@ -208,23 +208,6 @@ class AcousticModel(nn.Module):
         durations = jnp.diff(ends, prepend=0.0, axis=1)
         return jnp.where(mask, durations.clip(1.0), 0.0).astype(jnp.int32), encoded, voice
 
-    def follow(self, symbols, num_symbols, voice, prosody):
-        """What the network reads of symbols with the melody of a recording of them.
-
-        Args:
-            symbols: as for `encode`, as are `num_symbols` and `voice`.
-            num_symbols: [B] int.
-            voice: [B, E].
-            prosody: of each symbol in the recording [B, L, 3].
-
-        Returns:
-            As `encode`.
-        """
-        encoded, voice = self.encode(symbols, num_symbols, voice)
-        _, planned = self.plan(encoded, num_symbols)
-        mask = frame_mask(num_symbols, encoded.shape[1])
-        return encoded + self.intonation(transposed(prosody, planned, mask)), voice
-
     def generate(self, encoded, voice, durations, noise, *, steps: int = 6, guidance: float = 0.0):
         """Frames drawn by the flow.
 
@@ -247,9 +230,20 @@ class AcousticModel(nn.Module):
         return frames, mask.sum(axis=1).astype(jnp.int32)
 
     def convert(
-        self, frames, num_frames, voice, pitch, noise, *, steps: int = 6, guidance: float = 0.0
+        self,
+        frames,
+        num_frames,
+        voice,
+        pitch,
+        noise,
+        text=None,
+        *,
+        steps: int = 6,
+        guidance: float = 0.0,
     ):
         """Frames that say the same in another voice, frame by frame, with the same melody.
+
+        A text makes the words certain; the recording says how they are spoken.
 
         Args:
             frames: of a recording [B, T, M], normalised.
@@ -257,6 +251,8 @@ class AcousticModel(nn.Module):
             voice: embeddings [B, E].
             pitch: of each frame in octaves above 100 Hz [B, T], NaN where none is voiced.
             noise: to begin with [B, T, M].
+            text: of the recording, if it is known: symbols [B, L] int, real ones [B], and the
+                frames of each [B, L] int, of which there are `num_frames` together.
             steps: as for `generate`, as is `guidance`.
             guidance: see there.
 
@@ -265,12 +261,20 @@ class AcousticModel(nn.Module):
         """
         mask = frame_mask(num_frames, frames.shape[1])
         content, timing, _ = self.recognise(frames, num_frames)
+        if text is not None:
+            symbols, num_symbols, durations = text
+            spoken, its_voice = self.encode(symbols, num_symbols, voice)
+            held, its_timing, _ = hold(spoken - its_voice[:, None], durations, frames.shape[1])
+            content, timing = (content + held) / 2, (timing + its_timing) / 2
         voice = self._voice(voice)
         encoded = content + voice[:, None]
         voiced = mask & ~jnp.isnan(pitch)
-        prosody = jnp.stack([jnp.nan_to_num(pitch), voiced, frames.mean(axis=-1)], axis=-1)
-        _, planned = self.plan(encoded, num_frames)
-        prosody = moving_mean(transposed(prosody, planned, mask), MELODY)
+        _, planned = self.plan(encoded, num_frames)  # at which pitch and level the voice speaks
+        pitch -= mean_where(voiced, pitch - planned[..., 0])[:, None]
+        energy = frames.mean(axis=-1)
+        energy -= mean_where(mask, energy - planned[..., 2])[:, None]
+        prosody = jnp.stack([jnp.where(voiced, pitch, 0.0), voiced, energy], axis=-1)
+        prosody = moving_mean(jnp.where(mask[..., None], prosody, 0.0), MELODY)
         # Where few frames around are voiced, their pitch is still theirs.
         share = jnp.maximum(prosody[..., 1], 1 / MELODY)
         prosody = prosody.at[..., 0].divide(share)
@@ -325,25 +329,6 @@ def hold(encoded, durations, num_frames: int):
 def mean_where(mask, x):
     """The mean over the frames that a mask [B, T] has, [B] of x [B, T]; zero where it has none."""
     return jnp.where(mask, x, 0.0).sum(axis=1) / jnp.maximum(mask.sum(axis=1), 1)
-
-
-def transposed(prosody, planned, mask):
-    """Prosody of a recording at the mean pitch and level at which a voice speaks.
-
-    Args:
-        prosody: of symbols or frames [B, T, 3].
-        planned: what the network predicts for the voice [B, T, 3].
-        mask: real ones [B, T].
-
-    Returns:
-        [B, T, 3], zero on padding, and its pitch where nothing is voiced.
-    """
-    pitch, voicing, energy = jnp.moveaxis(prosody, -1, 0)
-    voiced = mask & (voicing > 0)
-    pitch -= mean_where(voiced, pitch - planned[..., 0])[:, None]
-    energy -= mean_where(mask, energy - planned[..., 2])[:, None]
-    prosody = jnp.stack([jnp.where(voiced, pitch, 0.0), voicing, energy], axis=-1)
-    return jnp.where(mask[..., None], prosody, 0.0)
 
 
 def moving_mean(x, size: int):

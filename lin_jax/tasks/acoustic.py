@@ -184,7 +184,7 @@ class AcousticSynthesis:
         features = jnp.where(valid, frames * self.std + self.mean, 0.0)
         return {"features": features, "num_frames": num_frames}
 
-    def convert(self, variables, features, num_frames, voice, pitch, seed=0):
+    def convert(self, variables, features, num_frames, voice, pitch, seed=0, text=None):
         """Draw mel frames that say what recorded ones say, in another voice.
 
         Args:
@@ -194,6 +194,7 @@ class AcousticSynthesis:
             voice: embeddings [B, E].
             pitch: of the frames, in octaves above 100 Hz [B, T], NaN where none is voiced.
             seed: of the noise that they are drawn from, [] int.
+            text: of the recordings, as `AcousticModel.convert` takes it, or None.
 
         Returns:
             "features" [B, T, M] in decibels, zero past `num_frames`.
@@ -207,6 +208,7 @@ class AcousticSynthesis:
             voice,
             pitch,
             noise,
+            text,
             steps=config.steps,
             guidance=config.guidance,
             method="convert",

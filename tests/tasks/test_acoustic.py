@@ -8,7 +8,7 @@ import pytest
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import AcousticModel, hold, transposed
+from lin_jax.models.acoustic import AcousticModel, hold
 from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_of
 
 M, E, V = 8, 6, 5
@@ -236,16 +236,23 @@ def test_conversion_keeps_the_melody():
         assert np.isfinite(spoken(other)).all()
 
 
-def test_a_prosody_is_moved_to_where_a_voice_speaks():
-    """Its melody stays; what is unvoiced or padding counts for nothing."""
-    prosody = np.array([[[0.3, 1.0, 2.0], [0.5, 0.5, 3.0], [9.0, 0.0, 4.0], [7.0, 1.0, 9.0]]])
-    planned = np.array([[[1.0, 0.9, 0.0], [1.2, 0.9, 0.0], [5.0, 0.1, 0.0], [0.0, 0.0, 0.0]]])
-    mask = np.array([[True, True, True, False]])
-    moved = transposed(jnp.array(prosody), jnp.array(planned), mask)
-    pitches, shares, levels = np.moveaxis(np.asarray(moved)[0], -1, 0)
-    np.testing.assert_allclose(pitches, [1.0, 1.2, 0.0, 0.0], atol=1e-6)
-    np.testing.assert_allclose(shares, [1.0, 0.5, 0.0, 0.0])
-    np.testing.assert_allclose(levels, [-1.0, 0.0, 1.0, 0.0], atol=1e-6)
+def test_what_is_converted_goes_by_its_text_as_well():
+    """Another text says something else, and so does the same in other time."""
+    task = make_task(LISTENING, temperature=0.0)
+    variables = moving(task)
+    frames = np.random.default_rng(1).normal(size=(1, 12, M)).astype(np.float32)
+    voice, count, pitch = np.eye(1, E, dtype=np.float32), np.array([12]), np.zeros((1, 12))
+
+    def spoken(symbols, durations):
+        text = np.array([symbols]), np.array([len(symbols)]), np.array([durations])
+        return task.convert(variables, frames, count, voice, pitch, text=text)["features"]
+
+    plain = spoken([2, 3, 1], [5, 4, 3])
+    for other in (spoken([2, 4, 1], [5, 4, 3]), spoken([2, 3, 1], [4, 5, 3])):
+        assert np.isfinite(other).all()
+        assert not np.allclose(plain, other)
+    without = task.convert(variables, frames, count, voice, pitch)["features"]
+    assert not np.allclose(plain, without)
 
 
 def test_hold():
