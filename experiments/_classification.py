@@ -52,9 +52,10 @@ class Config(TrainingConfig):
             speakers are known: far too good for new voices; for emotion also "reslstm", the folds
             of a paper.
         num_folds: of "folds" and "random".
-        speech_gate: of the bundle, as are the next three; see `lin_jax.bundles.Classifier`.
+        speech_gate: of the bundle, as are the next four; see `lin_jax.bundles.Classifier`.
         child_gate: a verifier that knows voices of children, of whom the answer then warns.
         min_seconds: below which it does not answer.
+        min_snr_db: below which it is unsure.
         note: that it says beside every answer.
     """
 
@@ -65,6 +66,7 @@ class Config(TrainingConfig):
     speech_gate: str = ""
     child_gate: str = ""
     min_seconds: float = 0.0
+    min_snr_db: float = 0.0
     note: str = ""
     network: ConvolutionalConfig = dataclasses.field(default_factory=ConvolutionalConfig)
     fused: FusedConfig = dataclasses.field(default_factory=FusedConfig)
@@ -193,6 +195,7 @@ class Experiment(_experiment.Experiment):
             speech_gate=config.speech_gate,
             child_gate=config.child_gate,
             min_seconds=config.min_seconds,
+            min_snr_db=config.min_snr_db,
             note=config.note,
             **calibrated,
         )

@@ -35,6 +35,7 @@ from lin_jax.training.optim import OptimConfig
 CONFIG = Config(
     speech_gate="gender",
     min_seconds=1.0,
+    min_snr_db=20.0,
     note="of acted studio speech",
     # Of held-out actors, four fifths of what is answered are then right.
     eval=EvalConfig(unsure_below=0.65),

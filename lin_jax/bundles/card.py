@@ -166,6 +166,8 @@ def _body(described: Mapping) -> Iterator[str]:
             f"{described['min_seconds']:g} s or more of sound, and a class is "
             f"{described['calibration']['unsure_below']:.0%} likely."
         )
+    if snr := described.get("min_snr_db"):
+        yield f"Below {snr:g} dB of speech over noise, and by telephone, it is unsure."
     if described.get("child_gate"):
         yield f"Where `{described['child_gate']}` hears what may be a child, a note says so."
     yield from filter(None, [provenance.get("details")])

@@ -11,14 +11,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lin_jax.audio.diagnosis import Meter, is_narrow
 from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
 from lin_jax.errors import AudioError, BundleError, SilenceError
 
 NO_SPEECH, TOO_SHORT, UNSURE = "no speech", "too short", "unsure"  # in place of a class
+NOISY = "the recording is too noisy to tell"
+NARROW = "the recording has too narrow a band to tell"
 MAY_BE_CHILD = "may be a child: the label is not to be relied upon"
 # A recording up to this long is read whole; a longer one window by window, so that memory stays
 # constant.
 WHOLE_SECONDS = 60.0
+BLOCK_SECONDS = 10.0  # of a recording that is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Prediction:
             short" where a bundle does not answer.
         probabilities: of each class; empty where it does not answer.
         seconds: length of the recording.
-        note: what the bundle says beside every answer, and `MAY_BE_CHILD` where that is so.
+        note: what the bundle says beside every answer, and `MAY_BE_CHILD`, `NOISY` or `NARROW`
+            where that is so.
     """
 
     label: str
@@ -81,6 +86,8 @@ class Classifier(Bundle):
         child_gate: name or folder of a verifier that knows voices of children, of whom the label
             is not to be relied upon, as the note then says; "" asks none.
         min_seconds: of sound, below which a recording is "too short".
+        min_snr_db: below which a recording is "unsure", as is then one that came by telephone or
+            the like; 0 takes all.
         note: stands beside every answer, such as of what speech it learnt.
         fused: another classifier of the same labels, which classifies recordings by features of its
             own; its probabilities and those of this one are averaged.
@@ -98,6 +105,7 @@ class Classifier(Bundle):
     speech_gate: str = ""
     child_gate: str = ""
     min_seconds: float = 0.0
+    min_snr_db: float = 0.0
     note: str = ""
     fused: "Classifier | None" = None
 
@@ -165,6 +173,7 @@ class Classifier(Bundle):
             "speech_gate": self.speech_gate,
             "child_gate": self.child_gate,
             "min_seconds": self.min_seconds,
+            "min_snr_db": self.min_snr_db,
             "note": self.note,
         }
 
@@ -183,6 +192,7 @@ class Classifier(Bundle):
             speech_gate=settings.get("speech_gate", ""),
             child_gate=settings.get("child_gate", ""),
             min_seconds=settings.get("min_seconds", 0.0),
+            min_snr_db=settings.get("min_snr_db", 0.0),
             note=settings.get("note", ""),
         )
 
@@ -252,8 +262,24 @@ class Classifier(Bundle):
         label, probabilities = self._named(row)
         speaks = label not in (NO_SPEECH, self.no_speech)
         warning = self._warning(source, rate) if speaks and self.child_gate else ""
-        note = "; ".join(filter(None, [self.note, warning]))
-        return Prediction(label, probabilities, seconds, note)
+        fault = self._fault(source, rate) if speaks and self.min_snr_db else ""
+        note = "; ".join(filter(None, [self.note, warning, fault]))
+        return Prediction(UNSURE if fault else label, probabilities, seconds, note)
+
+    def _fault(self, source, rate: int) -> str:
+        """`NOISY` or `NARROW`, or "", of a whole recording with its pauses."""
+        from lin_jax.audio import files
+
+        meter = Meter(rate)
+        blocks = (
+            files.stream(source, rate, block_seconds=BLOCK_SECONDS) if is_path(source) else [source]
+        )
+        for block in blocks:
+            meter.update(block.reshape(len(block), -1))
+        diagnosis = meter.diagnosis()
+        if diagnosis.snr_db < self.min_snr_db:
+            return NOISY
+        return NARROW if is_narrow(diagnosis.band_hz or rate / 2) else ""
 
     def _warning(self, source, rate: int) -> str:
         """`MAY_BE_CHILD`, or "", also where there is too little of a voice to tell."""

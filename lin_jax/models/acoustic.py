@@ -13,6 +13,7 @@ from lin_jax.models.registry import register
 from lin_jax.models.tacotron import Encoder
 
 TIME_FREQUENCIES = 32
+TEXT_SHARE = 0.75  # of the features of a recording whose text is known
 MELODY = 5  # frames, about as long as a symbol, over which a converted recording's prosody is taken
 PROSODY = 3  # of a symbol: pitch in octaves above 100 Hz, share of voiced frames, mean of its bands
 
@@ -265,7 +266,8 @@ class AcousticModel(nn.Module):
             symbols, num_symbols, durations = text
             spoken, its_voice = self.encode(symbols, num_symbols, voice)
             held, its_timing, _ = hold(spoken - its_voice[:, None], durations, frames.shape[1])
-            content, timing = (content + held) / 2, (timing + its_timing) / 2
+            content += TEXT_SHARE * (held - content)
+            timing += TEXT_SHARE * (its_timing - timing)
         voice = self._voice(voice)
         encoded = content + voice[:, None]
         voiced = mask & ~jnp.isnan(pitch)

@@ -16,7 +16,7 @@ from helpers.damage import flipped_bits
 
 import lin_jax
 from lin_jax import bundles, checksums
-from lin_jax.audio import files, frontend
+from lin_jax.audio import files, frontend, mixing
 from lin_jax.errors import AudioError, BundleError
 from lin_jax.models.registry import NETWORKS
 
@@ -202,6 +202,28 @@ def test_of_children_it_warns(tmp_path, monkeypatch):
     assert bundle.predict(speech(0.4), RATE).note == "of acted speech", "too short for a voice"
     monkeypatch.setattr(bundle._child_gate, "child_bias", -1.0)
     assert bundle.predict(speech(2), RATE).note == "of acted speech"
+
+
+def test_in_noise_and_by_telephone_it_is_unsure(tmp_path, monkeypatch):
+    bundles.save(tmp_path / "mood", make(min_snr_db=20.0, note="of acted speech"), "")
+    bundle = bundles.load(tmp_path / "mood")
+    monkeypatch.setattr(bundle, "_probabilities", lambda windows: np.array([[0.8, 0.2, 0.0]]))
+    rng = np.random.default_rng(0)
+    spoken = rng.normal(0, 0.1, 3 * RATE).astype(np.float32) * (np.arange(3 * RATE) < 2 * RATE)
+    hiss = rng.normal(0, 0.1, 3 * RATE).astype(np.float32)
+    clear, noisy = spoken + 1e-3 * hiss, spoken + 0.3 * hiss
+    by_telephone = mixing.telephone(clear, RATE)
+    for (samples, rate), label, fault in (
+        ((clear, RATE), "calm", None),
+        ((noisy, RATE), "unsure", "the recording is too noisy to tell"),
+        (by_telephone, "unsure", "the recording has too narrow a band to tell"),
+    ):
+        note = "; ".join(filter(None, ["of acted speech", fault]))
+        files.write(tmp_path / "a.wav", samples, rate)
+        for prediction in (bundle.predict(samples, rate), bundle.predict(tmp_path / "a.wav")):
+            assert (prediction.label, prediction.note) == (label, note)
+            assert prediction.probabilities["calm"] == 0.8
+    assert make(min_snr_db=0.0).predict(noisy, RATE).label in LABELS
 
 
 def test_a_gate_of_children_that_is_loaded_is_shared_if_it_is_one():

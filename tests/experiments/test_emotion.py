@@ -49,7 +49,11 @@ def functionals(clips, tmp_path_factory):
 def config():
     """The experiment's own config, but short, with a small network."""
     config = copy.deepcopy(emotion.CONFIG)
-    config.speech_gate, config.min_seconds = "", 0.0  # what the test synthesises is no speech
+    config.speech_gate, config.min_seconds, config.min_snr_db = (
+        "",
+        0.0,
+        0.0,
+    )  # what the test synthesises is no speech
     config.network = ConvolutionalConfig(widths=(4, 8), blocks=(0, 1), hidden=16)
     config.optim.warmup_steps = config.fused.optim.warmup_steps = 1
     config.augment.freq_mask_width = 2
@@ -102,7 +106,7 @@ def test_cross_validation_then_a_bundle(clips, config, tmp_path, capsys):
 def test_functionals_are_fused(clips, functionals, config, tmp_path):
     """Both kinds of networks are held out alike, their probabilities averaged, and shipped together."""
     config.fused.features, config.protocol, config.num_folds = str(functionals), "random", 2
-    config.speech_gate, config.min_seconds = "gender", 1.0
+    config.speech_gate, config.min_seconds, config.min_snr_db = "gender", 1.0, 20.0
     experiment = Experiment(config, clips)
     results = experiment.evaluate(tmp_path)
     assert results["protocol"] == "speaker-dependent 2-fold"
@@ -119,8 +123,9 @@ def test_functionals_are_fused(clips, functionals, config, tmp_path):
     bundle = lin_jax.load(tmp_path / "ship/emotion")
     counts = bundle.members, bundle.fused.members, bundle.fused.temperature
     assert counts == (1, 4, results["temperature"])
-    answers = bundle.speech_gate, bundle.min_seconds, bundle.unsure_below, bundle.note
-    assert answers == ("gender", 1.0, results["unsure_below"], "of acted studio speech")
+    answers = bundle.speech_gate, bundle.min_seconds, bundle.min_snr_db, bundle.note
+    assert answers == ("gender", 1.0, 20.0, "of acted studio speech")
+    assert bundle.unsure_below == results["unsure_below"]
     assert bundle.fused.speech_gate == "", "which is asked once"
     assert "4 networks that differ" in (tmp_path / "ship/emotion/fused/README.md").read_text()
 
