@@ -10,7 +10,8 @@ What ships had more readers (--config.extra), noises of three sets and rooms (--
 last stage. Time: 7 hours on one CPU core for all 25,250 steps, 10 minutes to evaluate. Result on 44
 held-out speakers in 12 held-out noises, 0 to 15 dB: SI-SDR 13.4 dB, PESQ 2.25, STOI 0.895.
 What ships is evaluated by --mode=evaluate --bundle=repair; fine-tuned by --config.init=repair
---config.optim.learning_rate=1e-3.
+--config.optim.learning_rate=1e-3. --preset live trains repair_live, with the same --config.extra,
+noises and rooms: 85 minutes on half a core; SI-SDR 10.8 dB, PESQ 2.03, STOI 0.860.
 """
 
 import dataclasses

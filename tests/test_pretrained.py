@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ import safetensors
 
 import lin_jax
 from lin_jax import bundles
+from lin_jax.audio import files
+from lin_jax.audio.diagnosis import Meter
 from lin_jax.bundles import card
 from lin_jax.models import registry
 
+EXAMPLES = pathlib.Path(lin_jax.__file__).parent / "apps/examples"
 CARDS = sorted(bundles.PRETRAINED.rglob("README.md"))
 SHIPPED = sorted(path.parent for path in bundles.PRETRAINED.glob("*/bundle.json"))
 
@@ -71,3 +75,18 @@ def test_emotion_does_not_answer_where_nobody_speaks():
     for sound in (np.zeros(48000), 0.3 * np.sin(2 * np.pi * 440 * t), rng.normal(0, 0.1, 48000)):
         assert bundle.predict(sound.astype(np.float32), 16000).label == "no speech"
     assert bundle.predict(rng.normal(0, 0.1, 8000).astype(np.float32), 16000).label == "too short"
+
+
+def test_repair_live_takes_noise_out_of_a_stream():
+    samples, rate = files.read(EXAMPLES / "noisy.mp3", 16000)
+    stream = lin_jax.load("repair_live").stream(rate)
+    parts = [stream.push(part) for part in np.array_split(samples, 40)]
+    meters = [Meter(rate), Meter(rate)]
+    for meter, sound in zip(
+        meters, (samples, np.concatenate([*parts, stream.flush()])), strict=True
+    ):
+        assert sound.shape == samples.shape
+        meter.update(sound[:, None])
+    before, after = (meter.diagnosis() for meter in meters)
+    assert after.noise_db < before.noise_db - 12
+    assert after.rms > 0.7 * before.rms
