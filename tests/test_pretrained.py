@@ -1,8 +1,10 @@
 """The bundles that ship: small, described, and usable."""
 
 import dataclasses
+import inspect
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -55,8 +57,20 @@ def test_networks_have_by_default_the_sizes_that_ship(path):
     assert differ <= {"num_symbols", "shifts"}
 
 
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_the_call_in_its_card_can_be_made(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    call = re.search(r'lin_jax\.load\("(\w+)"\)(?:\.(\w+)\((.*?)\))?', text)
+    assert call[1] == folder.name
+    if call[2]:
+        method = getattr(bundles.load(folder), call[2])
+        inspect.signature(method).bind(*call[3].split(", "))
+
+
 def test_emotion_does_not_depend_on_how_loud_a_recording_is():
-    bundle = dataclasses.replace(lin_jax.load("emotion"), speech_gate="", unsure_below=0.0)
+    bundle = dataclasses.replace(
+        lin_jax.load("emotion"), speech_gate="", unsure_below=0.0, min_snr_db=0.0
+    )
     t = np.arange(32000) / 16000
     voice = (
         sum(np.sin(2 * np.pi * 140 * k * t + 3 * np.sin(5 * t)) / k for k in range(1, 20))

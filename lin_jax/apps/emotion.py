@@ -14,7 +14,8 @@ examples:
                                            note
 
 WAV, FLAC, MP3, M4A, WebM and whatever else FFmpeg decodes are read, at any rate and with any number of channels.
-Where nobody speaks it says "no speech", under a second "too short", and "unsure" where no emotion is likely enough.
+Where nobody speaks it says "no speech", under a second "too short", and "unsure" where no emotion is likely enough, or
+the recording is noisy or by telephone; how likely each would be stands beside it.
 It learnt from acted studio speech. In the EU it is forbidden at work and in education (docs/responsible-use.md).
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",

@@ -51,7 +51,7 @@ TAGS = {
 USES = {
     "classification": 'lin_jax.load("{name}").predict("clip.wav").probabilities',
     "verification": 'lin_jax.load("{name}").verify("a.wav", "b.wav").decision',
-    "repair": 'lin_jax.load("{name}").repair("noisy.wav").write("clean.wav")',
+    "repair": 'lin_jax.load("{name}").repair_file("noisy.wav", "clean.wav")',
     "synthesis": 'lin_jax.load("{name}").speak("Good morning.", "voice.wav").write("spoken.wav")',
     "conversion": 'lin_jax.load("{name}").convert_voice("me.wav", "voice.wav").write("out.wav")',
     "vocoding": 'lin_jax.load("{name}")  # named by a synthesizer as its vocoder',
