@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lin_jax.bundles import StreamRepairer
 
 MODEL = "repair_live"
-RATE = 16000  # of a raw stream whose rate is not told, and of the microphone
+RATE = 16000  # of a microphone whose rate is not told
 CHUNK = 1 << 16  # bytes read at once, at most
 BLOCK_SECONDS = 0.01  # from the microphone
 
@@ -85,13 +85,16 @@ def _figures(clocked: _Clocked, as_json: bool) -> str:
 
 
 def _pipe(bundle, clocked: _Clocked, args):
-    """Standard input to standard output: WAV stays WAV, anything else is raw 16-bit samples."""
+    """Standard input to standard output: WAV stays WAV, and with --rate raw 16-bit samples are raw."""
     from lin_jax.audio import wav_stream
 
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     start = source.read(4)
     wav = start == b"RIFF"
-    found = wav_stream.read_header(source) if wav else wav_stream.Format(args.rate or RATE)
+    if not wav and args.rate is None:
+        what = "no WAV" if start else "no samples"
+        raise AudioError(f"-: {what}; send WAV, or raw 16-bit samples and their --rate")
+    found = wav_stream.read_header(source) if wav else wav_stream.Format(args.rate)
     if wav and args.rate not in (None, found.sample_rate):
         raise ConfigError(
             f"--rate {args.rate}: the WAV says {found.sample_rate} Hz itself; omit --rate"
@@ -108,7 +111,7 @@ def _pipe(bundle, clocked: _Clocked, args):
     sink.write(wav_stream.encode(clocked.push(None)))
     sink.flush()
     if not clocked.seconds:
-        raise AudioError("-: no samples; send WAV, or raw 16-bit samples")
+        raise AudioError("-: no samples; send some")
 
 
 def _samples(source: Any, start: bytes, found) -> "Iterator[np.ndarray]":

@@ -62,8 +62,8 @@ def _arguments(parser):
         "--rate",
         type=int,
         metavar="HZ",
-        help="of --live: of raw 16-bit samples from standard input, or of the microphone "
-        f"(default: {live.RATE})",
+        help="of --live: standard input is raw 16-bit samples of this rate and no WAV; or the rate of "
+        f"the microphone (default: {live.RATE})",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="of --live: a part of the microphone's name"

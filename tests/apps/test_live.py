@@ -47,7 +47,7 @@ def expected():
 
 
 def test_raw_pipe(lin):
-    code, out, err = lin("-", "--json", sent=X.tobytes())
+    code, out, err = lin("-", "--json", "--rate", str(RATE), sent=X.tobytes())
     assert code == 0
     np.testing.assert_allclose(np.frombuffer(out, "<i2") / 32767, expected(), atol=1e-4)
     figures = json.loads(err[-1])
@@ -83,7 +83,9 @@ def test_wav_of_unknown_length_is_read_to_its_end(lin):
         (("-",), b"RIFF1234WAVEdata\x00\x00\x00\x01", "damaged WAV header"),
         (("-", "--rate", "8000"), wav(X), "says 16000 Hz itself"),
         (("-", "--rate", "3"), X.tobytes(), "is no sample rate"),
-        (("-", "--strength", "2"), X.tobytes(), "from 0 to 1"),
+        (("-",), b"ID3 and the rest of an MP3", "no WAV; send WAV, or raw 16-bit samples and"),
+        (("-",), wav(X[:0]), "no samples; send some"),
+        (("-", "--strength", "2"), wav(X), "from 0 to 1"),
         (("a.wav",), b"", "give - for standard input"),
         (("-", "--out", "b.wav"), b"", "omit --out"),
     ],
