@@ -213,6 +213,7 @@ def _write_shards(
     first, utterances = group
     sources = {utterance.id: source for utterance, source in utterances}
     workers = workers or len(os.sched_getaffinity(0))
+    importlib.import_module("av")  # that no thread has to, at the first recording that takes it
     # Every thread has work, however large the recordings are.
     lightest, heaviest = READ_AHEAD // MAX_AHEAD, READ_AHEAD // (2 * workers)
     with ThreadPoolExecutor(workers) as pool:
@@ -226,8 +227,8 @@ def _write_shards(
         loaded = _in_order(pool, loading, READ_AHEAD)
         # Asked for one, it reads ahead.
         loaded = itertools.chain(list(itertools.islice(loaded, 1)), loaded)
-        # Meanwhile JAX and TFDS are imported, in this thread alone: an import in another one could
-        # break them.
+        # Meanwhile JAX and TFDS are imported, in this thread alone: TFDS changes for the time what an
+        # import does, which would break one in another thread.
         with _IMPORTING:
             features_for = _compiled_once(json.dumps(frontend.to_dict()))
             importlib.import_module("data_pipelines.records")

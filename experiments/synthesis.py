@@ -107,14 +107,14 @@ class Experiment(_speech.Experiment):
     def align(self, workdir: pathlib.Path) -> dict[int, np.ndarray]:
         """Durations of the symbols of each clip with a text.
 
-        A bundle that is fine-tuned aligns by itself; else an aligner is trained.
+        A bundle that is fine-tuned, and knows recordings, aligns by itself; else an aligner is trained.
         """
         config, train = self.config, self.split.train
         symbols = [pieces.with_silence(self.table, ids) for ids in self.symbols]
         given = self.clips, symbols, np.zeros(len(self.clips), np.int32)
         readable = np.setdiff1d(np.flatnonzero(self.texts != ""), list(self.problems))
         batches = _loader(given, readable, config.loader, False)
-        if isinstance(self.start, FlowSynthesizer):
+        if isinstance(self.start, FlowSynthesizer) and "speech" in self.start.sources:
             return _alignment.by_bundle(self.start, symbols, batches)
         size = dataclasses.replace(config.loader, batch_size=min(12, len(train)))
         return _alignment.by_training(

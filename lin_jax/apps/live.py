@@ -94,18 +94,18 @@ def _pipe(bundle, clocked: _Clocked, args):
     if not wav and args.rate is None:
         what = "no WAV" if start else "no samples"
         raise AudioError(f"-: {what}; send WAV, or raw 16-bit samples and their --rate")
-    found = wav_stream.read_header(source) if wav else wav_stream.Format(args.rate)
-    if wav and args.rate not in (None, found.sample_rate):
+    layout = wav_stream.read_header(source) if wav else wav_stream.Format(args.rate)
+    if wav and args.rate not in (None, layout.sample_rate):
         raise ConfigError(
-            f"--rate {args.rate}: the WAV says {found.sample_rate} Hz itself; omit --rate"
+            f"--rate {args.rate}: the WAV says {layout.sample_rate} Hz itself; omit --rate"
         )
     clocked.begin(
-        bundle.stream(found.sample_rate, found.channels, args.strength), found.sample_rate
+        bundle.stream(layout.sample_rate, layout.channels, args.strength), layout.sample_rate
     )
     if wav:
         comment = f"repaired by {bundle.name}"
-        sink.write(wav_stream.header(found.sample_rate, comment, found.channels))
-    for samples in _samples(source, b"" if wav else start, found):
+        sink.write(wav_stream.header(layout.sample_rate, comment, layout.channels))
+    for samples in _samples(source, b"" if wav else start, layout):
         sink.write(wav_stream.encode(clocked.push(samples)))
         sink.flush()
     sink.write(wav_stream.encode(clocked.push(None)))
@@ -114,19 +114,19 @@ def _pipe(bundle, clocked: _Clocked, args):
         raise AudioError("-: no samples; send some")
 
 
-def _samples(source: Any, start: bytes, found) -> "Iterator[np.ndarray]":
+def _samples(source: Any, start: bytes, layout) -> "Iterator[np.ndarray]":
     """The samples [n, C] of a pipe as they come, after bytes that were read already."""
     import numpy as np
 
-    dtype, rest = np.dtype(found.dtype), start
-    width = dtype.itemsize * found.channels
-    left = sys.maxsize if found.size is None else found.size
+    dtype, rest = np.dtype(layout.dtype), start
+    width = dtype.itemsize * layout.channels
+    left = sys.maxsize if layout.size is None else layout.size
     while read := source.read1(min(CHUNK, left)):
         left -= len(read)
         rest += read
         whole = len(rest) // width * width
         if whole:
-            samples = np.frombuffer(rest[:whole], dtype).reshape(-1, found.channels)
+            samples = np.frombuffer(rest[:whole], dtype).reshape(-1, layout.channels)
             yield samples.astype(dtype.newbyteorder("="))
         rest = rest[whole:]
 

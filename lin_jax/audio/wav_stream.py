@@ -67,16 +67,16 @@ def read_header(file: BinaryIO) -> Format:
     """
     if _exactly(file, 8)[4:] != b"WAVE":
         raise AudioError("-: RIFF that is no WAV; send WAV")
-    found = None
+    layout = None
     while True:
         name, size = struct.unpack("<4sI", _exactly(file, 8))
-        if name == b"data" and found:
-            return found._replace(size=None if size == 0 or size >= ENDLESS else size)
+        if name == b"data" and layout:
+            return layout._replace(size=None if size == 0 or size >= ENDLESS else size)
         if name == b"data" or size > MAX_CHUNK:
             raise AudioError("-: a damaged WAV header; send it again")
         chunk = _exactly(file, size + size % 2)
         if name == b"fmt ":
-            found = _format(chunk)
+            layout = _format(chunk)
 
 
 def _format(chunk: bytes) -> Format:
@@ -94,7 +94,7 @@ def _format(chunk: bytes) -> Format:
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:
-    found = file.read(size)
-    if len(found) < size:
+    read = file.read(size)
+    if len(read) < size:
         raise AudioError("-: it ends before its first sample; send a whole WAV")
-    return found
+    return read

@@ -507,6 +507,6 @@ def checked(strength: float) -> float:
     """A strength; ConfigError unless it is from 0 to 1."""
     if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
         raise ConfigError(
-            f"strength {str(strength)[:40]}: it is how much of the repair is mixed in; choose one from 0 to 1"
+            f"strength {repr(strength)[:40]}: it is how much of the repair is mixed in; choose one from 0 to 1"
         )
     return strength

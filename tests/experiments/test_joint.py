@@ -128,6 +128,7 @@ def test_with_texts_all_parts_learn(parts, config, tmp_path, monkeypatch):
     """What is said in the voice of a reference is taken from other recordings of its speaker."""
     spelt_corpus.spell(monkeypatch)
     monkeypatch.setattr(synthesis.CONFIG, "min_seconds", 0.3)
+    monkeypatch.setattr(synthesis.CONFIG, "align_steps", 2)
     monkeypatch.setattr(synthesis.Experiment, "voices", lambda self, workdir: np.ones((30, 64)))
     texts = spelt_corpus.prepare(tmp_path)
     config.texts, config.train.num_steps, config.validation_speakers = str(texts), 2, ""
