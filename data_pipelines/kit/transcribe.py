@@ -18,7 +18,6 @@ from data_pipelines import kit
 from data_pipelines.corpora import UNKNOWN, Utterance
 from lin_jax import recognisers
 from lin_jax.audio import files
-from lin_jax.recognisers import RECOGNISERS
 from lin_jax.reporting import html
 
 SUMMARY = "write down what is said in recordings without a text; a page to correct it"
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser):
     """Flags of the command line."""
     parser.add_argument(
         "--recogniser",
-        choices=tuple(RECOGNISERS),
+        choices=tuple(recognisers.RECOGNISERS),
         help="whisper: faster-whisper, which downloads its model once; moonshine: English, offline "
         "(pip install moonshine-voice==0.0.49); default: the first of these that is installed",
     )
@@ -40,7 +39,7 @@ def run(utterances: Sequence[Utterance], args: argparse.Namespace) -> dict[str, 
     recogniser = args.recogniser or (*recognisers.installed(), "pocketsphinx")[0]
     todo = [utterance for utterance in utterances if not utterance.text]
     clips, skipped = kit.each(lambda u: files.read(u.path, recognisers.RATE)[0], todo, "read")
-    texts = RECOGNISERS[recogniser]([samples for _, samples in clips])
+    texts = recognisers.RECOGNISERS[recogniser]([samples for _, samples in clips])
     texts = tqdm.tqdm(texts, "recognised", len(clips), unit="clip", disable=None)
     recognised = dict(zip((u.id for u, _ in clips), texts, strict=True))
     listed = []

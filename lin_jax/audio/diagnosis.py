@@ -7,6 +7,7 @@ Shape letters: N samples, C channels, F frequency bins.
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -166,6 +167,14 @@ class _Rail:
             run += np.cumsum(np.diff(channel[near], prepend=0) != 0)  # of one value
             lengths = np.unique_counts(run).counts
             self.count += int(lengths[lengths >= 3].sum())
+
+
+def diagnose(blocks: Iterable[np.ndarray], sample_rate: int) -> Diagnosis:
+    """The diagnosis of blocks [N] or [N, C] of one recording at a rate in Hz."""
+    meter = Meter(sample_rate)
+    for block in blocks:
+        meter.update(block.reshape(len(block), -1))
+    return meter.diagnosis()
 
 
 def is_narrow(band_hz: float | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lin_jax.audio.diagnosis import Meter, is_narrow
+from lin_jax.audio.diagnosis import diagnose, is_narrow
 from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
 from lin_jax.errors import AudioError, BundleError, SilenceError
 
@@ -270,13 +270,10 @@ class Classifier(Bundle):
         """`NOISY` or `NARROW`, or "", of a whole recording with its pauses."""
         from lin_jax.audio import files
 
-        meter = Meter(rate)
         blocks = (
             files.stream(source, rate, block_seconds=BLOCK_SECONDS) if is_path(source) else [source]
         )
-        for block in blocks:
-            meter.update(block.reshape(len(block), -1))
-        diagnosis = meter.diagnosis()
+        diagnosis = diagnose(blocks, rate)
         if diagnosis.snr_db < self.min_snr_db:
             return NOISY
         return NARROW if is_narrow(diagnosis.band_hz or rate / 2) else ""

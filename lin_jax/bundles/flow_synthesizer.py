@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from lin_jax import alignment
-from lin_jax.audio.diagnosis import Meter
+from lin_jax.audio.diagnosis import diagnose
 from lin_jax.bundles.base import BATCHES, WAVEFORM, Function, on_device, padded, weights_digest
 from lin_jax.bundles.synthesizer import (
     SOURCE_SECONDS,
@@ -156,15 +156,19 @@ class FlowSynthesizer(Synthesizer):
     def _fitted(self, embedding, recordings, progress) -> VoiceProfile:
         from lin_jax.audio import files
 
-        features, rate = [], self.frontend.sample_rate
+        features = []
         with self.weights_fit():
             for samples, given in recordings:
                 waveform = files.load(samples, self.frontend, sample_rate=given)
-                batch = padded([waveform], _size(len(waveform), round(SOURCE_SECONDS * rate)))
-                frames, num_frames = self._extract(*batch)
-                features.append(np.asarray(frames[0, : int(num_frames[0])]))
+                features.append(self._features(waveform))
             adaptation = self._adaptation.fit(self._constants[0], features, embedding, progress)
         return VoiceProfile(embedding, adaptation=adaptation, adapted=self.fingerprint)
+
+    def _features(self, waveform) -> np.ndarray:
+        """Frames [T, M] of samples [N], which few compiled lengths hold."""
+        size = round(SOURCE_SECONDS * self.frontend.sample_rate)
+        frames, num_frames = self._extract(*padded([waveform], _size(len(waveform), size)))
+        return np.asarray(frames[0, : int(num_frames[0])])
 
     @functools.cached_property
     def _extract(self):
@@ -229,7 +233,6 @@ class FlowSynthesizer(Synthesizer):
         recording `MAX_ALIGNED` seconds at most.
         """
         from lin_jax.audio import files
-        from lin_jax.audio.frontend import extract
 
         if not text:
             return super().convert_voice(source, voice, sample_rate, speed, progress)
@@ -244,7 +247,7 @@ class FlowSynthesizer(Synthesizer):
         voice, name = self._chosen(voice)
         readable = self._read(sentences(text, self.longest))
         sources = [self._framed(symbols) for _, symbols in readable]
-        frames = np.asarray(extract(self.frontend, samples)[0])
+        frames = self._features(samples)
         jobs, start, hop = [], 0, self.frontend.hop_length
         for symbols, counts in zip(sources, self.align(frames, sources), strict=True):
             end = start + counts.sum() * hop
@@ -469,9 +472,7 @@ class FlowSynthesizer(Synthesizer):
 
 def _is_clear(samples, rate: int) -> bool:
     """Whether a recording has little noise and all frequencies of speech."""
-    meter = Meter(rate)
-    meter.update(samples.reshape(len(samples), -1))
-    diagnosis = meter.diagnosis()
+    diagnosis = diagnose([samples], rate)
     return diagnosis.snr_db >= MIN_SNR_DB and not diagnosis.narrow
 
 

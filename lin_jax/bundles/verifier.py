@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lin_jax.audio.diagnosis import Meter, is_narrow
+from lin_jax.audio.diagnosis import diagnose, is_narrow
 from lin_jax.bundles.base import (
     BATCHES,
     WAVEFORM,
@@ -443,10 +443,7 @@ class Verifier(Bundle):
                 )
         except AudioError as error:
             return error
-        meter = Meter(rate)
-        for window in windows:
-            meter.update(window[:, None])
-        return _Recording(name, windows, seconds, meter.diagnosis().band_hz)
+        return _Recording(name, windows, seconds, diagnose(windows, rate).band_hz)
 
     def _embed_group(
         self, group: "list[_Recording | AudioError]"
