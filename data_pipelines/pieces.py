@@ -30,8 +30,8 @@ class Piece:
         start: its first frame there.
         symbols: what is said, int [L].
         durations: frames of each symbol, int [L].
-        pitch: of each symbol [L] in octaves above 100 Hz, the median of its voiced frames; zero
-            without any.
+        pitch: of each symbol [L] in octaves above 100 Hz, the median of its voiced frames; without
+            any, on the line between its neighbours, and zero where nothing is voiced at all.
         voicing: share of its frames that are voiced [L].
     """
 
@@ -148,6 +148,9 @@ def _pitch_of(pitch: np.ndarray, durations: np.ndarray) -> tuple[np.ndarray, np.
         voiced = frames[~np.isnan(frames)]
         if len(voiced):
             medians[number], shares[number] = np.median(voiced), len(voiced) / len(frames)
+    if shares.any():
+        known = np.flatnonzero(shares)
+        medians = np.interp(np.arange(len(medians)), known, medians[known]).astype(np.float32)
     return medians, shares
 
 

@@ -7,11 +7,12 @@ r"""Text-to-speech with voice cloning: an LSTM text encoder, durations and a flo
         --features features/readers,features/kathleen,features/asterisk_ru
 
 An aligner finds when each symbol is said, recordings are cut at pauses, and the acoustic model learns
-durations, a prior and a flow (conditional flow matching), and beside them an encoder of recordings,
-which are converted. Corpora without texts get them by `data_pipelines transcribe`, voices at other
-speeds by --speeds, another language by --config.language=en-us,ru. Time: aligning takes 5 minutes on
-two CPU cores, a step of 5,000 frames a second. Result of 13,000 steps, by an independent judge: word
-error rate 11 % and DNSMOS 2.3 in copied voices of unseen readers, 6 to 7 % in voices of the training.
+prosody (durations, pitch, energy), a prior and frames, both drawn by conditional flow matching, and
+beside them an encoder of recordings, which are converted. Corpora without texts get them by
+`data_pipelines transcribe`, voices at other speeds by --speeds, another language by
+--config.language=en-us,ru. Time: aligning takes 5 minutes on two CPU cores, a step of 5,000 frames a
+second. Result of 13,000 steps, by an independent judge: word error rate 11 % and DNSMOS 2.3 in copied
+voices of unseen readers, 6 to 7 % in voices of the training.
 What ships is evaluated by --mode=evaluate --bundle=synthesis.
 """
 
@@ -47,6 +48,7 @@ class AcousticModelConfig:
     hidden: int = 192
     context: int = 64
     width: int = 224
+    prosody_width: int = 80
     dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)
     expansion: int = 2
     dropout: float = 0.1
@@ -226,6 +228,7 @@ class Experiment(_speech.Experiment):
             trained_seconds=config.max_seconds,
             steps=config.task.steps,
             temperature=config.task.temperature,
+            prosody_temperature=config.task.prosody_temperature,
             guidance=config.task.guidance,
         )
 

@@ -9,14 +9,15 @@ from torch.nn import functional
 
 
 class Flow(nn.Module):
-    """The velocity of frames on their way from noise to speech."""
+    """The velocity of frames on their way from noise to speech, or of the prosody of symbols."""
 
-    def __init__(self, n, M, H):
+    def __init__(self, n, M, H, W, prior, features):
         super().__init__()
-        W, size = n["width"], 2 * 32
+        size = 2 * 32
         self.clock = nn.Sequential(nn.Linear(size, W), nn.SiLU(), nn.Linear(W, W))
         self.voice, self.steer = nn.Linear(H, W), nn.Linear(W, 3 * W)
-        self.context, self.enter = nn.Linear(W, n["context"]), nn.Linear(2 * M + n["context"], W)
+        self.context = nn.Linear(features, n["context"])
+        self.enter = nn.Linear(M + prior + n["context"], W)
         self.offsets = nn.Parameter(0.02 * torch.randn(len(n["dilations"]), 3 * W))
         self.depthwise = nn.ModuleList(
             nn.Conv1d(W, W, 7, padding=3 * dilation, dilation=dilation, groups=W)
@@ -32,7 +33,7 @@ class Flow(nn.Module):
         self.register_buffer("frequencies", 2.0 ** torch.linspace(0.0, 10.0, 32))
 
     def forward(self, noisy, time, prior, features, voice):
-        """[B, T, M]."""
+        """[B, T, M], of a prior [B, T, P] without bands for prosody."""
         angles = time[:, None] * self.frequencies
         condition = self.clock(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.voice(voice)
         condition = functional.silu(condition)
@@ -47,7 +48,7 @@ class Flow(nn.Module):
 
 
 class AcousticModel(nn.Module):
-    """Encoder, durations, prior and flow."""
+    """Encoder, flow of prosody, prior and flow of frames."""
 
     def __init__(self, sizes):
         super().__init__()
@@ -57,23 +58,19 @@ class AcousticModel(nn.Module):
         self.convolutions = Convolutions(128, [H] * 3, dropout, torch.relu)
         self.lstm = nn.LSTM(H, H // 2, batch_first=True, bidirectional=True)
         self.voice = nn.Linear(E, H)
-        self.duration = nn.ModuleList(nn.Conv1d(H, H, 3, padding=1) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
-        self.log_duration, self.prosody = nn.Linear(H, 1), nn.Linear(H, 3)
+        self.dropout, self.prosody = nn.Dropout(dropout), Flow(n, 4, H, n["prosody_width"], 0, H)
         self.intonation = nn.Linear(3, H, bias=False)
         self.spread, self.prior_layer = nn.Linear(H + 2, W), ResidualConv(W, (3,), 1)
-        self.prior, self.flow = nn.Linear(W, M), Flow(n, M, H)
+        self.prior, self.flow = nn.Linear(W, M), Flow(n, M, H, W, M, W)
 
-    def forward(self, symbols, voice, durations, prosody, noisy, time):
-        """Log durations [B, L], prosody [B, L, 3], prior and velocity [B, T, M]."""
+    def forward(self, symbols, voice, durations, prosody, noisy_prosody, noisy, time):
+        """Velocity of prosody [B, L, 4], prior and velocity [B, T, M]."""
         x, _ = self.lstm(self.convolutions(self.symbols(symbols)))
         voice = torch.tanh(self.voice(normalised(voice)))
         encoded = x + voice[:, None]
-        x = encoded.detach()
-        for layer in self.duration:
-            x = self.dropout(normalised(functional.silu(layer(x.transpose(1, 2)).transpose(1, 2))))
-        log_durations, planned = self.log_duration(x)[..., 0], self.prosody(x)
-        encoded = encoded + self.intonation(prosody)
+        read = self.dropout(encoded.detach())
+        planned = self.prosody(noisy_prosody, time, prosody[..., :0], read, voice.detach())
+        encoded = encoded + self.intonation(prosody[..., 1:])
         ends, T = durations.cumsum(1), noisy.shape[1]
         frame = torch.arange(T, device=ends.device).expand(len(ends), T).contiguous()
         at = torch.searchsorted(ends, frame, right=True).clamp(max=ends.shape[1] - 1)
@@ -83,29 +80,29 @@ class AcousticModel(nn.Module):
         x = torch.cat([held, place[..., None], length.log()[..., None]], dim=2)
         x = self.prior_layer(self.spread(x))
         prior = self.prior(normalised(x))
-        return log_durations, planned, prior, self.flow(noisy, time, prior.detach(), x, voice)
+        return planned, prior, self.flow(noisy, time, prior.detach(), x, voice)
 
 
 def make_batch(sizes):
-    """Symbols, voices, durations, prosody [B, L, 3], and frames [B, T, M]."""
+    """Symbols, voices, durations, prosody [B, L, 4], and frames [B, T, M]."""
     B, L, T, M, E = (sizes[name] for name in ("B", "L", "T", "M", "E"))
     durations, symbols = torch.full((B, L), T // L), torch.randint(1, sizes["V"], (B, L))
-    return symbols, torch.randn(B, E), durations, torch.randn(B, L, 3), torch.randn(B, T, M)
+    return symbols, torch.randn(B, E), durations, torch.randn(B, L, 4), torch.randn(B, T, M)
 
 
 def loss(network, symbols, voice, durations, prosody, frames):
-    """Squared distances of velocity, prior, the logarithms of durations, and prosody."""
+    """Squared distances of both velocities and the prior."""
     time = torch.rand(len(frames), device=frames.device)
-    noise = torch.randn_like(frames)
-    noisy = (1 - time[:, None, None]) * noise + time[:, None, None] * frames
-    log_durations, planned, prior, velocity = network(
-        symbols, voice, durations, prosody, noisy, time
+    noises = torch.randn_like(prosody), torch.randn_like(frames)
+    on_path = (
+        (1 - time[:, None, None]) * noise + time[:, None, None] * end
+        for noise, end in zip(noises, (prosody, frames), strict=True)
     )
+    planned, prior, velocity = network(symbols, voice, durations, prosody, *on_path, time)
     return (
-        ((velocity - (frames - noise)) ** 2).mean()
+        ((velocity - (frames - noises[1])) ** 2).mean()
         + ((prior - frames) ** 2).mean()
-        + 0.3 * ((log_durations - durations.float().log()) ** 2).mean()
-        + 0.15 * ((planned - prosody) ** 2).mean()
+        + ((planned - (prosody - noises[0])) ** 2).mean()
     )
 
 

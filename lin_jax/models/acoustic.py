@@ -15,17 +15,23 @@ from lin_jax.models.tacotron import Encoder
 TIME_FREQUENCIES = 32
 TEXT_SHARE = 0.75  # of the features of a recording whose text is known
 MELODY = 5  # frames, about as long as a symbol, over which a converted recording's prosody is taken
-PROSODY = 3  # of a symbol: pitch in octaves above 100 Hz, share of voiced frames, mean of its bands
+# Prosody of a symbol: logarithm of its frames, pitch in octaves above 100 Hz, share of its frames
+# that are voiced, mean of its bands. What is usual when people read aloud:
+PROSODY_MEAN, PROSODY_SCALE = (1.07, 0.67, 0.67, 0.1), (0.61, 0.44, 0.41, 0.6)
+PROSODY = len(PROSODY_MEAN)
+VOICED = 0.05  # share of voiced frames from which on a symbol has a pitch
 
 
 @register
 class AcousticModel(nn.Module):
     """A non-autoregressive synthesizer for many voices, whose frames are drawn by a flow.
 
-    An encoder with LSTM layers reads the symbols; each is held for a duration, which is predicted
-    or given (J. Shen et al., "Non-Attentive Tacotron", 2020), with a pitch, voicing and energy that
-    are predicted, or known in training (A. Łańcucki, "FastPitch: parallel text-to-speech with pitch
-    prediction", ICASSP 2021). The frames so laid out give a first
+    An encoder with LSTM layers reads the symbols; each is held for a duration (J. Shen et al.,
+    "Non-Attentive Tacotron", 2020), with a pitch, voicing and energy (A. Łańcucki, "FastPitch:
+    parallel text-to-speech with pitch prediction", ICASSP 2021). All four are known in training;
+    in use they are drawn, by a flow of their own, since people do not read in the mean of how they
+    may (S. Mehta et al., "Should you use a probabilistic duration model in TTS? Probably!
+    Especially for spontaneous speech", Interspeech 2024). The frames so laid out give a first
     guess, the prior; from noise, a network that knows it moves along straight paths to frames that
     are as sharp as recorded ones (S. Mehta et al., "Matcha-TTS: a fast TTS architecture with
     conditional flow matching", ICASSP 2024). The voice is an embedding of a speaker encoder.
@@ -37,9 +43,10 @@ class AcousticModel(nn.Module):
         hidden: H, even.
         context: features of the symbols, and of the voice, that the flow is given beside the prior.
         width: W of the flow.
-        dilations: of its blocks, in frames.
-        expansion: hidden features of a block, as a multiple of W.
-        dropout: of the encoders and of the predictor of durations and prosody.
+        prosody_width: features of the flow of prosody.
+        dilations: of the blocks of both flows, in frames or symbols.
+        expansion: hidden features of a block, as a multiple of its width.
+        dropout: of the encoders, and of what the flow of prosody is given.
         unroll: steps of the LSTM computed together; more than one pays on a GPU.
         content_width: hidden features of the encoder of recordings that are converted.
         content_dilations: of its blocks, in frames; without any, only texts are spoken.
@@ -51,6 +58,7 @@ class AcousticModel(nn.Module):
     hidden: int = 192
     context: int = 64
     width: int = 224
+    prosody_width: int = 80
     dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)
     expansion: int = 2
     dropout: float = 0.1
@@ -63,15 +71,14 @@ class AcousticModel(nn.Module):
         self.symbols = nn.Embed(self.num_symbols, self.symbol_features)
         self.encoder = Encoder(self.hidden, (1, 1, 1), self.dropout, self.unroll)
         self.voice = nn.Dense(self.hidden)
-        self.duration_layers = [nn.Conv(self.hidden, (3,)) for _ in range(2)]
-        self.duration_dropout = nn.Dropout(self.dropout)
-        self.log_duration = nn.Dense(1, kernel_init=nn.initializers.zeros)
-        self.prosody = nn.Dense(PROSODY, kernel_init=nn.initializers.zeros)
+        blocks = self.dilations, self.expansion
+        self.prosody = Flow(PROSODY, self.context, self.prosody_width, *blocks)
+        self.prosody_dropout = nn.Dropout(self.dropout)
         self.intonation = nn.Dense(self.hidden, use_bias=False)
         self.spread = nn.Dense(self.width)
         self.prior_layer = ResidualConv((3,))
         self.prior = nn.Dense(self.num_mels)
-        self.flow = Flow(self.num_mels, self.context, self.width, self.dilations, self.expansion)
+        self.flow = Flow(self.num_mels, self.context, self.width, *blocks)
         if self.content_dilations:
             sizes = self.hidden, self.num_symbols, self.content_width
             self.content = ContentEncoder(*sizes, self.content_dilations, self.dropout)
@@ -99,21 +106,27 @@ class AcousticModel(nn.Module):
         norm = jnp.sqrt(jnp.maximum(jnp.mean(voice**2, axis=-1, keepdims=True), 1e-12))
         return jnp.tanh(self.voice(voice / norm))
 
-    def plan(self, encoded, num_symbols, *, train=False):
-        """How the symbols are to be spoken, of what `encode` gives [B, L, H].
+    def plan(self, encoded, num_symbols, voice, noise, *, steps: int = 6):
+        """How the symbols are spoken, drawn by the flow of prosody.
+
+        Args:
+            encoded: of `encode` [B, L, H].
+            num_symbols: real ones [B] int.
+            voice: of `encode` [B, H].
+            noise: to begin with [B, L, PROSODY]; none at all gives what is most usual.
+            steps: of the path.
 
         Returns:
-            Logarithms of the frames of each [B, L], and `PROSODY` values of each [B, L, 3].
+            The prosody of each symbol [B, L, PROSODY], zero on padding.
         """
-        mask = frame_mask(num_symbols, encoded.shape[1])[..., None]
-        x = jax.lax.stop_gradient(encoded)
-        for layer in self.duration_layers:
-            x = normalised(nn.silu(layer(jnp.where(mask, x, 0.0))))
-            x = self.duration_dropout(x, deterministic=not train)
-        log_durations, prosody = (
-            jnp.where(mask, layer(x), 0.0) for layer in (self.log_duration, self.prosody)
-        )
-        return log_durations[..., 0], prosody
+        mask = frame_mask(num_symbols, encoded.shape[1])
+
+        def velocity(drawn, time):
+            return self.prosody(drawn, time, None, encoded, voice, mask)
+
+        drawn = follow(velocity, jnp.where(mask[..., None], noise, 0.0), steps)
+        drawn = drawn * jnp.array(PROSODY_SCALE) + jnp.array(PROSODY_MEAN)
+        return jnp.where(mask[..., None], drawn, 0.0)
 
     def lay_out(self, encoded, durations, num_frames: int):
         """The prior of the frames.
@@ -148,32 +161,48 @@ class AcousticModel(nn.Module):
         return self.content(frames, mask, train=train)
 
     def __call__(
-        self, symbols, num_symbols, voice, durations, prosody, noisy, time, keep, *, train=False
+        self,
+        symbols,
+        num_symbols,
+        voice,
+        durations,
+        intonation,
+        noisy_prosody,
+        noisy,
+        time,
+        keep,
+        *,
+        train=False,
     ):
-        """What training compares: durations, prosody, prior and velocity.
+        """What training compares: the velocities of both flows, and the prior.
 
         Args:
             symbols: as for `encode`, as are `num_symbols` and `voice`.
             num_symbols: [B] int.
             voice: [B, E].
             durations: frames of each symbol [B, L] int.
-            prosody: of each symbol [B, L, 3], zero where it is not known.
+            intonation: of each symbol, as `intonation_of` gives it, zero where it is not known.
+            noisy_prosody: prosody on its way from noise [B, L, PROSODY], normalised.
             noisy: frames on their way from noise to speech [B, T, M], normalised.
-            time: how far each clip is on it [B], 0 to 1.
+            time: how far each clip is on both ways [B], 0 to 1.
             keep: whether the flow of a clip is given its text and voice [B] bool.
             train: whether dropout is on.
 
         Returns:
-            What `plan` gives, prior [B, T, M], velocity [B, T, M].
+            Velocity of prosody [B, L, PROSODY], prior [B, T, M], velocity of frames [B, T, M].
         """
         encoded, voice = self.encode(symbols, num_symbols, voice, train=train)
-        planned = self.plan(encoded, num_symbols, train=train)
-        encoded = encoded + self.intonation(prosody)
+        # Neither flow moves what it is given: prosody not the text, frames not what they are in
+        # the mean.
+        read = self.prosody_dropout(jax.lax.stop_gradient(encoded), deterministic=not train)
+        real = frame_mask(num_symbols, encoded.shape[1])
+        its_voice = jax.lax.stop_gradient(voice)
+        planned = self.prosody(noisy_prosody, time, None, read, its_voice, real)
+        encoded = encoded + self.intonation(intonation)
         prior, x, mask = self.lay_out(encoded, durations, noisy.shape[1])
         known = keep[:, None, None]
-        # The flow does not move the prior: it is what the frames are in the mean.
         conditions = jax.lax.stop_gradient(prior) * known, x * known, voice * keep[:, None]
-        return *planned, prior, self.flow(noisy, time, *conditions, mask)
+        return planned, prior, self.flow(noisy, time, *conditions, mask)
 
     def imitate(self, frames, num_frames, voice, noisy, time):
         """The velocity of recorded frames, by what they say and not by their text.
@@ -194,14 +223,14 @@ class AcousticModel(nn.Module):
         prior, x = self._prior(content + voice[:, None], timing, mask)
         return self.flow(noisy, time, prior, x, voice, mask)
 
-    def predict_durations(self, symbols, num_symbols, voice, speed=1.0):
+    def predict_durations(self, symbols, num_symbols, voice, noise, speed=1.0, *, steps: int = 6):
         """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols, with the
-        prosody that is predicted, and their voice.
+        intonation that is drawn with them from noise [B, L, PROSODY], and their voice.
         """
         encoded, voice = self.encode(symbols, num_symbols, voice)
-        log_durations, prosody = self.plan(encoded, num_symbols)
-        encoded = encoded + self.intonation(prosody)
-        frames = jnp.exp(log_durations) / speed
+        prosody = self.plan(encoded, num_symbols, voice, noise, steps=steps)
+        encoded = encoded + self.intonation(intonation_of(prosody))
+        frames = jnp.exp(prosody[..., 0]) / speed
         mask = frame_mask(num_symbols, encoded.shape[1])
         # Rounded at their ends, so that errors do not add up; each symbol keeps a frame.
         frames = jnp.where(mask, frames.clip(1.0), 0.0)
@@ -211,9 +240,6 @@ class AcousticModel(nn.Module):
 
     def generate(self, encoded, voice, durations, noise, *, steps: int = 6, guidance: float = 0.0):
         """Frames drawn by the flow.
-
-        Its steps are small where the path bends, at the beginning (Y. Chen et al., "F5-TTS: a
-        fairytaler that fakes fluent and faithful speech with flow matching", 2024).
 
         Args:
             encoded: of `encode` [B, L, H].
@@ -271,16 +297,18 @@ class AcousticModel(nn.Module):
         voice = self._voice(voice)
         encoded = content + voice[:, None]
         voiced = mask & ~jnp.isnan(pitch)
-        _, planned = self.plan(encoded, num_frames)  # at which pitch and level the voice speaks
-        pitch -= mean_where(voiced, pitch - planned[..., 0])[:, None]
+        # At which pitch and level the voice would speak:
+        none = jnp.zeros((*encoded.shape[:2], PROSODY))
+        planned = self.plan(encoded, num_frames, voice, none, steps=steps)
+        pitch -= mean_where(voiced, pitch - planned[..., 1])[:, None]
         energy = frames.mean(axis=-1)
-        energy -= mean_where(mask, energy - planned[..., 2])[:, None]
-        prosody = jnp.stack([jnp.where(voiced, pitch, 0.0), voiced, energy], axis=-1)
-        prosody = moving_mean(jnp.where(mask[..., None], prosody, 0.0), MELODY)
+        energy -= mean_where(mask, energy - planned[..., 3])[:, None]
+        melody = jnp.stack([jnp.where(voiced, pitch, 0.0), voiced, energy], axis=-1)
+        melody = moving_mean(jnp.where(mask[..., None], melody, 0.0), MELODY)
         # Where few frames around are voiced, their pitch is still theirs.
-        share = jnp.maximum(prosody[..., 1], 1 / MELODY)
-        prosody = prosody.at[..., 0].divide(share)
-        prior, x = self._prior(encoded + self.intonation(prosody), timing, mask)
+        share = jnp.maximum(melody[..., 1], 1 / MELODY)
+        melody = melody.at[..., 0].divide(share)
+        prior, x = self._prior(encoded + self.intonation(melody), timing, mask)
         return self._draw(prior, x, voice, mask, noise, steps, guidance)
 
     def _draw(self, prior, x, voice, mask, noise, steps: int, guidance: float):
@@ -290,19 +318,47 @@ class AcousticModel(nn.Module):
             conditions = [jnp.concatenate([each, 0 * each]) for each in conditions]
         both = jnp.concatenate([mask, mask]) if guidance else mask
 
-        def advance(frames, span):
-            start, end = span
+        def velocity(frames, time):
             moving = jnp.concatenate([frames, frames]) if guidance else frames
-            velocity = self.flow(moving, jnp.full(moving.shape[0], start), *conditions, both)
+            times = jnp.concatenate([time, time]) if guidance else time
+            velocity = self.flow(moving, times, *conditions, both)
             if guidance:
                 known, free = jnp.split(velocity, 2)
                 velocity = known + guidance * (known - free)
-            return frames + (end - start) * velocity, None
+            return velocity
 
-        times = 1 - jnp.cos(jnp.pi / 2 * jnp.linspace(0.0, 1.0, steps + 1))
-        frames = jnp.where(mask[..., None], noise, 0.0)
-        frames, _ = jax.lax.scan(advance, frames, (times[:-1], times[1:]))
+        frames = follow(velocity, jnp.where(mask[..., None], noise, 0.0), steps)
         return jnp.where(mask[..., None], frames, 0.0)
+
+
+def follow(velocity, noise, steps: int):
+    """The end of the path of a flow from noise.
+
+    Its steps are small where the path bends, at the beginning (Y. Chen et al., "F5-TTS: a
+    fairytaler that fakes fluent and faithful speech with flow matching", 2024).
+
+    Args:
+        velocity: of what is on its way [B, ...] at times [B].
+        noise: at the beginning [B, ...].
+        steps: of the path.
+    """
+    times = 1 - jnp.cos(jnp.pi / 2 * jnp.linspace(0.0, 1.0, steps + 1))
+
+    def advance(x, span):
+        start, end = span
+        return x + (end - start) * velocity(x, jnp.full(x.shape[0], start)), None
+
+    return jax.lax.scan(advance, noise, (times[:-1], times[1:]))[0]
+
+
+def intonation_of(prosody):
+    """What the frames of a symbol are given of its prosody [B, L, 3] of [B, L, PROSODY].
+
+    That is pitch, zero where nothing is voiced, voicing and energy.
+    """
+    _, pitch, voicing, energy = jnp.moveaxis(prosody, -1, 0)
+    pitch = jnp.where(voicing > VOICED, pitch, 0.0)
+    return jnp.stack([pitch, voicing.clip(0.0, 1.0), energy], axis=-1)
 
 
 def hold(encoded, durations, num_frames: int):
@@ -402,7 +458,7 @@ class ContentEncoder(nn.Module):
 
 
 class Flow(nn.Module):
-    """The velocity of frames on their way from noise to speech.
+    """The velocity of frames on their way from noise to speech, or of the prosody of symbols.
 
     Convolutions that time and voice steer.
 
@@ -424,7 +480,7 @@ class Flow(nn.Module):
         Args:
             noisy: frames [B, T, M].
             time: [B], 0 is noise and 1 speech.
-            prior: first guess of the frames [B, T, M].
+            prior: first guess of the frames [B, T, M], or None.
             features: of the text, frame by frame [B, T, W].
             voice: [B, H].
             mask: real frames [B, T].
@@ -435,7 +491,8 @@ class Flow(nn.Module):
         clock = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
         condition = nn.Dense(W)(nn.silu(nn.Dense(W)(clock))) + nn.Dense(W)(voice)
         steer = nn.Dense(3 * W)(nn.silu(condition))[:, None]  # [B, 1, 3 W]
-        x = jnp.concatenate([noisy, prior, nn.Dense(self.context)(features)], axis=-1)
+        guess = () if prior is None else (prior,)
+        x = jnp.concatenate([noisy, *guess, nn.Dense(self.context)(features)], axis=-1)
         x = nn.Dense(W)(x)
         for number, dilation in enumerate(self.dilations):
             offset = self.param(f"steer_{number}", nn.initializers.normal(0.02), (3 * W,))

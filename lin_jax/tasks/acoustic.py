@@ -13,13 +13,21 @@ import jax.numpy as jnp
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import PROSODY, AcousticModel, hold, symbol_means
+from lin_jax.models.acoustic import (
+    PROSODY,
+    PROSODY_MEAN,
+    PROSODY_SCALE,
+    AcousticModel,
+    hold,
+    intonation_of,
+    symbol_means,
+)
 from lin_jax.models.layers import frame_mask
 
 SIGMA = 1e-4  # deviation that is left of the noise at the end of the path
 TIMING_WEIGHT, SYMBOL_WEIGHT = 0.3, 0.3  # in what the encoder of recordings learns
-PROSODY_WEIGHTS = 4.0, 1.0, 1.0  # of the squared errors of pitch, voicing and energy
-PROSODY_NOISE = 0.05  # deviation of what is added to the prosody that is known in training
+INTONATION_NOISE = 0.05  # deviation of what is added to what is known of it in training
+UNVOICED_WEIGHT = 0.1  # of the pitch of a symbol that has none
 
 
 @dataclasses.dataclass
@@ -28,35 +36,35 @@ class AcousticConfig:
 
     Attributes:
         prior_weight: of the squared distance of the prior, beside that of the velocity.
-        duration_weight: of the squared distance of the logarithms of durations.
-        prosody_weight: of the squared distance of pitch, voicing and energy.
-        no_prosody: share of the clips whose frames are laid out without it, as are those of a
-            recording that is converted.
+        prosody_weight: of that of the velocity of durations, pitch, voicing and energy.
+        no_intonation: share of the clips whose frames are laid out without the last three.
         unconditional: share of the clips whose flow is not given the text, for guidance.
         voice_noise: deviation of what is added to voices in training, as a share of their length.
         content_weight: of what the encoder of recordings lacks of the text encoder's features.
-        steps: of the flow, when it speaks.
-        temperature: deviation of the noise that it begins with.
+        steps: of either flow, when it speaks.
+        temperature: deviation of the noise that frames are drawn from.
+        prosody_temperature: deviation of the noise that prosody is drawn from.
         guidance: how far it goes beyond what text and voice ask for.
     """
 
     prior_weight: float = 1.0
-    duration_weight: float = 0.3
-    prosody_weight: float = 0.15
-    no_prosody: float = 0.15
+    prosody_weight: float = 1.0
+    no_intonation: float = 0.15
     unconditional: float = 0.1
     voice_noise: float = 0.1
     content_weight: float = 1.0
     steps: int = 6
     temperature: float = 0.5
+    prosody_temperature: float = 0.25
     guidance: float = 1.5
 
     def validate(self):
         """Raises ConfigError unless the values can work."""
-        if self.steps < 1 or not 0 <= self.unconditional < 1 or self.temperature < 0:
+        temperatures = self.temperature, self.prosody_temperature
+        if self.steps < 1 or not 0 <= self.unconditional < 1 or min(temperatures) < 0:
             raise ConfigError(
-                f"steps {self.steps}, unconditional {self.unconditional}, temperature "
-                f"{self.temperature}: give a step or more, a share below 1, and no negative noise"
+                f"steps {self.steps}, unconditional {self.unconditional}, temperatures "
+                f"{temperatures}: give a step or more, a share below 1, and no negative noise"
             )
 
 
@@ -65,8 +73,9 @@ class AcousticSynthesis:
     """Speaking as a task.
 
     A batch has "symbols" [B, L] int and "num_symbols" [B], "voice" [B, E], and to learn from
-    "durations" [B, L] int, "pitch" [B, L] in octaves above 100 Hz and "voicing" [B, L], the share
-    of voiced frames, "features" [B, T, M] in decibels, "num_frames" [B] and "weight" [B].
+    "durations" [B, L] int, "pitch" [B, L] in octaves above 100 Hz, where nothing is voiced on the
+    line between the neighbours, "voicing" [B, L], the share of voiced frames, "features" [B, T, M]
+    in decibels, "num_frames" [B] and "weight" [B].
 
     Attributes:
         model: an `AcousticModel`.
@@ -102,6 +111,7 @@ class AcousticSynthesis:
             jnp.full(1, L),
             jnp.zeros((1, self.voice_size)),
             jnp.full((1, L), T // L),
+            jnp.zeros((1, L, 3)),
             jnp.zeros((1, L, PROSODY)),
             jnp.zeros((1, T, M)),
             jnp.zeros(1),
@@ -137,6 +147,24 @@ class AcousticSynthesis:
             variables, batch["symbols"], batch["num_symbols"], batch["voice"], method="encode"
         )
         return self.generate(variables, encoded, voice, batch["durations"], batch["max_frames"])
+
+    def plan(self, variables, symbols, num_symbols, voice, noise, speed=1.0):
+        """Draw how long symbols are held, and how they are said.
+
+        Args:
+            variables: of the network.
+            symbols: [B, L] int.
+            num_symbols: real ones [B] int.
+            voice: embeddings [B, E].
+            noise: standard normal [B, L, PROSODY], as of `prosody_noise`.
+            speed: as a multiple of the usual one.
+
+        Returns:
+            As `AcousticModel.predict_durations`.
+        """
+        config = self.config
+        given = symbols, num_symbols, voice, config.prosody_temperature * noise, speed
+        return self.model.apply(variables, *given, steps=config.steps, method="predict_durations")
 
     def generate(self, variables, encoded, voice, durations, max_frames: int, seed=0):
         """Draw mel frames of encoded symbols.
@@ -259,25 +287,30 @@ class AcousticSynthesis:
         time = jax.random.permutation(time_key, time)
         noise = jax.random.normal(noise_key, frames.shape)
         noisy, target_velocity = on_path(frames, noise, time)
-        keep, voice, prosody = jnp.ones(B), batch["voice"], prosody_of(batch, frames)
-        known = prosody
+        prosody = prosody_of(batch, frames)
+        known = intonation_of(prosody)
+        prosody = (prosody - jnp.array(PROSODY_MEAN)) / jnp.array(PROSODY_SCALE)
+        noise = jax.random.normal(jax.random.fold_in(key, 3), prosody.shape)
+        noisy_prosody, target_prosody = on_path(prosody, noise, time)
+        keep, voice = jnp.ones(B), batch["voice"]
         if train:
-            noise_of_prosody, known_key = jax.random.split(jax.random.fold_in(key, 2))
-            known += PROSODY_NOISE * jax.random.normal(noise_of_prosody, known.shape)
-            shown = jax.random.bernoulli(known_key, 1 - config.no_prosody, (B, 1, 1))
+            noise_of_known, known_key = jax.random.split(jax.random.fold_in(key, 2))
+            known += INTONATION_NOISE * jax.random.normal(noise_of_known, known.shape)
+            shown = jax.random.bernoulli(known_key, 1 - config.no_intonation, (B, 1, 1))
             known = jnp.where(shown, known, 0.0)
             keep = jax.random.bernoulli(keep_key, 1 - config.unconditional, (B,)).astype(
                 jnp.float32
             )
             size = jnp.sqrt(jnp.mean(voice**2, axis=-1, keepdims=True))
             voice = voice + config.voice_noise * size * jax.random.normal(voice_key, voice.shape)
-        log_durations, planned, prior, velocity = self.model.apply(
+        planned, prior, velocity = self.model.apply(
             variables,
             batch["symbols"],
             batch["num_symbols"],
             voice,
             batch["durations"],
             known,
+            noisy_prosody,
             noisy,
             time,
             keep,
@@ -291,19 +324,16 @@ class AcousticSynthesis:
             return jnp.sum(jnp.where(mask, error, 0.0), axis=axes) / count
 
         real = frame_mask(batch["num_symbols"], batch["symbols"].shape[1])
-        target = jnp.log(batch["durations"].clip(1))
-        counts = jnp.where(jnp.arange(PROSODY) > 0, 1.0, prosody[..., 1:2])  # pitch, where voiced
-        off = jnp.sum(jnp.array(PROSODY_WEIGHTS) * counts * (planned - prosody) ** 2, axis=-1)
+        counts = jnp.where(batch["voicing"] > 0, 1.0, UNVOICED_WEIGHT)[..., None]
+        counts = jnp.where(jnp.arange(PROSODY) == 1, counts, 1.0)
         parts = {
             "velocity": mean((velocity - target_velocity) ** 2, mask),
             "prior": mean((prior - frames) ** 2, mask),
-            "duration": mean((log_durations - target) ** 2, real),
-            "prosody": mean(off, real),
+            "prosody": mean(counts * (planned - target_prosody) ** 2, real[..., None]),
         }
         loss = (
             parts["velocity"]
             + config.prior_weight * parts["prior"]
-            + config.duration_weight * parts["duration"]
             + config.prosody_weight * parts["prosody"]
         )
         if self.model.content_dilations:
@@ -333,6 +363,21 @@ def on_path(frames, noise, time):
     return noisy, frames - (1 - SIGMA) * noise
 
 
+def prosody_noise(symbols, num_symbols, seed):
+    """The noise that prosody is drawn from [B, L, PROSODY], of which every text has its own.
+
+    Args:
+        symbols: of the texts [B, L] int.
+        num_symbols: real ones [B] int.
+        seed: [] int.
+    """
+    L = symbols.shape[1]
+    real = frame_mask(num_symbols, L)
+    texts = jnp.where(real, symbols * jnp.arange(1, L + 1), 0).sum(axis=1)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), texts)
+    return jax.vmap(lambda key: jax.random.normal(key, (L, PROSODY)))(keys)
+
+
 def prosody_of(batch, frames):
     """What the network calls the prosody of each symbol.
 
@@ -341,11 +386,12 @@ def prosody_of(batch, frames):
         frames: normalised [B, T, M], zero past the last one.
 
     Returns:
-        [B, L, 3]: pitch, zero where nothing is voiced; voicing; and the mean of the bands.
+        [B, L, 4]: the logarithm of its frames, pitch, voicing, and the mean of its bands.
     """
-    voicing = batch["voicing"]
-    energy = symbol_means(frames.mean(axis=-1, keepdims=True), batch["durations"])[..., 0]
-    return jnp.stack([jnp.where(voicing > 0, batch["pitch"], 0.0), voicing, energy], axis=-1)
+    durations = batch["durations"]
+    energy = symbol_means(frames.mean(axis=-1, keepdims=True), durations)[..., 0]
+    known = jnp.log(durations.clip(1)), batch["pitch"], batch["voicing"], energy
+    return jnp.stack(known, axis=-1)
 
 
 def distort(frames, key):

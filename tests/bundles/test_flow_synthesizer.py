@@ -14,11 +14,11 @@ from lin_jax.bundles import flow_synthesizer, saved_voices
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.bundles.synthesizer import _Job, _Sound
 from lin_jax.errors import AudioError, ConfigError, TextError
-from lin_jax.models.acoustic import AcousticModel
+from lin_jax.models.acoustic import PROSODY_MEAN, PROSODY_SCALE, AcousticModel
 from lin_jax.tasks.acoustic import AcousticSynthesis
 from lin_jax.text import SymbolTable
 
-NETWORK = AcousticModel(M, len(TABLE), 8, 8, 4, 16, (1, 2), dropout=0.0, content_dilations=())
+NETWORK = AcousticModel(M, len(TABLE), 8, 8, 4, 16, 12, (1, 2), dropout=0.0, content_dilations=())
 HOP = FRONTEND.hop_length / FRONTEND.sample_rate
 EACH = 6  # frames of a symbol
 LOUD, SILENT, BROKEN = 0.0, -3.0, np.nan  # levels of frames, normalised
@@ -30,8 +30,15 @@ def bundle() -> FlowSynthesizer:
     base = synthesizers.synthesizer(sources=("text",))
     task = AcousticSynthesis(NETWORK, FRONTEND, base.mean, base.std, base.voices.shape[1])
     variables = jax.tree.map(np.array, jax.jit(task.init)(jax.random.key(0)))
-    variables["params"]["log_duration"]["bias"] = np.log(np.float32([EACH]))
+    *_, last = sorted(
+        variables["params"]["prosody"], key=lambda name: name.rpartition("_")[2].zfill(2)
+    )
+    bias = variables["params"]["prosody"][last][
+        "bias"
+    ]  # of the velocity, which is this all the way
+    bias[0] = (np.log(EACH) - PROSODY_MEAN[0]) / PROSODY_SCALE[0]
     settings = {"names": base.names, "sexes": base.sexes, "table": TABLE}
+    settings |= {"prosody_temperature": 0.0}
     return FlowSynthesizer(
         "flow", NETWORK, FRONTEND, variables, base.mean, base.std, base.voices, **settings
     )

@@ -35,12 +35,12 @@ def test_cuts_at_pauses():
 
 
 def test_pitch_of_symbols():
-    """The median of the voiced frames of each, and how many they are."""
+    """The median of the voiced frames of each, or between its neighbours, and how many they are."""
     symbols, durations, pitch = clip("ab", [4, 5, 4, 8])
     pitch[4:9] = 0.1, 0.2, 0.9, np.nan, np.nan
     pitch[9] = -0.3
     (piece,), _ = pieces.cut(TABLE, 0, symbols, durations, pitch, punctuated=False, **LIMITS)
-    np.testing.assert_allclose(piece.pitch, [0, 0.2, -0.3, 0, 0])
+    np.testing.assert_allclose(piece.pitch, [0.2, 0.2, -0.3, -0.3, -0.3])
     np.testing.assert_allclose(piece.voicing, [0, 0.6, 0.25, 0, 0])
 
 

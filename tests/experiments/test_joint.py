@@ -24,7 +24,7 @@ from lin_jax.tasks.acoustic import AcousticSynthesis
 
 RATE, M = verifiers.RATE, synthesizers.M
 TABLE = dataclasses.replace(synthesizers.TABLE, symbols=(*synthesizers.TABLE.symbols, ","))
-NETWORK = AcousticModel(M, len(TABLE), 8, 8, 4, 16, (1,), content_dilations=())
+NETWORK = AcousticModel(M, len(TABLE), 8, 8, 4, 16, 12, (1,), content_dilations=())
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
-from lin_jax.models.acoustic import AcousticModel, hold
-from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_of
+from lin_jax.models.acoustic import PROSODY, AcousticModel, hold, intonation_of
+from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_noise, prosody_of
 
 M, E, V = 8, 6, 5
 FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
-NETWORK = AcousticModel(M, V, 8, 8, 4, 16, (1, 2), dropout=0.0, content_dilations=())
+NETWORK = AcousticModel(M, V, 8, 8, 4, 16, 12, (1, 2), dropout=0.0, content_dilations=())
 LISTENING = NETWORK.clone(content_width=16, content_dilations=(1, 2))
 
 
@@ -36,7 +36,7 @@ def make_batch(extra_frames=0, extra_symbols=0):
         "symbols": np.pad(symbols, wide),
         "num_symbols": np.array([3, 4]),
         "durations": np.pad(durations, wide),
-        "pitch": np.pad(np.array([[0, 1.0, 0.5, 0], [0.2, -0.4, 9, 0]]), wide),
+        "pitch": np.pad(np.array([[1.0, 1.0, 0.5, 0], [0.2, -0.4, -0.4, -0.4]]), wide),
         "voicing": np.pad(np.array([[0, 1.0, 0.5, 0], [1, 0.25, 0, 0]]), wide),
         "features": features,
         "num_frames": frames,
@@ -62,16 +62,16 @@ def test_learns_a_batch_by_heart():
         losses.append(float(loss))
     assert np.mean(losses[-20:]) < 0.3 * losses[0]
     inputs = batch["symbols"], batch["num_symbols"], batch["voice"]
-    durations, encoded, voice = NETWORK.apply(
-        {"params": params}, *inputs, method="predict_durations"
-    )
+    still = np.zeros((2, 4, PROSODY))
+    durations, encoded, voice = task.plan({"params": params}, *inputs, still)
     np.testing.assert_allclose(durations, batch["durations"], atol=1)
     plain, _ = NETWORK.apply({"params": params}, *inputs, method="encode")
-    _, planned = NETWORK.apply({"params": params}, plain, batch["num_symbols"], method="plan")
+    given = plain, batch["num_symbols"], voice, still
+    planned = NETWORK.apply({"params": params}, *given, method="plan")
     prosody = prosody_of(batch, batch["features"])
-    np.testing.assert_allclose(planned[..., 1:], prosody[..., 1:], atol=0.3)
-    voiced = batch["voicing"] > 0
-    np.testing.assert_allclose(planned[voiced, 0], batch["pitch"][voiced], atol=0.3)
+    voiced = (batch["voicing"] > 0)[..., None] | (np.arange(PROSODY) != 1)
+    real = voiced & (np.arange(4) < batch["num_symbols"][:, None])[..., None]
+    np.testing.assert_allclose(planned[real], prosody[real], atol=0.3)
     assert np.abs(encoded - plain).max() > 0.01, "what is planned is given to the frames"
     noise = np.zeros_like(batch["features"])
     frames, count = NETWORK.apply(
@@ -82,15 +82,35 @@ def test_learns_a_batch_by_heart():
 
 
 def test_prosody_of_symbols():
-    """Pitch where something is voiced, how much of it, and the level of the frames."""
+    """How long, at what pitch, how much of it voiced, and the level of the frames."""
     batch = make_batch(3, 2)
     prosody = prosody_of(batch, jnp.asarray(batch["features"]))
-    assert prosody.shape == (2, 6, 3)
-    np.testing.assert_allclose(prosody[0, :4, 0], [0, 1.0, 0.5, 0])
-    np.testing.assert_allclose(prosody[1, :4, 0], [0.2, -0.4, 0, 0], rtol=1e-6)
-    held = batch["features"][1, 2:7].mean()
-    np.testing.assert_allclose(prosody[1, 1], [-0.4, 0.25, held], rtol=1e-5)
+    assert prosody.shape == (2, 6, PROSODY)
+    level = batch["features"][1, 2:7].mean()
+    np.testing.assert_allclose(prosody[1, 1], [np.log(5), -0.4, 0.25, level], rtol=1e-5)
     assert not prosody[0, 3:].any(), "padding"
+    known = intonation_of(prosody)
+    np.testing.assert_allclose(known[0, :4, 0], [0, 1.0, 0.5, 0])
+    np.testing.assert_allclose(known[1, :4, 0], [0.2, -0.4, 0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(known[..., 1:], prosody[..., 2:])
+
+
+def test_prosody_is_drawn():
+    """Another seed says it otherwise, and so does the same another text; without noise nothing does."""
+    batch, variables = make_batch(), make_task().init(jax.random.key(0))
+    inputs = batch["symbols"][:1], batch["num_symbols"][:1], batch["voice"][:1]
+    other = inputs[0][:, [1, 0, 2, 3]], *inputs[1:]
+
+    def drawn(temperature, inputs, seed):
+        noise = prosody_noise(*inputs[:2], seed)
+        return make_task(prosody_temperature=temperature).plan(variables, *inputs, noise, 0.1)[0]
+
+    once = drawn(1.0, inputs, 0)
+    np.testing.assert_array_equal(once, drawn(1.0, inputs, 0))
+    for again in (drawn(1.0, inputs, 1), drawn(1.0, other, 0)):
+        assert not np.array_equal(once, again)
+    for again in (drawn(0.0, inputs, 1), drawn(0.0, other, 0)):
+        np.testing.assert_array_equal(drawn(0.0, inputs, 0), again)
 
 
 def test_padding_changes_nothing():
@@ -108,13 +128,9 @@ def test_padding_changes_nothing():
             rng.normal(size=(2, 12, M)) if not results else results[0][2],
             ((0, 0), (0, extra), (0, 0)),
         )
-        durations, encoded, voice = NETWORK.apply(
-            variables,
-            batch["symbols"],
-            batch["num_symbols"],
-            batch["voice"],
-            method="predict_durations",
-        )
+        inputs = batch["symbols"], batch["num_symbols"], batch["voice"]
+        still = np.zeros((*inputs[0].shape, PROSODY))
+        durations, encoded, voice = task.plan(variables, *inputs, still)
         frames, _ = NETWORK.apply(
             variables, encoded, voice, batch["durations"], noise, guidance=0.5, method="generate"
         )
@@ -144,13 +160,21 @@ def test_every_symbol_has_a_frame_at_any_speed():
     batch, variables = make_batch(), make_task().init(jax.random.key(0))
     inputs = batch["symbols"], batch["num_symbols"], batch["voice"]
     for speed in (0.5, 2.0, 100.0):
-        durations, *_ = NETWORK.apply(variables, *inputs, speed, method="predict_durations")
+        durations, *_ = make_task().plan(variables, *inputs, np.ones((2, 4, PROSODY)), speed)
         real = jnp.arange(4) < batch["num_symbols"][:, None]
         assert (durations[real] >= 1).all()
         assert not durations[~real].any()
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"unconditional": 1.0}, {"temperature": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"unconditional": 1.0},
+        {"temperature": -1.0},
+        {"prosody_temperature": -1.0},
+    ],
+)
 def test_settings_that_cannot_work(wrong):
     with pytest.raises(ConfigError, match="give a step or more"):
         make_task(**wrong).init(jax.random.key(0))

@@ -14,7 +14,7 @@ from lin_jax.tasks.acoustic import AcousticSynthesis
 from lin_jax.tasks.adaptation import PART, RANK, WINDOW, Adaptation, adapted
 
 M, E, V = 8, 6, 5
-NETWORK = AcousticModel(M, V, 8, 8, 4, 16, (1, 2), content_width=16, content_dilations=(1, 2))
+NETWORK = AcousticModel(M, V, 8, 8, 4, 16, 12, (1, 2), content_width=16, content_dilations=(1, 2))
 TASK = AcousticSynthesis(NETWORK, FrontendConfig(n_mels=M, n_mfcc=M), np.zeros(M), np.ones(M), E)
 VOICE = np.eye(1, E, dtype=np.float32)[0]
 

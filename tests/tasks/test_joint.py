@@ -32,7 +32,7 @@ def start():
         RATE, n_fft=64, hop_length=32, bands=bands, width=4, inner=(1,), middle=(1,), **sizes
     )
     encoder = SpeakerEncoder(widths=(4, 8), blocks=(0, 1), hidden=8, embedding=6)
-    speaker = AcousticModel(M, V, 8, 8, 4, 16, (1, 2), dropout=0.0, content_dilations=())
+    speaker = AcousticModel(M, V, 8, 8, 4, 16, 12, (1, 2), dropout=0.0, content_dilations=())
     tasks = {
         "repair": Repair(network, RATE, degrade=NOISE),
         "encoder": Verification(
