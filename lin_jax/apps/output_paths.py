@@ -22,6 +22,8 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
         Recordings, each with its file, and how many inputs named none; ConfigError if one would be
         replaced, two would become the same file, or it cannot be written.
     """
+    if out == "-":
+        raise ConfigError("--out -: a file or folder is needed; name one (./- if it is called so)")
     inputs = list(inputs)
     named, failed = [], 0  # (recording, its name in a folder)
     within = os.path.join(os.path.realpath(out), "")
