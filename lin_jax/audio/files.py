@@ -24,58 +24,13 @@ from lin_jax.audio.levels import SILENCE, level, peak, trim_silence
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
 WRITABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
-SUFFIXES = (  # of what looks like audio, video with sound included; content decides what is inside
-    *WRITABLE,
-    *(
-        ".m4a",
-        ".m4b",
-        ".mp4",
-        ".mov",
-        ".3gp",
-        ".3g2",
-        ".aac",
-        ".amr",
-        ".awb",
-        ".caf",
-        ".wma",
-        ".asf",
-    ),
-    *(
-        ".webm",
-        ".weba",
-        ".mka",
-        ".mkv",
-        ".mp1",
-        ".mp2",
-        ".mpga",
-        ".ac3",
-        ".eac3",
-        ".dts",
-        ".ogx",
-        ".ogv",
-    ),
-    *(
-        ".spx",
-        ".w64",
-        ".rf64",
-        ".bwf",
-        ".wave",
-        ".aifc",
-        ".snd",
-        ".wv",
-        ".tta",
-        ".ape",
-        ".ra",
-        ".rm",
-        ".avi",
-    ),
+_OTHERS = (  # that look like audio, video with sound included
+    ".m4a .m4b .mp4 .mov .3gp .3g2 .aac .amr .awb .caf .wma .asf .webm .weba .mka .mkv .mp1 .mp2 "
+    ".mpga .ac3 .eac3 .dts .ogx .ogv .spx .w64 .rf64 .bwf .wave .aifc .snd .wv .tta .ape .ra .rm "
+    ".avi"
 )
-
-FORMATS = {
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".aif": "AIFF",
-}  # where the suffix is not the format's name
+SUFFIXES = (*WRITABLE, *_OTHERS.split())  # what is searched for; content decides what is inside
+FORMATS = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}  # where they are not soundfile's names
 INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # bits of a sample
 # Encodings of samples one by one, or that every rate and length can be written in.
 REWRITABLE = (*INTEGERS, "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_LAYER_III")
@@ -106,7 +61,7 @@ def find(folder) -> list[Path]:
     ]
     if not paths:
         raise AudioError(
-            f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another "
+            f"{folder}: no audio files; put .wav, .flac, .mp3 or the like in it, or name another "
             "folder"
         )
     return sorted(paths)
@@ -114,7 +69,12 @@ def find(folder) -> list[Path]:
 
 def _under(folder: Path) -> Iterator[Path]:
     """The files under a folder, those in linked folders too; no link leads back to where it lies."""
-    for place, inner, names in os.walk(folder, followlinks=True):
+
+    def name_unreadable(error: OSError):
+        message = f"{error.filename}: cannot be read ({error.strerror}), and passed over"
+        warnings.warn(AudioWarning(message), stacklevel=4)
+
+    for place, inner, names in os.walk(folder, onerror=name_unreadable, followlinks=True):
         here = Path(place)
         inner[:] = [
             name
