@@ -60,7 +60,9 @@ def ask(name: str) -> str:
         private.make_folder(path.parent, ConfigError)
         private.replace_text(path, json.dumps(dataclasses.asdict(task)))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another place"
+        ) from None
     return task.sentence
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from lin_jax import checksums, private
+from lin_jax import checksums, locks, private
 from lin_jax.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -85,15 +85,17 @@ class Gallery:
             cannot be one.
         """
         check(name)
-        new = {voice.digest for voice in voices}
-        old = self.voices(name, fingerprint) if name in self.names() else []
-        voices = [voice for voice in old if voice.digest not in new] + list(voices)
-        plain = [
-            dataclasses.asdict(voice) | {"embedding": voice.embedding.tolist()} for voice in voices
-        ]
-        text = checksums.to_json({"speaker": name, "model": fingerprint, "voices": plain})
         private.make_folder(self.folder, GalleryError)
-        private.replace_text(self._path(name), text)
+        new = {voice.digest for voice in voices}
+        with locks.hold(self._path(name), GalleryError, wait=True):  # else one of two is lost
+            old = self.voices(name, fingerprint) if name in self.names() else []
+            voices = [voice for voice in old if voice.digest not in new] + list(voices)
+            plain = [
+                dataclasses.asdict(voice) | {"embedding": voice.embedding.tolist()}
+                for voice in voices
+            ]
+            text = checksums.to_json({"speaker": name, "model": fingerprint, "voices": plain})
+            private.replace_text(self._path(name), text)
         return len(voices)
 
     def remove(self, name: str):
