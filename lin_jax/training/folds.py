@@ -11,6 +11,7 @@ Shape letters: B batch, T frames, D features, C classes.
 import dataclasses
 import os
 import pathlib
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +116,10 @@ def fit_ensemble(
     trainer.compile(members[:width])
     with (
         tqdm(
-            total=len(members) * config.num_steps, unit="step", desc=f"{len(members)} members"
+            total=len(members) * config.num_steps,
+            unit="step",
+            desc=f"{len(members)} member{'s' if len(members) > 1 else ''}",
+            mininterval=0.1 if sys.stderr.isatty() else 60.0,  # a log is no place for each of them
         ) as bar,
         ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool,
     ):
