@@ -192,9 +192,7 @@ class FeatureSet:
         return {"evaluation_subsets": quoted} if quoted else {}
 
     def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays
-        unseen.
-        """
+        """Mean and deviation [D] float32 over all frames of some clips: those trained on, and no others."""
         chosen = slice(None) if indices is None else np.asarray(indices)
         frames = np.array([row["frames"] for row in self.rows])[chosen].sum()
         total, squares = self._moments[chosen].sum(0)
@@ -222,8 +220,9 @@ class FeatureSet:
 
 
 class JoinedSet(FeatureSet):
-    """Several feature sets of one front end as one, in which clips and speakers are named after
-    their set as well.
+    """Several feature sets of one front end as one.
+
+    Clips and speakers are named after their set as well.
 
     A label that only some of the sets have is "unknown" in the others.
     """

@@ -238,8 +238,9 @@ def crops(
 def equal_segments(
     feature_set: FeatureSet, indices: Sequence[int], size: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Segments of speech of equal length to evaluate on, each joined from several clips of a
-    speaker.
+    """Segments of speech of equal length to evaluate on.
+
+    Each is joined from several clips of a speaker.
 
     Args:
         feature_set: of the "waveform" store.

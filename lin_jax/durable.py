@@ -27,8 +27,9 @@ def replace(part, target):
 
 @contextlib.contextmanager
 def replacing(path) -> Iterator[Path]:
-    """A file to write beside `path`, with the same suffix, which takes its place if the context ends
-    without an error.
+    """A file to write beside `path`, which takes its place if the context ends without an error.
+
+    It has the same suffix.
 
     Raises:
         OSError: as `replace`; it has the name of `path` where it would have none.

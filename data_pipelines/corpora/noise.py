@@ -168,8 +168,9 @@ KINDS = {
 
 
 def _tone(rng, frequency, overtones):
-    """A tone of a frequency [N] in Hz that may change, and its overtones below half the sample
-    rate.
+    """A tone of a frequency [N] in Hz, with its overtones below half the sample rate.
+
+    The frequency may change.
     """
     phase = 2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE
     return sum(

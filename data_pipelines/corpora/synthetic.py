@@ -113,8 +113,9 @@ OPENING = (  # the first texts in English
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """A way to speak: words a minute, pitch and its range on espeak-ng's scale of 0 to 99, loudness
-    in dB.
+    """A way to speak: words a minute, pitch and its range as espeak-ng has them, loudness in dB.
+
+    Pitch and range go from 0 to 99.
     """
 
     rate: int

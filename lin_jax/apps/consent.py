@@ -53,7 +53,10 @@ def ask(name: str) -> str:
         name: under which the voice is to be kept.
 
     Returns:
-        The sentence; ConfigError if the name cannot be one, or the disk does not take it.
+        The sentence.
+
+    Raises:
+        ConfigError: the name cannot be one, or the disk does not take it.
     """
     task, path = Task(_draw(), time.time()), _path(name)
     try:

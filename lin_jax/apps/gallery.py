@@ -41,8 +41,11 @@ class Gallery:
             fingerprint: of the bundle that is going to compare them; None if none is.
 
         Returns:
-            At least one; GalleryError if the name is unknown, or the file damaged, made with
-            another bundle, or where others can write.
+            At least one.
+
+        Raises:
+            GalleryError: the name is unknown, or the file damaged, made with another bundle, or
+                where others can write.
         """
         import numpy as np
 
@@ -81,8 +84,10 @@ class Gallery:
             fingerprint: of the bundle that made them.
 
         Returns:
-            How many recordings the speaker has now; GalleryError as for `voices` or if the name
-            cannot be one.
+            How many recordings the speaker has now.
+
+        Raises:
+            GalleryError: as for `voices` or if the name cannot be one.
         """
         check(name)
         private.make_folder(self.folder, GalleryError)

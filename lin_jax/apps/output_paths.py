@@ -19,8 +19,10 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
             places and names; one whose format cannot be written, such as .m4a, becomes .wav.
 
     Returns:
-        Recordings, each with its file, and how many inputs named none; ConfigError if one would be
-        replaced, two would become the same file, or it cannot be written.
+        Recordings, each with its file, and how many inputs named none.
+
+    Raises:
+        ConfigError: one would be replaced, two would become the same file, or it cannot be written.
     """
     if out == "-":
         raise ConfigError("--out -: a file or folder is needed; name one (./- if it is called so)")

@@ -143,8 +143,9 @@ class AugmentConfig:
 def augment_waveform(
     key, config: AugmentConfig, waveform, length, sample_rate: int, is_background=None
 ):
-    """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain,
-    in this order.
+    """Waveforms varied by speed, pitch, shift, room, babble, background, noise, band and gain.
+
+    They are varied in this order.
 
     Args:
         key: PRNG key; the same key gives the same result.
@@ -457,9 +458,7 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
 
 
 def room(size, factor: float):
-    """Samples or frames that are to be appended to `size` (int or symbolic) of what becomes `factor`
-    times as long.
-    """
+    """Samples or frames to append to `size` (int or symbolic), which becomes `factor` as long."""
     growth = fractions.Fraction(factor - 1).limit_denominator(1000)
     return -(-size * growth.numerator // growth.denominator) if growth > 0 else 0
 
@@ -483,8 +482,9 @@ def change_tempo(features, num_frames, rate):
 
 
 def warp_frequency(features, factor, centres):
-    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated
-    between bands.
+    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B].
+
+    Values between bands are interpolated.
 
     N. Jaitly and G. Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition",
     ICML workshop 2013, without the kink at the top: what would come from outside the bands is the
@@ -503,8 +503,9 @@ def warp_frequency(features, factor, centres):
 
 
 def remove_mean(features, num_frames):
-    """Features [B, T, D] without the mean of their valid frames, and so without what room and
-    microphone add to it.
+    """Features [B, T, D] without the mean of their valid frames.
+
+    That takes away what room and microphone add.
 
     B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
     speaker identification and verification", J. Acoust. Soc. Am. 55, 1974: cepstral mean

@@ -323,8 +323,9 @@ def opened(path) -> Iterator[Source]:
 
 
 def describe(path) -> Info:
-    """What an audio file is; where its header does not tell its length, it is decoded once to
-    count.
+    """What an audio file is.
+
+    Where its header does not tell its length, it is decoded once to count.
 
     Raises:
         AudioError: as for `opened`, or there are no samples in it.
@@ -368,8 +369,9 @@ def local(path) -> str:
 
 @functools.cache
 def _copied(path: str) -> str:
-    """What comes out of a pipe, which can be read once, as a file that is there until the process
-    ends.
+    """What comes out of a pipe, which can be read once, as a file.
+
+    It is there until the process ends.
     """
     descriptor, copy = tempfile.mkstemp(prefix="lin_jax-")
     atexit.register(pathlib.Path(copy).unlink, missing_ok=True)

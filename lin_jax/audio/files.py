@@ -49,7 +49,10 @@ def find(folder) -> list[Path]:
             and links to folders are followed.
 
     Returns:
-        Paths with a suffix in `SUFFIXES`; AudioError if the folder is missing or holds none.
+        Paths with a suffix in `SUFFIXES`.
+
+    Raises:
+        AudioError: the folder is missing or holds none.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -100,7 +103,10 @@ def load(
         speed: at which it is played, pitch and all.
 
     Returns:
-        float32 [N]; AudioError if there is no usable sound.
+        float32 [N].
+
+    Raises:
+        AudioError: there is no usable sound.
     """
     config.validate()
     if isinstance(source, str | os.PathLike):
@@ -136,8 +142,11 @@ def read(
         duration: how much to read, in seconds; None reads to the end.
 
     Returns:
-        float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz. AudioError if the
-        file is missing, truncated, empty, not audio, or holds samples that are not finite.
+        float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz.
+
+    Raises:
+        AudioError: the file is missing, truncated, empty, not audio, or holds samples that are not
+            finite.
     """
     if sample_rate is not None:
         sample_rate = check_rate(sample_rate)
@@ -174,7 +183,10 @@ def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarr
 
     Yields:
         float32 [round(block_seconds * sample_rate)], mono; the last one may be shorter. Together
-        they are what `read` returns. AudioError as for `read`, at the block where the fault is met.
+        they are what `read` returns.
+
+    Raises:
+        AudioError: as for `read`, at the block where the fault is met.
     """
     import soxr
 
@@ -210,8 +222,10 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
         block_seconds: length of a block in seconds.
 
     Yields:
-        float32 [round(block_seconds * rate), channels]; the last one may be shorter. AudioError as
-        for `read`, at the block where the fault is met.
+        float32 [round(block_seconds * rate), channels]; the last one may be shorter.
+
+    Raises:
+        AudioError: as for `read`, at the block where the fault is met.
     """
     if not isinstance(source, str | os.PathLike):
         sample_rate = check_rate(sample_rate)
@@ -243,7 +257,7 @@ def write(path, samples, sample_rate: int):
         sample_rate: in Hz.
 
     Raises:
-        AudioError if the samples are not finite, the format cannot hold them, or the disk does not
+        AudioError: the samples are not finite, the format cannot hold them, or the disk does not
             take them.
     """
     import soundfile
@@ -276,7 +290,10 @@ def encoding(path, like: Info) -> Info:
         like: what the recording was.
 
     Returns:
-        What it will be; AudioError if the suffix is not in `WRITABLE`.
+        What it will be.
+
+    Raises:
+        AudioError: the suffix is not in `WRITABLE`.
     """
     import soundfile
 
@@ -318,7 +335,10 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
         comment: that stands in the metadata.
 
     Yields:
-        A `Writer`; AudioError if the format cannot hold it or the disk does not take it.
+        A `Writer`.
+
+    Raises:
+        AudioError: the format cannot hold it or the disk does not take it.
     """
     import soundfile
 
@@ -331,8 +351,7 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
                 raise _unwritten(path, reason) from None
             raise AudioError(
                 f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} "
-                "at "
-                f"{info.sample_rate} Hz; use .wav"
+                f"at {info.sample_rate} Hz; use .wav"
             ) from None
         with file:
             for name, value in info.tags:
@@ -386,8 +405,9 @@ class Writer:
 
 @contextlib.contextmanager
 def _replacing(path) -> Iterator[Path]:
-    """A file beside `path` that takes its place if the context ends without an error, and is gone
-    if not.
+    """A file beside `path` that takes its place if the context ends without an error.
+
+    Else it is gone.
     """
     target = Path(os.path.realpath(path))  # a link stays one
     try:
@@ -421,10 +441,7 @@ def _format(path) -> str:
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Samples [N] or [N, channels] at another rate, by soxr in high quality.
-
-    [about N * target / source, ...].
-    """
+    """Samples [N, …] at another rate, [about N * target / source, …], by soxr in high quality."""
     import soxr
 
     if source_rate == target_rate:
@@ -461,10 +478,9 @@ def check_type(samples, name: str = "samples") -> np.ndarray:
 
 
 def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
-    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least
-    `min_samples`.
+    """Raises AudioError unless samples [N] are finite, audible and at least `min_samples`.
 
-    It is a SilenceError if all that is wrong is that it is silent.
+    The error begins with `name`, and is a SilenceError if silence is all that is wrong.
     """
     if len(samples) < max(1, min_samples):
         raise AudioError(

@@ -71,9 +71,7 @@ def stoi(estimate, target):
 
 
 def _envelopes(x):
-    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power up to `TOP_HZ`
-    [B, T].
-    """
+    """Magnitudes of waveforms in third-octave bands [B, T, K], and power up to `TOP_HZ` [B, T]."""
     x = x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-12)
     spectrum = stft(x, N_FFT, HOP, FRAME)
     power = spectrum.real**2 + spectrum.imag**2

@@ -446,8 +446,11 @@ class Synthesizer(Bundle):
             text: what the recording says; for a network by durations, and for no other.
 
         Returns:
-            The `Speech`; errors as for `speak`, and AudioError if the recording cannot be read or
-            is silent.
+            The `Speech`.
+
+        Raises:
+            TextError, ConfigError: as for `speak`.
+            AudioError: likewise, or the recording cannot be read or is silent.
         """
         from lin_jax.audio import files
         from lin_jax.audio.segmentation import split_on_silence

@@ -39,8 +39,10 @@ def recognise(
             clips' time on a core.
 
     Returns:
-        The words of each clip with spaces between them; ConfigError if pocketsphinx is not
-        installed.
+        The words of each clip with spaces between them.
+
+    Raises:
+        ConfigError: pocketsphinx is not installed.
     """
     if not installed():
         raise ConfigError("pocketsphinx is not installed: pip install 'lin_jax[eval]'")
@@ -114,8 +116,7 @@ def _transcribe(recording: bytes) -> str:
 
 
 def edit_distance(reference, hypothesis):
-    """Insertions, deletions and substitutions that make one sequence another (V. Levenshtein,
-    1966).
+    """Levenshtein distance: insertions, deletions and substitutions from one sequence to another.
 
     Of words, divided by those of the reference, it is the word error rate.
     """

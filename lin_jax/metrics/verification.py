@@ -76,7 +76,10 @@ def equal_error_rate(scores, same, weight=None):
         weight: of each trial [N]; None counts each once.
 
     Returns:
-        (rate from 0 to 1, threshold); ConfigError as for `det_curve`.
+        (rate from 0 to 1, threshold).
+
+    Raises:
+        ConfigError: as for `det_curve`.
     """
     false_accept, false_reject, threshold = det_curve(scores, same, weight)
     gap = false_accept - false_reject  # rises from -1 to 1

@@ -1,5 +1,4 @@
-"""Networks that turn a clip of any length into an embedding of its speaker, a point on the unit
-sphere.
+"""Speaker encoders: a clip of any length becomes a point on the unit sphere.
 
 Shape letters: B batch, T frames, D features a frame, W channels, H hidden, E embedding.
 """

@@ -68,9 +68,7 @@ class Member:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """A member after training: its variables, and the outputs of `task.predict` for its test
-    clips.
-    """
+    """A member after training: its variables, and what `task.predict` gives for its test clips."""
 
     variables: Variables
     outputs: Mapping[str, np.ndarray]
@@ -260,8 +258,9 @@ def _order(member: Member, config: FoldsConfig) -> np.ndarray:
 
 
 def _take(clips, rows, crop_frames=0, key=None):
-    """The batch of the clips `rows` [B], its features cut at random to `crop_frames`, where they
-    are longer.
+    """The batch of the clips `rows` [B], with features cut at random to `crop_frames`.
+
+    Those that are shorter stay.
     """
     batch = {name: value[rows] for name, value in clips.items()}
     batch["weight"] = jnp.ones(rows.shape[0])

@@ -1,5 +1,6 @@
-"""The training loop: steps, evaluations, checkpoints and logs, in an order that makes a resumed run
-an unbroken one.
+"""The training loop: steps, evaluations, checkpoints and logs.
+
+Their order makes a resumed run equal to an unbroken one.
 """
 
 import collections
@@ -111,8 +112,9 @@ class Result:
 
 
 class Program:
-    """What `fit` compiles, once for all trainings that differ in data, seed and constants alone,
-    such as the folds of a cross-validation.
+    """What `fit` compiles, once for all trainings that differ in data, seed and constants alone.
+
+    Such are the folds of a cross-validation.
 
     Args:
         make_task: from constants to the task; traced, so the constants may be arrays.
@@ -352,8 +354,9 @@ def _evaluate(task: Task, sums_of: Callable, variables: Any, loader: Iterable) -
 
 
 class _Meter:
-    """Collects the sums of the steps and reports them together, since reading each one would stall
-    the devices; and what the steps cost.
+    """Collects the sums of the steps, and what they cost.
+
+    They are reported together, since reading each one would stall the devices.
     """
 
     def __init__(self, task, writer, progress, checkpoints, compilation):
