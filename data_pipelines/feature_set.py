@@ -52,9 +52,8 @@ class FeatureSet:
     def __init__(
         self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict
     ):
-        from data_pipelines import (
-            records,
-        )  # here, not in a thread: importing TFDS while others import can break theirs
+        # Here, not in a thread: importing TFDS while others import can break theirs.
+        from data_pipelines import records
 
         self._open_records = records.Records
         self.folder, self.frontend, self.store, self.rows, self.stats = (

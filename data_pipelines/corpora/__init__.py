@@ -122,9 +122,8 @@ def find_root(audio_dir: Path, *marks: str) -> Path:
         raise CorpusError(f"{audio_dir}: no such folder: check --audio-dir")
 
     def is_root(folder: Path) -> bool:
-        return any(
-            os.path.exists(folder / mark) for mark in marks
-        )  # Path.exists raises in a folder of someone else's
+        # Path.exists raises in a folder of someone else's.
+        return any(os.path.exists(folder / mark) for mark in marks)
 
     if is_root(audio_dir):
         return audio_dir

@@ -130,9 +130,8 @@ STYLES = {
     "sad": Style(rate=115, pitch=30, range=15, gain_db=-16),
     "angry": Style(rate=205, pitch=50, range=65, gain_db=-1),
 }
-SPREAD = Style(
-    rate=12, pitch=7, range=9, gain_db=2
-)  # deviations within a style, so that no single number tells it
+# Deviations within a style, so that no single number tells it.
+SPREAD = Style(rate=12, pitch=7, range=9, gain_db=2)
 
 
 def add_arguments(parser: argparse.ArgumentParser):

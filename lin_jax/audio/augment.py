@@ -310,9 +310,8 @@ def change_speed(x, length, rate):
     N = x.shape[-1]
     doubled = _double_rate(jnp.where(mixing.valid_mask(x, length), x, 0.0))  # [B, 2N]
     grid = 2 * jnp.arange(N)
-    drift = grid * (
-        rate[:, None] - 1
-    )  # apart from the grid, as float32 has too few digits for their sum
+    # Apart from the grid, as float32 has too few digits for their sum.
+    drift = grid * (rate[:, None] - 1)
     before = grid + jnp.floor(drift).astype(jnp.int32)  # [B, N]
     t = drift - jnp.floor(drift)
 
@@ -368,9 +367,8 @@ def shift_pitch(x, length, semitones):
     low, high = (jnp.take_along_axis(spectrum, index, axis=-1) for index in (below, below + 1))
     moved = jnp.where(source <= bins[-1], low + (source - below) * (high - low), 0.0)
 
-    turn_of_centre = (
-        2 * np.pi * PITCH_HOP / PITCH_FFT * source[:, 0]
-    )  # per hop, of a tone in the middle of the bin
+    # Per hop, of a tone in the middle of the bin.
+    turn_of_centre = 2 * np.pi * PITCH_HOP / PITCH_FFT * source[:, 0]
 
     def turn_on(carry, frame):  # frame [B, F]
         previous, phase = carry

@@ -50,9 +50,8 @@ def stoi(estimate, target):
     check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
     (near, _), (true, power) = (_envelopes(x) for x in (estimate, target))  # [B, T, K], [B, T]
     audible = power > 10 ** (-AUDIBLE_DB / 10) * jnp.max(power, axis=-1, keepdims=True)
-    first = jnp.argsort(
-        ~audible, axis=-1, stable=True
-    )  # audible frames, in their order, and then the others
+    # Audible frames, in their order, and then the others.
+    first = jnp.argsort(~audible, axis=-1, stable=True)
     near, true = (jnp.take_along_axis(x, first[..., None], axis=1) for x in (near, true))
     frames = np.arange(true.shape[1] - SEGMENT + 1)[:, None] + np.arange(SEGMENT)  # [S, L]
     counted = frames[:, -1] < jnp.sum(audible, axis=-1, keepdims=True)  # [B, S]

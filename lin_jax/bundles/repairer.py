@@ -145,7 +145,7 @@ class Repairer(Bundle):
             strength: how much of the repair is mixed in, 0 to 1.
 
         Returns:
-            What was `Repaired`.
+            A `RepairResult`.
 
         Raises:
             AudioError: the one cannot be read or the other not be written.
@@ -169,7 +169,7 @@ class Repairer(Bundle):
             progress: called with every few seconds of sound that are written.
 
         Yields:
-            For each pair, as soon as it is finished, what was `Repaired`, or the AudioError that
+            For each pair, as soon as it is finished, its `RepairResult`, or the AudioError that
             says why nothing was.
         """
         strength = checked(strength)
@@ -395,9 +395,8 @@ class _Job:
         network_rate = bundle.frontend.sample_rate
         self._offset = before.offset
         self._scale = bundle.scale(self.before)
-        self._distinct = (
-            1 if alike else self.info.channels
-        )  # channels that are the same are repaired once
+        # Channels that are the same are repaired once.
+        self._distinct = 1 if alike else self.info.channels
         self._upper = rate > network_rate
         self._native, self._channels = Queue(), []
         self._up = resampler(network_rate, rate, self._distinct * (3 if self._upper else 1))

@@ -48,9 +48,8 @@ def recognise(
         raise ConfigError("pocketsphinx is not installed: pip install 'lin_jax[eval]'")
     recordings = [_recording(samples, sample_rate) for samples in clips]
     workers = max(1, min(os.cpu_count() or 1, len(recordings)))
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # it keeps Python's lock, and a fork would take JAX's threads away
+    # Pocketsphinx keeps Python's lock, and a fork would take JAX's threads away.
+    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         model = _language_model(texts, os.path.join(folder, "texts.arpa"))
         with concurrent.futures.ProcessPoolExecutor(workers, context, _start, model) as pool:

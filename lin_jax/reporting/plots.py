@@ -183,9 +183,8 @@ def plot_histograms(values: Mapping[str, Sequence[float]], path=None, *, bins: i
         for number, (name, numbers) in enumerate(values.items(), 1):
             axis = figure.add_subplot(rows, columns, number, title=name)
             low, high = min(numbers), max(numbers)
-            margin = (
-                0.0 if low < high else 0.1 * abs(low) or 1.0
-            )  # of all the same one bar, in view
+            # Of all the same one bar, in view.
+            margin = 0.0 if low < high else 0.1 * abs(low) or 1.0
             axis.hist(numbers, bins, range=(low - margin, high + margin), color=COLOURS[0])
             axis.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
     return _saved(figure, path)

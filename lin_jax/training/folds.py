@@ -187,9 +187,8 @@ class _Trainer:
                 if self.stopped:
                     return []
                 state, ahead = self.step(self.clips, constants, state, order[number], run_key)
-                jax.block_until_ready(
-                    sums
-                )  # of the step before, so that the device always has one to do
+                # Of the step before, so that the device always has one to do.
+                jax.block_until_ready(sums)
                 sums = ahead
                 bar.update(self.width)
                 if (number + 1) % config.checkpoint_every == 0 or number + 1 == config.num_steps:

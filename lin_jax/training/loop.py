@@ -292,9 +292,8 @@ def fit(
                 writer.write_scalars(
                     progress.step, {f"eval/{name}": value for name, value in figures.items()}
                 )
-            interrupted = bool(
-                received
-            )  # asked once: a signal during the save is for the next step
+            # Asked once: a signal during the save is for the next step.
+            interrupted = bool(received)
             stopping = last or interrupted or _stopped_early(progress, config)
             if improved or stopping or _falls_due(config.checkpoint_every, before, progress.step):
                 meter.report()  # which refuses to go on, and to save, if anything is not finite
