@@ -299,7 +299,8 @@ def encoding(path, like: Info) -> Info:
 
     kind, suffix = _format(path), Path(path).suffix.lower()
     if suffix not in WRITABLE or kind not in soundfile.available_formats():
-        raise AudioError(f"{path}: no audio format is called {suffix or 'so'}; use .wav or .flac")
+        problem = f"no audio format is called {suffix}" if suffix else "its suffix names the format"
+        raise AudioError(f"{path}: {problem}; use .wav or .flac")
     if kind == "WAV" and like.format in ("WAVEX", "RF64"):  # WAV too
         kind = like.format
     fine = (

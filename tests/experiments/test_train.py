@@ -73,12 +73,28 @@ def test_a_failure_ends_it(folder, tmp_path, monkeypatch):
     [
         ("here", "give CORPUS:FOLDER"),
         ("mars:here", "one of folder"),
-        ("table:here", "nothing in it"),
+        ("table:here", "nothing could be prepared of it"),
     ],
 )
 def test_data_that_cannot_be_used(tmp_path, capsys, data, message):
     assert train.main(["emotion", "--data", data, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("--config.seed=2", "--config.seed: no such setting; do you mean --config.seeds?"),
+        ("--preset=best", "--preset best: choose one of shipped"),
+    ],
+)
+def test_a_typo_is_told_before_the_work(folder, commands, tmp_path, capsys, setting, message):
+    out = tmp_path / "runs"
+    arguments = ["emotion", "--data", f"table:{folder}", "--out", str(out), setting]
+    assert train.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+    assert not commands
 
 
 def test_the_commands_hand_over(commands):
