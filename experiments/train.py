@@ -10,7 +10,6 @@ import argparse
 import importlib
 import pathlib
 import pkgutil
-import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +18,7 @@ from data_pipelines import __main__ as preparation
 from data_pipelines import corpora
 from experiments import _run
 from lin_jax import bundles
+from lin_jax.apps import train
 from lin_jax.errors import ConfigError, exit_code
 
 # Every experiment is a file with a CONFIG; those without are tools.
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, settings: Sequence[str]) -> int:
     command += [f"--config.label={args.label}"] if args.label else []
     command += [f"--preset={args.preset}"] if args.preset else []
     for mode in [()] if args.preset else [("--mode=evaluate",), ("--mode=ship",)]:
-        if code := subprocess.call([*command, *mode, *settings]):
+        if code := train.call([*command, *mode, *settings]):
             return code
     bundle = args.out / "ship" / name
     use = USES[bundles.describe(bundle)["task"]].format(name=name, bundle=bundle)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
@@ -93,3 +94,20 @@ def test_output_that_cannot_take_a_character():
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"a \\u2192 b\n", b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_is_half_written_goes_where_a_signal_ends_it(tmp_path, number):
+    code = (
+        "import sys, time; from lin_jax import durable; from lin_jax.errors import exit_code\n"
+        "def command():\n"
+        "    with durable.replacing(sys.argv[1]) as part:\n"
+        "        part.touch(), print(1, flush=True), time.sleep(60)\n"
+        "sys.exit(exit_code(command))"
+    )
+    started = [sys.executable, "-c", code, tmp_path / "out.wav"]
+    with subprocess.Popen(started, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"1\n"
+        process.send_signal(number)
+    assert process.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == []
