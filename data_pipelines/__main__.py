@@ -120,7 +120,13 @@ def _remarks(utterances: list[Utterance]) -> Iterator[str]:
 def _add_kit(commands, name: str):
     """A command of the data kit, which takes any corpus."""
     command = kit.find(name)
-    parser = commands.add_parser(name, help=command.SUMMARY, description=command.__doc__)
+    parser = commands.add_parser(
+        name,
+        help=command.SUMMARY,
+        description=command.__doc__,
+        epilog=f"python -m data_pipelines {name} CORPUS --help lists the options, such as --audio-dir and --out",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     named = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
     for corpus in corpora.CORPORA:
         parser = _add_corpus(named, corpus, "where the results go", epilog=KIT_EPILOG)

@@ -52,9 +52,8 @@ class FeatureSet:
     def __init__(
         self, folder: Path, frontend: FrontendConfig, store: str, rows: list[dict], stats: dict
     ):
-        from data_pipelines import (
-            records,
-        )  # here, not in a thread: importing TFDS while others import can break theirs
+        # Here, not in a thread: importing TFDS while others import can break theirs.
+        from data_pipelines import records
 
         self._open_records = records.Records
         self.folder, self.frontend, self.store, self.rows, self.stats = (
@@ -192,9 +191,7 @@ class FeatureSet:
         return {"evaluation_subsets": quoted} if quoted else {}
 
     def mean_std(self, indices: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation [D] float32 over all frames of some clips, so that a test side stays
-        unseen.
-        """
+        """Mean and deviation [D] float32 over all frames of some clips: those trained on, and no others."""
         chosen = slice(None) if indices is None else np.asarray(indices)
         frames = np.array([row["frames"] for row in self.rows])[chosen].sum()
         total, squares = self._moments[chosen].sum(0)
@@ -222,8 +219,9 @@ class FeatureSet:
 
 
 class JoinedSet(FeatureSet):
-    """Several feature sets of one front end as one, in which clips and speakers are named after
-    their set as well.
+    """Several feature sets of one front end as one.
+
+    Clips and speakers are named after their set as well.
 
     A label that only some of the sets have is "unknown" in the others.
     """

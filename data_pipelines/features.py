@@ -52,8 +52,13 @@ _IMPORTING = threading.Lock()  # a worker of many may make several shards at onc
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `prepare` did: clips written, [path, reason] of each one skipped, seconds of audio,
-    seconds it took.
+    """What `prepare` did.
+
+    Attributes:
+        written: clips.
+        skipped: [path, reason] of each clip that is not.
+        audio_seconds: of the clips.
+        seconds: that it took.
     """
 
     written: int
@@ -327,9 +332,7 @@ def _write_set(
     engine: Engine,
     started: float,
 ) -> Report:
-    """Write the set from the finished shards, whose `entries` say where each utterance's arrays
-    are.
-    """
+    """Write the set from the finished shards; `entries` say where an utterance's arrays are."""
     from data_pipelines import records
 
     rate, store = head["frontend"]["sample_rate"], head["store"]

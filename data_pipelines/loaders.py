@@ -195,8 +195,7 @@ def make_synthesis_loader(
     if config.batch_size < 1 or config.batch_size % process_count or config.buckets < 1:
         raise ConfigError(
             f"batch_size {config.batch_size}, buckets {config.buckets}: give one bucket or more, "
-            "and a multiple of "
-            f"{process_count} processes"
+            f"and a multiple of {process_count} processes"
         )
     batches = _SynthesisBatches(
         feature_set,
@@ -238,8 +237,9 @@ def crops(
 def equal_segments(
     feature_set: FeatureSet, indices: Sequence[int], size: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Segments of speech of equal length to evaluate on, each joined from several clips of a
-    speaker.
+    """Segments of speech of equal length to evaluate on.
+
+    Each is joined from several clips of a speaker.
 
     Args:
         feature_set: of the "waveform" store.
@@ -371,10 +371,8 @@ class _SynthesisBatches:
             for others in (partners, references)
         )
         counts = np.array([len(symbols[index]) for index in indices])
-        self._kinds = (
-            np.flatnonzero(counts),
-            np.flatnonzero(counts == 0),
-        )  # with a text, and without
+        # With a text, and without.
+        self._kinds = (np.flatnonzero(counts), np.flatnonzero(counts == 0))
         longest = np.array(
             [feature_set.lengths[others].max() for others in self._partners.values()]
         )

@@ -273,9 +273,7 @@ class _Batches:
         return batch | {"index": np.asarray(chosen, np.int32)}
 
     def _voice(self, clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The mean direction [E] of some clips, in training of one more than of others; or a crop
-        [N] of one.
-        """
+        """The mean direction [E] of some clips, in training of more than one; or a crop [N] of one."""
         if not isinstance(self._voices, np.ndarray):
             samples = self._voices[int(rng.choice(clips) if self._train else clips[0])]["waveform"]
             size = round(self._config.crop_seconds * self._voices.frontend.sample_rate)

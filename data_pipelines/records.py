@@ -131,8 +131,9 @@ def write(
 def _write_file(
     read: Callable[[Sequence], Iterable[dict]], fields: dict, file: tuple[Path, Sequence]
 ) -> None:
-    """One file of examples: as they are, since compressed, floats take a tenth less, and four times
-    as long to read.
+    """One file of examples, uncompressed.
+
+    Compressed, floats take a tenth less, and four times as long to read.
     """
     path, part = file
     features = describe(**fields)

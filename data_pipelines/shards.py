@@ -1,5 +1,4 @@
-"""Shards: what a run has finished, kept until the whole set is written, so that a stop costs
-little.
+"""Shards: what a run has finished, kept until the set is written, so that a stop costs little.
 
 A shard is one .npz file, written whole or not at all: "entries" (JSON, one for each utterance) and,
 of those that were not skipped, "data" and "moments", each joined along the first axis. An entry

@@ -1,6 +1,4 @@
-"""Transcripts: the texts of clips as symbols, and those that cannot be what is said in their
-recording.
-"""
+"""Transcripts: the texts of clips as symbols, and which cannot be what is said in their clip."""
 
 import dataclasses
 from collections.abc import Sequence

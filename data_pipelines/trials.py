@@ -1,5 +1,4 @@
-"""Trials: pairs of clips that are of the same speaker or not, on the disk as a table that anyone
-can read.
+"""Trials: pairs of clips, of the same speaker or not, kept as a table that anyone can read.
 
 N trials. A list is a TSV file with a header and one trial a line: the ids of both clips, 1 for the
 same speaker or 0, and 1 for the same sex, 0 for different ones, or "unknown".

@@ -72,10 +72,10 @@ def main(experiment: type, config, presets: Presets | None = None):
     if {"--help", "-h", "--helpshort"} & set(sys.argv[1:]):
         print(explain(sys.modules[experiment.__module__].__doc__, experiment, config, presets))
         sys.exit(0)
-    _refuse_typos(flatten(config))
-    for name in ("features", "workdir"):
-        flags.DEFINE_string(name, None, FLAGS[name], required=True)
-    flags.DEFINE_string("bundle", "", FLAGS["bundle"])
+    if problem := unknown_setting(sys.argv[1:], config):
+        sys.exit(f"error: {problem}")
+    for name in ("features", "workdir", "bundle"):
+        flags.DEFINE_string(name, "", FLAGS[name])
     flags.DEFINE_boolean("compile_only", False, FLAGS["compile_only"])
     flags.DEFINE_integer("devices", 0, FLAGS["devices"], lower_bound=0)
     flags.DEFINE_enum("mode", None, experiment.MODES, "what to do", required=False)
@@ -96,6 +96,8 @@ def main(experiment: type, config, presets: Presets | None = None):
             stages = [dataclasses.replace(stages[-1], modes=[flags.FLAGS.mode])]
 
         def work():
+            if not (flags.FLAGS.features and flags.FLAGS.workdir):
+                raise ConfigError("give --features and --workdir: --help explains them")
             parallel.simulate_devices(flags.FLAGS.devices)
             print(parallel.initialise(), file=sys.stderr)
             run_stages(experiment, config, chosen.value, stages)
@@ -162,10 +164,8 @@ def explain(doc: str, experiment: type, config, presets: Presets) -> str:
 
 
 def _listed(texts: Mapping[str, str]) -> str:
-    def wrapped(text):
-        return textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
-
-    return "\n".join(f"  {name}\n{wrapped(text)}" for name, text in texts.items())
+    fill = textwrap.TextWrapper(100, initial_indent=" " * 6, subsequent_indent=" " * 6).fill
+    return "\n".join(f"  {name}\n{fill(text)}" for name, text in texts.items())
 
 
 def _shown(value) -> str:
@@ -193,14 +193,16 @@ def descriptions(settings: type) -> dict[str, str]:
     return texts
 
 
-def _refuse_typos(settings: Mapping[str, Any]):
-    """Exit with one line where a setting on the command line does not exist."""
-    for argument in sys.argv[1:]:
-        name = argument.lstrip("-").partition("=")[0]
-        if name.startswith("config.") and name[len("config.") :] not in settings:
-            near = difflib.get_close_matches(name[len("config.") :], settings, 1)
+def unknown_setting(arguments: Sequence[str], config) -> str:
+    """What is wrong with the first setting on a command line that does not exist; "" if all do."""
+    settings = flatten(config)
+    for argument in arguments:
+        group, _, name = argument.lstrip("-").partition("=")[0].partition(".")
+        if group == "config" and name not in settings:
+            near = difflib.get_close_matches(name, settings, 1)
             guess = f"do you mean --config.{near[0]}?" if near else "--help lists all"
-            sys.exit(f"error: --{name}: no such setting; {guess}")
+            return f"--config.{name}: no such setting; {guess}"
+    return ""
 
 
 def read_results(workdir: pathlib.Path) -> dict:
@@ -230,10 +232,8 @@ def save_config(config, workdir: pathlib.Path):
             if earlier.get(name) != value
         ]
         if changed:
-            print(
-                f"settings changed since the last run in {workdir}: {', '.join(changed)}",
-                file=sys.stderr,
-            )
+            line = f"settings changed since the last run in {workdir}: {', '.join(changed)}"
+            print(line, file=sys.stderr)
     workdir.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=2) + "\n")
 

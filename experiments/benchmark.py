@@ -591,9 +591,8 @@ def loop(bench: Bench, clips: Any, where: str, steps_per_call: int) -> Iterator[
         def write_scalars(self, step, scalars):
             if "train/loss" not in scalars:
                 return
-            jax.block_until_ready(
-                jax.live_arrays()
-            )  # the step in flight belongs to the loop's turn
+            # The step in flight belongs to the loop's turn.
+            jax.block_until_ready(jax.live_arrays())
             start = time.perf_counter()
             if self.step:  # the first turn compiled
                 looped.append((start - self.end) / (step - self.step))

@@ -42,10 +42,8 @@ nothing about people; for them use the bundle `{instead}`.
 
 Evaluated on held-out voices ({protocol}): {figures}.
 """
-SHOWN = {
-    "repairer": "repair",
-    "synthesizer": "synthesis",
-}  # the bundles that ship and are shown beside those learnt here
+# The bundles that ship and are shown beside those learnt here.
+SHOWN = {"repairer": "repair", "synthesizer": "synthesis"}
 SENTENCE = "The morning train was late, but nobody seemed to mind."
 NOISE_SNR_DB = 5.0  # of the clip that is repaired
 AUGMENT = AugmentConfig(freq_masks=2, freq_mask_width=8, time_masks=2, time_mask_width=20)

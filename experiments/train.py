@@ -10,14 +10,15 @@ import argparse
 import importlib
 import pathlib
 import pkgutil
-import subprocess
 import sys
 from collections.abc import Sequence
 
 import experiments
 from data_pipelines import __main__ as preparation
 from data_pipelines import corpora
+from experiments import _run
 from lin_jax import bundles
+from lin_jax.apps import train
 from lin_jax.errors import ConfigError, exit_code
 
 # Every experiment is a file with a CONFIG; those without are tools.
@@ -74,9 +75,13 @@ def run(args: argparse.Namespace, settings: Sequence[str]) -> int:
     """Prepare, train, evaluate and ship; returns the exit code.
 
     Raises:
-        ConfigError: data that are not CORPUS:FOLDER.
+        ConfigError: data that are not CORPUS:FOLDER, or a setting or preset that there is not.
     """
     module = importlib.import_module(f"experiments.{args.job}")
+    if problem := _run.unknown_setting(settings, module.CONFIG):  # before work that may be long
+        raise ConfigError(problem)
+    if args.preset and args.preset not in module.PRESETS:
+        raise ConfigError(f"--preset {args.preset}: choose one of {', '.join(module.PRESETS)}")
     name = module.Experiment.NAME
     command = [sys.executable, "-m", module.__name__]
     command += ["--features", prepare(args.data, args.out / "features" / name, name)]
@@ -87,7 +92,7 @@ def run(args: argparse.Namespace, settings: Sequence[str]) -> int:
     command += [f"--config.label={args.label}"] if args.label else []
     command += [f"--preset={args.preset}"] if args.preset else []
     for mode in [()] if args.preset else [("--mode=evaluate",), ("--mode=ship",)]:
-        if code := subprocess.call([*command, *mode, *settings]):
+        if code := train.call([*command, *mode, *settings]):
             return code
     bundle = args.out / "ship" / name
     use = USES[bundles.describe(bundle)["task"]].format(name=name, bundle=bundle)
@@ -106,7 +111,7 @@ def prepare(data: Sequence[str], out: pathlib.Path, bundle: str) -> str:
         folders.append(out / f"{len(folders)}-{corpus}")
         arguments = [corpus, "--audio-dir", audio, "--out", str(folders[-1]), "--for", bundle]
         if preparation.main(arguments) == 2:
-            raise ConfigError(f"--data {item}: nothing in it could be used")
+            raise ConfigError(f"--data {item}: nothing could be prepared of it, see above")
     return ",".join(map(str, folders))
 
 

@@ -17,8 +17,9 @@ def mean_probabilities(logits, temperature=1.0):
 
 
 def fit_temperature(logits, labels):
-    """The temperature at which `mean_probabilities` gives held-out labels the highest likelihood
-    (Guo et al., 2017).
+    """The temperature at which held-out labels are likeliest (Guo et al., 2017).
+
+    It is that of `mean_probabilities`.
 
     Args:
         logits: of the members for held-out clips [S, B, C].

@@ -41,8 +41,7 @@ def enable():
         for name, value in settings.items():
             if name.upper() in os.environ:
                 continue
-            os.environ[name.upper()] = str(
-                value
-            )  # for when JAX is imported, and for processes that are started
+            # For when JAX is imported, and for processes that are started.
+            os.environ[name.upper()] = str(value)
             if "jax" in sys.modules:
                 sys.modules["jax"].config.update(name, value)

@@ -27,17 +27,22 @@ def replace(part, target):
 
 @contextlib.contextmanager
 def replacing(path) -> Iterator[Path]:
-    """A file to write beside `path`, with the same suffix, which takes its place if the context ends
-    without an error.
+    """A file to write beside `path`, which takes its place if the context ends without an error.
+
+    It has the same suffix.
 
     Raises:
-        OSError: as `replace`.
+        OSError: as `replace`; it has the name of `path` where it would have none.
     """
     path = Path(path)
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield part
         replace(part, path)
+    except OSError as error:
+        if error.filename is None:  # as of what is written to an open file
+            error.filename = str(path)
+        raise
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)

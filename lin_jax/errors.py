@@ -1,8 +1,12 @@
 """Errors a user can act on: one line that says what is wrong and how to mend it."""
 
+import contextlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 
 class LinError(Exception):
@@ -83,9 +87,14 @@ def exit_code(
     Returns:
         The command's exit code; 2 after a `LinError` or when the disk is full or forbidden, 130
         after Ctrl-C, 141 when nobody reads the output any more.
+
+    Raises:
+        SystemExit: with 128 + the number of SIGTERM or SIGHUP, if that ended the work.
     """
+    _open_standard_streams()
     try:
-        code = command() or 0
+        with _unwound_by_signals():
+            code = command() or 0
         sys.stdout.flush()  # at exit it would be too late to tell of a full disk
         return code
     except LinError as error:
@@ -100,9 +109,49 @@ def exit_code(
         line = f"{prefix}: {reason}; free space or correct the path, then run again"
         code = 2
     if line:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:  # Python would try once more at exit, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def printable(value) -> str:
+    """Any path or error as one line of a terminal, whatever bytes and control characters are in it."""
+    text = str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1]  # they could paint over other lines
+        for letter in text
+    )
+
+
+def _open_standard_streams():
+    """What was started without one of them can be read and printed to; no character is too much."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # in this order they get the numbers that are free, 0 to 2
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or file that is not UTF-8
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _unwound_by_signals() -> Iterator[None]:
+    """Where SIGTERM and SIGHUP end the work as an error does, so that nothing half-written stays."""
+
+    def end(number, _):
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait for the cleaning up
+        raise SystemExit(128 + number)
+
+    numbers = []
+    if threading.current_thread() is threading.main_thread():  # Python tells no other
+        numbers = [signal.SIGTERM, signal.SIGHUP]
+    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

@@ -12,12 +12,13 @@ from lin_jax.errors import LinError
 
 
 @contextlib.contextmanager
-def hold(folder, error: type[LinError] = LinError) -> Iterator[None]:
-    """Hold the lock of a folder, which need not exist; a process that is killed lets go of it.
+def hold(folder, error: type[LinError] = LinError, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a folder or file, which need not exist; a process that is killed lets go of it.
 
     Args:
         folder: whose lock is the file FOLDER.lock, there as long as it is held.
         error: what is raised.
+        wait: until another process lets go of it, as is right where that takes no time.
 
     Raises:
         LinError: another process holds it, which is named; or its file cannot be written.
@@ -28,7 +29,7 @@ def hold(folder, error: type[LinError] = LinError) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             while True:
                 file = stack.enter_context(open(path, "a+"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 with contextlib.suppress(FileNotFoundError):
                     if os.path.samestat(os.stat(path), os.fstat(file.fileno())):
                         break  # else whoever held it has just removed it

@@ -85,9 +85,7 @@ def balanced_class_weights(counts: ArrayLike) -> np.ndarray:
 
 
 def cosine_similarities(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Cosine of the angle between each of the unit vectors x [..., A, E] and y [..., B, E]: [...,
-    A, B].
-    """
+    """Cosines [..., A, B] between unit vectors x [..., A, E] and y [..., B, E]."""
     return jnp.matmul(x, jnp.swapaxes(y, -1, -2), precision="highest")
 
 
@@ -119,6 +117,7 @@ def triplet_margin(
 
     Raises:
         ShapeError: shapes that do not fit together.
+        ConfigError: another mining.
     """
     check_shapes(embeddings=(embeddings, "B E"), labels=(labels, "B"), weight=(weight, "B"))
     distance = 1.0 - cosine_similarities(embeddings, embeddings)
@@ -238,8 +237,7 @@ def compressed_spectrum(
     power: float = 0.3,
     complex_share: float = 0.3,
 ) -> jax.Array:
-    """Distance of spectra compressed as loudness is, of magnitudes and of complex values, at
-    several resolutions.
+    """Distance of compressed spectra, magnitude and complex, at several resolutions.
 
     A. Ephrat et al., "Looking to listen at the cocktail party", ACM TOG 37(4), 2018, with the
     complex term of S. Braun and I. Tashev, "A consolidated view of loss functions for supervised

@@ -1,5 +1,4 @@
-"""What is said in recordings, by recognisers of others: Whisper and Moonshine, where they are installed, and
-pocketsphinx.
+"""What is said in recordings: Whisper, Moonshine or pocketsphinx, whichever is installed.
 
 Shape letter: N samples.
 """

@@ -1,5 +1,4 @@
-"""How alike two voices are: the cosine of their embeddings, or how much likelier they are one
-speaker's than two's.
+"""Scores of two voices: cosine similarity, or the likelihood ratio of one speaker to two (PLDA).
 
 Shape letters: A and B clips, E embedding, D axes, N trials, S strangers.
 """
@@ -59,9 +58,7 @@ class Plda:
         return cls(mean, axes[:, chosen], np.maximum(variances[chosen], 0.0))
 
     def scores(self, a, b) -> np.ndarray:
-        """Logarithms [A, B] of how much likelier embeddings [A, E] and [B, E] are of one speaker
-        than of two.
-        """
+        """Log-likelihood ratios [A, B] of one speaker to two, of embeddings [A, E] and [B, E]."""
         a, b = ((x - self.mean) @ self.axes for x in (a, b))
         total, joint = 1.0 + self.between, 1.0 + 2.0 * self.between
         weight, alone = self.between / joint, 1.0 / total - total / joint

@@ -1,5 +1,4 @@
-"""Corpora: a folder of recordings becomes a list of utterances, each with its speaker, text and
-labels.
+"""Corpora: a folder of recordings becomes a list of utterances with speaker, text and labels.
 
 Each corpus is a file of this package: `SUMMARY`, a line for --help; `LICENCE`, as
 `lin_jax.bundles.card` names it, if its release has one; `load(audio_dir, **options)`; and, if it has
@@ -26,8 +25,7 @@ SEXES = {"F": "female", "M": "male"}
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
-    """One recording: where it lies, who speaks, what is said, what is known about it, and at what
-    speed it is played.
+    """One recording: its file, speaker, text and labels, and the speed at which it is played.
 
     Played at another speed than 1, pitch and all, it is someone else who speaks; see
     `speed_perturbed`.
@@ -71,15 +69,15 @@ def find(name: str) -> ModuleType:
 
 
 def licence(name: str) -> str:
-    """The licence of a corpus as `lin_jax.bundles.card` names it, "" where its files could be
-    anybody's.
+    """The licence of a corpus as `lin_jax.bundles.card` names it.
+
+    "" where its files could be anybody's.
     """
     return getattr(find(name), "LICENCE", "")
 
 
 def speed_perturbed(utterances: Iterable[Utterance], speeds: Iterable[float]) -> list[Utterance]:
-    """Utterances as they are and, for each of the speeds, played at it as those of a further
-    speaker, NAME@SPEED.
+    """Utterances as they are, and at each speed as those of a further speaker, NAME@SPEED.
 
     H. Yamamoto et al., "Speaker augmentation and bandwidth extension for deep speaker embedding",
     Interspeech 2019.
@@ -119,16 +117,13 @@ def unique(utterances: Iterable[Utterance]) -> list[Utterance]:
 
 
 def find_root(audio_dir: Path, *marks: str) -> Path:
-    """The corpus folder: `audio_dir`, or the one folder in it, that holds any of the files or
-    folders `marks`.
-    """
+    """The corpus folder: `audio_dir` or the one folder in it that holds any of `marks`."""
     if not audio_dir.is_dir():
         raise CorpusError(f"{audio_dir}: no such folder: check --audio-dir")
 
     def is_root(folder: Path) -> bool:
-        return any(
-            os.path.exists(folder / mark) for mark in marks
-        )  # Path.exists raises in a folder of someone else's
+        # Path.exists raises in a folder of someone else's.
+        return any(os.path.exists(folder / mark) for mark in marks)
 
     if is_root(audio_dir):
         return audio_dir

@@ -1,5 +1,4 @@
-"""Kaldi data folders: `wav.scp` and `utt2spk`, with `text`, `spk2gender` and `spk2age` if they are
-there.
+"""Kaldi data folders: `wav.scp`, `utt2spk`, and any of `text`, `spk2gender`, `spk2age`.
 
 Each is a table of a key and its value, one a line (https://kaldi-asr.org/doc/data_prep.html).
 Commands in wav.scp are not run: a data folder is data, and what it may do to a machine should not

@@ -1,5 +1,6 @@
-"""LibriSpeech: a thousand hours of audio books by 2,484 readers (Panayotov et al. 2015, OpenSLR
-12).
+"""LibriSpeech: a thousand hours of audio books by 2,484 readers.
+
+V. Panayotov et al., 2015, OpenSLR 12.
 
 Release layout: `LibriSpeech/SUBSET/READER/CHAPTER/READER-CHAPTER-NUMBER.flac`, a `.trans.txt` in
 each chapter, and `LibriSpeech/SPEAKERS.TXT`. A reader that SPEAKERS.TXT lacks is listed all the
@@ -109,9 +110,7 @@ def download(
     base_url: str = BASE_URL,
     archives: Mapping[str, Archive] = ARCHIVES,
 ) -> None:
-    """Fetch subsets (0.3 to 30 GB each, CC BY 4.0) into `audio_dir` unless they are there
-    already.
-    """
+    """Fetch subsets (0.3 to 30 GB each, CC BY 4.0) into `audio_dir` unless they are there."""
     if not subsets or set(subsets) - set(archives):
         raise CorpusError(
             f"which subsets to download? Name them with --subset: {', '.join(archives)}"

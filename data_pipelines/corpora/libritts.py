@@ -1,5 +1,6 @@
-"""LibriTTS: 585 hours of LibriSpeech cut into sentences, at 24 kHz (Zen et al. 2019, OpenSLR 60),
-and LibriTTS-R.
+"""LibriTTS and LibriTTS-R: 585 hours of audio books in sentences, at 24 kHz.
+
+H. Zen et al., 2019, OpenSLR 60; it is LibriSpeech cut anew.
 
 Release layout: `LibriTTS/SUBSET/READER/CHAPTER/READER_CHAPTER_PARAGRAPH_SENTENCE.wav`, each beside
 its `.normalized.txt`, and `LibriTTS/SPEAKERS.txt`.

@@ -82,9 +82,8 @@ def generate(out_dir: str | Path, count: int, seed: int = 0) -> None:
         if not path.exists():
             rng = np.random.default_rng([seed, number])
             t = np.arange(round(rng.uniform(*SECONDS) * SAMPLE_RATE)) / SAMPLE_RATE
-            sound = make(rng, t) + 10 ** rng.uniform(-4, -1.5) * coloured(
-                rng, t
-            )  # nothing is recorded without noise
+            # Nothing is recorded without noise.
+            sound = make(rng, t) + 10 ** rng.uniform(-4, -1.5) * coloured(rng, t)
             files.write(
                 path, 10 ** rng.uniform(-1.5, -0.1) * sound / np.abs(sound).max(), SAMPLE_RATE
             )
@@ -168,8 +167,9 @@ KINDS = {
 
 
 def _tone(rng, frequency, overtones):
-    """A tone of a frequency [N] in Hz that may change, and its overtones below half the sample
-    rate.
+    """A tone of a frequency [N] in Hz, with its overtones below half the sample rate.
+
+    The frequency may change.
     """
     phase = 2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE
     return sum(

@@ -1,5 +1,6 @@
-"""RAVDESS: 24 actors speak and sing two sentences in eight emotions (Livingstone & Russo 2018,
-Zenodo 1188976).
+"""RAVDESS: 24 actors speak and sing two sentences in eight emotions.
+
+S. R. Livingstone and F. A. Russo, 2018, Zenodo 1188976.
 
 A file name holds seven two-digit codes:
 modality-channel-emotion-intensity-statement-repetition-actor.
@@ -122,7 +123,5 @@ def speaker(actor: int) -> str:
 
 
 def download(audio_dir: Path, base_url: str = BASE_URL, archive: Archive = SPEECH) -> None:
-    """Fetch the speech recordings (208 MB, CC BY-NC-SA 4.0) into `audio_dir` unless they are there
-    already.
-    """
+    """Fetch the speech (208 MB, CC BY-NC-SA 4.0) into `audio_dir` unless it is there."""
     fetch(archive, f"{base_url}/{archive.name}", audio_dir)

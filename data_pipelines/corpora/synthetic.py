@@ -113,8 +113,9 @@ OPENING = (  # the first texts in English
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """A way to speak: words a minute, pitch and its range on espeak-ng's scale of 0 to 99, loudness
-    in dB.
+    """A way to speak: words a minute, pitch and its range as espeak-ng has them, loudness in dB.
+
+    Pitch and range go from 0 to 99.
     """
 
     rate: int
@@ -129,9 +130,8 @@ STYLES = {
     "sad": Style(rate=115, pitch=30, range=15, gain_db=-16),
     "angry": Style(rate=205, pitch=50, range=65, gain_db=-1),
 }
-SPREAD = Style(
-    rate=12, pitch=7, range=9, gain_db=2
-)  # deviations within a style, so that no single number tells it
+# Deviations within a style, so that no single number tells it.
+SPREAD = Style(rate=12, pitch=7, range=9, gain_db=2)
 
 
 def add_arguments(parser: argparse.ArgumentParser):

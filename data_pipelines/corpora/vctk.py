@@ -1,5 +1,6 @@
-"""VCTK: 110 speakers of English in many accents read sentences (Yamagishi et al. 2019, DataShare
-10283/3443).
+"""VCTK: 110 speakers of English in many accents read sentences.
+
+J. Yamagishi et al., 2019, DataShare 10283/3443.
 
 Release layouts: `wav48/pNNN/pNNN_NNN.wav` (0.80) and
 `wav48_silence_trimmed/pNNN/pNNN_NNN_mic1.flac` (0.92, of which the second microphone is left out),
@@ -41,8 +42,9 @@ def obtain(args: argparse.Namespace):
 
 
 def load(audio_dir: Path) -> Iterator[Utterance]:
-    """List VCTK from its release layout, the trimmed recordings if both are there, in any audio
-    format.
+    """List VCTK from its release layout, of any audio format.
+
+    The trimmed recordings go first if both are there.
 
     Args:
         audio_dir: the folder of the release, or the one above it.

@@ -1,7 +1,7 @@
 """Features and labels as NumPy arrays, for programs that know nothing of feature sets.
 
 OUT/features/ID.npy   [T, features] float32, of one clip each
-OUT/clips.csv         path, speaker, text and labels
+OUT/table.csv         path, speaker, text and labels
 """
 
 import argparse

@@ -346,7 +346,11 @@ def _explain_problems(api: FastAPI, served: str):
             missing = ", ".join(f"no {fields[name][0]} as {name}" for name in names)
             wanted = " ".join(f"{name}={fields[name][1]}" for name in names)
             return _problem(request, f"{missing}; send form data with {wanted}", 422)
-        lines = [f"{'.'.join(map(str, place)) or 'body'}: {what}" for place, what in problems]
+        # Where JSON is broken, the place is that of a character.
+        named = [
+            (".".join(x for x in place if isinstance(x, str)), what) for place, what in problems
+        ]
+        lines = [f"{place or 'body'}: {what}" for place, what in named]
         return _problem(request, "; ".join(lines).replace("\n", " "), 422)
 
     @api.exception_handler(HTTPException)

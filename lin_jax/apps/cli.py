@@ -17,7 +17,11 @@ from lin_jax.errors import exit_code
 
 def main(argv: list[str] | None = None) -> int:
     """Run `lin` with these arguments (those of the process by default) and return the exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     compilation_cache.enable()
     # Read when NumPy is imported: its threads wait by running, and on a busy machine made what
     # takes half a second of one thread, such as keeping a fitted voice small, take ten.
@@ -40,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="lin COMMAND --help shows what a command takes, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"lin_jax {lin_jax.__version__}")
-    children = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="command", required=True
-    )
+    children = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in commands():
         child = children.add_parser(
             command.name,

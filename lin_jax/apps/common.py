@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import lin_jax
-from lin_jax.errors import AudioError, BundleError
+from lin_jax.errors import AudioError, BundleError, printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +57,13 @@ def recordings(inputs: Iterable[str]) -> tuple[list[str], int]:
     failed = 0
     for name in inputs:
         try:
-            if os.path.isdir(name):
+            if name == "-":
+                paths.append(name)
+            elif os.path.isdir(name):
                 from lin_jax.audio import files
 
                 paths += map(str, files.find(name))
-            elif name == "-" or os.path.exists(name):
+            elif os.path.exists(name):
                 paths.append(name)
             else:
                 raise AudioError(f"{name}: no such file; check the path")
@@ -99,11 +101,6 @@ def progress(total: int, unit: str):
     from tqdm import tqdm
 
     return tqdm(total=total, unit=unit, disable=None if total > 1 else True, leave=False)
-
-
-def printable(value) -> str:
-    """Any path or error as text a terminal takes, also where a file name is not UTF-8."""
-    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def complain(problem) -> None:

@@ -53,14 +53,19 @@ def ask(name: str) -> str:
         name: under which the voice is to be kept.
 
     Returns:
-        The sentence; ConfigError if the name cannot be one, or the disk does not take it.
+        The sentence.
+
+    Raises:
+        ConfigError: the name cannot be one, or the disk does not take it.
     """
     task, path = Task(_draw(), time.time()), _path(name)
     try:
         private.make_folder(path.parent, ConfigError)
         private.replace_text(path, json.dumps(dataclasses.asdict(task)))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another place"
+        ) from None
     return task.sentence
 
 

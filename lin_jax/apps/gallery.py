@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from lin_jax import checksums, private
+from lin_jax import checksums, locks, private
 from lin_jax.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ class Gallery:
             fingerprint: of the bundle that is going to compare them; None if none is.
 
         Returns:
-            At least one; GalleryError if the name is unknown, or the file damaged, made with
-            another bundle, or where others can write.
+            At least one.
+
+        Raises:
+            GalleryError: the name is unknown, or the file damaged, made with another bundle, or
+                where others can write.
         """
         import numpy as np
 
@@ -81,19 +84,23 @@ class Gallery:
             fingerprint: of the bundle that made them.
 
         Returns:
-            How many recordings the speaker has now; GalleryError as for `voices` or if the name
-            cannot be one.
+            How many recordings the speaker has now.
+
+        Raises:
+            GalleryError: as for `voices` or if the name cannot be one.
         """
         check(name)
-        new = {voice.digest for voice in voices}
-        old = self.voices(name, fingerprint) if name in self.names() else []
-        voices = [voice for voice in old if voice.digest not in new] + list(voices)
-        plain = [
-            dataclasses.asdict(voice) | {"embedding": voice.embedding.tolist()} for voice in voices
-        ]
-        text = checksums.to_json({"speaker": name, "model": fingerprint, "voices": plain})
         private.make_folder(self.folder, GalleryError)
-        private.replace_text(self._path(name), text)
+        new = {voice.digest for voice in voices}
+        with locks.hold(self._path(name), GalleryError, wait=True):  # else one of two is lost
+            old = self.voices(name, fingerprint) if name in self.names() else []
+            voices = [voice for voice in old if voice.digest not in new] + list(voices)
+            plain = [
+                dataclasses.asdict(voice) | {"embedding": voice.embedding.tolist()}
+                for voice in voices
+            ]
+            text = checksums.to_json({"speaker": name, "model": fingerprint, "voices": plain})
+            private.replace_text(self._path(name), text)
         return len(voices)
 
     def remove(self, name: str):

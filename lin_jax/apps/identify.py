@@ -264,9 +264,9 @@ def _gallery(args) -> int:
     for name in speakers.names():
         try:
             voices = speakers.voices(name)
-            print(
-                f"{name:<16} {len(voices)} recordings, {sum(voice.seconds for voice in voices):.0f} s of sound"
-            )
+            recordings = f"{len(voices)} recording{'s' if len(voices) > 1 else ''}"
+            seconds = sum(voice.seconds for voice in voices)
+            print(f"{name:<16} {recordings}, {seconds:.0f} s of sound")
             done += 1
         except GalleryError as error:
             complain(error)

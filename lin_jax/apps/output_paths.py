@@ -19,9 +19,12 @@ def pairs(inputs: Iterable[str], out: str) -> tuple[list[tuple[str, str]], int]:
             places and names; one whose format cannot be written, such as .m4a, becomes .wav.
 
     Returns:
-        Recordings, each with its file, and how many inputs named none; ConfigError if one would be
-        replaced, two would become the same file, or it cannot be written.
+        Recordings, each with its file, and how many inputs named none.
+
+    Raises:
+        ConfigError: one would be replaced, two would become the same file, or it cannot be written.
     """
+    _refuse_standard_output(out)
     inputs = list(inputs)
     named, failed = [], 0  # (recording, its name in a folder)
     within = os.path.join(os.path.realpath(out), "")
@@ -70,10 +73,16 @@ def make_folders(targets: Iterable[str], out: str):
 
 def check_file(out: str):
     """Raises ConfigError, before work that may be long, if a file cannot be written there."""
+    _refuse_standard_output(out)
     with _named(out):
         if os.path.isdir(out):
             raise IsADirectoryError(None, "it is a folder")
         tempfile.TemporaryFile(dir=os.path.dirname(out) or ".").close()
+
+
+def _refuse_standard_output(out: str):
+    if out == "-":
+        raise ConfigError("--out -: a file or folder is needed; name one (./- if it is called so)")
 
 
 @contextlib.contextmanager

@@ -61,6 +61,11 @@ def mount(app, models: Mapping[Job, serving.Model], folder: str, max_megabytes: 
         block_title_text_color_dark="*primary_200",
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
+        block_border_width="1px",  # else white on white
+        block_border_color="*neutral_200",
+        input_border_width="1px",
+        input_border_color="*neutral_200",
+        button_secondary_background_fill="*neutral_100",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover="*primary_800",
@@ -398,11 +403,15 @@ figure{background:var(--paper);border:1px solid var(--rule);border-radius:12px;p
 .switch audio{width:100%}
 .switch audio[hidden]{display:none}
 .switch>div{display:inline-flex;border:1px solid var(--rule);border-radius:99px;overflow:hidden;margin-bottom:10px}
-.switch button{padding:8px 20px;background:var(--ground);color:var(--ink);font-size:15px;cursor:pointer}
+.switch button{margin:0!important;border:0;border-radius:0;box-shadow:none;padding:8px 20px;
+  background:var(--ground);color:var(--ink);font-size:15px;cursor:pointer}
 .switch button[aria-pressed=true]{background:#1d4ed8;color:#fff}
 /* Gradio puts a button within this button, which the keyboard cannot reach. */
 .recordings button[aria-label="common.upload"]{display:none!important}
 .recordings a{color:var(--ink)!important}
+input[type=range]{--thumb:1px solid #667085}
+input[type=range]::-webkit-slider-thumb{border:var(--thumb)!important}
+input[type=range]::-moz-range-thumb{border:var(--thumb)!important}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px}
 .examples{align-items:center;gap:8px!important}
 .examples>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}

@@ -280,7 +280,7 @@ def _tab(model, folder):
         with page.inputs():
             before = page.recorder("Before")
             page.offer([before], {"a noisy recording": ("noisy.mp3",)})
-            strength = gr.Slider(0, 1, 1, step=0.05, label="How much of the repair is mixed in")
+            strength = gr.Slider(0, 1, 1, step=0.05, label="Strength of the repair")
         output = page.output("", hint)
     page.on([before.change, strength.release], repair, [before, strength], output)
 

@@ -34,7 +34,8 @@ def gauge(place: float, left: str, right: str) -> str:
 STYLE = """
 .answer{border-radius:14px;padding:20px 24px;margin-bottom:18px;background:var(--ground);
   border-left:6px solid var(--blue)}
-.answer strong{display:block;font-size:34px;line-height:1.15;letter-spacing:-.02em;color:var(--ink)}
+.answer strong{display:block;font-size:34px;line-height:1.15;letter-spacing:-.02em;color:var(--ink);
+  text-wrap:balance}
 .answer span{color:var(--muted);font-size:15px}
 .answer.same{border-color:var(--green)}
 .answer.different{border-color:#c2417c}

@@ -514,9 +514,7 @@ def synthesis_tab(
             given = source()
             page.offer([given], examples)
             name = gr.Dropdown(choices, value=bundle.names[0], label="In which voice")
-            reference = page.recorder(
-                "Or in the voice of this recording, best of five seconds or more"
-            )
+            reference = page.recorder("Or like this recording of five seconds or more")
             consent = gr.Checkbox(label="It is my voice, or whoever it is agreed", container=False)
             speed = gr.Slider(*SPEEDS, 1, step=0.05, label="Speed")
             pressed = gr.Button(button, variant="primary").click

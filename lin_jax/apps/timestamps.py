@@ -35,7 +35,9 @@ def write(path: str, speech: "Speech"):
         with durable.replacing(target) as part:
             part.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another place"
+        ) from None
 
 
 def render(speech: "Speech", suffix: str) -> str:

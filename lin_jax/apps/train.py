@@ -19,7 +19,19 @@ def _run(module: str, arguments: Sequence[str]) -> int:
     for package in ("orbax", "grain", "tensorflow_datasets"):
         if importlib.util.find_spec(package) is None:
             raise ConfigError("training needs more packages: pip install 'lin_jax[train]'")
-    return subprocess.call([sys.executable, "-m", module, *arguments])
+    return call([sys.executable, "-m", module, *arguments])
+
+
+def call(command: Sequence[str]) -> int:
+    """The exit code of a process, which ends by itself where this one is told to end."""
+    with subprocess.Popen(command) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                pass  # the terminal told it as well, and it saves what it has
+            except SystemExit:
+                child.terminate()
 
 
 def experiment_command(name: str, module: str, metavar: str, summary: str, teach: str) -> Command:

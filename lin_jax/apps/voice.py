@@ -57,6 +57,7 @@ def _save(args) -> int:
     from lin_jax.audio import files
     from lin_jax.bundles import saved_voices
 
+    saved_voices.path_of(args.name)  # what cannot be a name is told before the work
     sources: list[str] = []
     for name in args.clips:
         sources += map(str, files.find(name)) if os.path.isdir(name) else [name]

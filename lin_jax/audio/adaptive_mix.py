@@ -68,9 +68,7 @@ def adaptive_mix(
 
 
 def _size_db(was, by, there):
-    """Mean ratio of the powers of changes to those of recordings [B, T], around each of the frames
-    that are `there`.
-    """
+    """Mean power of changes over that of recordings [B, T], around each frame that is `there`."""
     reach = round(SECONDS / HOP_SECONDS)
     count = jnp.maximum(_around(there, reach, axis=1), 1.0)
     floor = 10 ** (FLOOR_DB / 10) * _around(was, reach, axis=1) / count
@@ -79,9 +77,7 @@ def _size_db(was, by, there):
 
 
 def _filled_db(was, is_now, band):
-    """By how much louder a change makes what is around each frame and frequency, from powers [B, T,
-    F].
-    """
+    """By how much a change makes louder what is around each bin of powers [B, T, F]."""
     reach = round(SECONDS / HOP_SECONDS)
     was, is_now = (_around(_around(power, reach, axis=1), band, axis=2) for power in (was, is_now))
     floor = 10 ** (EMPTY_DB / 10) * was.sum(axis=-1, keepdims=True) + 1e-12

@@ -143,8 +143,9 @@ class AugmentConfig:
 def augment_waveform(
     key, config: AugmentConfig, waveform, length, sample_rate: int, is_background=None
 ):
-    """Waveforms varied by speed, pitch, time shift, room, babble, background, noise, band and gain,
-    in this order.
+    """Waveforms varied by speed, pitch, shift, room, babble, background, noise, band and gain.
+
+    They are varied in this order.
 
     Args:
         key: PRNG key; the same key gives the same result.
@@ -309,9 +310,8 @@ def change_speed(x, length, rate):
     N = x.shape[-1]
     doubled = _double_rate(jnp.where(mixing.valid_mask(x, length), x, 0.0))  # [B, 2N]
     grid = 2 * jnp.arange(N)
-    drift = grid * (
-        rate[:, None] - 1
-    )  # apart from the grid, as float32 has too few digits for their sum
+    # Apart from the grid, as float32 has too few digits for their sum.
+    drift = grid * (rate[:, None] - 1)
     before = grid + jnp.floor(drift).astype(jnp.int32)  # [B, N]
     t = drift - jnp.floor(drift)
 
@@ -367,9 +367,8 @@ def shift_pitch(x, length, semitones):
     low, high = (jnp.take_along_axis(spectrum, index, axis=-1) for index in (below, below + 1))
     moved = jnp.where(source <= bins[-1], low + (source - below) * (high - low), 0.0)
 
-    turn_of_centre = (
-        2 * np.pi * PITCH_HOP / PITCH_FFT * source[:, 0]
-    )  # per hop, of a tone in the middle of the bin
+    # Per hop, of a tone in the middle of the bin.
+    turn_of_centre = 2 * np.pi * PITCH_HOP / PITCH_FFT * source[:, 0]
 
     def turn_on(carry, frame):  # frame [B, F]
         previous, phase = carry
@@ -457,9 +456,7 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
 
 
 def room(size, factor: float):
-    """Samples or frames that are to be appended to `size` (int or symbolic) of what becomes `factor`
-    times as long.
-    """
+    """Samples or frames to append to `size` (int or symbolic), which becomes `factor` as long."""
     growth = fractions.Fraction(factor - 1).limit_denominator(1000)
     return -(-size * growth.numerator // growth.denominator) if growth > 0 else 0
 
@@ -483,8 +480,9 @@ def change_tempo(features, num_frames, rate):
 
 
 def warp_frequency(features, factor, centres):
-    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B], interpolated
-    between bands.
+    """Log-mel frames [B, T, D] with every frequency multiplied by `factor` [B].
+
+    Values between bands are interpolated.
 
     N. Jaitly and G. Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition",
     ICML workshop 2013, without the kink at the top: what would come from outside the bands is the
@@ -503,8 +501,9 @@ def warp_frequency(features, factor, centres):
 
 
 def remove_mean(features, num_frames):
-    """Features [B, T, D] without the mean of their valid frames, and so without what room and
-    microphone add to it.
+    """Features [B, T, D] without the mean of their valid frames.
+
+    That takes away what room and microphone add.
 
     B. S. Atal, "Effectiveness of linear prediction characteristics of the speech wave for automatic
     speaker identification and verification", J. Acoust. Soc. Am. 55, 1974: cepstral mean

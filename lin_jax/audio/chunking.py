@@ -77,9 +77,7 @@ class Crossfader:
         self._held = np.zeros(0, np.float32)  # the end of the last window, to fade out
 
     def push(self, window: np.ndarray) -> np.ndarray:
-        """Take a window [W, ...] and return the piece [n, ...] of the signal that is settled by
-        it.
-        """
+        """Take a window [W, ...] and return what it settles of the signal [n, ...]."""
         i, fade = self._next, self._overlap.fade
         self._next += 1
         begin = self._seam(i) if i else 0

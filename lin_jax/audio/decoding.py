@@ -189,6 +189,9 @@ class FFmpegSource(Source):
         """See `Source`."""
         import av
 
+        if (tracks := len(self._container.streams.audio)) > 1:
+            message = f"{self.name}: holds {tracks} audio tracks; the first is used"
+            warnings.warn(AudioWarning(message), stacklevel=1)
         layout = f"{self.channels} channels" if self._stream.layout.nb_channels == 0 else None
         resampler = av.AudioResampler(
             format="s16" if dtype == "int16" else "flt", layout=layout or self._stream.layout
@@ -258,14 +261,23 @@ class FFmpegSource(Source):
 
     def _claimed_samples(self, path) -> float | None:
         """How many samples the header claims, unless it only gives a bit rate."""
-        duration = self._container.duration
-        if not duration or duration < 0:
-            return None
         if self._container.format.name in ESTIMATED and not (
             self.format == "MP3" and _has_xing_header(path)
         ):
             return None
-        return duration / 1e6 * self.sample_rate
+        seconds = self._claimed_seconds()
+        return seconds * self.sample_rate if seconds and seconds > 0 else None
+
+    def _claimed_seconds(self) -> float | None:
+        import av
+
+        still = av.stream.Disposition.attached_pic  # the picture of a cover
+        streams = [s for s in self._container.streams if not s.disposition & still]
+        if len(streams) == 1:
+            return (self._container.duration or 0) / 1e6
+        # The container lasts as long as its longest stream; Matroska does not tell of the others.
+        duration, unit = self._stream.duration, self._stream.time_base
+        return float(duration * unit) if duration and unit else None
 
 
 @contextlib.contextmanager
@@ -284,11 +296,17 @@ def opened(path) -> Iterator[Source]:
 
     name = "standard input" if str(path) == "-" else str(path)
     path = local(path)
+    try:
+        is_mpeg = _is_mpeg(path)
+    except OSError as error:
+        raise AudioError(
+            f"{name}: cannot be read ({error.strerror}); check its permissions and its disk"
+        ) from None
     if not os.path.getsize(path):
         raise AudioError(f"{name}: empty file; copy or record it again")
     file = None
     # By content; but what is called .mp3 and begins as nothing does, libsndfile takes for it, too.
-    if not _is_mpeg(path) and not path.lower().endswith(".mp3"):
+    if not is_mpeg and not path.lower().endswith(".mp3"):
         with contextlib.suppress(RuntimeError):
             file = soundfile.SoundFile(os.fsencode(path))  # a name may be in any encoding
     if file is not None and not file.frames:
@@ -305,8 +323,9 @@ def opened(path) -> Iterator[Source]:
 
 
 def describe(path) -> Info:
-    """What an audio file is; where its header does not tell its length, it is decoded once to
-    count.
+    """What an audio file is.
+
+    Where its header does not tell its length, it is decoded once to count.
 
     Raises:
         AudioError: as for `opened`, or there are no samples in it.
@@ -345,13 +364,14 @@ def local(path) -> str:
         return os.fspath(path)
     if stat.S_ISFIFO(mode):
         return _copied(os.fspath(path))
-    raise AudioError(f"{path}: no such file, but a folder or device; check the path")
+    raise AudioError(f"{path}: a folder or device where a recording is needed; check the path")
 
 
 @functools.cache
 def _copied(path: str) -> str:
-    """What comes out of a pipe, which can be read once, as a file that is there until the process
-    ends.
+    """What comes out of a pipe, which can be read once, as a file.
+
+    It is there until the process ends.
     """
     descriptor, copy = tempfile.mkstemp(prefix="lin_jax-")
     atexit.register(pathlib.Path(copy).unlink, missing_ok=True)

@@ -247,17 +247,16 @@ def apply_room(key, x, rooms: RoomPool):
 
 
 def clip(x, severity):
-    """Speech [B, N] cut off at a full scale that falls geometrically with the severity [B], as
-    `CLIP_RMS` says.
+    """Speech [B, N] clipped at a level that falls geometrically with the severity [B].
+
+    `CLIP_RMS` has its range.
     """
     ceiling = CLIP_RMS[0] * (CLIP_RMS[1] / CLIP_RMS[0]) ** severity[:, None] * mixing.rms(x)
     return jnp.clip(x, -ceiling, ceiling)
 
 
 def drop_out(key, x, severity, sample_rate: int):
-    """Speech [B, N] with gaps of silence, as of lost packets, that take about `LOST_SHARE` of the
-    time.
-    """
+    """Speech [B, N] with gaps of silence, as of lost packets, for about `LOST_SHARE` of the time."""
     B, N = x.shape
     slot = round(GAP_SLOT * sample_rate)
     shortest, longest = (round(seconds / GAP_SLOT) for seconds in GAP_SECONDS)
@@ -274,8 +273,9 @@ def drop_out(key, x, severity, sample_rate: int):
 
 
 def limit_band(x, low_severity, high_severity, sample_rate: int):
-    """Speech [B, N] without what lies below a low and above a high frequency, each of its own
-    severity [B].
+    """Speech [B, N] without what lies below one and above another frequency.
+
+    Each has a severity [B] of its own.
     """
     low, high = _between(BAND_LOW_HZ, low_severity), _between(BAND_HIGH_HZ, high_severity)
     return mixing.limit_band(x, low, high, sample_rate, keep_level=False)
@@ -313,8 +313,7 @@ DAMAGES = {
 
 
 def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample_rate: int):
-    """A noise for each clip [B, N], of a kind drawn by the odds in the config, with swells, of
-    level 1.
+    """Noise of level 1 for each clip [B, N], with swells, of a kind drawn by the config's odds.
 
     Babble is made of the other clips of the batch.
     """
@@ -352,8 +351,7 @@ def draw_noise(key, clean, pool: NoisePool | None, config: DegradeConfig, sample
 
 
 def recorded_noise(key, pool: NoisePool, B: int, N: int):
-    """Pieces [B, N] of recordings from anywhere in them, forwards or backwards, at another speed
-    and spectrum.
+    """Pieces [B, N] from anywhere in recordings, at another speed and spectrum, or backwards.
 
     A recording that ends goes on from its start.
     """
@@ -377,9 +375,7 @@ def recorded_noise(key, pool: NoisePool, B: int, N: int):
 
 
 def shape_noise(key, noise):
-    """Noise [B, N] through a filter whose gain goes up and down with the logarithm of the
-    frequency, at random.
-    """
+    """Noise [B, N] through a random filter, smooth over the logarithm of the frequency."""
     B, N = noise.shape
     size = mixing.fast_length(N)
     place = np.clip(np.log2(np.linspace(1e-3, 1, size // 2 + 1)) + 7, 0, 7) / 7 * (NOISE_BANDS - 1)

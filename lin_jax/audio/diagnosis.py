@@ -146,8 +146,9 @@ class Meter:
 
 
 class _Rail:
-    """The largest (sign 1) or smallest (sign -1) value, and how many samples stand still at it,
-    three or more.
+    """The largest (sign 1) or smallest (sign -1) value, and how many samples stand still at it.
+
+    A run counts from three on.
     """
 
     def __init__(self, sign):

@@ -24,58 +24,13 @@ from lin_jax.audio.levels import SILENCE, level, peak, trim_silence
 from lin_jax.errors import AudioError, AudioWarning, SilenceError
 
 WRITABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
-SUFFIXES = (  # of what looks like audio, video with sound included; content decides what is inside
-    *WRITABLE,
-    *(
-        ".m4a",
-        ".m4b",
-        ".mp4",
-        ".mov",
-        ".3gp",
-        ".3g2",
-        ".aac",
-        ".amr",
-        ".awb",
-        ".caf",
-        ".wma",
-        ".asf",
-    ),
-    *(
-        ".webm",
-        ".weba",
-        ".mka",
-        ".mkv",
-        ".mp1",
-        ".mp2",
-        ".mpga",
-        ".ac3",
-        ".eac3",
-        ".dts",
-        ".ogx",
-        ".ogv",
-    ),
-    *(
-        ".spx",
-        ".w64",
-        ".rf64",
-        ".bwf",
-        ".wave",
-        ".aifc",
-        ".snd",
-        ".wv",
-        ".tta",
-        ".ape",
-        ".ra",
-        ".rm",
-        ".avi",
-    ),
+_OTHERS = (  # that look like audio, video with sound included
+    ".m4a .m4b .mp4 .mov .3gp .3g2 .aac .amr .awb .caf .wma .asf .webm .weba .mka .mkv .mp1 .mp2 "
+    ".mpga .ac3 .eac3 .dts .ogx .ogv .spx .w64 .rf64 .bwf .wave .aifc .snd .wv .tta .ape .ra .rm "
+    ".avi"
 )
-
-FORMATS = {
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".aif": "AIFF",
-}  # where the suffix is not the format's name
+SUFFIXES = (*WRITABLE, *_OTHERS.split())  # what is searched for; content decides what is inside
+FORMATS = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}  # where they are not soundfile's names
 INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # bits of a sample
 # Encodings of samples one by one, or that every rate and length can be written in.
 REWRITABLE = (*INTEGERS, "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_LAYER_III")
@@ -94,7 +49,10 @@ def find(folder) -> list[Path]:
             and links to folders are followed.
 
     Returns:
-        Paths with a suffix in `SUFFIXES`; AudioError if the folder is missing or holds none.
+        Paths with a suffix in `SUFFIXES`.
+
+    Raises:
+        AudioError: the folder is missing or holds none.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -106,7 +64,7 @@ def find(folder) -> list[Path]:
     ]
     if not paths:
         raise AudioError(
-            f"{folder}: no audio files; put {', '.join(SUFFIXES)} files in it or name another "
+            f"{folder}: no audio files; put .wav, .flac, .mp3 or the like in it, or name another "
             "folder"
         )
     return sorted(paths)
@@ -114,7 +72,12 @@ def find(folder) -> list[Path]:
 
 def _under(folder: Path) -> Iterator[Path]:
     """The files under a folder, those in linked folders too; no link leads back to where it lies."""
-    for place, inner, names in os.walk(folder, followlinks=True):
+
+    def name_unreadable(error: OSError):
+        message = f"{error.filename}: cannot be read ({error.strerror}), and passed over"
+        warnings.warn(AudioWarning(message), stacklevel=4)
+
+    for place, inner, names in os.walk(folder, onerror=name_unreadable, followlinks=True):
         here = Path(place)
         inner[:] = [
             name
@@ -140,7 +103,10 @@ def load(
         speed: at which it is played, pitch and all.
 
     Returns:
-        float32 [N]; AudioError if there is no usable sound.
+        float32 [N].
+
+    Raises:
+        AudioError: there is no usable sound.
     """
     config.validate()
     if isinstance(source, str | os.PathLike):
@@ -176,8 +142,11 @@ def read(
         duration: how much to read, in seconds; None reads to the end.
 
     Returns:
-        float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz. AudioError if the
-        file is missing, truncated, empty, not audio, or holds samples that are not finite.
+        float32 [N], or [N, channels] if not `mono`, and the sample rate in Hz.
+
+    Raises:
+        AudioError: the file is missing, truncated, empty, not audio, or holds samples that are not
+            finite.
     """
     if sample_rate is not None:
         sample_rate = check_rate(sample_rate)
@@ -214,7 +183,10 @@ def stream(path, sample_rate: int, *, block_seconds: float) -> Iterator[np.ndarr
 
     Yields:
         float32 [round(block_seconds * sample_rate)], mono; the last one may be shorter. Together
-        they are what `read` returns. AudioError as for `read`, at the block where the fault is met.
+        they are what `read` returns.
+
+    Raises:
+        AudioError: as for `read`, at the block where the fault is met.
     """
     import soxr
 
@@ -250,8 +222,10 @@ def blocks(source, sample_rate: int | None = None, *, block_seconds: float) -> I
         block_seconds: length of a block in seconds.
 
     Yields:
-        float32 [round(block_seconds * rate), channels]; the last one may be shorter. AudioError as
-        for `read`, at the block where the fault is met.
+        float32 [round(block_seconds * rate), channels]; the last one may be shorter.
+
+    Raises:
+        AudioError: as for `read`, at the block where the fault is met.
     """
     if not isinstance(source, str | os.PathLike):
         sample_rate = check_rate(sample_rate)
@@ -283,7 +257,7 @@ def write(path, samples, sample_rate: int):
         sample_rate: in Hz.
 
     Raises:
-        AudioError if the samples are not finite, the format cannot hold them, or the disk does not
+        AudioError: the samples are not finite, the format cannot hold them, or the disk does not
             take them.
     """
     import soundfile
@@ -316,13 +290,17 @@ def encoding(path, like: Info) -> Info:
         like: what the recording was.
 
     Returns:
-        What it will be; AudioError if the suffix is not in `WRITABLE`.
+        What it will be.
+
+    Raises:
+        AudioError: the suffix is not in `WRITABLE`.
     """
     import soundfile
 
     kind, suffix = _format(path), Path(path).suffix.lower()
     if suffix not in WRITABLE or kind not in soundfile.available_formats():
-        raise AudioError(f"{path}: no audio format is called {suffix or 'so'}; use .wav or .flac")
+        problem = f"no audio format is called {suffix}" if suffix else "its suffix names the format"
+        raise AudioError(f"{path}: {problem}; use .wav or .flac")
     if kind == "WAV" and like.format in ("WAVEX", "RF64"):  # WAV too
         kind = like.format
     fine = (
@@ -358,7 +336,10 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
         comment: that stands in the metadata.
 
     Yields:
-        A `Writer`; AudioError if the format cannot hold it or the disk does not take it.
+        A `Writer`.
+
+    Raises:
+        AudioError: the format cannot hold it or the disk does not take it.
     """
     import soundfile
 
@@ -371,8 +352,7 @@ def writing(path, info: Info, *, comment: str = "") -> Iterator["Writer"]:
                 raise _unwritten(path, reason) from None
             raise AudioError(
                 f"{path}: {info.format} does not take {info.channels} channels of {info.subtype} "
-                "at "
-                f"{info.sample_rate} Hz; use .wav"
+                f"at {info.sample_rate} Hz; use .wav"
             ) from None
         with file:
             for name, value in info.tags:
@@ -426,8 +406,9 @@ class Writer:
 
 @contextlib.contextmanager
 def _replacing(path) -> Iterator[Path]:
-    """A file beside `path` that takes its place if the context ends without an error, and is gone
-    if not.
+    """A file beside `path` that takes its place if the context ends without an error.
+
+    Else it is gone.
     """
     target = Path(os.path.realpath(path))  # a link stays one
     try:
@@ -461,10 +442,7 @@ def _format(path) -> str:
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Samples [N] or [N, channels] at another rate, by soxr in high quality.
-
-    [about N * target / source, ...].
-    """
+    """Samples [N, …] at another rate, [about N * target / source, …], by soxr in high quality."""
     import soxr
 
     if source_rate == target_rate:
@@ -501,10 +479,9 @@ def check_type(samples, name: str = "samples") -> np.ndarray:
 
 
 def check(samples: np.ndarray, name: str, *, min_samples: int = 1):
-    """Raises AudioError, beginning with `name`, unless samples [N] are finite, audible and at least
-    `min_samples`.
+    """Raises AudioError unless samples [N] are finite, audible and at least `min_samples`.
 
-    It is a SilenceError if all that is wrong is that it is silent.
+    The error begins with `name`, and is a SilenceError if silence is all that is wrong.
     """
     if len(samples) < max(1, min_samples):
         raise AudioError(

@@ -69,8 +69,7 @@ def extract(
 
 
 def stft(x: jax.Array, n_fft: int, hop_length: int, win_length: int) -> jax.Array:
-    """Short-time Fourier transform with frames centred on every hop, as `librosa.stft` with its
-    defaults.
+    """Short-time Fourier transform, centred on every hop, as `librosa.stft` with its defaults.
 
     Args:
         x: waveform [..., N]; both ends are padded with n_fft / 2 zeros.
@@ -199,9 +198,7 @@ def _mel_to_hz(mel):
 
 
 def mel_spectrogram(spectrum: jax.Array, bank: ArrayLike) -> jax.Array:
-    """Power in each mel band: complex spectrum [..., T, F] and filter bank [M, F] to [..., T,
-    M].
-    """
+    """Power in mel bands [..., T, M] of a complex spectrum [..., T, F], by a filter bank [M, F]."""
     power = spectrum.real**2 + spectrum.imag**2
     # Lower precision, the default on some accelerators, would miss librosa by far more than 1e-4.
     return jnp.matmul(power, bank.T, precision="highest")
@@ -249,12 +246,12 @@ def _dct_basis(M: int, n_mfcc: int) -> np.ndarray:
 
 
 def deltas(features: jax.Array, num_frames: ArrayLike, order: int) -> jax.Array:
-    """Time derivative of features by a Savitzky-Golay filter, as `librosa.feature.delta` with its
-    defaults.
+    """Time derivative of features, as `librosa.feature.delta` with its defaults.
 
-    A polynomial of degree `order` is fitted to nine frames. Its derivative is one number for all
-    nine, so the first and the last four frames take it from the nearest full window. A clip of
-    fewer than nine frames has no full window, and derivatives of zero.
+    By a Savitzky-Golay filter: a polynomial of degree `order` is fitted to nine frames. Its
+    derivative is one number for all nine, so the first and the last four frames take it from the
+    nearest full window. A clip of fewer than nine frames has no full window, and derivatives of
+    zero.
 
     Args:
         features: [..., T, D]; only the first `num_frames` count.

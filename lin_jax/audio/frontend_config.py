@@ -1,6 +1,4 @@
-"""The settings of the front end, apart from it so that they can be read, and recordings too, before
-JAX is imported.
-"""
+"""The settings of the front end, which can be read without importing JAX."""
 
 import dataclasses
 import hashlib
@@ -133,9 +131,7 @@ class FrontendConfig:
             ) from None
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that two configs share exactly when they give the same
-        features.
-        """
+        """Twelve hexadecimal digits, the same for configs that give the same features, and only then."""
         self.validate()
         # Flags and JSON may turn 20.0 into 20: one spelling per value keeps the fingerprint stable.
         canonical = {

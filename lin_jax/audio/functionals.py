@@ -1,5 +1,4 @@
-"""Functionals: what a whole clip's pitch, loudness, timbre and rhythm were like, in one row of
-numbers.
+"""Functionals: statistics of a whole clip's pitch, loudness, timbre and rhythm, in one row.
 
 Statistics of low-level descriptors over the clip, after F. Eyben, M. Wöllmer and B. Schuller,
 "openSMILE", ACM Multimedia 2010, and with them the contours and modulations that tell an emotion
@@ -197,8 +196,9 @@ def within_range(pitch):
 
 
 def statistics(x, chosen):
-    """Mean, deviation, skewness, slope over time and percentiles of each descriptor over the frames
-    that are chosen.
+    """Mean, deviation, skewness, slope over time and percentiles of each descriptor.
+
+    They are over the frames that are chosen.
 
     Args:
         x: [..., T, K].

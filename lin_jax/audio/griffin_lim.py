@@ -44,9 +44,7 @@ def mel_to_waveform(
 
 
 def mel_to_magnitude(config: FrontendConfig, log_mel, iterations: int = 16):
-    """Magnitudes of an STFT [..., T, F] that mel frames in decibels [..., T, M] suggest by
-    themselves.
-    """
+    """STFT magnitudes [..., T, F] that mel frames in dB [..., T, M] suggest by themselves."""
     bank = mel_filter_bank(
         config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max
     )

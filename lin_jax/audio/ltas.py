@@ -32,8 +32,9 @@ def long_term_spectrum(log_mel, num_frames):
 
 
 def match_spectrum(log_mel, num_frames, spectrum):
-    """Recordings changed alike in all frames, so that their long-term spectra come near to given
-    ones.
+    """Recordings filtered so that their long-term spectra come near to given ones.
+
+    The filter is the same in all frames.
 
     The shorter a recording is, the less its mean tells of the voice, and the less it is changed.
 

@@ -104,8 +104,7 @@ def _over_time(disturbance):
 
 @functools.lru_cache
 def _bands():
-    """Bins to bands of equal width in Bark [K, F - 2], hearing threshold and growth of loudness
-    [K], and the width.
+    """Bins to Bark bands [K, F - 2], hearing threshold [K], growth of loudness [K], and band width.
 
     Bark: S. Wang et al., IEEE J-SAC 10(5), 1992. Threshold: E. Terhardt, Hearing Research 1, 1979.
     Loudness: E. Zwicker and R. Feldtkeller, "Das Ohr als Nachrichtenempfänger", 1967, steeper at

@@ -50,9 +50,8 @@ def stoi(estimate, target):
     check_shapes(estimate=(estimate, "B N"), target=(target, "B N"))
     (near, _), (true, power) = (_envelopes(x) for x in (estimate, target))  # [B, T, K], [B, T]
     audible = power > 10 ** (-AUDIBLE_DB / 10) * jnp.max(power, axis=-1, keepdims=True)
-    first = jnp.argsort(
-        ~audible, axis=-1, stable=True
-    )  # audible frames, in their order, and then the others
+    # Audible frames, in their order, and then the others.
+    first = jnp.argsort(~audible, axis=-1, stable=True)
     near, true = (jnp.take_along_axis(x, first[..., None], axis=1) for x in (near, true))
     frames = np.arange(true.shape[1] - SEGMENT + 1)[:, None] + np.arange(SEGMENT)  # [S, L]
     counted = frames[:, -1] < jnp.sum(audible, axis=-1, keepdims=True)  # [B, S]
@@ -71,9 +70,7 @@ def stoi(estimate, target):
 
 
 def _envelopes(x):
-    """Magnitudes of waveforms in bands of a third of an octave [B, T, K], and power up to `TOP_HZ`
-    [B, T].
-    """
+    """Magnitudes of waveforms in third-octave bands [B, T, K], and power up to `TOP_HZ` [B, T]."""
     x = x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-12)
     spectrum = stft(x, N_FFT, HOP, FRAME)
     power = spectrum.real**2 + spectrum.imag**2

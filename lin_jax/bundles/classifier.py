@@ -237,8 +237,11 @@ class Classifier(Bundle):
             sample_rate: of a waveform, in Hz; not used for a path.
 
         Returns:
-            A `Prediction`; AudioError if the recording cannot be read, is shorter than one frame,
-            or is silent and the bundle has neither a class nor a gate for that.
+            A `Prediction`.
+
+        Raises:
+            AudioError: the recording cannot be read, is shorter than one frame, or is silent and
+                the bundle has neither a class nor a gate for that.
         """
         from lin_jax.audio import files
 
@@ -311,8 +314,10 @@ class Classifier(Bundle):
 
         Yields:
             A `Segment` for each window, without gaps; the last is as short as the recording makes
-            it, but is classified together with what came before. AudioError as for `predict`, at the
-            window where the fault is met.
+            it, but is classified together with what came before.
+
+        Raises:
+            AudioError: as for `predict`, at the window where the fault is met.
         """
         from lin_jax.audio import files
 

@@ -34,11 +34,8 @@ STANDALONE = {
     "from lin_jax.errors import AudioError": "AudioError = ValueError",
     "from lin_jax.audio.levels import": "from levels import",
 }
-VOICES = {
-    "voices": "voice",
-    "ltas": "ltas",
-    "ltas_corrections": "ltas_correction",
-}  # field to input
+# Fields of a voice, and the inputs that they become.
+VOICES = {"voices": "voice", "ltas": "ltas", "ltas_corrections": "ltas_correction"}
 
 
 def export(bundle: Bundle, folder) -> pathlib.Path:

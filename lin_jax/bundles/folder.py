@@ -79,8 +79,10 @@ def save(
             "float16" (half the size); in memory float32.
 
     Returns:
-        The folder; BundleError if the network is not registered, its settings are not JSON, or the
-        disk is full.
+        The folder.
+
+    Raises:
+        BundleError: the network is not registered, its settings are not JSON, or the disk is full.
     """
     from flax import traverse_util
     from safetensors.numpy import save as to_bytes
@@ -149,7 +151,10 @@ def load(name_or_path) -> Bundle:
             another.
 
     Returns:
-        The `Bundle` of its kind; BundleError if it is missing, damaged, or not of this format.
+        The `Bundle` of its kind.
+
+    Raises:
+        BundleError: it is missing, damaged, or not of this format.
     """
     import jax
     from flax import traverse_util

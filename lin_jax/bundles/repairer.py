@@ -123,7 +123,10 @@ class Repairer(Bundle):
             strength: how much of the repair is mixed in, 0 to 1.
 
         Returns:
-            float32 of the same shape, rate and level; AudioError if it is not audio or holds NaN.
+            float32 of the same shape, rate and level.
+
+        Raises:
+            AudioError: it is not audio or holds NaN.
         """
         samples = np.asarray(samples)
         job = _ArrayJob(self, samples, self.rate(samples, sample_rate), checked(strength))
@@ -142,7 +145,10 @@ class Repairer(Bundle):
             strength: how much of the repair is mixed in, 0 to 1.
 
         Returns:
-            What was `Repaired`; AudioError if the one cannot be read or the other not be written.
+            A `RepairResult`.
+
+        Raises:
+            AudioError: the one cannot be read or the other not be written.
         """
         (done,) = self.repair_files([(source, out)], strength)
         if isinstance(done, AudioError):
@@ -163,7 +169,7 @@ class Repairer(Bundle):
             progress: called with every few seconds of sound that are written.
 
         Yields:
-            For each pair, as soon as it is finished, what was `Repaired`, or the AudioError that
+            For each pair, as soon as it is finished, its `RepairResult`, or the AudioError that
             says why nothing was.
         """
         strength = checked(strength)
@@ -172,9 +178,7 @@ class Repairer(Bundle):
             yield job.error or job.repaired()
 
     def scale(self, before: Diagnosis) -> float:
-        """What the network's input is multiplied by, so that it has the front end's level or is at
-        least within ±1.
-        """
+        """What the network's input is multiplied by: to the front end's level, or at least within ±1."""
         frontend = self.frontend
         if frontend.level == "none":
             return min(1.0, 1.0 / before.peak)
@@ -391,9 +395,8 @@ class _Job:
         network_rate = bundle.frontend.sample_rate
         self._offset = before.offset
         self._scale = bundle.scale(self.before)
-        self._distinct = (
-            1 if alike else self.info.channels
-        )  # channels that are the same are repaired once
+        # Channels that are the same are repaired once.
+        self._distinct = 1 if alike else self.info.channels
         self._upper = rate > network_rate
         self._native, self._channels = Queue(), []
         self._up = resampler(network_rate, rate, self._distinct * (3 if self._upper else 1))

@@ -38,7 +38,7 @@ def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
     """Keep a voice by name, in place of one that was kept before; only its owner may read it.
 
     Args:
-        name: letters, digits, "-" and "_", 64 at most.
+        name: letters, digits, "-" and "_", 64 at most, not beginning with "-".
         profile: the `VoiceProfile`.
         fingerprint: of the speaker bundle that embedded it.
         consent: by what right it may be used.
@@ -65,7 +65,9 @@ def save(name: str, profile, fingerprint: str, consent: str) -> pathlib.Path:
         private.make_folder(path.parent, ConfigError)
         private.replace_text(path, checksums.to_json(content))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another place"
+        ) from None
     return path
 
 
@@ -123,8 +125,10 @@ def remove(name: str):
 
 def path_of(name: str) -> pathlib.Path:
     """The file of a voice; ConfigError if it cannot have such a name."""
-    if not re.fullmatch(r"[\w-]{1,64}", name):
-        raise ConfigError(f"{name!r}: give a name of letters, digits, - and _, 64 at most")
+    if not re.fullmatch(r"\w[\w-]{0,63}", name):
+        raise ConfigError(
+            f"{name!r}: cannot be a name; use 1 to 64 letters, digits, - and _, not beginning with -"
+        )
     return FOLDER.expanduser() / f"{name}{SUFFIX}"
 
 

@@ -37,11 +37,8 @@ SYMBOLS, SOURCE_SECONDS, FRAMES = 64, 2.0, 64
 FIRST_PHRASE = r"(\W*\w.{12,60}?[,;:–—])( .*\w.*)"
 FIRST_LETTERS = 80
 # What does not end by itself is cut after so long.
-SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = (
-    0.25,
-    1.5,
-    1.0,
-)  # seconds, times the recording's, and seconds besides
+# Seconds, times the recording's, and seconds besides.
+SLOWEST_SYMBOL, SLOWEST_SPEECH, ALWAYS = 0.25, 1.5, 1.0
 SPEEDS = (0.5, 2.0)
 MIN_PART = 0.5  # seconds of a part of a phrase that is said again in parts
 REFERENCE_SECONDS = 120.0  # of a recording that a voice is cloned from
@@ -374,8 +371,8 @@ class Synthesizer(Bundle):
 
         Raises:
             TextError: there is nothing in the text that can be spoken.
-            AudioError: as for `voice`, or it is silent.
-            BundleError: as for `voice`.
+            AudioError: as for `clone_voice`, or it is silent.
+            BundleError: as for `clone_voice`.
             ConfigError: another speed, or a bundle that reads no texts.
         """
         self._check("text", speed)
@@ -446,8 +443,11 @@ class Synthesizer(Bundle):
             text: what the recording says; for a network by durations, and for no other.
 
         Returns:
-            The `Speech`; errors as for `speak`, and AudioError if the recording cannot be read or
-            is silent.
+            The `Speech`.
+
+        Raises:
+            TextError, ConfigError: as for `speak`.
+            AudioError: likewise, or the recording cannot be read or is silent.
         """
         from lin_jax.audio import files
         from lin_jax.audio.segmentation import split_on_silence

@@ -250,8 +250,11 @@ class Verifier(Bundle):
             sample_rate: of a waveform, in Hz; not used for a path.
 
         Returns:
-            float32 unit vector [E]; AudioError if the recording cannot be read, is silent or holds
-            less than `MIN_SECONDS` of sound.
+            float32 unit vector [E].
+
+        Raises:
+            AudioError: the recording cannot be read, is silent or holds less than `MIN_SECONDS` of
+                sound.
         """
         return self._all([source], sample_rate)[0].embedding
 
@@ -272,7 +275,10 @@ class Verifier(Bundle):
             sample_rate: of waveforms, in Hz.
 
         Returns:
-            A `Verdict`; AudioError as for `embed`.
+            A `Verdict`.
+
+        Raises:
+            AudioError: as for `embed`.
         """
         a, b = (side if isinstance(side, list | tuple) else [side] for side in (a, b))
         voices = self._all([*a, *b], sample_rate)

@@ -51,7 +51,7 @@ def predict(
     rate = bundle.frontend.sample_rate
     reader = NoiseReader(noises, rate)
     rows = {name: np.full((len(paths), len(bundle.labels)), np.nan) for name in under}
-    for b, path in enumerate(tqdm(paths, unit="clip", leave=False)):
+    for b, path in enumerate(tqdm(paths, unit="clip", leave=False, disable=None)):
         samples, _ = files.read(path, rate)
         noise = reader.draw()
         seen = list(speakers[:b]).count(speakers[b])

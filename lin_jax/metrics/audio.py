@@ -50,8 +50,7 @@ def si_sdr(reference, estimate) -> float:
 
 
 def log_spectral_distance(reference, estimate, sample_rate: int) -> float:
-    """Root mean square over frequency of the difference of two power spectra in dB, averaged over
-    the frames.
+    """Log-spectral distance: RMS over frequency of the difference in dB, averaged over frames.
 
     A. H. Gray and J. D. Markel, "Distance measures for speech processing", IEEE TASSP 24(5), 1976.
     What lies further than `FLOOR_DB` below the loudest bin of the reference counts as that floor.
@@ -136,12 +135,14 @@ def loudness_contour(samples, sample_rate: int) -> np.ndarray:
 
 
 def pesq(reference, estimate, sample_rate: int) -> float:
-    """Wide-band perceptual evaluation of speech quality, 1.0 to 4.6 (ITU-T P.862.2), by the package
-    `pesq`.
+    """Wide-band PESQ (ITU-T P.862.2), 1.0 to 4.6, by the package `pesq`.
 
     Returns:
-        The score; AudioError if no utterance is found in the reference, ConfigError if the rate is
-        not 16 kHz.
+        The score.
+
+    Raises:
+        AudioError: no utterance is found in the reference.
+        ConfigError: the rate is not 16 kHz.
     """
     if sample_rate != 16000:
         raise ConfigError(
@@ -166,8 +167,9 @@ def stoi(reference, estimate, sample_rate: int) -> float:
 
 
 def mel_cepstral_distance(reference, estimate, sample_rate: int) -> float:
-    """Mel-cepstral distance in dB after alignment, lower is better, by the package
-    `mel-cepstral-distance`.
+    """Mel-cepstral distance in dB after alignment, by the package `mel-cepstral-distance`.
+
+    Lower is better.
 
     R. F. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM
     1993, over dynamic time warping. Other packages give other figures: name this one beside it. Its
@@ -309,8 +311,9 @@ def _spectrum(samples, sample_rate: int) -> np.ndarray:
 
 
 def _decibels(powers) -> list[np.ndarray]:
-    """Powers of a reference and an estimate in dB below the loudest of the reference, none below
-    `FLOOR_DB`.
+    """Powers of a reference and an estimate in dB below the loudest of the reference.
+
+    None is below `FLOOR_DB`.
     """
     loudest = max(powers[0].max(), 1e-20)
     return [10 * np.log10(np.maximum(power / loudest, 10 ** (-FLOOR_DB / 10))) for power in powers]

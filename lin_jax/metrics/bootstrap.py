@@ -90,9 +90,8 @@ def bootstrap_trials(
     Raises:
         ConfigError: no draw has trials of both kinds.
     """
-    order = np.argsort(
-        -np.asarray(scores), kind="stable"
-    )  # sorted once, each draw finds them in order
+    # Sorted once, each draw finds them in order.
+    order = np.argsort(-np.asarray(scores), kind="stable")
     scores, same = np.asarray(scores)[order], np.asarray(same, bool)[order]
     names, numbers = np.unique(np.asarray(speakers)[order], return_inverse=True)
     left, right = numbers.reshape(-1, 2).T

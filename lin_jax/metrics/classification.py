@@ -99,8 +99,7 @@ def macro_f1(matrix):
 
 
 def reliability(probabilities, labels, *, num_bins=15):
-    """How often predictions of each confidence are right, over equal-width confidence bins (Guo et
-    al., 2017).
+    """Reliability diagram: accuracy in equal-width bins of confidence (Guo et al., 2017).
 
     Args:
         probabilities: predicted distributions [B, C].

@@ -39,16 +39,17 @@ def recognise(
             clips' time on a core.
 
     Returns:
-        The words of each clip with spaces between them; ConfigError if pocketsphinx is not
-        installed.
+        The words of each clip with spaces between them.
+
+    Raises:
+        ConfigError: pocketsphinx is not installed.
     """
     if not installed():
         raise ConfigError("pocketsphinx is not installed: pip install 'lin_jax[eval]'")
     recordings = [_recording(samples, sample_rate) for samples in clips]
     workers = max(1, min(os.cpu_count() or 1, len(recordings)))
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # it keeps Python's lock, and a fork would take JAX's threads away
+    # Pocketsphinx keeps Python's lock, and a fork would take JAX's threads away.
+    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         model = _language_model(texts, os.path.join(folder, "texts.arpa"))
         with concurrent.futures.ProcessPoolExecutor(workers, context, _start, model) as pool:
@@ -114,8 +115,7 @@ def _transcribe(recording: bytes) -> str:
 
 
 def edit_distance(reference, hypothesis):
-    """Insertions, deletions and substitutions that make one sequence another (V. Levenshtein,
-    1966).
+    """Levenshtein distance: insertions, deletions and substitutions from one sequence to another.
 
     Of words, divided by those of the reference, it is the word error rate.
     """

@@ -52,9 +52,8 @@ def det_curve(scores, same, weight=None):
     weight = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
     order = np.argsort(-scores, kind="stable")
     scores, accepted = scores[order], np.stack([~same, same])[:, order] * weight[order]
-    last = np.append(
-        np.flatnonzero(np.diff(scores)), len(scores) - 1
-    )  # trials with one score go together
+    # Trials with one score go together.
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
     accepted = np.cumsum(accepted, axis=1)[:, last]  # [2, K - 1]
     total = accepted[:, -1:]
     if not (total > 0).all():
@@ -76,7 +75,10 @@ def equal_error_rate(scores, same, weight=None):
         weight: of each trial [N]; None counts each once.
 
     Returns:
-        (rate from 0 to 1, threshold); ConfigError as for `det_curve`.
+        (rate from 0 to 1, threshold).
+
+    Raises:
+        ConfigError: as for `det_curve`.
     """
     false_accept, false_reject, threshold = det_curve(scores, same, weight)
     gap = false_accept - false_reject  # rises from -1 to 1

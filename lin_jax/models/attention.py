@@ -89,9 +89,7 @@ class DynamicConvolutionAttention(nn.Module):
 
     @nn.compact
     def __call__(self, query, weights, cumulative, keys, mask):
-        """The next weights; arguments and result as in `LocationSensitiveAttention`, of which it
-        needs only some.
-        """
+        """The next weights; as in `LocationSensitiveAttention`, of whose arguments it needs some."""
         B, K = weights.shape[0], self.taps
         fixed = self.param("filters", nn.initializers.lecun_normal(), (K, self.filters))
         made = jnp.tanh(nn.Dense(self.hidden, dtype=self.dtype)(query))
@@ -118,9 +116,7 @@ class DynamicConvolutionAttention(nn.Module):
 
 
 def _move(weights, filters, bias, score, mask):
-    """Weights [B, L] moved by filters [B, K, hidden], by the score [hidden, 1] of what they
-    find.
-    """
+    """Weights [B, L] moved by filters [B, K, hidden], by the score [hidden, 1] of what they find."""
     L, K = weights.shape[1], filters.shape[1]
     padded = jnp.pad(weights, ((0, 0), (K // 2, K // 2)))
     near = jnp.stack([padded[:, k : k + L] for k in range(K)], axis=-1)  # [B, L, K]
@@ -131,9 +127,7 @@ def _move(weights, filters, bias, score, mask):
 
 
 def forward_filter(taps: int) -> np.ndarray:
-    """Filter [K] that moves weights forward by a beta-binomial number of positions, one in the
-    mean.
-    """
+    """Filter [K] that moves weights on by a beta-binomial number of positions, one in the mean."""
     n = PRIOR_TAPS - 1
     k = np.arange(PRIOR_TAPS)
     pmf = special.comb(n, k) * special.beta(k + 0.1, n - k + 0.9) / special.beta(0.1, 0.9)

@@ -73,8 +73,9 @@ class SpectralAutoencoder(nn.Module):
         return (reach * self.hop_length + self.n_fft) / self.sample_rate
 
     def deepened(self, params, added: int) -> dict:
-        """The parameters of this network with more convolutions at the end of its middle, which
-        change nothing yet.
+        """The parameters of this network with more convolutions at the end of its middle.
+
+        These change nothing yet.
 
         Args:
             params: of this network.
@@ -226,8 +227,7 @@ def _num_frames(num_samples, n_fft, hop_length):
 
 
 def _spectrum(waveform, n_fft, hop_length):
-    """The STFT [B, T, F] of waveforms [B, N], with as many frames over the last samples as over any
-    others.
+    """The STFT [B, T, F] of waveforms [B, N], with as many frames over the ends as elsewhere.
 
     From the faint end of one frame alone, the inverse would have to guess them.
     """

@@ -150,8 +150,9 @@ class CausalEnhancer(nn.Module):
 
 
 def _windows(n_fft, hop):
-    """Of analysis [n_fft] and of synthesis [2 hop]: their product is a Hann window at the end of the
-    frame, and falls within a hop.
+    """Windows of analysis [n_fft] and of synthesis [2 hop], which make up for each other.
+
+    Their product is a Hann window at the end of the frame, and falls within a hop.
     """
     hann = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop)) ** 2
     rising = np.sin(np.pi / 2 * (np.arange(n_fft - hop) + 0.5) / (n_fft - hop))

@@ -103,9 +103,7 @@ class StatisticsPooling(nn.Module):
 
 
 def conv(width, kernel, strides=(1, 1)):
-    """A bias-free convolution whose explicit padding gives the same output however far the batch is
-    padded.
-    """
+    """A bias-free convolution with explicit padding: however far a batch is padded, it is the same."""
     size = kernel // 2
     return nn.Conv(
         width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False
@@ -120,9 +118,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask, *, train):
-        """Maps x [B, T, D, W] under mask [B, T, 1, 1] to (x [B, T/stride, D/stride, width], its
-        mask).
-        """
+        """Maps x [B, T, D, W], mask [B, T, 1, 1] to [B, T/stride, D/stride, width] and its mask."""
         shortcut = x
         if self.stride > 1:
             window = (self.stride, self.stride)
@@ -138,8 +134,9 @@ class ResidualBlock(nn.Module):
 
 
 def residual_stages(features, num_frames, widths: Sequence[int], blocks: Sequence[int], *, train):
-    """Runs a 5×5 stem of stride 2 and stages of residual blocks over frames, inside a network's own
-    `__call__`.
+    """Runs a 5×5 stem of stride 2 and stages of residual blocks over frames.
+
+    It is called inside a network's own `__call__`.
 
     Args:
         features: float [B, T, D]; frames past `num_frames` do not matter.
@@ -233,8 +230,10 @@ def split_bands(bands, width, *values):
 
 
 def join_bands(x, bands, size):
-    """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F], where there is one bin more
-    than the bands hold; those of it are zero, and all others are small before training.
+    """Bands [B, T, K, W] to `size` values of each bin, each [B, T, F].
+
+    There is one bin more than the bands hold; its values are zero, and all others are small before
+    training.
     """
     groups, start = [], 0
     for count, bins in bands:
@@ -293,8 +292,9 @@ class FusedLSTM(nn.Module):
 
     @nn.compact
     def __call__(self, x, length):
-        """Maps x [B, T, D], of which `length` [B] frames are real, to [B, T, H], or [B, T, 2 H] in
-        both directions; zero on padding.
+        """Maps x [B, T, D] to [B, T, H], or [B, T, 2 H] in both directions; zero on padding.
+
+        Of x `length` [B] frames are real.
         """
         directions = (False, True) if self.bidirectional else (False,)
         cells = [nn.OptimizedLSTMCell(self.features, dtype=self.dtype) for _ in directions]

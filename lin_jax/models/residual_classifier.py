@@ -15,8 +15,7 @@ from lin_jax.models.registry import register
 
 @register
 class ResidualClassifier(nn.Module):
-    """A convolutional residual network over MFCC or log-mel frames with attentive statistics
-    pooling.
+    """A 2-D residual network over MFCC or log-mel frames with attentive statistics pooling.
 
     Attributes:
         num_classes: C, labels to tell apart.

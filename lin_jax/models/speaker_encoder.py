@@ -1,5 +1,4 @@
-"""Networks that turn a clip of any length into an embedding of its speaker, a point on the unit
-sphere.
+"""Speaker encoders: a clip of any length becomes a point on the unit sphere.
 
 Shape letters: B batch, T frames, D features a frame, W channels, H hidden, E embedding.
 """
@@ -86,9 +85,8 @@ class SmallSpeakerEncoder(nn.Module):
         mask = frame_mask(num_frames, features.shape[1])[:, :, None, None]
         x = jnp.where(mask, features[..., None], 0.0)
         for width in self.widths:
-            x = (
-                nn.relu(BatchNorm()(conv(width, 3)(x), mask, train=train)) * mask
-            )  # not negative: padding never wins
+            # Not negative: padding never wins.
+            x = nn.relu(BatchNorm()(conv(width, 3)(x), mask, train=train)) * mask
             x = nn.max_pool(x, (2, 2), (2, 2), padding=((0, 1), (0, 1)))
             mask = every(mask, 2)
         x = jnp.mean(x.reshape(*x.shape[:2], -1), axis=1, where=mask[:, :, 0])  # [B, D/8 W]

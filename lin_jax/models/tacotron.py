@@ -71,9 +71,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x, length, *, train):
-        """Maps x [B, L, D] of length [B] to (memory [B, L', H], zero on padding, and its mask [B,
-        L']).
-        """
+        """Maps x [B, L, D] of length [B] to memory [B, L', H], zero on padding, and its mask [B, L']."""
         widths = (self.hidden,) * len(self.strides)
         x, mask = ConvolutionStack(widths, self.strides, self.dropout, dtype=self.dtype)(
             x, frame_mask(length, x.shape[1]), train=train
@@ -111,9 +109,7 @@ class DecoderCell(nn.Module):
         self.attend = KINDS[self.attention](dtype=self.dtype)
 
     def start(self, memory):
-        """The state before the first step, and what attention computes once for memory [B, L,
-        H].
-        """
+        """The state before the first step, and what attention computes once for memory [B, L, H]."""
         B, L, H = memory.shape
         weights, keys = self.attend.start(memory)
         zeros = jnp.zeros((B, self.hidden), memory.dtype)
@@ -151,8 +147,7 @@ class DecoderCell(nn.Module):
 
 @register
 class Tacotron(nn.Module):
-    """A sequence-to-sequence synthesizer of the Tacotron 2 family for many voices and two kinds of
-    source.
+    """A Tacotron 2 for many voices, whose source is symbols or recorded frames.
 
     J. Shen et al., "Natural TTS synthesis by conditioning WaveNet on mel spectrogram predictions",
     ICASSP 2018; voices as in Y. Jia et al., "Transfer learning from speaker verification to
@@ -317,9 +312,7 @@ class Tacotron(nn.Module):
         )
 
     def encode(self, source, source_length, voice, *, train=False):
-        """The memory [B, L', H + V] that the decoder attends to, zero on padding, and its mask [B,
-        L'].
-        """
+        """The memory [B, L', H + V] that is attended to, zero on padding, and its mask [B, L']."""
         if jnp.issubdtype(source.dtype, jnp.integer):
             memory, mask = self.text_encoder(self.symbols(source), source_length, train=train)
         else:

@@ -13,8 +13,9 @@ from lin_jax.models.registry import register
 
 @register
 class SpectrumDecoder(nn.Module):
-    """Dilated convolutions over mel frames that say what magnitudes their bands hide, such as high
-    harmonics.
+    """Dilated convolutions over mel frames that estimate STFT magnitudes.
+
+    They say what the bands hide, such as high harmonics.
 
     Griffin-Lim finds phases well where frames overlap by three quarters, given the true magnitudes:
     it is these that mel bands lose. Untrained, the network leaves the spectrum that it is given as

@@ -1,5 +1,6 @@
-"""Plots as PNG: each is a matplotlib `Figure`, drawn off screen and saved too where a path is
-given.
+"""Plots as PNG: each is a matplotlib `Figure`, drawn off screen.
+
+It is saved, too, where a path is given.
 
 Pyplot's global state is never used.
 """
@@ -131,8 +132,7 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path=None) -> Figu
 def plot_bars(
     values: Mapping[str, float], path=None, *, mark: float | None = None, mark_label: str = "mean"
 ) -> Figure:
-    """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker or
-    probability by class.
+    """Draw one horizontal bar a name for shares in [0, 1], such as accuracy by speaker.
 
     Args:
         values: name to share, drawn from top to bottom in this order.
@@ -182,13 +182,16 @@ def plot_histograms(values: Mapping[str, Sequence[float]], path=None, *, bins: i
         figure = Figure(figsize=(3.4 * columns, 2.2 * rows), layout="constrained")
         for number, (name, numbers) in enumerate(values.items(), 1):
             axis = figure.add_subplot(rows, columns, number, title=name)
-            axis.hist(numbers, bins, color=COLOURS[0])
+            low, high = min(numbers), max(numbers)
+            # Of all the same one bar, in view.
+            margin = 0.0 if low < high else 0.1 * abs(low) or 1.0
+            axis.hist(numbers, bins, range=(low - margin, high + margin), color=COLOURS[0])
+            axis.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
     return _saved(figure, path)
 
 
 def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: str = "") -> Figure:
-    """Draw a group of vertical bars a name, one bar a series, such as a figure before and after, by
-    kind of damage.
+    """Draw a group of vertical bars a name, one bar a series, such as before and after.
 
     Args:
         values: name of the group to name of the series to number; groups and series are drawn in
@@ -341,8 +344,7 @@ def plot_scores(
 def plot_projection(
     embeddings: np.ndarray, names: Sequence[str], path=None, *, max_speakers: int = 12
 ) -> Figure:
-    """Draw embeddings in the plane in which the means of the speakers lie farthest apart (principal
-    components).
+    """Draw embeddings in the plane of the first two principal components of the speakers' means.
 
     Args:
         embeddings: [B, E].

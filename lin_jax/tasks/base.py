@@ -10,9 +10,8 @@ from typing import Any, Literal, Protocol
 import jax
 
 Batch = Mapping[str, jax.Array]
-Variables = Mapping[
-    str, Any
-]  # Flax collections: "params" and, where the network has them, "batch_stats"
+# Flax collections: "params" and, where the network has them, "batch_stats".
+Variables = Mapping[str, Any]
 Sums = Mapping[str, jax.Array]  # statistics summed over examples: they merge by addition
 
 

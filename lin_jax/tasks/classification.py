@@ -1,5 +1,4 @@
-"""Clip classification: which of C classes a recording belongs to, such as its emotion or the
-speaker's gender.
+"""Clip classification: which of C classes a recording belongs to, such as its emotion.
 
 Shapes: B batch, N samples, T frames, D features, C classes.
 """

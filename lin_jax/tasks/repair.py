@@ -122,9 +122,7 @@ class Repair:
         )
 
     def summarise(self, sums):
-        """Loss, what is `PERCEPTUAL`, SI-SDR in dB (at most `MAX_DB` a clip), and how much better
-        it is than before.
-        """
+        """Loss, what is `PERCEPTUAL`, SI-SDR in dB (at most `MAX_DB` a clip), and its improvement."""
         names = ("loss", *PERCEPTUAL, "si_sdr", "si_sdr_damaged")
         figures = {name: float(sums[name] / sums["weight"]) for name in names if name in sums}
         figures["si_sdr_gain"] = figures["si_sdr"] - figures.pop("si_sdr_damaged")

@@ -1,5 +1,4 @@
-"""Speech synthesis: a source, a text or a recording, becomes the mel frames of someone who says the
-same.
+"""Speech synthesis: a text or a recording becomes mel frames in a given voice.
 
 Shapes: B batch, L symbols, T frames, M mel bins, D features of a recording, E embedding, S decoder
 steps.
@@ -65,8 +64,9 @@ def move_to_anchors(
 
 @dataclasses.dataclass
 class SynthesisConfig:
-    """How a synthesizer is trained. Values in pairs go from the first to the second in
-    `schedule_steps` steps.
+    """How a synthesizer is trained.
+
+    Values in pairs go from the first to the second in `schedule_steps` steps.
 
     Attributes:
         stop_weight: of the stop loss.
@@ -197,8 +197,7 @@ class Synthesis:
         return total / jnp.maximum(sums["weight"], 1.0), ({"schedule": {"step": step + 1}}, sums)
 
     def evaluate(self, variables, batch):
-        """Losses of an evaluation batch under teacher forcing, and how speech generated freely
-        ends.
+        """Losses of an evaluation batch under teacher forcing, and how free-running speech ends.
 
         Where there are two kinds of source, the sums of recordings stand apart, under names that
         begin with "speech_".
@@ -239,8 +238,9 @@ class Synthesis:
         }
 
     def predict(self, variables, batch):
-        """Generated "features" [B, T, M] in decibels, "num_frames" [B], "stopped" [B], "skipped"
-        and "repeated" [B] of `alignment_metrics`.
+        """Generated "features" [B, T, M] in decibels, "num_frames" [B] and "stopped" [B].
+
+        And "skipped" and "repeated" [B], as `alignment_metrics` has them.
 
         Where the batch holds the "ltas" and "ltas_correction" [B, M] of the voices, as the method
         `ltas_correction` measures them, the features are corrected by them.
@@ -262,8 +262,7 @@ class Synthesis:
         }
 
     def ltas_correction(self, variables, batch):
-        """By how much speech in the voices of some recordings lacks their long-term average spectra
-        (LTAS).
+        """What speech in the voices of recordings lacks of their long-term average spectra (LTAS).
 
         The recordings are converted to their own voices; what then lacks of their LTAS lacks in
         every text.

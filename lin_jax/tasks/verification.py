@@ -59,7 +59,7 @@ class VerificationConfig:
 class Verification:
     """The task of telling speakers apart.
 
-    A batch holds what `hear` takes, "label" [B] int32, the speaker, and "weight" [B] float32. The
+    A batch holds what `preprocess` takes, "label" [B] int32, the speaker, and "weight" [B] float32. The
     parameters of the encoder are in params["encoder"]; those that only the loss needs are beside it
     in params["head"].
 
@@ -155,9 +155,7 @@ class Verification:
         return self._sums(embeddings, batch["label"], batch["weight"])
 
     def summarise(self, sums):
-        """Triplet loss, equal error rate of the pairs within the batches, and in training the loss
-        and accuracy.
-        """
+        """Triplet loss and equal error rate of the pairs within batches; in training loss and accuracy."""
         counts = np.asarray(sums["scores"], np.float64)
         figures = {
             "triplet_loss": float(sums["triplet_loss"] / max(sums["anchors"], 1.0)),
@@ -223,8 +221,9 @@ class Verification:
         return {**batch, "features": features, "num_frames": num_frames}
 
     def _sums(self, embeddings, label, weight):
-        """Triplet loss summed over anchors, and how often each cosine occurs between different and
-        same speakers.
+        """Triplet loss summed over anchors, and histograms of the cosines of trials.
+
+        One is of different speakers, one of same ones.
         """
         triplets, counted = losses.triplet_margin(
             embeddings,

@@ -118,9 +118,7 @@ class Vocoding:
         return self._compared(variables["params"], batch)[2]
 
     def summarise(self, sums):
-        """Means over the clips: the distance of log-magnitudes in dB, before the network too, and
-        the losses.
-        """
+        """Means over the clips: the distance of log-magnitudes in dB, also before the network; losses."""
         decibels = {"distance", "smooth_distance"}
         return {
             name: float(value / sums["weight"]) * (20.0 / np.log(10.0) if name in decibels else 1.0)
@@ -129,9 +127,7 @@ class Vocoding:
         }
 
     def predict(self, variables, batch):
-        """Of "features" [B, T, M] in decibels and "num_frames" [B] the "waveform" [B, N] and its
-        "length" [B].
-        """
+        """The "waveform" [B, N] and its "length" [B] of "features" [B, T, M] in dB, "num_frames" [B]."""
         features, num_frames = batch["features"], batch["num_frames"]
         estimate = self._estimate(variables["params"], features, num_frames, self._smooth(features))
         magnitude, iterations = jnp.maximum(jnp.exp(estimate) - FLOOR, 0.0), self.config.iterations
@@ -151,9 +147,7 @@ class Vocoding:
         return self.model.apply({"params": params["vocoder"]}, normalised, smooth, mask)
 
     def _compared(self, params, batch):
-        """Log-magnitudes as they are made and as they should be, and the sums of how far they are
-        apart.
-        """
+        """Log-magnitudes as made and as they should be, and the sums of their distances."""
         config, length = self.frontend, batch["length"]
         x = jnp.where(frame_mask(length, batch["waveform"].shape[1]), batch["waveform"], 0.0)
         features, num_frames = extract(config, x, length)

@@ -11,6 +11,7 @@ Shape letters: B batch, T frames, D features, C classes.
 import dataclasses
 import os
 import pathlib
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,9 +68,7 @@ class Member:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """A member after training: its variables, and the outputs of `task.predict` for its test
-    clips.
-    """
+    """A member after training: its variables, and what `task.predict` gives for its test clips."""
 
     variables: Variables
     outputs: Mapping[str, np.ndarray]
@@ -115,7 +114,10 @@ def fit_ensemble(
     trainer.compile(members[:width])
     with (
         tqdm(
-            total=len(members) * config.num_steps, unit="step", desc=f"{len(members)} members"
+            total=len(members) * config.num_steps,
+            unit="step",
+            desc=f"{len(members)} member{'s' if len(members) > 1 else ''}",
+            mininterval=0.1 if sys.stderr.isatty() else 60.0,  # a log is no place for each of them
         ) as bar,
         ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as pool,
     ):
@@ -185,9 +187,8 @@ class _Trainer:
                 if self.stopped:
                     return []
                 state, ahead = self.step(self.clips, constants, state, order[number], run_key)
-                jax.block_until_ready(
-                    sums
-                )  # of the step before, so that the device always has one to do
+                # Of the step before, so that the device always has one to do.
+                jax.block_until_ready(sums)
                 sums = ahead
                 bar.update(self.width)
                 if (number + 1) % config.checkpoint_every == 0 or number + 1 == config.num_steps:
@@ -256,8 +257,9 @@ def _order(member: Member, config: FoldsConfig) -> np.ndarray:
 
 
 def _take(clips, rows, crop_frames=0, key=None):
-    """The batch of the clips `rows` [B], its features cut at random to `crop_frames`, where they
-    are longer.
+    """The batch of the clips `rows` [B], with features cut at random to `crop_frames`.
+
+    Those that are shorter stay.
     """
     batch = {name: value[rows] for name, value in clips.items()}
     batch["weight"] = jnp.ones(rows.shape[0])

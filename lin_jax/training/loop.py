@@ -1,5 +1,6 @@
-"""The training loop: steps, evaluations, checkpoints and logs, in an order that makes a resumed run
-an unbroken one.
+"""The training loop: steps, evaluations, checkpoints and logs.
+
+Their order makes a resumed run equal to an unbroken one.
 """
 
 import collections
@@ -111,8 +112,9 @@ class Result:
 
 
 class Program:
-    """What `fit` compiles, once for all trainings that differ in data, seed and constants alone,
-    such as the folds of a cross-validation.
+    """What `fit` compiles, once for all trainings that differ in data, seed and constants alone.
+
+    Such are the folds of a cross-validation.
 
     Args:
         make_task: from constants to the task; traced, so the constants may be arrays.
@@ -290,9 +292,8 @@ def fit(
                 writer.write_scalars(
                     progress.step, {f"eval/{name}": value for name, value in figures.items()}
                 )
-            interrupted = bool(
-                received
-            )  # asked once: a signal during the save is for the next step
+            # Asked once: a signal during the save is for the next step.
+            interrupted = bool(received)
             stopping = last or interrupted or _stopped_early(progress, config)
             if improved or stopping or _falls_due(config.checkpoint_every, before, progress.step):
                 meter.report()  # which refuses to go on, and to save, if anything is not finite
@@ -352,8 +353,9 @@ def _evaluate(task: Task, sums_of: Callable, variables: Any, loader: Iterable) -
 
 
 class _Meter:
-    """Collects the sums of the steps and reports them together, since reading each one would stall
-    the devices; and what the steps cost.
+    """Collects the sums of the steps, and what they cost.
+
+    They are reported together, since reading each one would stall the devices.
     """
 
     def __init__(self, task, writer, progress, checkpoints, compilation):

@@ -68,7 +68,8 @@ def build(config: OptimConfig, num_steps: int) -> optax.GradientTransformationEx
         )
     if not 0 <= config.warmup_steps < max(num_steps, 1):
         raise ConfigError(
-            f"warmup_steps {config.warmup_steps} must be fewer than the {num_steps} steps: lower it"
+            f"optim.warmup_steps {config.warmup_steps} must be fewer than the {num_steps} steps of the "
+            "run: lower it"
         )
     parts = []
     if config.clip_norm:

@@ -89,8 +89,9 @@ def initialise(
 
 
 def simulate_devices(count: int):
-    """Let the CPU stand for several devices, unless `count` is 0; to be called before JAX is asked
-    for anything.
+    """Let the CPU stand for several devices, unless `count` is 0.
+
+    To be called before JAX is asked for anything.
     """
     if count:
         jax.config.update("jax_platforms", "cpu")
@@ -163,9 +164,7 @@ def shard_batch(batch, mesh: Mesh):
 
 
 def shard_batches(batches: Sequence[Mapping], mesh: Mesh):
-    """Put batches of one shape on the devices, stacked [steps, B, …] and split along the second
-    axis; see `shard_batch`.
-    """
+    """Put stacked batches [steps, B, …] on the devices, split along B; see `shard_batch`."""
     stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
     return _put(stacked, mesh, PartitionSpec(None, AXIS))
 
@@ -281,8 +280,9 @@ def compile_evaluate(evaluate: Callable, mesh: Mesh) -> Callable:
 
 
 class DeviceFeed:
-    """Batches on the devices ahead of the call that needs them, and the loader's position as of the
-    latest one used.
+    """Batches that lie on the devices before they are needed, and the loader's position.
+
+    The position is that of the latest batch used.
 
     The loader itself stands a few batches further on; saving its own position would skip them after
     a resume.
@@ -324,8 +324,7 @@ class DeviceFeed:
         self._ready: collections.deque = collections.deque()
 
     def take(self) -> tuple[int, Any]:
-        """The next batches, [steps, B, …]: as many as a call makes, or one where they differ in
-        shape.
+        """The next batches, [steps, B, …]: as many as a call makes, or one where shapes differ.
 
         Returns:
             How many, and the batches on the devices.

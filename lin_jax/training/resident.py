@@ -102,8 +102,9 @@ class Sampler(Protocol):
         """T, the length that the clips of a step are cut or padded to; asked on the host."""
 
     def draw(self, step: jax.Array, layout: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The clips of a step [B] int, how much each counts [B] float32, and a random number for
-        the place of its crop [B] uint32.
+        """The clips of a step [B] int, how much each counts [B] float32, and random bits [B] uint32.
+
+        The bits place the crop.
         """
 
 

@@ -1,5 +1,6 @@
-"""The train step: a pure function of state, batch and key. (The evaluation step is
-`task.evaluate`.)
+"""The train step: a pure function of state, batch and key.
+
+The evaluation step is `task.evaluate`.
 """
 
 import functools

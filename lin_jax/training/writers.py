@@ -1,5 +1,6 @@
-"""Logs: one writer, with the method names of clu's metric writers, over event files, JSON lines and
-the terminal.
+"""Logs: event files, JSON lines and the terminal behind one writer.
+
+Its methods are named as those of clu's metric writers.
 """
 
 import json

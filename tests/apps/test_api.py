@@ -289,6 +289,13 @@ def test_openai_speech_that_cannot_be_made(client, change, problem):
     assert answer.json()["error"]["message"].startswith(problem)
 
 
+def test_openai_speech_of_broken_json(client):
+    json_type = {"content-type": "application/json"}
+    answer = client.post("/v1/audio/speech", content='{"input":', headers=json_type)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == "body: JSON decode error"
+
+
 def test_what_is_served_is_told(client):
     assert client.get("/v1/health").json()["status"] == "ok"
     jobs = ["convert", "detect", "embed", "gender", "identify", "repair", "speak", "verify"]

@@ -1,5 +1,6 @@
 """The command line: what is printed where, and how it ends."""
 
+import errno
 import functools
 import json
 import os
@@ -106,6 +107,28 @@ def test_nothing_done_is_exit_code_2(folder, capsys, inputs, message):
     code, out, err = run(capsys, "emotion", *inputs)
     assert (code, out, len(err)) == (2, [], len(inputs))
     assert err[0].startswith(message)
+
+
+def test_a_recording_that_nobody_may_read_is_named_and_the_rest_goes_on(
+    folder, capsys, monkeypatch
+):
+    head = decoding._head
+
+    def forbidden(path, *size):
+        if path.endswith("quiet.wav"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return head(path, *size)
+
+    monkeypatch.setattr(decoding, "_head", forbidden)
+    code, out, err = run(capsys, "emotion", "clips/quiet.wav", "clips/loud.wav")
+    assert (code, len(out)) == (1, 1)
+    assert err[0].startswith("lin: clips/quiet.wav: cannot be read (Permission denied); check")
+
+
+def test_without_a_command_it_lists_them(capsys):
+    code, out, err = run(capsys)
+    assert (code, out) == (2, [])
+    assert any(line.split()[:1] == ["emotion"] for line in err)
 
 
 def test_missing_bundle_is_one_line(folder, capsys, monkeypatch):

@@ -1,6 +1,8 @@
 """The gallery's files: what comes back is what was put there, by nobody else, for nobody else."""
 
+import dataclasses
 import stat
+import threading
 
 import numpy as np
 import pytest
@@ -41,3 +43,24 @@ def test_where_others_can_write_is_refused(gallery, name):
         gallery.voices("Ann")
     with pytest.raises(GalleryError, match="others can write to it"):
         gallery.add("Ann", [VOICE], "model")
+
+
+def test_nobody_is_lost_where_two_add_at_once(gallery):
+    """One adds while the other holds what it read, and waits for it."""
+    read, other = gallery.voices, []
+
+    def slow(*arguments):
+        voices = read(*arguments)
+        if not other:
+            other.append(threading.Thread(target=add, args=(Gallery(gallery.folder), "d3")))
+            other[0].start()
+            other[0].join(0.1)
+        return voices
+
+    def add(gallery, digest):
+        gallery.add("Ann", [dataclasses.replace(VOICE, digest=digest)], "model")
+
+    gallery.voices = slow
+    add(gallery, "d2")
+    other[0].join()
+    assert {voice.digest for voice in read("Ann", "model")} == {"d1", "d2", "d3"}

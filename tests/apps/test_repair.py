@@ -168,6 +168,7 @@ def test_in_place(lin, tmp_path):
         (["a.wav", "--out", "a.wav/b.wav"], "a.wav/b.wav: cannot be written"),
         (["in", "--out", "/proc/out"], "/proc/out: cannot be written"),
         (["in", "--out", "a.wav"], "a.wav: cannot be written"),
+        (["a.wav", "--out", "-"], "--out -: a file or folder is needed"),
     ],
 )
 def test_refused_before_anything_is_touched(lin, tmp_path, arguments, message):

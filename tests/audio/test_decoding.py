@@ -219,3 +219,25 @@ def test_lengths_are_counted_once(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert files.describe(path).seconds == 1.0
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_video_may_go_on_without_sound(tmp_path, suffix):
+    """It is no cut recording; and which of several tracks is meant nobody knows."""
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width = video.height = 16
+        tracks = [container.add_stream("aac", rate=RATE, layout="mono") for _ in range(2)]
+        for place in range(30):
+            image = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))
+            image.pts = place
+            container.mux(video.encode(image))
+        for track, seconds in zip(tracks, (1, 2), strict=True):
+            sound = av.AudioFrame.from_ndarray(tone(seconds)[None], "fltp", "mono")
+            sound.sample_rate = RATE
+            container.mux([*track.encode(sound), *track.encode()])
+        container.mux(video.encode())
+    with pytest.warns(AudioWarning, match=r"holds 2 audio tracks; the first is used"):
+        samples, _ = files.read(path)
+    assert len(samples) / RATE == pytest.approx(1.0, abs=0.15)

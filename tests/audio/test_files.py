@@ -1,5 +1,7 @@
 """Audio files: what is read is what was written, and everything else is one clear line."""
 
+import errno
+import os
 import resource
 import signal
 import subprocess
@@ -14,7 +16,7 @@ from helpers.recordings import BAD, RATE, tone, two_hours
 
 from lin_jax.audio import files
 from lin_jax.audio.frontend import FrontendConfig
-from lin_jax.errors import AudioError
+from lin_jax.errors import AudioError, AudioWarning
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,21 @@ def test_find(tmp_path):
     (tmp_path / "c").symlink_to(tmp_path / "b")
     (tmp_path / "b/back").symlink_to(tmp_path)
     assert files.find(tmp_path) == [tmp_path / name for name in (*names, "c/1.flac", "c/2.WAV")]
+
+
+def test_a_folder_that_nobody_may_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "a.wav").touch()
+    scandir = os.scandir
+
+    def forbidden(path):
+        if str(path).endswith("lost"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.warns(AudioWarning, match=r"lost: cannot be read \(Permission denied\), and pass"):
+        assert files.find(tmp_path) == [tmp_path / "a.wav"]
 
 
 def test_trim_silence_is_librosas():

@@ -103,9 +103,10 @@ _run.main(Experiment, Config(), {"twice": TWICE})
             "error: --config.inner.rat: no such setting; do you mean --config.inner.rate?\n",
         ),
         (["--config.x=0"], 1, "", "error: --config.x: no such setting; --help lists all\n"),
+        (["--workdir="], 2, "", "error: give --features and --workdir: --help explains them\n"),
         (["seed=3"], 1, "", None),
     ],
-    ids=["runs", "preset", "compile", "error", "interrupt", "typo", "strange", "stray"],
+    ids=["runs", "preset", "compile", "error", "interrupt", "typo", "strange", "lacking", "stray"],
 )
 def test_main(tmp_path, options, code, out, err):
     """Exit codes and output of a run, good or bad; never a traceback."""

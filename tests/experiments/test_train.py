@@ -1,6 +1,9 @@
 """`lin train`: what it runs, in which order, and what it says; the experiments have tests of their own."""
 
+import os
+import signal
 import subprocess
+import sys
 
 import pytest
 from helpers.recordings import speak
@@ -9,6 +12,7 @@ from data_pipelines import features
 from experiments import train
 from lin_jax import bundles
 from lin_jax.apps import cli
+from lin_jax.apps import train as command
 
 
 @pytest.fixture
@@ -29,11 +33,11 @@ def commands(monkeypatch):
     """The processes that are started, which do nothing."""
     started = []
 
-    def call(command):
-        started.append(command)
+    def call(arguments):
+        started.append(arguments)
         return 0
 
-    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(command, "call", call)
     return started
 
 
@@ -64,7 +68,7 @@ def test_prepares_evaluates_and_ships(folder, commands, tmp_path, monkeypatch, c
 
 def test_a_failure_ends_it(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "prepare", lambda data, out, bundle: str(out))
-    monkeypatch.setattr(subprocess, "call", lambda command: 2)
+    monkeypatch.setattr(command, "call", lambda arguments: 2)
     assert train.main(["repair", "--data", f"table:{folder}", "--out", str(tmp_path)]) == 2
 
 
@@ -73,12 +77,28 @@ def test_a_failure_ends_it(folder, tmp_path, monkeypatch):
     [
         ("here", "give CORPUS:FOLDER"),
         ("mars:here", "one of folder"),
-        ("table:here", "nothing in it"),
+        ("table:here", "nothing could be prepared of it"),
     ],
 )
 def test_data_that_cannot_be_used(tmp_path, capsys, data, message):
     assert train.main(["emotion", "--data", data, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("--config.seed=2", "--config.seed: no such setting; do you mean --config.seeds?"),
+        ("--preset=best", "--preset best: choose one of shipped"),
+    ],
+)
+def test_a_typo_is_told_before_the_work(folder, commands, tmp_path, capsys, setting, message):
+    out = tmp_path / "runs"
+    arguments = ["emotion", "--data", f"table:{folder}", "--out", str(out), setting]
+    assert train.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+    assert not commands
 
 
 def test_the_commands_hand_over(commands):
@@ -90,3 +110,25 @@ def test_the_commands_hand_over(commands):
         *("gender", "--data", "folder:here", "--out", "there"),
     ]
     assert cloning[1:] == ["-m", "experiments.clone", "anna", "clips", "--i-may-use-this-voice"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_stopped_saves_first(number):
+    """Ctrl-C goes to all processes of a terminal; SIGTERM to the one that was started."""
+    child = (
+        "import signal, sys, time; save = lambda *_: (time.sleep(0.5), print('saved'), sys.exit(7));"
+        "signal.signal(2, save), signal.signal(15, save), print(1, flush=True), time.sleep(60)"
+    )
+    program = (
+        "import sys; from lin_jax.apps import train; from lin_jax.errors import exit_code;"
+        f"sys.exit(exit_code(lambda: train.call([sys.executable, '-c', {child!r}])))"
+    )
+    started = [sys.executable, "-c", program]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"1\n"
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        assert process.stdout.read() == b"saved\n"
+    assert process.returncode == 7

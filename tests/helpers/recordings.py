@@ -95,7 +95,7 @@ def two_hours(path):
 
 BAD = {
     "missing": (lambda path: None, "no such file"),
-    "folder": (lambda path: path.mkdir(), "no such file"),
+    "folder": (lambda path: path.mkdir(), "a folder or device"),
     "empty": (lambda path: path.write_bytes(b""), "empty file"),
     "not audio": (lambda path: path.write_text("just some text, " * 500), "not readable as audio"),
     "truncated wav": (cut("WAV", 0.6), "truncated at 1.20 of 2.00 s"),

@@ -143,6 +143,10 @@ def test_histograms_have_a_panel_for_each_name(tmp_path):
     assert [axis.get_title(loc="left") for axis in panels] == list(values)
     assert [bar.get_height() for bar in panels[0].patches] == [2, 1]
     assert (tmp_path / "histograms.png").exists()
+    (panel,) = plots.plot_histograms({"band, Hz": [8000.0] * 3}).axes
+    low, high = panel.get_xlim()
+    assert low < 7500, "all of the same: on a scale that can be read"
+    assert high > 8500
 
 
 def test_shares_are_a_pie_for_each_name():
