@@ -224,8 +224,19 @@ class AcousticModel(nn.Module):
         return self.flow(noisy, time, prior, x, voice, mask)
 
     def predict_durations(self, symbols, num_symbols, voice, noise, speed=1.0, *, steps: int = 6):
-        """Frames of each symbol [B, L] int32, one at least, and the `encode`d symbols, with the
-        intonation that is drawn with them from noise [B, L, PROSODY], and their voice.
+        """How long symbols are held, and what they are laid out with, by a prosody that is drawn.
+
+        Args:
+            symbols: as for `encode`, as are `num_symbols` and `voice`.
+            num_symbols: [B] int.
+            voice: [B, E].
+            noise: as for `plan`, as is `steps`.
+            speed: as a multiple of the usual one.
+            steps: see there.
+
+        Returns:
+            Frames of each symbol [B, L] int32, one at least; the `encode`d symbols with their
+            intonation [B, L, H]; the voice [B, H].
         """
         encoded, voice = self.encode(symbols, num_symbols, voice)
         prosody = self.plan(encoded, num_symbols, voice, noise, steps=steps)
