@@ -6,7 +6,6 @@ Shape letters: B sentences, N samples.
 """
 
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,6 +25,7 @@ QUALITY = (
 )
 METRICS = {
     "q": "Q",
+    "q_difference": "Q less that of the first row",
     "mse": "MSE",
     "pitch": "cosine of pitch",
     "loudness": "cosine of loudness",
@@ -34,12 +34,8 @@ METRICS = {
     "similarity": "speaker similarity",
 }
 PARTS = {"mse": "MSE", "pitch": "pitch", "loudness": "loudness"}  # of Q
-BARS = {
-    "q": "Q ↓",
-    "mse": "MSE ↓",
-    "pitch": "cosine of\npitch ↑",
-    "loudness": "cosine of\nloudness ↑",
-}
+HIGHER = ("pitch", "loudness", "similarity")  # is better, and lower of the others
+RECORDED = "recordings, vocoded"  # the row that the vocoder lets a system reach at best
 
 
 def compare(
@@ -56,8 +52,9 @@ def compare(
         known_texts: as for `synthesis.evaluate`.
 
     Returns:
-        By system each of `METRICS` with its "value" and 95 % interval over speakers, and "shares" of
-        Q; and the speech (B) of each system.
+        By system, and of `RECORDED` as the last one, each of `METRICS` with its "value" and 95 %
+        interval over speakers, or over the sentences of a single one, and "shares" of Q; and the
+        speech (B) of each.
 
     Raises:
         ConfigError: no systems, other sentences in one of them, or as for `synthesis.evaluate`.
@@ -65,28 +62,36 @@ def compare(
     texts = {tuple(s.text for s in sentences) for _, sentences in systems.values()}
     if len(texts) != 1:
         raise ConfigError("compare one system or more, each on the same sentences")
-    rows: dict[str, dict] = {}
-    spoken: dict[str, list[Speech | None]] = {}
+    made = []
     for system, (bundle, sentences) in systems.items():
         results, speech = synthesis.evaluate(bundle, sentences, profiles, known_texts)
-        spoken[system] = speech["generated"]
+        (kind,) = results["voices"].values()
+        measured = kind["systems"]
+        made.append((system, bundle, measured["generated"], speech["generated"]))
+    made.append((RECORDED, bundle, measured["vocoded"], speech["vocoded"]))
+    speakers = np.array([sentence.speaker for sentence in sentences])
+    rows: dict[str, dict] = {}
+    first: np.ndarray | None = None
+    for system, bundle, figures, row_speech in made:
         qualities = [
-            _quality(sentence.original, made, bundle)
-            for sentence, made in zip(sentences, spoken[system], strict=True)
+            _quality(sentence.original, spoken, bundle)
+            for sentence, spoken in zip(sentences, row_speech, strict=True)
         ]
-        speakers = np.array([sentence.speaker for sentence in sentences])
-        row = {"q": synthesis.mean(np.array([quality.score for quality in qualities]), speakers)}
+        scores = np.array([quality.score for quality in qualities])
+        row = {"q": synthesis.mean(scores, speakers)}
+        if first is None:
+            first = scores
+        else:
+            row["q_difference"] = synthesis.mean(scores - first, speakers)
         for part in PARTS:
             row[part] = synthesis.mean(np.array([getattr(q, part) for q in qualities]), speakers)
-        (kind,) = results["voices"].values()
-        measured = kind["systems"]["generated"]
-        row |= {name: measured[name] for name in METRICS if name in measured.keys() - row.keys()}
-        parts = [quality.shares for quality in qualities]
+        row |= {name: figures[name] for name in METRICS if name in figures.keys() - row.keys()}
+        shares = [quality.shares for quality in qualities]
         row["shares"] = {
-            title: float(np.mean([each[part] for each in parts])) for part, title in PARTS.items()
+            title: float(np.mean([each[part] for each in shares])) for part, title in PARTS.items()
         }
         rows[system] = row
-    return rows, spoken
+    return rows, {system: row_speech for system, _, _, row_speech in made}
 
 
 def report(
@@ -107,29 +112,26 @@ def report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     bars = {
-        title: {name: row[metric]["value"] for name, row in rows.items()}
-        for metric, title in BARS.items()
+        f"{title} {'↑' if metric in HIGHER else '↓'}": {
+            name: row[metric] for name, row in rows.items() if metric in row
+        }
+        for metric, title in METRICS.items()
+        if metric != "q_difference"
     }
-    scores = plots.plot_groups(bars, folder / "scores.png")
+    scores = plots.plot_panels({t: each for t, each in bars.items() if each}, folder / "scores.png")
     shares = plots.plot_shares(
-        {f"{name}: Q {row['q']['value']:.2f}": row["shares"] for name, row in rows.items()},
+        {f"{name}\nQ {row['q']['value']:.3f}": row["shares"] for name, row in rows.items()},
         folder / "shares.png",
     )
-    pictures = [
-        html.picture(scores, "↓ the smaller the better, ↑ the larger"),
-        html.picture(shares, "what Q is made of"),
-    ]
-    panels = []
-    original = sentences[0].original
-    samples, rate = files.read(original)
-    first = {"original": (samples, rate)} | {
+    recordings = {"the speaker": files.read(sentences[0].original)} | {
         name: (row[0].samples, row[0].sample_rate) for name, row in spoken.items() if row[0]
     }
-    for name, (samples, rate) in first.items():
-        plain = re.sub(r"\W+", "-", name).strip("-")
-        figure = plots.plot_spectrogram(samples, rate, folder / f"spectrogram-{plain}.png")
-        picture = html.picture(figure, "waveform and spectrogram")
-        panels.append((name, [picture, html.player(samples, rate)]))
+    panel = plots.plot_spectrograms(recordings, folder / "spectrograms.png")
+    pictures = [
+        html.picture(scores, "↓ the smaller the better, ↑ the larger; lines are 95 % intervals"),
+        html.picture(shares, "what Q is made of"),
+    ]
+    players = [(name, [html.player(*each)]) for name, each in recordings.items()]
     measured = [metric for metric in METRICS if any(metric in row for row in rows.values())]
     table = html.table(
         ("system", *(METRICS[metric] for metric in measured)),
@@ -141,7 +143,11 @@ def report(
     sections = [
         html.Section("All metrics", protocol, [table]),
         html.Section("Compared", QUALITY, pictures),
-        html.Section("The first sentence", sentences[0].text, [html.cards(panels)]),
+        html.Section(
+            "The first sentence",
+            sentences[0].text,
+            [html.picture(panel, "spectrograms in dB"), html.cards(players)],
+        ),
     ]
     return html.write_html(folder / "report.html", "Synthesizers compared", sections)
 

@@ -81,7 +81,7 @@ def evaluate(
     Returns:
         The results: "real_time_factor", "tools", and "voices": of each kind "clips", "speakers" and
         "systems", and there of each of `SYSTEMS` each of `METRICS` with its "value" and 95 % interval over
-        the speakers. And the speech (B) of each system, None where there is none.
+        the speakers, or over the clips of a single one. And the speech (B) of each system, None where there is none.
 
     Raises:
         ConfigError: no sentences, or librosa is missing, by which the pitch is found.
@@ -249,7 +249,12 @@ def _spread(numbers, places: Sequence[int], count: int) -> np.ndarray:
 
 
 def mean(numbers, speakers, weight=None) -> dict[str, float]:
-    """The mean [B] → "value" of what is known, weighted if so asked, with its interval over speakers."""
+    """The mean [B] → "value" of what is known, weighted if so asked, with its interval over speakers.
+
+    Of a single speaker it is that over the clips.
+    """
+    speakers = np.asarray(speakers)
+    speakers = speakers if len(np.unique(speakers)) > 1 else np.arange(len(speakers))
     known = ~np.isnan(numbers)
     weight = np.ones(len(numbers)) if weight is None else weight
     low, high = metrics.bootstrap_mean(numbers, speakers, weight)
