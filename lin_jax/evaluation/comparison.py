@@ -16,7 +16,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.evaluation import synthesis
 from lin_jax.evaluation.speaker_similarity import SpeakerProfiles
 from lin_jax.evaluation.synthesis import Sentence
-from lin_jax.metrics import audio as audio_metrics
+from lin_jax.metrics.audio import Quality
 from lin_jax.reporting import html, plots
 
 QUALITY = (
@@ -35,6 +35,7 @@ METRICS = {
 }
 PARTS = {"mse": "MSE", "pitch": "pitch", "loudness": "loudness"}  # of Q
 HIGHER = ("pitch", "loudness", "similarity")  # is better, and lower of the others
+NOTHING = Quality(1.0, 0.0, 0.0)  # the worst there is, of what is too short to be measured
 RECORDED = "recordings, vocoded"  # the row that the vocoder lets a system reach at best
 
 
@@ -62,21 +63,23 @@ def compare(
     texts = {tuple(s.text for s in sentences) for _, sentences in systems.values()}
     if len(texts) != 1:
         raise ConfigError("compare one system or more, each on the same sentences")
-    made = []
+    names, made = list(systems), []
     for system, (bundle, sentences) in systems.items():
-        results, speech = synthesis.evaluate(bundle, sentences, profiles, known_texts)
-        (kind,) = results["voices"].values()
-        measured = kind["systems"]
-        made.append((system, bundle, measured["generated"], speech["generated"]))
-    made.append((RECORDED, bundle, measured["vocoded"], speech["vocoded"]))
+        last = system == names[-1]
+        results, speech = synthesis.evaluate(
+            bundle, sentences, profiles, known_texts, recorded=last
+        )
+        (voices,) = results["voices"].values()
+        kinds = {system: "generated"} | ({RECORDED: "vocoded"} if last else {})
+        made += [
+            (name, voices["systems"][kind], results["qualities"][kind], speech[kind])
+            for name, kind in kinds.items()
+        ]
     speakers = np.array([sentence.speaker for sentence in sentences])
     rows: dict[str, dict] = {}
     first: np.ndarray | None = None
-    for system, bundle, figures, row_speech in made:
-        qualities = [
-            _quality(sentence.original, spoken, bundle)
-            for sentence, spoken in zip(sentences, row_speech, strict=True)
-        ]
+    for system, figures, parts, _ in made:
+        qualities = [Quality(**each) if each else NOTHING for each in parts]
         scores = np.array([quality.score for quality in qualities])
         row = {"q": synthesis.mean(scores, speakers)}
         if first is None:
@@ -91,7 +94,7 @@ def compare(
             title: float(np.mean([each[part] for each in shares])) for part, title in PARTS.items()
         }
         rows[system] = row
-    return rows, {system: row_speech for system, _, _, row_speech in made}
+    return rows, {system: spoken for system, *_, spoken in made}
 
 
 def report(
@@ -158,12 +161,3 @@ def summary(rows: Mapping[str, Mapping]) -> str:
         f"{name}: " + ", ".join(f"{METRICS[m]} {row[m]['value']:.3g}" for m in METRICS if m in row)
         for name, row in rows.items()
     )
-
-
-def _quality(original: str, speech: Speech | None, bundle: Synthesizer) -> audio_metrics.Quality:
-    """How near speech comes to a recording; the worst there is where it is too short to measure."""
-    rate = bundle.frontend.sample_rate
-    if speech is None or speech.seconds < synthesis.MIN_SECONDS:
-        return audio_metrics.Quality(1.0, 0.0, 0.0)
-    pair = (files.load(original, bundle.frontend), speech.samples)
-    return audio_metrics.align(*(audio_metrics.contours(x, rate) for x in pair)).quality
