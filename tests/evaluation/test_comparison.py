@@ -88,7 +88,7 @@ def test_compare(systems, sentences, tmp_path):
         assert sum(row["shares"].values()) == pytest.approx(row["q"]["value"])
         assert row["pitch"]["value"] < 1.001, "the cosine, not what synthesis calls pitch"
         assert row["word_error"] == {"value": 0.5}
-    assert "same: Q 0" in comparison.summary(rows)
+    assert "hum: Q 0.1" in comparison.summary(rows)
     rows["runs/hum, 5 dB"], spoken["runs/hum, 5 dB"] = rows.pop("hum"), spoken.pop("hum")
     page = comparison.report(rows, spoken, sentences, "by hand", tmp_path / "out").read_text()
     assert "word error rate" in page
