@@ -137,10 +137,10 @@ def report(
     players = [(name, [html.player(*each)]) for name, each in recordings.items()]
     measured = [metric for metric in METRICS if any(metric in row for row in rows.values())]
     table = html.table(
-        ("system", *(METRICS[metric] for metric in measured)),
+        ("", *rows),
         [
-            [name, *(synthesis.cell(row.get(metric)) for metric in measured)]
-            for name, row in rows.items()
+            [METRICS[metric], *(synthesis.cell(row.get(metric)) for row in rows.values())]
+            for metric in measured
         ],
     )
     sections = [
