@@ -275,8 +275,9 @@ def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
                     list(shares.values()),
                     colors=COLOURS,
                     autopct="%.0f %%",
+                    pctdistance=1.22,  # outside: the labels of small shares would overlap within
                     startangle=90,
-                    textprops={"color": "white", "weight": "bold"},
+                    textprops={"color": INK, "fontsize": 9},
                 )
             else:
                 axis.set_axis_off()
