@@ -129,8 +129,8 @@ def write_spoken(spoken: Mapping, sentences: Sequence[Sentence], folder: pathlib
                 continue
             path = folder / f"{plain}-{number:03d}.flac"
             speech.write(path)
-            said = {"file": f"{folder.name}/{path.name}", "text": sentence.text}
-            lines.append(json.dumps(said | {"kind": system, "speaker": sentence.speaker}))
+            entry = {"file": f"{folder.name}/{path.name}", "text": sentence.text}
+            lines.append(json.dumps(entry | {"kind": system, "speaker": sentence.speaker}))
     folder.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
 
 
