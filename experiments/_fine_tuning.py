@@ -1,5 +1,7 @@
 """Bundles that a training goes on from."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -7,6 +9,7 @@ import numpy as np
 
 from lin_jax import bundles
 from lin_jax.errors import ConfigError
+from lin_jax.tasks.synthesis import Synthesis
 
 
 def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
@@ -17,6 +20,25 @@ def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
             f"{bundle.name}: another network, or of another size: fine-tune one of the same"
         )
     return params
+
+
+def with_postnet(bundle: bundles.Synthesizer, postnet: Sequence[int]) -> bundles.Synthesizer:
+    """A synthesizer with attention that has another post-net, which changes nothing at first.
+
+    Args:
+        bundle: what everything else is taken from.
+        postnet: widths of the convolutions; none leaves a linear map of each frame.
+    """
+    network = bundle.model.clone(postnet=tuple(postnet))
+    given = bundle.frontend, bundle.mean, bundle.std, bundle.voices.shape[1], bundle.sources
+    drawn = Synthesis(network, *given).init(jax.random.key(0))["params"]
+    known = {
+        name: part
+        for name, part in bundle.variables["params"].items()
+        if name not in ("postnet_layers", "to_residual")
+    }
+    params = {name: known.get(name, part) for name, part in drawn.items()}
+    return dataclasses.replace(bundle, model=network, variables={"params": params})
 
 
 def parents(init: str) -> list[dict]:

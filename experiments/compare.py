@@ -7,16 +7,31 @@ r"""Synthesizers compared on the same held-out sentences: quality score, words, 
 
 Each bundle is a row, and says texts; name readers whom none of them learnt from. With --snr the
 voices of the last one are also cloned from references in noise, as they are and repaired before:
-noisy reference, repair, speaker encoder, synthesizer. A baseline of one speaker, without the
-convolutions that refine its frames, is trained by `experiments.conversion --preset baseline`. It
-writes results.json, report.html, and the bars, the shares of the score and the spectrograms as PNG.
+noisy reference, repair, speaker encoder, synthesizer. The last row are the recordings themselves
+through the vocoder. Synthesizers of one speaker, without the convolutions that refine their frames
+and with them, are trained by `experiments.conversion --preset baseline` and `improved`; they say
+the sentences of their speaker that they did not learn:
+
+    python -m data_pipelines table --audio-dir KATHLEEN --out features/kathleen --for synthesis
+    python -m experiments.conversion --features features/kathleen --workdir runs/baseline \
+        --preset baseline --config.anchor_voices=kathleen
+    python -m experiments.conversion --features features/kathleen --workdir runs/improved \
+        --preset improved --config.anchor_voices=kathleen
+    python -m experiments.compare --features features/kathleen --workdir runs/compare --snr 5 \
+        --speakers kathleen --hold-out-texts 0.08 --bundles \
+        baseline=runs/baseline/ship/conversion,improved=runs/improved/ship/conversion,multi-speaker=synthesis
+
+It writes results.json, report.html, the bars, the shares of the score and the spectrograms as PNG,
+and what was said, with a list of it (spoken.jsonl) for judges of your own.
 """
 
 import argparse
 import dataclasses
 import json
 import pathlib
+import re
 import sys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,6 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--speakers", default="", help="who is compared with, with commas between; default: drawn"
     )
+    parser.add_argument(
+        "--hold-out-texts",
+        type=float,
+        metavar="SHARE",
+        help="of --speakers only the sentences that trainings with this setting leave out",
+    )
     parser.add_argument("--snr", type=float, metavar="DB", help="of noise in the references, too")
     parser.add_argument("--sentences", type=int, default=20, help="default 20")
     args = parser.parse_args(arguments)
@@ -58,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     """
     config = dataclasses.replace(synthesis.CONFIG, init="")
     config.eval = dataclasses.replace(config.eval, clips=args.sentences)
+    if args.hold_out_texts:
+        config.hold_out_texts = args.hold_out_texts
     named = (item.rpartition("=") for item in args.bundles.split(","))
     bundle_of = {name or folder: folder for name, _, folder in named}
     experiments = {
@@ -67,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     names = list(experiments)
     first = experiments[names[0]]
     if args.speakers:
-        hold_out(first, args.speakers.split(","))
+        hold_out(first, args.speakers.split(","), texts=bool(args.hold_out_texts))
     sentences = [s for s in first.test_set() if s.kind == "unseen"]
     if not sentences:
         raise ConfigError("no sentences of speakers who were held out: name some by --speakers")
@@ -90,12 +113,34 @@ def run(args: argparse.Namespace) -> int:
     )
     results = {"protocol": protocol, "sentences": len(sentences), "systems": rows}
     comparison.report(rows, spoken, sentences, protocol, args.workdir)
+    write_spoken(spoken, sentences, args.workdir / "spoken")
     (args.workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     return 0
 
 
-def hold_out(experiment: synthesis.Experiment, speakers: list[str]) -> None:
-    """Take all sentences of some speakers, and of nobody else, as the held-out ones.
+def write_spoken(spoken: Mapping, sentences: Sequence[Sentence], folder: pathlib.Path) -> None:
+    """Write what every system said, and in spoken.jsonl beside the folder what it should have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for system, row in spoken.items():
+        plain = re.sub(r"\W+", "-", system).strip("-")
+        for number, (speech, sentence) in enumerate(zip(row, sentences, strict=True)):
+            if speech is None:
+                continue
+            path = folder / f"{plain}-{number:03d}.flac"
+            speech.write(path)
+            entry = {"file": f"{folder.name}/{path.name}", "text": sentence.text}
+            lines.append(json.dumps(entry | {"kind": system, "speaker": sentence.speaker}))
+    folder.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
+
+
+def hold_out(experiment: synthesis.Experiment, speakers: list[str], *, texts: bool) -> None:
+    """Take sentences of some speakers, and of nobody else, as the held-out ones.
+
+    Args:
+        experiment: whose split it is.
+        speakers: their names.
+        texts: whether of their sentences only those that the split holds out already.
 
     Raises:
         ConfigError: one of them is not there.
@@ -105,7 +150,10 @@ def hold_out(experiment: synthesis.Experiment, speakers: list[str]) -> None:
         raise ConfigError(f"{missing.pop()}: no such speaker: check --speakers")
     wanted, usable = np.isin(people, speakers), np.ones(len(people), bool)
     usable[list(experiment.problems)] = False
-    sides = (~wanted & usable, np.zeros(len(people), bool), wanted & usable)
+    test = wanted & usable
+    if texts:
+        test &= np.isin(np.arange(len(people)), experiment.split.test)
+    sides = (~wanted & usable, np.zeros(len(people), bool), test)
     experiment.split = splits.Split("speaker-disjoint", *map(np.flatnonzero, sides))
 
 

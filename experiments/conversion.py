@@ -23,7 +23,7 @@ import numpy as np
 
 from data_pipelines import loaders
 from data_pipelines.loaders import LoaderConfig
-from experiments import _experiment, _run, _speech
+from experiments import _experiment, _fine_tuning, _run, _speech
 from experiments._run import Stage
 from lin_jax import bundles
 from lin_jax.bundles.synthesizer import mean_weights
@@ -36,11 +36,7 @@ from lin_jax.training.optim import OptimConfig
 
 @dataclasses.dataclass
 class TacotronConfig:
-    """The network and its sizes.
-
-    Attributes:
-        name: Tacotron.
-    """
+    """The network and its sizes."""
 
     name: str = "Tacotron"
     symbol_features: int = 128
@@ -62,6 +58,8 @@ class Config(_speech.Config):
     Attributes:
         init: name or folder of a bundle to go on from, as a last stage; of several, with commas
             between them, which went on from the same one, the mean of their weights.
+        fresh_postnet: whether it goes on with the post-net of `network`, drawn anew, which changes
+            nothing at first.
         anchor_voices: corpora, with commas between them, in whose voices speech is understood;
             other voices are moved towards the nearest ones of these.
         min_anchor_similarity: how far, as a cosine; see `tasks.synthesis.move_to_anchors`.
@@ -72,6 +70,7 @@ class Config(_speech.Config):
         steps: how long each stage is.
     """
 
+    fresh_postnet: bool = False
     vocoder: str = ""
     max_clip_seconds: float = 12.0
     hold_out: int = 10
@@ -92,7 +91,11 @@ CONFIG = Config(
     train=TrainConfig(log_every=50, eval_every=800, checkpoint_every=250),
     loader=LoaderConfig(batch_size=32, buckets=5),
 )
-ON = {"optim.learning_rate": 2e-4, "optim.warmup_steps": 20}
+FROM = {"init": "conversion", "optim.learning_rate": 2e-4, "optim.warmup_steps": 20}
+# For experiments.compare, of a single speaker, whose corpus --config.anchor_voices names.
+ONE_SPEAKER = FROM | {"fresh_postnet": True, "speech": 0.0, "min_anchor_similarity": 1.0}
+ONE_SPEAKER |= {"vocoder": "vocoder", "hold_out_texts": 0.08, "max_clip_seconds": 3.5}
+ONE_SPEAKER |= {"steps": (200,), "optim.learning_rate": 5e-4, "loader.buckets": 1}
 PRESETS = {
     # The stages of what ships, without its change of corpora.
     "shipped": [
@@ -104,13 +107,10 @@ PRESETS = {
             folder="third",
         ),
     ],
-    # For experiments.compare: of one corpus, in the voice that --config.anchor_voices names.
-    "baseline": [Stage({"speech": 0.0, "network.postnet": (), "min_anchor_similarity": 1.0})],
+    "baseline": [Stage(ONE_SPEAKER | {"network.postnet": ()})],
+    "improved": [Stage(ONE_SPEAKER)],
     "one_voice": [  # ten clips or more
-        Stage(
-            {"init": "conversion", "steps": (300,), "loader.batch_size": 8, "loader.buckets": 1}
-            | ON
-        )
+        Stage(FROM | {"steps": (300,), "loader.batch_size": 8, "loader.buckets": 1})
     ],
 }
 
@@ -138,20 +138,16 @@ class Experiment(_speech.Experiment):
 
     def fit(self, workdir):
         """Train all stages; go on, or return, where that was done before."""
-        config, watched, voices = self.config, self.split.validation, self.voices(workdir)
+        config, voices = self.config, self.voices(workdir)
+        watch = (lambda: self._watch(voices)) if len(self.split.validation) else None
         params = self.start and self.start.variables["params"]
         for reduction, steps in self.stages:
             task = self.make_task(voices.shape[1], reduction, fresh=params is None)
-            settings = dataclasses.replace(config.train, num_steps=steps)
             train = self._loader(self.split.train, voices, config.loader, True, config.speech)
-            result = _experiment.fit(
-                dataclasses.replace(config, train=settings),
-                task,
-                train,
-                (lambda: self._watch(voices)) if len(watched) else None,
-                workdir / f"reduction_{reduction}",
-                params=params,
-            )
+            settings = dataclasses.replace(config.train, num_steps=steps)
+            given = dataclasses.replace(config, train=settings), task, train, watch
+            folder = workdir / f"reduction_{reduction}"
+            result = _experiment.fit(*given, folder, params=params)
             params = result.variables["params"]
         return task, result
 
@@ -205,6 +201,10 @@ class Experiment(_speech.Experiment):
         start = mean_weights([bundles.load(each) for each in name.split(",")])
         if self.config.speech and "speech" not in start.sources:
             raise ConfigError(f"{name}: says texts only: set speech to 0")
+        if not self.config.speech:
+            start = dataclasses.replace(start, sources=("text",))
+        if self.config.fresh_postnet:
+            start = _fine_tuning.with_postnet(start, self.config.network.postnet)
         return start
 
     def facts(self, results: dict) -> dict:

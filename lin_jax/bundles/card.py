@@ -206,7 +206,7 @@ def _body(described: Mapping) -> Iterator[str]:
     if "reference" in provenance:
         yield f"Before an arrow: {provenance['reference']}."
     if provenance.get("metrics"):
-        yield "In brackets, where there are any: 95 % intervals over speakers."
+        yield "In brackets, where there are any: 95 % intervals over speakers, or over the clips of a single one."
     for names, rows in itertools.groupby(
         provenance.get("metrics", {}).items(), lambda row: tuple(row[1])
     ):

@@ -6,7 +6,6 @@ Shape letters: B sentences, N samples.
 """
 
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from lin_jax.errors import ConfigError
 from lin_jax.evaluation import synthesis
 from lin_jax.evaluation.speaker_similarity import SpeakerProfiles
 from lin_jax.evaluation.synthesis import Sentence
-from lin_jax.metrics import audio as audio_metrics
+from lin_jax.metrics.audio import Quality
 from lin_jax.reporting import html, plots
 
 QUALITY = (
@@ -26,6 +25,7 @@ QUALITY = (
 )
 METRICS = {
     "q": "Q",
+    "q_difference": "Q less that of the first row",
     "mse": "MSE",
     "pitch": "cosine of pitch",
     "loudness": "cosine of loudness",
@@ -34,12 +34,9 @@ METRICS = {
     "similarity": "speaker similarity",
 }
 PARTS = {"mse": "MSE", "pitch": "pitch", "loudness": "loudness"}  # of Q
-BARS = {
-    "q": "Q ↓",
-    "mse": "MSE ↓",
-    "pitch": "cosine of\npitch ↑",
-    "loudness": "cosine of\nloudness ↑",
-}
+HIGHER = ("pitch", "loudness", "similarity")  # is better, and lower of the others
+NOTHING = Quality(1.0, 0.0, 0.0)  # the worst there is, of what is too short to be measured
+RECORDED = "recordings, vocoded"  # the row that the vocoder lets a system reach at best
 
 
 def compare(
@@ -56,8 +53,9 @@ def compare(
         known_texts: as for `synthesis.evaluate`.
 
     Returns:
-        By system each of `METRICS` with its "value" and 95 % interval over speakers, and "shares" of
-        Q; and the speech (B) of each system.
+        By system, and of `RECORDED` as the last one, each of `METRICS` with its "value" and 95 %
+        interval over speakers, or over the sentences of a single one, and "shares" of Q; and the
+        speech (B) of each.
 
     Raises:
         ConfigError: no systems, other sentences in one of them, or as for `synthesis.evaluate`.
@@ -65,28 +63,38 @@ def compare(
     texts = {tuple(s.text for s in sentences) for _, sentences in systems.values()}
     if len(texts) != 1:
         raise ConfigError("compare one system or more, each on the same sentences")
-    rows: dict[str, dict] = {}
-    spoken: dict[str, list[Speech | None]] = {}
+    names, made = list(systems), []
     for system, (bundle, sentences) in systems.items():
-        results, speech = synthesis.evaluate(bundle, sentences, profiles, known_texts)
-        spoken[system] = speech["generated"]
-        qualities = [
-            _quality(sentence.original, made, bundle)
-            for sentence, made in zip(sentences, spoken[system], strict=True)
+        last = system == names[-1]
+        results, speech = synthesis.evaluate(
+            bundle, sentences, profiles, known_texts, recorded=last
+        )
+        (voices,) = results["voices"].values()
+        kinds = {system: "generated"} | ({RECORDED: "vocoded"} if last else {})
+        made += [
+            (name, voices["systems"][kind], results["qualities"][kind], speech[kind])
+            for name, kind in kinds.items()
         ]
-        speakers = np.array([sentence.speaker for sentence in sentences])
-        row = {"q": synthesis.mean(np.array([quality.score for quality in qualities]), speakers)}
+    speakers = np.array([sentence.speaker for sentence in sentences])
+    rows: dict[str, dict] = {}
+    first: np.ndarray | None = None
+    for system, figures, parts, _ in made:
+        qualities = [Quality(**each) if each else NOTHING for each in parts]
+        scores = np.array([quality.score for quality in qualities])
+        row = {"q": synthesis.mean(scores, speakers)}
+        if first is None:
+            first = scores
+        else:
+            row["q_difference"] = synthesis.mean(scores - first, speakers)
         for part in PARTS:
             row[part] = synthesis.mean(np.array([getattr(q, part) for q in qualities]), speakers)
-        (kind,) = results["voices"].values()
-        measured = kind["systems"]["generated"]
-        row |= {name: measured[name] for name in METRICS if name in measured.keys() - row.keys()}
-        parts = [quality.shares for quality in qualities]
+        row |= {name: figures[name] for name in METRICS if name in figures.keys() - row.keys()}
+        shares = [quality.shares for quality in qualities]
         row["shares"] = {
-            title: float(np.mean([each[part] for each in parts])) for part, title in PARTS.items()
+            title: float(np.mean([each[part] for each in shares])) for part, title in PARTS.items()
         }
         rows[system] = row
-    return rows, spoken
+    return rows, {system: spoken for system, *_, spoken in made}
 
 
 def report(
@@ -107,41 +115,42 @@ def report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     bars = {
-        title: {name: row[metric]["value"] for name, row in rows.items()}
-        for metric, title in BARS.items()
+        f"{title} {'↑' if metric in HIGHER else '↓'}": {
+            name: row[metric] for name, row in rows.items() if metric in row
+        }
+        for metric, title in METRICS.items()
+        if metric != "q_difference"
     }
-    scores = plots.plot_groups(bars, folder / "scores.png")
+    scores = plots.plot_panels({t: each for t, each in bars.items() if each}, folder / "scores.png")
     shares = plots.plot_shares(
-        {f"{name}: Q {row['q']['value']:.2f}": row["shares"] for name, row in rows.items()},
+        {f"{name}\nQ {row['q']['value']:.3f}": row["shares"] for name, row in rows.items()},
         folder / "shares.png",
     )
-    pictures = [
-        html.picture(scores, "↓ the smaller the better, ↑ the larger"),
-        html.picture(shares, "what Q is made of"),
-    ]
-    panels = []
-    original = sentences[0].original
-    samples, rate = files.read(original)
-    first = {"original": (samples, rate)} | {
+    recordings = {"the speaker": files.read(sentences[0].original)} | {
         name: (row[0].samples, row[0].sample_rate) for name, row in spoken.items() if row[0]
     }
-    for name, (samples, rate) in first.items():
-        plain = re.sub(r"\W+", "-", name).strip("-")
-        figure = plots.plot_spectrogram(samples, rate, folder / f"spectrogram-{plain}.png")
-        picture = html.picture(figure, "waveform and spectrogram")
-        panels.append((name, [picture, html.player(samples, rate)]))
+    panel = plots.plot_spectrograms(recordings, folder / "spectrograms.png")
+    pictures = [
+        html.picture(scores, "↓ the smaller the better, ↑ the larger; lines are 95 % intervals"),
+        html.picture(shares, "what Q is made of"),
+    ]
+    players = [(name, [html.player(*each)]) for name, each in recordings.items()]
     measured = [metric for metric in METRICS if any(metric in row for row in rows.values())]
     table = html.table(
-        ("system", *(METRICS[metric] for metric in measured)),
+        ("", *rows),
         [
-            [name, *(synthesis.cell(row.get(metric)) for metric in measured)]
-            for name, row in rows.items()
+            [METRICS[metric], *(synthesis.cell(row.get(metric)) for row in rows.values())]
+            for metric in measured
         ],
     )
     sections = [
         html.Section("All metrics", protocol, [table]),
         html.Section("Compared", QUALITY, pictures),
-        html.Section("The first sentence", sentences[0].text, [html.cards(panels)]),
+        html.Section(
+            "The first sentence",
+            sentences[0].text,
+            [html.picture(panel, "spectrograms in dB"), html.cards(players)],
+        ),
     ]
     return html.write_html(folder / "report.html", "Synthesizers compared", sections)
 
@@ -152,12 +161,3 @@ def summary(rows: Mapping[str, Mapping]) -> str:
         f"{name}: " + ", ".join(f"{METRICS[m]} {row[m]['value']:.3g}" for m in METRICS if m in row)
         for name, row in rows.items()
     )
-
-
-def _quality(original: str, speech: Speech | None, bundle: Synthesizer) -> audio_metrics.Quality:
-    """How near speech comes to a recording; the worst there is where it is too short to measure."""
-    rate = bundle.frontend.sample_rate
-    if speech is None or speech.seconds < synthesis.MIN_SECONDS:
-        return audio_metrics.Quality(1.0, 0.0, 0.0)
-    pair = (files.load(original, bundle.frontend), speech.samples)
-    return audio_metrics.align(*(audio_metrics.contours(x, rate) for x in pair)).quality

@@ -69,6 +69,8 @@ def evaluate(
     sentences: Sequence[Sentence],
     profiles: SpeakerProfiles,
     known_texts: Sequence[str] = (),
+    *,
+    recorded: bool = True,
 ) -> tuple[dict, dict[str, list[Speech | None]]]:
     """Say every sentence from its text, from a recording, and by the vocoder alone, and compare.
 
@@ -77,11 +79,13 @@ def evaluate(
         sentences: B of them.
         profiles: of the voices to compare with.
         known_texts: what the recogniser takes to be likely; any English if there are none.
+        recorded: whether the recordings are measured too, as they are and by the vocoder alone.
 
     Returns:
-        The results: "real_time_factor", "tools", and "voices": of each kind "clips", "speakers" and
+        The results: "real_time_factor", "tools", "qualities", of the texts and the vocoder the parts
+        of `audio.Quality` of each sentence or None (B), and "voices": of each kind "clips", "speakers" and
         "systems", and there of each of `SYSTEMS` each of `METRICS` with its "value" and 95 % interval over
-        the speakers. And the speech (B) of each system, None where there is none.
+        the speakers, or over the clips of a single one. And the speech (B) of each system, None where there is none.
 
     Raises:
         ConfigError: no sentences, or librosa is missing, by which the pitch is found.
@@ -91,15 +95,21 @@ def evaluate(
     if not audio_metrics.installed(audio_metrics.pitch_contour):
         raise ConfigError("the pitch is found by librosa: pip install 'lin_jax[eval]'")
     speech, problems, factor = _speak(bundle, sentences)
+    if recorded:
+        speech["vocoded"] = _resynthesize(bundle, [s.original for s in sentences])
     rate = bundle.frontend.sample_rate
     waves = {
         name: [made and made.samples for made in row] for name, row in speech.items() if any(row)
     }
     originals = [files.load(s.original, bundle.frontend) for s in sentences]
-    waves["original"] = originals
-    values = {}
+    if recorded:
+        waves["original"] = originals
+    values: dict[str, dict] = {}
+    qualities: dict[str, list] = {}
     for name, row in waves.items():
-        values[name] = _compare(originals, row, rate) if name != "original" else {}
+        values[name] = {}
+        if name != "original":
+            values[name], qualities[name] = _compare(originals, row, rate)
         there = [i for i, samples in enumerate(row) if samples is not None]
         chosen = [sentences[i] for i in there]
         similarity = profiles.compare(
@@ -116,7 +126,8 @@ def evaluate(
         if metric not in ("mcd", "pitch", "duration")  # another sentence is spoken
     }
     words, tools = _word_errors(bundle, sentences, waves, values, known_texts)
-    results = {"real_time_factor": factor, "tools": tools, "voices": {}}
+    qualities.pop("converted", None)  # another sentence is spoken
+    results = {"real_time_factor": factor, "tools": tools, "qualities": qualities, "voices": {}}
     speakers = np.array([s.speaker for s in sentences])
     for kind in dict.fromkeys(s.kind for s in sentences):
         mask = np.array([s.kind == kind for s in sentences])
@@ -162,7 +173,6 @@ def _speak(bundle: Synthesizer, sentences):
                 problems[name][i] = float(len(caught) > 0)
             if i:  # the first compiles
                 spent, seconds = spent + time.perf_counter() - began, seconds + made.seconds
-    speech["vocoded"] = _resynthesize(bundle, [s.original for s in sentences])
     return (
         speech,
         {name: {"problems": numbers} for name, numbers in problems.items()},
@@ -196,25 +206,31 @@ def _resynthesize(bundle: Synthesizer, paths) -> list[Speech]:
     return made
 
 
-def _compare(originals, row, rate: int) -> dict[str, np.ndarray]:
-    """How near speech comes to the originals; of each metric [B], NaN for what is hardly there."""
+def _compare(originals, row, rate: int) -> tuple[dict[str, np.ndarray], list[dict | None]]:
+    """How near speech comes to the originals.
+
+    Returns:
+        Of each metric [B], NaN for what is hardly there, and the parts of the quality (B).
+    """
     measured = audio_metrics.installed(audio_metrics.mel_cepstral_distance)
 
-    def compare(pair) -> dict[str, float]:
+    def compare(pair) -> tuple[dict[str, float], dict | None]:
         original, samples = pair
         distances = dict.fromkeys(("mcd", "pitch", "duration"), math.nan)
         if samples is None or len(samples) < MIN_SECONDS * rate:
-            return distances
-        contours = (audio_metrics.contours(x, rate) for x in (original, samples))
-        distances |= {"pitch": audio_metrics.align(*contours).pitch_rmse}
-        distances["duration"] = len(samples) / len(original)
+            return distances, None
+        likeness = audio_metrics.align(*(audio_metrics.contours(x, rate) for x in pair))
+        distances |= {"pitch": likeness.pitch_rmse, "duration": len(samples) / len(original)}
         if measured:
             distances["mcd"] = audio_metrics.mel_cepstral_distance(original, samples, rate)
-        return distances
+        return distances, dataclasses.asdict(likeness.quality)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(compare, zip(originals, row, strict=True)))
-    return {name: np.array([each[name] for each in rows]) for name in rows[0]}
+    metrics_of = [distances for distances, _ in rows]
+    return {name: np.array([each[name] for each in metrics_of]) for name in metrics_of[0]}, [
+        quality for _, quality in rows
+    ]
 
 
 def _word_errors(bundle, sentences, waves, values, known_texts):
@@ -249,7 +265,12 @@ def _spread(numbers, places: Sequence[int], count: int) -> np.ndarray:
 
 
 def mean(numbers, speakers, weight=None) -> dict[str, float]:
-    """The mean [B] → "value" of what is known, weighted if so asked, with its interval over speakers."""
+    """The mean [B] → "value" of what is known, weighted if so asked, with its interval over speakers.
+
+    Of a single speaker it is that over the clips.
+    """
+    speakers = np.asarray(speakers)
+    speakers = speakers if len(np.unique(speakers)) > 1 else np.arange(len(speakers))
     known = ~np.isnan(numbers)
     weight = np.ones(len(numbers)) if weight is None else weight
     low, high = metrics.bootstrap_mean(numbers, speakers, weight)

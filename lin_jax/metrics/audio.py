@@ -322,7 +322,7 @@ def _decibels(powers) -> list[np.ndarray]:
 def _cosine(x, y) -> float:
     """Cosine of the angle between two contours; 1 where both are zero, 0 where one is."""
     norms = np.linalg.norm(x) * np.linalg.norm(y)
-    return float(x @ y / norms) if norms else float(not x.any() and not y.any())
+    return float(min(1.0, x @ y / norms)) if norms else float(not x.any() and not y.any())
 
 
 def _extra(name: str):

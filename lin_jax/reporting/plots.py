@@ -222,6 +222,41 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], path=None, *, title: 
     return _saved(figure, path)
 
 
+def plot_panels(values: Mapping[str, Mapping[str, Mapping[str, float]]], path=None) -> Figure:
+    """Draw a panel a metric, each with a scale of its own and a horizontal bar a system.
+
+    Args:
+        values: title of the panel to name of the bar to its "value", and "low" and "high" where its
+            interval is known; a bar that a panel lacks is left out there.
+        path: where to save the PNG as well, if given.
+    """
+    names = list(dict.fromkeys(name for panel in values.values() for name in panel))
+    columns = min(4, len(values))
+    rows = -(-len(values) // columns)
+    with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x", "axes.spines.left": False}):
+        size = 1.6 + 2.2 * columns, rows * (0.8 + 0.32 * len(names))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for axis, (title, panel) in zip(axes, values.items(), strict=False):
+            axis.set_title(title)
+            largest = max(each.get("high", each["value"]) for each in panel.values())
+            for name, each in panel.items():
+                place, value = names.index(name), each["value"]
+                axis.barh(place, value, 0.66, color=COLOURS[place % len(COLOURS)])
+                low, high = each.get("low", value), each.get("high", value)
+                if low < high:
+                    axis.plot([low, high], [place, place], color=INK, linewidth=1.2)
+                axis.text(high + 0.02 * largest, place, f"{value:.3g}", va="center", fontsize=8.5)
+            axis.set_xlim(0, 1.25 * largest or 1.0)
+            axis.tick_params(length=0)
+            axis.tick_params(axis="y", labelcolor=INK)
+        for axis in axes[len(values) :]:
+            axis.set_axis_off()
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].invert_yaxis()
+    return _saved(figure, path)
+
+
 def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
     """Draw of what a sum is made, a pie a name.
 
@@ -229,11 +264,13 @@ def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
         values: name of the pie to name of the part to number, none below 0.
         path: where to save the PNG as well, if given.
     """
+    columns = min(3, len(values))
+    rows = -(-len(values) // columns)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(2.6 * len(values), 3.0), layout="constrained")
+        figure = Figure(figsize=(2.6 * columns, 0.5 + 2.6 * rows), layout="constrained")
         parts: list[str] = []
         for number, (name, shares) in enumerate(values.items(), 1):
-            axis = figure.add_subplot(1, len(values), number)
+            axis = figure.add_subplot(rows, columns, number)
             axis.set_title(name, fontsize=9, loc="center")
             parts = list(shares)
             if any(shares.values()):
@@ -241,8 +278,9 @@ def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
                     list(shares.values()),
                     colors=COLOURS,
                     autopct="%.0f %%",
+                    pctdistance=1.22,  # outside: the labels of small shares would overlap within
                     startangle=90,
-                    textprops={"color": "white", "weight": "bold"},
+                    textprops={"color": INK, "fontsize": 9},
                 )
             else:
                 axis.set_axis_off()
@@ -407,27 +445,41 @@ def plot_spectrogram(samples: np.ndarray, sample_rate: int, path=None) -> Figure
         sample_rate: samples a second.
         path: where to save the PNG as well, if given.
     """
-    from lin_jax.audio import frontend
-
     samples = np.asarray(samples, np.float32)
-    window = max(2, round(0.025 * sample_rate))
-    hop = max(1, round(0.005 * sample_rate))
-    n_fft = 1 << (window - 1).bit_length()
-    power = np.abs(np.asarray(frontend.stft(samples, n_fft, hop, window)).T) ** 2  # [F, T]
-    decibels = 10 * np.log10(np.maximum(power, 1e-10))
-    seconds = len(samples) / sample_rate
     with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(4.8, 2.9), layout="constrained")
         wave, image = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
         _draw_waveform(wave, samples, sample_rate)
         wave.spines[["bottom"]].set_visible(False)
         wave.tick_params(axis="x", length=0)
-        extent = (0, seconds, 0, sample_rate / 2000)
-        floor = decibels.max() - 70
-        image.imshow(
-            decibels, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=floor
-        )
+        _draw_spectrogram(image, samples, sample_rate)
         image.set(xlabel="seconds", ylabel="kHz")
+    return _saved(figure, path)
+
+
+def plot_spectrograms(recordings: Mapping[str, tuple[np.ndarray, int]], path=None) -> Figure:
+    """Draw spectrograms in dB beside each other, by one scale of time.
+
+    Args:
+        recordings: name to mono waveform [N] in [-1, 1] and its samples a second.
+        path: where to save the PNG as well, if given.
+    """
+    columns = min(3, len(recordings))
+    rows = -(-len(recordings) // columns)
+    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(3.2 * columns, 0.3 + 2.0 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for axis, (name, (samples, rate)) in zip(axes.flat, recordings.items(), strict=False):
+            axis.set_title(name, fontsize=9)
+            _draw_spectrogram(axis, samples, rate)
+        for axis in axes.flat[len(recordings) :]:
+            axis.set_axis_off()
+        for axis in axes.flat[len(recordings) - columns : len(recordings)]:
+            axis.tick_params(labelbottom=True)  # the last one of each column
+        longest = max(len(samples) / rate for samples, rate in recordings.values())
+        axes[0, 0].set_xlim(0, longest)
+        figure.supxlabel("seconds", fontsize=9, color=MUTED)
+        figure.supylabel("kHz", fontsize=9, color=MUTED)
     return _saved(figure, path)
 
 
@@ -454,6 +506,21 @@ def _draw_waveform(axes, samples: np.ndarray, sample_rate: int):
     axes.fill_between(starts / sample_rate, low, high, color=COLOURS[0], linewidth=0.4)
     axes.set(xlim=(0, len(samples) / sample_rate), yticks=[])
     axes.spines[["left"]].set_visible(False)
+
+
+def _draw_spectrogram(axes, samples: np.ndarray, sample_rate: int):
+    """Draw the power in dB, down to 70 below the loudest."""
+    from lin_jax.audio import frontend
+
+    samples = np.asarray(samples, np.float32)
+    window = max(2, round(0.025 * sample_rate))
+    hop = max(1, round(0.005 * sample_rate))
+    n_fft = 1 << (window - 1).bit_length()
+    power = np.abs(np.asarray(frontend.stft(samples, n_fft, hop, window)).T) ** 2  # [F, T]
+    decibels = 10 * np.log10(np.maximum(power, 1e-10))
+    extent = (0, len(samples) / sample_rate, 0, sample_rate / 2000)
+    floor = decibels.max() - 70
+    axes.imshow(decibels, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=floor)
 
 
 def pixels(figure: Figure) -> np.ndarray:

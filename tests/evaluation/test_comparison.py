@@ -1,5 +1,6 @@
 """Synthesizers compared: the score by hand, who is better, and the report."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -42,10 +43,19 @@ def systems(sentences, monkeypatch):
         "mute": [None, None],
     }
 
-    def evaluate(bundle, sentences, profiles, known_texts):
+    def evaluate(bundle, sentences, profiles, known_texts, recorded):
+        assert recorded == (bundle.name == "mute"), "once, with the last system"
         made = [x if x is None else bundles.Speech(x, RATE, (), "") for x in speech[bundle.name]]
         measured = {"word_error": {"value": 0.5}, "pitch": {"value": 9.0}}
-        return {"voices": {"unseen": {"systems": {"generated": measured}}}}, {"generated": made}
+        vocoded = [bundles.Speech(glide(hz), RATE, (), "") for hz in (110, 140)]
+        systems = {"generated": measured, "vocoded": {"word_error": {"value": 0.1}}}
+        originals = [glide(110), glide(140)]
+        rows = {"generated": speech[bundle.name], "vocoded": originals}
+        qualities = {
+            name: synthesis._compare(originals, row, RATE)[1] for name, row in rows.items()
+        }
+        results = {"voices": {"unseen": {"systems": systems}}, "qualities": qualities}
+        return results, {"generated": made, "vocoded": vocoded}
 
     monkeypatch.setattr(synthesis, "evaluate", evaluate)
     return {
@@ -66,18 +76,32 @@ def test_compare(systems, sentences, tmp_path):
         rows["same"]["q"]["value"] < 0.05 < rows["hum"]["q"]["value"] < rows["mute"]["q"]["value"]
     )
     assert rows["mute"]["q"]["value"] == pytest.approx(1.0)
+    recorded = rows.pop(comparison.RECORDED)
+    assert recorded["q"] == rows["same"]["q"]
+    assert recorded["word_error"] == {"value": 0.1}
+    spoken.pop(comparison.RECORDED)
+    assert "q_difference" not in rows["same"]
+    for name in ("hum", "mute"):
+        difference = rows[name]["q"]["value"] - rows["same"]["q"]["value"]
+        assert rows[name]["q_difference"]["value"] == pytest.approx(difference)
     for row in rows.values():
         assert sum(row["shares"].values()) == pytest.approx(row["q"]["value"])
         assert row["pitch"]["value"] <= 1, "the cosine, not what synthesis calls pitch"
         assert row["word_error"] == {"value": 0.5}
-    assert "same: Q 0" in comparison.summary(rows)
+    assert "hum: Q 0.1" in comparison.summary(rows)
     rows["runs/hum, 5 dB"], spoken["runs/hum, 5 dB"] = rows.pop("hum"), spoken.pop("hum")
     page = comparison.report(rows, spoken, sentences, "by hand", tmp_path / "out").read_text()
     assert "word error rate" in page
     assert "MCD, dB" not in page, "which nobody measured"
     assert page.count("<audio") == 3, "the original and who spoke"
-    for name in ("scores", "shares", "spectrogram-original", "spectrogram-runs-hum-5-dB"):
+    for name in ("scores", "shares", "spectrograms"):
         assert (tmp_path / f"out/{name}.png").exists()
+
+
+def test_of_one_speaker_intervals_are_over_the_sentences(systems, sentences):
+    sentences[1] = dataclasses.replace(sentences[1], speaker=sentences[0].speaker)
+    rows, _ = comparison.compare(systems, None)
+    assert rows["hum"]["q"]["low"] < rows["hum"]["q"]["value"] < rows["hum"]["q"]["high"]
 
 
 def test_other_sentences_are_refused(systems, sentences):

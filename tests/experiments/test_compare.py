@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.recordings import speak
 
+from data_pipelines.splits import Split
 from experiments import compare, synthesis
 from lin_jax import bundles
 from lin_jax.audio import files
@@ -24,14 +25,17 @@ def stub(tmp_path, monkeypatch):
     class Experiment:
         clips = types.SimpleNamespace(people=["set/t", "set/s", "set/s", "set/s"])
         problems: ClassVar = {2: "too long"}
-        split = None
+        split = types.SimpleNamespace(test=np.array([0, 3]))
 
         def __init__(self, config, features, name):
+            self.share = config.hold_out_texts
             sources = ("speech",) if name == "deaf" else ("text", "speech")
             self.given = types.SimpleNamespace(name=name, sources=sources)
 
         def test_set(self):
-            if self.split:  # by --speakers
+            if self.share == 0.5:  # by --hold-out-texts
+                np.testing.assert_array_equal(self.split.test, [3])
+            elif isinstance(self.split, Split):  # by --speakers
                 np.testing.assert_array_equal(self.split.train, [0])
                 np.testing.assert_array_equal(self.split.test, [1, 3])
             return [sentence]
@@ -55,7 +59,8 @@ def test_references_in_noise_are_systems_of_their_own(stub, tmp_path, monkeypatc
 
     def collect(systems, profiles):
         compared.update(systems)
-        return {"one": {"q": {"value": 0.1}}}, {}
+        spoken = bundles.Speech(np.zeros(800, np.float32), 8000, (), "a test")
+        return {"one": {"q": {"value": 0.1}}}, {"one, 5 dB": [spoken], "mute": [None]}
 
     monkeypatch.setattr(comparison, "compare", collect)
     monkeypatch.setattr(comparison, "report", lambda *given: None)
@@ -73,6 +78,12 @@ def test_references_in_noise_are_systems_of_their_own(stub, tmp_path, monkeypatc
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert (results["sentences"], results["systems"]["one"]["q"]["value"]) == (1, 0.1)
     assert results["protocol"].startswith("1 sentences of s, provided that no bundle learnt from")
+    (line,) = (tmp_path / "out/spoken.jsonl").read_text().splitlines()
+    spoken = json.loads(line)
+    assert spoken["file"] == "spoken/one-5-dB-000.flac"
+    assert (tmp_path / "out" / spoken["file"]).exists()
+    assert (spoken["text"], spoken["kind"], spoken["speaker"]) == ("Yes.", "one, 5 dB", "s")
+    assert run(tmp_path, "--speakers", "s", "--hold-out-texts", "0.5") == 0
 
 
 def test_who_does_not_read_is_refused(stub, tmp_path, capsys):

@@ -5,6 +5,7 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import spelt_corpus
@@ -94,7 +95,22 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch):
         jax.tree.leaves(again.start.variables), jax.tree.leaves(bundle.variables), strict=True
     ):
         np.testing.assert_allclose(leaf, first * 4 / 3, rtol=1e-2, atol=1e-6)
-    config.init = f"{path},speaker"
+    config.init, config.speech, config.fresh_postnet = str(path), 0.0, True
+    batch = {"symbols": jnp.array([[1, 2, 1]]), "num_symbols": jnp.array([3])}
+    batch["voice"] = jnp.asarray(bundle.voices[:1])
+    made = []
+    for widths in ((), (6, 4)):
+        config.network.postnet = widths
+        alone = Experiment(config, folder)
+        start, (stage,) = alone.start, alone.stages
+        assert (start.sources, stage) == (("text",), (2, 2))
+        assert len(start.variables["params"].get("postnet_layers", {})) == 2 * len(widths)
+        assert "speech_encoder" not in start.variables["params"]
+        task = alone.make_task(bundle.voices.shape[1], 2, fresh=False)
+        made.append(task.predict(start.variables, batch)["features"])
+    np.testing.assert_array_equal(*made, "a fresh post-net changes nothing at first")
+    assert np.abs(made[0]).max() > 0
+    config.init, config.speech, config.fresh_postnet = f"{path},speaker", 1.0, False
     with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
         Experiment(config, folder)
 

@@ -132,6 +132,34 @@ def test_groups_have_a_bar_for_each_series():
     assert {label.get_rotation() for label in axis.get_xticklabels()} == {30}, "they would overlap"
 
 
+def test_panels_have_scales_of_their_own():
+    values = {
+        "Q": {"a": {"value": 0.1, "low": 0.05, "high": 0.2}, "b": {"value": 0.3}},
+        "MCD, dB": {"b": {"value": 9.0}},
+    }
+    quality, distance = plots.plot_panels(values).axes
+    assert [label.get_text() for label in quality.get_yticklabels()] == ["a", "b"]
+    assert [bar.get_width() for bar in quality.patches] == [0.1, 0.3]
+    (interval,) = quality.lines
+    np.testing.assert_array_equal(interval.get_xydata(), [[0.05, 0], [0.2, 0]])
+    (bar,) = distance.patches
+    assert bar.get_y() + bar.get_height() / 2 == pytest.approx(1), "beside its name"
+    assert distance.get_xlim()[1] > 9 > 1 > quality.get_xlim()[1]
+
+
+def test_spectrograms_share_one_scale_of_time(tmp_path):
+    t = np.arange(16000) / 16000
+    recordings = {
+        "short": (0.5 * np.sin(2 * np.pi * 2000 * t[:8000]), 16000),
+        "long": (0.5 * np.sin(2 * np.pi * 3000 * t), 16000),
+    }
+    panels = plots.plot_spectrograms(recordings, tmp_path / "panel.png").axes
+    assert [axis.get_title(loc="left") for axis in panels] == list(recordings)
+    assert {axis.get_xlim() for axis in panels} == {(0.0, 1.0)}
+    assert [axis.images[0].get_extent()[1] for axis in panels] == [0.5, 1.0]
+    assert (tmp_path / "panel.png").exists()
+
+
 def test_histograms_have_a_panel_for_each_name(tmp_path):
     values = {
         "length, s": [1.0, 1.0, 2.0],
