@@ -47,14 +47,12 @@ class FlowSynthesizer(Synthesizer):
     Attributes:
         steps: of its flows.
         temperature: deviation of the noise that frames are drawn from.
-        prosody_temperature: deviation of the noise that durations, pitch and energy are drawn from.
         guidance: how far the frames go beyond what text and voice ask for.
         adaptation_steps: in which the network is fitted to recordings of a voice; 0 leaves it.
     """
 
     steps: int = 6
     temperature: float = 0.5
-    prosody_temperature: float = 0.25
     guidance: float = 1.5
     adaptation_steps: int = 30
 
@@ -63,18 +61,15 @@ class FlowSynthesizer(Synthesizer):
 
     def settings(self) -> dict:
         """See `Bundle`."""
-        names = "steps", "temperature", "prosody_temperature", "guidance", "adaptation_steps"
+        names = "steps", "temperature", "guidance", "adaptation_steps"
         flow = {name: getattr(self, name) for name in names}
         return super().settings() | {"flow": flow}
 
     def functions(self) -> dict[str, Function]:
         """See `Bundle`."""
-        from lin_jax.models.acoustic import PROSODY
 
-        def predict_durations(symbols, num_symbols, voice, noise, speed):
-            variables, *_ = self._constants
-            given = symbols, num_symbols, voice, noise, speed
-            outputs = self._task(self._constants).plan(variables, *given)
+        def predict_durations(symbols, num_symbols, voice, speed):
+            outputs = self._durations(self._constants, symbols, num_symbols, voice, speed)
             return dict(zip(("durations", "encoded", "voice_features"), outputs, strict=True))
 
         def draw_frames(encoded, voice_features, durations, noise):
@@ -91,12 +86,9 @@ class FlowSynthesizer(Synthesizer):
         text = {
             "predict_durations": Function(
                 predict_durations,
-                symbols
-                | self._voice_inputs
-                | {"noise": ("float32", f"b, l, {PROSODY}"), "speed": ("float32", "")},
-                "symbols, a space before the first word, in a voice of `voices.npz`, and standard "
-                "normal noise, to `durations` [b, l], frames of each symbol, and what `draw_frames` "
-                "is given.",
+                symbols | self._voice_inputs | {"speed": ("float32", "")},
+                "symbols, a space before the first word, in a voice of `voices.npz` to "
+                "`durations` [b, l], frames of each symbol, and what `draw_frames` is given.",
             ),
             "draw_frames": Function(
                 draw_frames,
@@ -128,10 +120,7 @@ class FlowSynthesizer(Synthesizer):
         from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
 
         config = AcousticConfig(
-            steps=self.steps,
-            temperature=self.temperature,
-            prosody_temperature=self.prosody_temperature,
-            guidance=self.guidance,
+            steps=self.steps, temperature=self.temperature, guidance=self.guidance
         )
         size = self.voices.shape[1]
         return AcousticSynthesis(self.model, self.frontend, *constants[1:], size, config)
@@ -335,7 +324,7 @@ class FlowSynthesizer(Synthesizer):
             batch = symbols, num_symbols, padded(list(counts), L)[0].astype(np.int32)
         with self.weights_fit():
             given = self._constants_of(voice), waveform, length, voices
-            return self._checked(lambda seed: (*self._convert(*given, seed, batch), texts), 1.0)
+            return self._checked(lambda seed: self._convert(*given, seed, batch), texts, 1.0)
 
     def _said(self, jobs, voice, speed) -> list[tuple]:
         """The same of symbols, with the frames of each of them."""
@@ -345,33 +334,27 @@ class FlowSynthesizer(Synthesizer):
         counts = np.where(np.arange(B) < len(jobs), counts, 1).astype(np.int32)
         voices = np.tile(np.float32(voice.embedding), (B, 1))
         with self.weights_fit():
-            constants, adapted = self._constants, self._constants_of(voice)
+            given = self._constants, symbols, counts, voices, np.float32(speed)
+            durations, *read = self._durations(*given)
+            held = np.asarray(durations)
+            T = _num_frames(int(held.sum(axis=1).max()))
+            given = self._constants_of(voice), *read, durations
+            texts = [(source, held[b, : len(source)]) for b, source in enumerate(sources)]
+            return self._checked(lambda seed: self._draw(*given, seed, max_frames=T), texts, speed)
 
-            def draw(seed):
-                given = symbols, counts, voices, np.float32(speed), seed
-                durations, *read = self._durations(constants, *given)
-                held = np.asarray(durations)
-                T = _num_frames(int(held.sum(axis=1).max()))
-                drawn = self._draw(adapted, *read, durations, seed, max_frames=T)
-                return *drawn, [
-                    (source, held[b, : len(source)]) for b, source in enumerate(sources)
-                ]
-
-            return self._checked(draw, speed)
-
-    def _checked(self, draw, speed: float) -> list[tuple]:
+    def _checked(self, draw, texts, speed: float) -> list[tuple]:
         """Frames [T, M] of each of a batch, its text and what is wrong with them, "" if nothing.
 
         What sounds wrong is drawn again from other noise.
 
         Args:
-            draw: of a seed the frames [B, T, M], how many are real [B], and of each text its
-                symbols [L] and the frames of each of them; None if it is not known.
+            draw: of a seed the frames [B, T, M], and how many are real [B].
+            texts: of each its symbols [L] and the frames of each of them; None if it is not known.
             speed: at which they are.
         """
         drawn: dict[int, tuple] = {}
         for seed in range(TRIES):
-            frames, num_frames, texts = draw(np.int32(seed))
+            frames, num_frames = draw(np.int32(seed))
             for b, text in enumerate(texts):
                 if b not in drawn or drawn[b][2]:
                     its_frames = np.asarray(frames[b, : int(num_frames[b])])
@@ -448,13 +431,11 @@ class FlowSynthesizer(Synthesizer):
     def _durations(self):
         import jax
 
-        from lin_jax.tasks.acoustic import prosody_noise
-
         @jax.jit
-        def predict(constants, symbols, num_symbols, voice, speed, seed):
-            noise = prosody_noise(symbols, num_symbols, seed)
-            given = symbols, num_symbols, voice, noise, speed
-            return self._task(constants).plan(constants[0], *given)
+        def predict(constants, symbols, num_symbols, voice, speed):
+            given = symbols, num_symbols, voice, speed
+            how = {"steps": self.steps, "method": "predict_durations"}
+            return self.model.apply(constants[0], *given, **how)
 
         return predict
 

@@ -29,8 +29,8 @@ class AcousticModel(nn.Module):
     An encoder with LSTM layers reads the symbols; each is held for a duration (J. Shen et al.,
     "Non-Attentive Tacotron", 2020), with a pitch, voicing and energy (A. Łańcucki, "FastPitch:
     parallel text-to-speech with pitch prediction", ICASSP 2021). All four are known in training;
-    in use they are drawn, by a flow of their own, since people do not read in the mean of how they
-    may (S. Mehta et al., "Should you use a probabilistic duration model in TTS? Probably!
+    in use a flow of their own gives the most usual ones, since nobody reads in the mean of how
+    people may (S. Mehta et al., "Should you use a probabilistic duration model in TTS? Probably!
     Especially for spontaneous speech", Interspeech 2024). The frames so laid out give a first
     guess, the prior; from noise, a network that knows it moves along straight paths to frames that
     are as sharp as recorded ones (S. Mehta et al., "Matcha-TTS: a fast TTS architecture with
@@ -106,14 +106,13 @@ class AcousticModel(nn.Module):
         norm = jnp.sqrt(jnp.maximum(jnp.mean(voice**2, axis=-1, keepdims=True), 1e-12))
         return jnp.tanh(self.voice(voice / norm))
 
-    def plan(self, encoded, num_symbols, voice, noise, *, steps: int = 6):
-        """How the symbols are spoken, drawn by the flow of prosody.
+    def plan(self, encoded, num_symbols, voice, *, steps: int = 6):
+        """How the symbols are most usually spoken: where the flow of prosody leads from no noise.
 
         Args:
             encoded: of `encode` [B, L, H].
             num_symbols: real ones [B] int.
             voice: of `encode` [B, H].
-            noise: to begin with [B, L, PROSODY]; none at all gives what is most usual.
             steps: of the path.
 
         Returns:
@@ -124,7 +123,7 @@ class AcousticModel(nn.Module):
         def velocity(drawn, time):
             return self.prosody(drawn, time, None, encoded, voice, mask)
 
-        drawn = follow(velocity, jnp.where(mask[..., None], noise, 0.0), steps)
+        drawn = follow(velocity, jnp.zeros((*mask.shape, PROSODY)), steps)
         drawn = drawn * jnp.array(PROSODY_SCALE) + jnp.array(PROSODY_MEAN)
         return jnp.where(mask[..., None], drawn, 0.0)
 
@@ -223,23 +222,22 @@ class AcousticModel(nn.Module):
         prior, x = self._prior(content + voice[:, None], timing, mask)
         return self.flow(noisy, time, prior, x, voice, mask)
 
-    def predict_durations(self, symbols, num_symbols, voice, noise, speed=1.0, *, steps: int = 6):
-        """How long symbols are held, and what they are laid out with, by a prosody that is drawn.
+    def predict_durations(self, symbols, num_symbols, voice, speed=1.0, *, steps: int = 6):
+        """How long symbols are held, and what they are laid out with, as `plan` has it.
 
         Args:
             symbols: as for `encode`, as are `num_symbols` and `voice`.
             num_symbols: [B] int.
             voice: [B, E].
-            noise: as for `plan`, as is `steps`.
             speed: as a multiple of the usual one.
-            steps: see there.
+            steps: as for `plan`.
 
         Returns:
             Frames of each symbol [B, L] int32, one at least; the `encode`d symbols with their
             intonation [B, L, H]; the voice [B, H].
         """
         encoded, voice = self.encode(symbols, num_symbols, voice)
-        prosody = self.plan(encoded, num_symbols, voice, noise, steps=steps)
+        prosody = self.plan(encoded, num_symbols, voice, steps=steps)
         encoded = encoded + self.intonation(intonation_of(prosody))
         frames = jnp.exp(prosody[..., 0]) / speed
         mask = frame_mask(num_symbols, encoded.shape[1])
@@ -309,8 +307,7 @@ class AcousticModel(nn.Module):
         encoded = content + voice[:, None]
         voiced = mask & ~jnp.isnan(pitch)
         # At which pitch and level the voice would speak:
-        none = jnp.zeros((*encoded.shape[:2], PROSODY))
-        planned = self.plan(encoded, num_frames, voice, none, steps=steps)
+        planned = self.plan(encoded, num_frames, voice, steps=steps)
         pitch -= mean_where(voiced, pitch - planned[..., 1])[:, None]
         energy = frames.mean(axis=-1)
         energy -= mean_where(mask, energy - planned[..., 3])[:, None]

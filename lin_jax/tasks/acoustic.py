@@ -43,7 +43,6 @@ class AcousticConfig:
         content_weight: of what the encoder of recordings lacks of the text encoder's features.
         steps: of either flow, when it speaks.
         temperature: deviation of the noise that frames are drawn from.
-        prosody_temperature: deviation of the noise that prosody is drawn from.
         guidance: how far it goes beyond what text and voice ask for.
     """
 
@@ -55,16 +54,14 @@ class AcousticConfig:
     content_weight: float = 1.0
     steps: int = 6
     temperature: float = 0.5
-    prosody_temperature: float = 0.25
     guidance: float = 1.5
 
     def validate(self):
         """Raises ConfigError unless the values can work."""
-        temperatures = self.temperature, self.prosody_temperature
-        if self.steps < 1 or not 0 <= self.unconditional < 1 or min(temperatures) < 0:
+        if self.steps < 1 or not 0 <= self.unconditional < 1 or self.temperature < 0:
             raise ConfigError(
-                f"steps {self.steps}, unconditional {self.unconditional}, temperatures "
-                f"{temperatures}: give a step or more, a share below 1, and no negative noise"
+                f"steps {self.steps}, unconditional {self.unconditional}, temperature "
+                f"{self.temperature}: give a step or more, a share below 1, and no negative noise"
             )
 
 
@@ -147,24 +144,6 @@ class AcousticSynthesis:
             variables, batch["symbols"], batch["num_symbols"], batch["voice"], method="encode"
         )
         return self.generate(variables, encoded, voice, batch["durations"], batch["max_frames"])
-
-    def plan(self, variables, symbols, num_symbols, voice, noise, speed=1.0):
-        """Draw how long symbols are held, and how they are said.
-
-        Args:
-            variables: of the network.
-            symbols: [B, L] int.
-            num_symbols: real ones [B] int.
-            voice: embeddings [B, E].
-            noise: standard normal [B, L, PROSODY], as of `prosody_noise`.
-            speed: as a multiple of the usual one.
-
-        Returns:
-            As `AcousticModel.predict_durations`.
-        """
-        config = self.config
-        given = symbols, num_symbols, voice, config.prosody_temperature * noise, speed
-        return self.model.apply(variables, *given, steps=config.steps, method="predict_durations")
 
     def generate(self, variables, encoded, voice, durations, max_frames: int, seed=0):
         """Draw mel frames of encoded symbols.
@@ -361,21 +340,6 @@ def on_path(frames, noise, time):
     along = time[:, None, None]
     noisy = (1 - (1 - SIGMA) * along) * noise + along * frames
     return noisy, frames - (1 - SIGMA) * noise
-
-
-def prosody_noise(symbols, num_symbols, seed):
-    """The noise that prosody is drawn from [B, L, PROSODY], of which every text has its own.
-
-    Args:
-        symbols: of the texts [B, L] int.
-        num_symbols: real ones [B] int.
-        seed: [] int.
-    """
-    L = symbols.shape[1]
-    real = frame_mask(num_symbols, L)
-    texts = jnp.where(real, symbols * jnp.arange(1, L + 1), 0).sum(axis=1)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), texts)
-    return jax.vmap(lambda key: jax.random.normal(key, (L, PROSODY)))(keys)
 
 
 def prosody_of(batch, frames):

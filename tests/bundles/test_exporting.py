@@ -31,7 +31,6 @@ from lin_jax.models.residual_classifier import DenseResidualClassifier, Residual
 from lin_jax.models.speaker_encoder import SmallSpeakerEncoder, SpeakerEncoder
 from lin_jax.models.tacotron import Tacotron
 from lin_jax.models.vocos import Vocos
-from lin_jax.tasks.acoustic import prosody_noise
 from lin_jax.vectors import unit_vectors
 
 RATE = 16000
@@ -268,11 +267,9 @@ def test_synthesizer_by_durations_is_marked(tmp_path):
         counts = np.arange(L - B + 1, L + 1, dtype=np.int32)
         voice = np.repeat(loaded.arrays["voice"][:1], B, axis=0)
         read = symbols, counts, voice, np.float32(1.0)
-        noise = prosody_noise(symbols, counts, 3)
         names = "symbols", "num_symbols", "voice", "speed"
-        given = dict(zip(names, read, strict=True)) | {"noise": noise}
-        predicted = loaded("predict_durations", **given)
-        durations, encoded, features = bundle._durations(bundle._constants, *read, np.int32(3))
+        predicted = loaded("predict_durations", **dict(zip(names, read, strict=True)))
+        durations, encoded, features = bundle._durations(bundle._constants, *read)
         np.testing.assert_array_equal(predicted["durations"], durations)
         T = int(predicted["durations"].sum(axis=1).max()) + 5
         noise = jax.random.normal(jax.random.key(7), (B, T, M))

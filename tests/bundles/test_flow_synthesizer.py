@@ -38,7 +38,6 @@ def bundle() -> FlowSynthesizer:
     ]  # of the velocity, which is this all the way
     bias[0] = (np.log(EACH) - PROSODY_MEAN[0]) / PROSODY_SCALE[0]
     settings = {"names": base.names, "sexes": base.sexes, "table": TABLE}
-    settings |= {"prosody_temperature": 0.0}
     return FlowSynthesizer(
         "flow", NETWORK, FRONTEND, variables, base.mean, base.std, base.voices, **settings
     )

@@ -9,7 +9,7 @@ import pytest
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.acoustic import PROSODY, AcousticModel, hold, intonation_of
-from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_noise, prosody_of
+from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_of
 
 M, E, V = 8, 6, 5
 FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
@@ -62,11 +62,12 @@ def test_learns_a_batch_by_heart():
         losses.append(float(loss))
     assert np.mean(losses[-20:]) < 0.3 * losses[0]
     inputs = batch["symbols"], batch["num_symbols"], batch["voice"]
-    still = np.zeros((2, 4, PROSODY))
-    durations, encoded, voice = task.plan({"params": params}, *inputs, still)
+    durations, encoded, voice = NETWORK.apply(
+        {"params": params}, *inputs, method="predict_durations"
+    )
     np.testing.assert_allclose(durations, batch["durations"], atol=1)
     plain, _ = NETWORK.apply({"params": params}, *inputs, method="encode")
-    given = plain, batch["num_symbols"], voice, still
+    given = plain, batch["num_symbols"], voice
     planned = NETWORK.apply({"params": params}, *given, method="plan")
     prosody = prosody_of(batch, batch["features"])
     voiced = (batch["voicing"] > 0)[..., None] | (np.arange(PROSODY) != 1)
@@ -95,24 +96,6 @@ def test_prosody_of_symbols():
     np.testing.assert_array_equal(known[..., 1:], prosody[..., 2:])
 
 
-def test_prosody_is_drawn():
-    """Another seed says it otherwise, and so does the same another text; without noise nothing does."""
-    batch, variables = make_batch(), make_task().init(jax.random.key(0))
-    inputs = batch["symbols"][:1], batch["num_symbols"][:1], batch["voice"][:1]
-    other = inputs[0][:, [1, 0, 2, 3]], *inputs[1:]
-
-    def drawn(temperature, inputs, seed):
-        noise = prosody_noise(*inputs[:2], seed)
-        return make_task(prosody_temperature=temperature).plan(variables, *inputs, noise, 0.1)[0]
-
-    once = drawn(1.0, inputs, 0)
-    np.testing.assert_array_equal(once, drawn(1.0, inputs, 0))
-    for again in (drawn(1.0, inputs, 1), drawn(1.0, other, 0)):
-        assert not np.array_equal(once, again)
-    for again in (drawn(0.0, inputs, 1), drawn(0.0, other, 0)):
-        np.testing.assert_array_equal(drawn(0.0, inputs, 0), again)
-
-
 def test_padding_changes_nothing():
     """Neither symbols nor frames past the end of a clip move what is drawn or its loss."""
     task = make_task()
@@ -129,8 +112,7 @@ def test_padding_changes_nothing():
             ((0, 0), (0, extra), (0, 0)),
         )
         inputs = batch["symbols"], batch["num_symbols"], batch["voice"]
-        still = np.zeros((*inputs[0].shape, PROSODY))
-        durations, encoded, voice = task.plan(variables, *inputs, still)
+        durations, encoded, voice = NETWORK.apply(variables, *inputs, method="predict_durations")
         frames, _ = NETWORK.apply(
             variables, encoded, voice, batch["durations"], noise, guidance=0.5, method="generate"
         )
@@ -160,21 +142,13 @@ def test_every_symbol_has_a_frame_at_any_speed():
     batch, variables = make_batch(), make_task().init(jax.random.key(0))
     inputs = batch["symbols"], batch["num_symbols"], batch["voice"]
     for speed in (0.5, 2.0, 100.0):
-        durations, *_ = make_task().plan(variables, *inputs, np.ones((2, 4, PROSODY)), speed)
+        durations, *_ = NETWORK.apply(variables, *inputs, speed, method="predict_durations")
         real = jnp.arange(4) < batch["num_symbols"][:, None]
         assert (durations[real] >= 1).all()
         assert not durations[~real].any()
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"steps": 0},
-        {"unconditional": 1.0},
-        {"temperature": -1.0},
-        {"prosody_temperature": -1.0},
-    ],
-)
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"unconditional": 1.0}, {"temperature": -1.0}])
 def test_settings_that_cannot_work(wrong):
     with pytest.raises(ConfigError, match="give a step or more"):
         make_task(**wrong).init(jax.random.key(0))
