@@ -12,7 +12,7 @@ beside them an encoder of recordings, which are converted. Corpora without texts
 `data_pipelines transcribe`, voices at other speeds by --speeds, another language by
 --config.language=en-us,ru. Time: aligning takes 5 minutes on two CPU cores, a step of 5,000 frames a
 second. Result of 13,000 steps, by an independent judge: word error rate 12 % and DNSMOS 2.3 in copied
-voices of unseen readers, 6 to 7 % in voices of the training.
+voices of unseen readers, 9 to 13 % in voices of the training.
 What ships is evaluated by --mode=evaluate --bundle=synthesis.
 """
 
