@@ -38,7 +38,7 @@ def test_saved_and_read(folder):
 
 @pytest.mark.parametrize("name", ["", "../a", "a b", "a" * 65])
 def test_names_that_cannot_be(name):
-    with pytest.raises(ConfigError, match="give a name of letters"):
+    with pytest.raises(ConfigError, match="cannot be a name; use 1 to 64 letters"):
         saved_voices.save(name, PROFILE, "abc", "mine")
 
 
