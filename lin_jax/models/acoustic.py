@@ -321,19 +321,17 @@ class AcousticModel(nn.Module):
 
     def _draw(self, prior, x, voice, mask, noise, steps: int, guidance: float):
         """Frames [B, T, M] at the end of the flow's path from noise."""
-        conditions = [prior, x, voice]
-        if guidance:  # those without conditions stand behind those with them, in one batch
-            conditions = [jnp.concatenate([each, 0 * each]) for each in conditions]
-        both = jnp.concatenate([mask, mask]) if guidance else mask
+        conditions = prior, x, voice
+        # In one batch, those without conditions stand behind those with them.
+        both = [jnp.concatenate([each, 0 * each]) for each in conditions]
+        masks = jnp.concatenate([mask, mask])
 
         def velocity(frames, time):
-            moving = jnp.concatenate([frames, frames]) if guidance else frames
-            times = jnp.concatenate([time, time]) if guidance else time
-            velocity = self.flow(moving, times, *conditions, both)
-            if guidance:
-                known, free = jnp.split(velocity, 2)
-                velocity = known + guidance * (known - free)
-            return velocity
+            if not guidance:
+                return self.flow(frames, time, *conditions, mask)
+            moving, times = (jnp.concatenate([each, each]) for each in (frames, time))
+            known, free = jnp.split(self.flow(moving, times, *both, masks), 2)
+            return known + guidance * (known - free)
 
         frames = follow(velocity, jnp.where(mask[..., None], noise, 0.0), steps)
         return jnp.where(mask[..., None], frames, 0.0)

@@ -108,7 +108,7 @@ class AcousticSynthesis:
             jnp.full(1, L),
             jnp.zeros((1, self.voice_size)),
             jnp.full((1, L), T // L),
-            jnp.zeros((1, L, 3)),
+            intonation_of(jnp.zeros((1, L, PROSODY))),
             jnp.zeros((1, L, PROSODY)),
             jnp.zeros((1, T, M)),
             jnp.zeros(1),
