@@ -94,8 +94,8 @@ CONFIG = Config(
 FROM = {"init": "conversion", "optim.learning_rate": 2e-4, "optim.warmup_steps": 20}
 # For experiments.compare, of a single speaker, whose corpus --config.anchor_voices names.
 ONE_SPEAKER = FROM | {"fresh_postnet": True, "speech": 0.0, "min_anchor_similarity": 1.0}
-ONE_SPEAKER |= {"vocoder": "vocoder", "hold_out_texts": 0.08, "max_clip_seconds": 3.5}
-ONE_SPEAKER |= {"steps": (200,), "optim.learning_rate": 5e-4, "loader.buckets": 1}
+ONE_SPEAKER |= {"vocoder": "vocoder", "hold_out_texts": 0.08, "max_clip_seconds": 6.0}
+ONE_SPEAKER |= {"steps": (1200,), "optim.learning_rate": 5e-4, "loader.buckets": 2}
 PRESETS = {
     # The stages of what ships, without its change of corpora.
     "shipped": [

@@ -229,6 +229,7 @@ class Experiment(_speech.Experiment):
             steps=config.task.steps,
             temperature=config.task.temperature,
             guidance=config.task.guidance,
+            sharpness=config.task.sharpness,
         )
 
     def facts(self, results: dict) -> dict:

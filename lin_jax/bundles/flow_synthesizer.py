@@ -48,12 +48,14 @@ class FlowSynthesizer(Synthesizer):
         steps: of its flows.
         temperature: deviation of the noise that frames are drawn from.
         guidance: how far the frames go beyond what text and voice ask for.
+        sharpness: how far the peaks of their spectra are raised.
         adaptation_steps: in which the network is fitted to recordings of a voice; 0 leaves it.
     """
 
     steps: int = 6
     temperature: float = 0.5
     guidance: float = 1.5
+    sharpness: float = 0.3
     adaptation_steps: int = 30
 
     network: ClassVar[str] = "AcousticModel"
@@ -61,7 +63,7 @@ class FlowSynthesizer(Synthesizer):
 
     def settings(self) -> dict:
         """See `Bundle`."""
-        names = "steps", "temperature", "guidance", "adaptation_steps"
+        names = "steps", "temperature", "guidance", "sharpness", "adaptation_steps"
         flow = {name: getattr(self, name) for name in names}
         return super().settings() | {"flow": flow}
 
@@ -120,7 +122,10 @@ class FlowSynthesizer(Synthesizer):
         from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
 
         config = AcousticConfig(
-            steps=self.steps, temperature=self.temperature, guidance=self.guidance
+            steps=self.steps,
+            temperature=self.temperature,
+            guidance=self.guidance,
+            sharpness=self.sharpness,
         )
         size = self.voices.shape[1]
         return AcousticSynthesis(self.model, self.frontend, *constants[1:], size, config)
