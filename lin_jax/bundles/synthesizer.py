@@ -818,7 +818,7 @@ def mean_weights(bundles: Sequence[Synthesizer]) -> Synthesizer:
     """The first of some bundles with the mean of their weights (Wortsman et al., "Model soups", 2022).
 
     Args:
-        bundles: synthesizers that were fine-tuned from the same one.
+        bundles: synthesizers by attention that were fine-tuned from the same one.
 
     Raises:
         ConfigError: a bundle of another kind, or with another network, frames, symbols or voices.
@@ -831,8 +831,8 @@ def mean_weights(bundles: Sequence[Synthesizer]) -> Synthesizer:
 
     first = bundles[0]
     for each in bundles:
-        if each.task != Synthesizer.task:
-            raise ConfigError(f"{each.name}: a {each.task} bundle; give one of synthesis as init")
+        if type(each) is not Synthesizer:
+            raise ConfigError(f"{each.name}: no synthesizer by attention; use conversion")
         if kind(each) != kind(first):
             raise ConfigError(
                 f"{each.name}: another network, frames, symbols or voices than others"

@@ -111,7 +111,7 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch):
     np.testing.assert_array_equal(*made, "a fresh post-net changes nothing at first")
     assert np.abs(made[0]).max() > 0
     config.init, config.speech, config.fresh_postnet = f"{path},speaker", 1.0, False
-    with pytest.raises(ConfigError, match="a verification bundle; give one of synthesis as init"):
+    with pytest.raises(ConfigError, match="no synthesizer by attention; use conversion"):
         Experiment(config, folder)
 
 
@@ -139,6 +139,10 @@ def test_what_cannot_be_trained(folder, config):
     config.anchor_voices = "here"
     with pytest.raises(ConfigError, match="no corpus is named here"):
         Experiment(config, folder)
+    config.init = "synthesis"
+    with pytest.raises(ConfigError, match="synthesis: no synthesizer by attention; use conversion"):
+        Experiment(config, folder)
+    config.init = ""
     config.min_anchor_similarity = 1.2
     with pytest.raises(ConfigError, match="a cosine; choose 0 to 1"):
         Experiment(config, folder)
