@@ -24,9 +24,11 @@ def give_back_freed():
     """Let this process return to the system what it frees, for a server that idles.
 
     Each thread would keep some for itself, which of 1.4 GB after mixed requests to all models was
-    0.2 GB, and what is free between what is used would stay, 40 MB.
+    0.2 GB, and what is free between what is used would stay, 40 MB. What requests for short
+    recordings need stays for the next ones, until `TRIM_SECONDS` are over: to map it anew took a
+    fifth of the processor's time.
     """
-    libc = _set({M_ARENA_MAX: 1, M_MMAP_THRESHOLD: 1 << 20})
+    libc = _set({M_ARENA_MAX: 1, M_MMAP_THRESHOLD: 24 << 20, M_TRIM_THRESHOLD: 64 << 20})
     if libc is None:
         return
 
