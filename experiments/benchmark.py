@@ -461,9 +461,11 @@ def jobs(bench: Bench) -> Iterator[tuple[str, Job]]:
     }
     sizes = {"B": B, "L": L, "T": T, "M": M, "E": E, "V": V}
     sizes["network"] = dataclasses.asdict(config.network)
+    # Its peer speaks texts alone.
+    plain = dataclasses.replace(task, model=network.clone(content_dilations=()))
     yield (
         "synthesis",
-        Job((task, batch), (task, batch), "synthesis", sizes, amount=T, unit="frames"),
+        Job((task, batch), (plain, batch), "synthesis", sizes, amount=T, unit="frames"),
     )
 
 

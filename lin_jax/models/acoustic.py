@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lin_jax.models.layers import DepthwiseConv, ResidualConv, frame_mask, normalised
+from lin_jax.models.layers import Dense, DepthwiseConv, ResidualConv, frame_mask, normalised
 from lin_jax.models.registry import register
 from lin_jax.models.tacotron import Encoder
 
@@ -74,10 +74,10 @@ class AcousticModel(nn.Module):
         blocks = self.dilations, self.expansion
         self.prosody = Flow(PROSODY, self.context, self.prosody_width, *blocks)
         self.prosody_dropout = nn.Dropout(self.dropout)
-        self.intonation = nn.Dense(self.hidden, use_bias=False)
-        self.spread = nn.Dense(self.width)
+        self.intonation = Dense(self.hidden, use_bias=False)
+        self.spread = Dense(self.width)
         self.prior_layer = ResidualConv((3,))
-        self.prior = nn.Dense(self.num_mels)
+        self.prior = Dense(self.num_mels)
         self.flow = Flow(self.num_mels, self.context, self.width, *blocks)
         if self.content_dilations:
             sizes = self.hidden, self.num_symbols, self.content_width
@@ -454,13 +454,13 @@ class ContentEncoder(nn.Module):
         mask = mask[..., None]
         count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
         frames = frames - jnp.where(mask, frames, 0.0).sum(axis=1, keepdims=True) / count
-        x = nn.Dense(self.width)(jnp.where(mask, frames, 0.0))
+        x = Dense(self.width)(jnp.where(mask, frames, 0.0))
         for dilation in self.dilations:
             y = normalised(DepthwiseConv(dilation=dilation)(jnp.where(mask, x, 0.0)))
-            y = nn.Dense(self.width)(nn.gelu(nn.Dense(2 * self.width)(y)))
+            y = Dense(self.width)(nn.gelu(Dense(2 * self.width)(y)))
             x = x + nn.Dropout(self.dropout, deterministic=not train)(y)
         x = normalised(x)
-        return nn.Dense(self.features)(x), nn.Dense(2)(x), nn.Dense(self.num_symbols)(x)
+        return Dense(self.features)(x), Dense(2)(x), Dense(self.num_symbols)(x)
 
 
 class Flow(nn.Module):
@@ -498,17 +498,17 @@ class Flow(nn.Module):
         condition = nn.Dense(W)(nn.silu(nn.Dense(W)(clock))) + nn.Dense(W)(voice)
         steer = nn.Dense(3 * W)(nn.silu(condition))[:, None]  # [B, 1, 3 W]
         guess = () if prior is None else (prior,)
-        x = jnp.concatenate([noisy, *guess, nn.Dense(self.context)(features)], axis=-1)
-        x = nn.Dense(W)(x)
+        x = jnp.concatenate([noisy, *guess, Dense(self.context)(features)], axis=-1)
+        x = Dense(W)(x)
         for number, dilation in enumerate(self.dilations):
             offset = self.param(f"steer_{number}", nn.initializers.normal(0.02), (3 * W,))
             shift, scale, gate = jnp.split(steer + offset, 3, axis=-1)
             y = jnp.where(mask[..., None], x, 0.0)
             y = DepthwiseConv(dilation=dilation)(y)
             y = normalised(y) * (1 + scale) + shift
-            y = nn.Dense(W)(nn.gelu(nn.Dense(self.expansion * W)(y)))
+            y = Dense(W)(nn.gelu(Dense(self.expansion * W)(y)))
             x = x + (1 + gate) * y
         shift, scale = jnp.split(nn.Dense(2 * W)(nn.silu(condition))[:, None], 2, axis=-1)
         x = normalised(x) * (1 + scale) + shift
-        velocity = nn.Dense(self.num_mels, kernel_init=nn.initializers.zeros)(x)
+        velocity = Dense(self.num_mels, kernel_init=nn.initializers.zeros)(x)
         return jnp.where(mask[..., None], velocity, 0.0)

@@ -14,7 +14,14 @@ import jax.numpy as jnp
 
 from lin_jax.audio.frontend import istft, mel_filter_bank, mel_spectrogram, power_to_db, stft
 from lin_jax.errors import ConfigError
-from lin_jax.models.layers import ResidualConv, frame_mask, join_bands, normalised, split_bands
+from lin_jax.models.layers import (
+    Dense,
+    ResidualConv,
+    frame_mask,
+    join_bands,
+    normalised,
+    split_bands,
+)
 from lin_jax.models.registry import register
 
 SILENCE = 1e-8  # power below all that is audible: the gradient of a square root stays finite
@@ -151,18 +158,18 @@ class SpectralAutoencoder(nn.Module):
         x = split_bands(self.bands, self.width, real, imaginary, jnp.log10(size))  # [B, T, K, W]
         x = x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
         outer = x = convolve(x, self.outer)
-        x = nn.Dense(self.inner_width)(normalised(x).reshape(B, T, K // 2, -1))
+        x = Dense(self.inner_width)(normalised(x).reshape(B, T, K // 2, -1))
         x = x + self.param("inner_place", nn.initializers.normal(0.1), x.shape[2:])
         x = convolve(x, self.inner)
 
-        y = nn.Dense(self.bottleneck)(normalised(x)).reshape(B, T, -1)
-        y = nn.Dense(self.hidden)(y)  # [B, T, H]
+        y = Dense(self.bottleneck)(normalised(x)).reshape(B, T, -1)
+        y = Dense(self.hidden)(y)  # [B, T, H]
         for dilation in self.middle:
             y = ResidualConv((3,), dilation)(y, mask)
-        y = nn.silu(nn.Dense(K // 2 * self.bottleneck)(normalised(y))).reshape(B, T, K // 2, -1)
+        y = nn.silu(Dense(K // 2 * self.bottleneck)(normalised(y))).reshape(B, T, K // 2, -1)
 
-        x = convolve(x + nn.Dense(self.inner_width)(y), self.inner[::-1])
-        x = outer + nn.Dense(2 * self.width)(normalised(x)).reshape(outer.shape)
+        x = convolve(x + Dense(self.inner_width)(y), self.inner[::-1])
+        x = outer + Dense(2 * self.width)(normalised(x)).reshape(outer.shape)
         x = convolve(x, self.outer[::-1])
         a, b, c, d = join_bands(normalised(x), self.bands, 4)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary + c, (1 + a) * imaginary + b * real + d
@@ -210,9 +217,9 @@ class MelAutoencoder(nn.Module):
         log_mel = power_to_db(mel_spectrogram(spectrum, bank)) / 20  # [B, T, M]
         x = log_mel
         for width in self.widths:
-            x = nn.relu(nn.Dense(width)(x))
+            x = nn.relu(Dense(width)(x))
         for width in (*self.widths[-2::-1], self.n_mels):
-            x = nn.Dense(width)(nn.relu(x))
+            x = Dense(width)(nn.relu(x))
         spread = bank / jnp.maximum(
             bank.sum(axis=0), 1e-8
         )  # [M, F], how much of a bin's gain is each band's

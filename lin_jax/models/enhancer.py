@@ -13,8 +13,8 @@ import numpy as np
 from lin_jax.errors import ConfigError
 from lin_jax.models.layers import (
     GRU,
+    Dense,
     ResidualConv,
-    dense,
     frame_mask,
     join_bands,
     normalised,
@@ -138,11 +138,11 @@ class CausalEnhancer(nn.Module):
         bands, frame, (B, T, K, _) = list(bands), list(frame), x.shape
         for i in range(self.blocks):
             y, bands[i] = GRU()(normalised(x), bands[i])
-            x = ResidualConv((1, 3))(x + dense(y, self.width))
-            y = dense(normalised(x), self.bottleneck).reshape(B, T, -1)
-            y, frame[i] = GRU()(dense(y, self.hidden), frame[i])
-            y = nn.silu(dense(y, K * self.bottleneck)).reshape(B, T, K, -1)
-            x = x + dense(y, self.width)
+            x = ResidualConv((1, 3))(x + Dense(self.width)(y))
+            y = Dense(self.bottleneck)(normalised(x)).reshape(B, T, -1)
+            y, frame[i] = GRU()(Dense(self.hidden)(y), frame[i])
+            y = nn.silu(Dense(K * self.bottleneck)(y)).reshape(B, T, K, -1)
+            x = x + Dense(self.width)(y)
         a, b = join_bands(normalised(x), self.bands, 2)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary, (1 + a) * imaginary + b * real
         grow = jnp.sqrt(real**2 + imaginary**2 + SILENCE)

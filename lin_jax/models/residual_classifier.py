@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
-from lin_jax.models.layers import BatchNorm, StatisticsPooling, frame_mask, residual_stages
+from lin_jax.models.layers import BatchNorm, Dense, StatisticsPooling, frame_mask, residual_stages
 from lin_jax.models.registry import register
 
 
@@ -46,7 +46,7 @@ class ResidualClassifier(nn.Module):
             logits [B, C].
         """
         x, mask = residual_stages(features, num_frames, self.widths, self.blocks, train=train)
-        x = nn.relu(BatchNorm()(nn.Dense(self.hidden)(x), mask, train=train))  # [B, T/16, H]
+        x = nn.relu(BatchNorm()(Dense(self.hidden)(x), mask, train=train))  # [B, T/16, H]
         x = BatchNorm()(StatisticsPooling(self.attention)(x, mask[..., 0]), train=train)  # [B, 2H]
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.num_classes)(x)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from lin_jax.models.layers import (
     BatchNorm,
+    Dense,
     StatisticsPooling,
     conv,
     every,
@@ -55,7 +56,7 @@ class SpeakerEncoder(nn.Module):
         """
         x, mask = residual_stages(features, num_frames, self.widths, self.blocks, train=train)
         x = nn.relu(
-            BatchNorm()(nn.Dense(self.hidden, use_bias=False)(x), mask, train=train)
+            BatchNorm()(Dense(self.hidden, use_bias=False)(x), mask, train=train)
         )  # [B, T', H]
         x = BatchNorm()(StatisticsPooling()(x, mask[..., 0]), train=train)  # [B, 2H]
         x = nn.Dropout(self.dropout, deterministic=not train)(x)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
-from lin_jax.models.layers import ResidualConv, normalised
+from lin_jax.models.layers import Dense, ResidualConv, normalised
 from lin_jax.models.registry import register
 
 
@@ -44,10 +44,10 @@ class SpectrumDecoder(nn.Module):
         Returns:
             [B, T, F].
         """
-        x = nn.Dense(self.width)(mel)
+        x = Dense(self.width)(mel)
         for dilation in self.dilations:
             x = ResidualConv((3,), dilation)(x, mask)
-        return smooth + nn.Dense(self.num_bins, kernel_init=nn.initializers.zeros)(normalised(x))
+        return smooth + Dense(self.num_bins, kernel_init=nn.initializers.zeros)(normalised(x))
 
 
 class SpectrumDiscriminator(nn.Module):

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lin_jax.models.layers import DepthwiseConv
+from lin_jax.models.layers import Dense, DepthwiseConv
 from lin_jax.models.registry import register
 
 MAX_LOG_MAGNITUDE = 6.0  # natural logarithm; a sine at full scale reaches 4.9 in 512 samples
@@ -34,7 +34,7 @@ class ConvNeXtBlock(nn.Module):
         """Maps x [B, T, W] to the same shape; frames outside of mask [B, T] are not used."""
         W = x.shape[-1]
         y = nn.LayerNorm()(DepthwiseConv()(x * mask[..., None]))
-        y = nn.Dense(W)(nn.gelu(nn.Dense(self.hidden)(y)))
+        y = Dense(W)(nn.gelu(Dense(self.hidden)(y)))
         return x + y * self.param("scale", nn.initializers.constant(self.scale), (W,))
 
 
@@ -76,7 +76,7 @@ class Vocos(nn.Module):
         mask = jnp.repeat(mask, self.rate, axis=1)
         for _ in range(self.blocks):
             x = ConvNeXtBlock(self.hidden, 1.0 / self.blocks)(x, mask)
-        x = nn.Dense(self.n_fft + 2)(nn.LayerNorm()(x))
+        x = Dense(self.n_fft + 2)(nn.LayerNorm()(x))
         log_magnitude, phase = jnp.split(x, 2, axis=-1)
         magnitude = jnp.exp(jnp.minimum(log_magnitude, MAX_LOG_MAGNITUDE))
         return jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase))
