@@ -28,7 +28,7 @@ from data_pipelines import loaders, pieces
 from data_pipelines.loaders import LoaderConfig
 from experiments import _alignment, _experiment, _pitch, _run, _speech
 from experiments._run import Stage
-from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
+from lin_jax.bundles.flow_synthesizer import DRAWING, FlowSynthesizer
 from lin_jax.errors import ConfigError
 from lin_jax.models import registry
 from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
@@ -226,10 +226,7 @@ class Experiment(_speech.Experiment):
             **self.synthesizer_settings(names),
             sources=("text", "speech") if task.model.content_dilations else ("text",),
             trained_seconds=config.max_seconds,
-            steps=config.task.steps,
-            temperature=config.task.temperature,
-            guidance=config.task.guidance,
-            sharpness=config.task.sharpness,
+            **{name: getattr(config.task, name) for name in DRAWING},
         )
 
     def facts(self, results: dict) -> dict:

@@ -28,6 +28,7 @@ from lin_jax.errors import AudioError
 from lin_jax.text import END, sentences
 from lin_jax.text.normalisation import PAUSES
 
+DRAWING = "steps", "temperature", "guidance", "sharpness"  # fields, of `AcousticConfig` as well
 TRIES = 3  # to draw frames in which nothing sounds wrong
 PACES = 3, 33  # sounds a second, on average over a sentence
 MAX_HOLD = 0.8  # seconds of one sound
@@ -63,8 +64,7 @@ class FlowSynthesizer(Synthesizer):
 
     def settings(self) -> dict:
         """See `Bundle`."""
-        names = "steps", "temperature", "guidance", "sharpness", "adaptation_steps"
-        flow = {name: getattr(self, name) for name in names}
+        flow = {name: getattr(self, name) for name in (*DRAWING, "adaptation_steps")}
         return super().settings() | {"flow": flow}
 
     def functions(self) -> dict[str, Function]:
@@ -121,12 +121,7 @@ class FlowSynthesizer(Synthesizer):
         """Its training task, which is asked so that serving cannot drift from training."""
         from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
 
-        config = AcousticConfig(
-            steps=self.steps,
-            temperature=self.temperature,
-            guidance=self.guidance,
-            sharpness=self.sharpness,
-        )
+        config = AcousticConfig(**{name: getattr(self, name) for name in DRAWING})
         size = self.voices.shape[1]
         return AcousticSynthesis(self.model, self.frontend, *constants[1:], size, config)
 

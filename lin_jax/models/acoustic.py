@@ -395,10 +395,21 @@ def mean_where(mask, x):
     return jnp.where(mask, x, 0.0).sum(axis=1) / jnp.maximum(mask.sum(axis=1), 1)
 
 
-def moving_mean(x, size: int):
-    """The mean of an odd number of frames around each, [B, T, D] of x [B, T, D]; zeros lie outside."""
-    padded = jnp.pad(x, ((0, 0), (size // 2, size // 2), (0, 0)))
-    return sum(padded[:, start : start + x.shape[1]] for start in range(size)) / size
+def moving_mean(x, size: int, axis: int = 1, outside: str = "constant"):
+    """The mean of an odd number of neighbours around each, such as of frames [B, T, D].
+
+    Args:
+        x: of any shape, which stays.
+        size: how many.
+        axis: along which they lie.
+        outside: what lies beyond both ends, as `jnp.pad` has it; "constant" are zeros.
+    """
+    around = [(size // 2, size // 2) if each == axis else (0, 0) for each in range(x.ndim)]
+    padded, count = jnp.pad(x, around, mode=outside), x.shape[axis]
+    shifted = (
+        jax.lax.slice_in_dim(padded, start, start + count, axis=axis) for start in range(size)
+    )
+    return sum(shifted) / size
 
 
 def symbol_means(frames, durations):

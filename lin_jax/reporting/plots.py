@@ -56,8 +56,7 @@ def plot_curves(history: Iterable[Mapping[str, float]], path=None) -> Figure:
                 line, _, metric = name.rpartition("/")
                 panels.setdefault(metric, {}).setdefault(line, []).append((row["step"], value))
     colours = {"": MUTED}  # a line keeps its colour through all panels
-    columns = min(3, max(1, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
+    rows, columns = _grid(len(panels))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
         for i, (metric, lines) in enumerate(panels.items()):
@@ -176,8 +175,7 @@ def plot_histograms(values: Mapping[str, Sequence[float]], path=None, *, bins: i
         path: where to save the PNG as well, if given.
         bins: bars of a panel.
     """
-    columns = min(3, len(values))
-    rows = -(-len(values) // columns)
+    rows, columns = _grid(len(values))
     with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "y"}):
         figure = Figure(figsize=(3.4 * columns, 2.2 * rows), layout="constrained")
         for number, (name, numbers) in enumerate(values.items(), 1):
@@ -231,8 +229,7 @@ def plot_panels(values: Mapping[str, Mapping[str, Mapping[str, float]]], path=No
         path: where to save the PNG as well, if given.
     """
     names = list(dict.fromkeys(name for panel in values.values() for name in panel))
-    columns = min(4, len(values))
-    rows = -(-len(values) // columns)
+    rows, columns = _grid(len(values), 4)
     with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x", "axes.spines.left": False}):
         size = 1.6 + 2.2 * columns, rows * (0.8 + 0.32 * len(names))
         figure = Figure(figsize=size, layout="constrained")
@@ -264,8 +261,7 @@ def plot_shares(values: Mapping[str, Mapping[str, float]], path=None) -> Figure:
         values: name of the pie to name of the part to number, none below 0.
         path: where to save the PNG as well, if given.
     """
-    columns = min(3, len(values))
-    rows = -(-len(values) // columns)
+    rows, columns = _grid(len(values))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(2.6 * columns, 0.5 + 2.6 * rows), layout="constrained")
         parts: list[str] = []
@@ -464,8 +460,7 @@ def plot_spectrograms(recordings: Mapping[str, tuple[np.ndarray, int]], path=Non
         recordings: name to mono waveform [N] in [-1, 1] and its samples a second.
         path: where to save the PNG as well, if given.
     """
-    columns = min(3, len(recordings))
-    rows = -(-len(recordings) // columns)
+    rows, columns = _grid(len(recordings))
     with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(3.2 * columns, 0.3 + 2.0 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -521,6 +516,12 @@ def _draw_spectrogram(axes, samples: np.ndarray, sample_rate: int):
     extent = (0, len(samples) / sample_rate, 0, sample_rate / 2000)
     floor = decibels.max() - 70
     axes.imshow(decibels, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=floor)
+
+
+def _grid(panels: int, most: int = 3) -> tuple[int, int]:
+    """Rows and columns of some panels, of which at most so many stand side by side."""
+    columns = min(most, max(1, panels))
+    return max(1, -(-panels // columns)), columns
 
 
 def pixels(figure: Figure) -> np.ndarray:

@@ -20,6 +20,7 @@ from lin_jax.models.acoustic import (
     AcousticModel,
     hold,
     intonation_of,
+    moving_mean,
     symbol_means,
 )
 from lin_jax.models.layers import frame_mask
@@ -28,7 +29,7 @@ SIGMA = 1e-4  # deviation that is left of the noise at the end of the path
 TIMING_WEIGHT, SYMBOL_WEIGHT = 0.3, 0.3  # in what the encoder of recordings learns
 INTONATION_NOISE = 0.05  # deviation of what is added to what is known of it in training
 UNVOICED_WEIGHT = 0.1  # of the pitch of a symbol that has none
-NEIGHBOURS = 2  # bands on either side, above which a peak is raised
+PEAK = 5  # bands, above whose mean the one in their middle is raised
 
 
 @dataclasses.dataclass
@@ -380,10 +381,7 @@ def sharpened(frames, amount: float):
     Returns:
         [B, T, M].
     """
-    edges = (0, 0), (0, 0), (NEIGHBOURS, NEIGHBOURS)
-    bands = jnp.pad(frames, edges, mode="edge")
-    around = sum(bands[..., i : i + frames.shape[-1]] for i in range(2 * NEIGHBOURS + 1))
-    return frames + amount * (frames - around / (2 * NEIGHBOURS + 1))
+    return frames + amount * (frames - moving_mean(frames, PEAK, axis=2, outside="edge"))
 
 
 def distort(frames, key):
