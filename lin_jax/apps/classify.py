@@ -21,7 +21,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.apps.jobs import Job, faint_noise
+from lin_jax.apps.jobs import Job, example_speech
 from lin_jax.errors import AudioError
 
 KIND = "classification"
@@ -47,7 +47,7 @@ def classification_job(name: str, summary: str, teach: str, question: str, notic
         endpoint=lambda router, model: _endpoint(router, model, name),
         tab=lambda model, folder: _tab(model, folder, name, question, notice),
         requests=f"curl -F file=@clip.wav localhost:7860/v1/{name:<12} the same JSON as lin {name} --json",
-        warm_up=lambda bundle, seconds: bundle.predict(*faint_noise(bundle, seconds)),
+        warm_up=lambda bundle, seconds: bundle.predict(*example_speech(bundle, seconds)),
         serves=lambda bundle: bundle.name == name,
     )
 

@@ -18,7 +18,7 @@ from lin_jax.apps.common import (
     printable,
     progress,
 )
-from lin_jax.apps.jobs import Job, faint_noise
+from lin_jax.apps.jobs import Job, example_speech
 from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -189,7 +189,7 @@ JOB = Job(
     tab=_tab,
     requests="curl -F file=@me.wav -F voice=NAME -F speed=0.8 -o b.wav localhost:7860/v1/convert",
     warm_up=lambda bundle, seconds: bundle.convert_voice(
-        faint_noise(bundle, seconds)[0], sample_rate=bundle.frontend.sample_rate
+        example_speech(bundle, seconds)[0], sample_rate=bundle.frontend.sample_rate
     ),
     max_seconds=600.0,  # speech is in memory until all of it is made
     serves=lambda bundle: "speech" in bundle.sources,

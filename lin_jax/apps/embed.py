@@ -18,7 +18,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.apps.jobs import Job, faint_noise
+from lin_jax.apps.jobs import Job, example_speech
 from lin_jax.errors import AudioError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -169,7 +169,7 @@ JOB = Job(
     endpoint=_endpoint,
     tab=None,
     requests="curl -F file=@a.wav localhost:7860/v1/embed                    the vector of a voice",
-    warm_up=lambda bundle, seconds: bundle.embed(*faint_noise(bundle, seconds)),
+    warm_up=lambda bundle, seconds: bundle.embed(*example_speech(bundle, seconds)),
     commands=(
         Command(
             name="embed",

@@ -17,7 +17,7 @@ from lin_jax.apps.common import (
     printable,
     recordings,
 )
-from lin_jax.apps.jobs import Job, faint_noise
+from lin_jax.apps.jobs import Job, example_speech
 from lin_jax.errors import GalleryError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -282,7 +282,7 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F file=@a.wav localhost:7860/v1/identify                 who of those that lin enroll knows",
-    warm_up=lambda bundle, seconds: bundle.embed(*faint_noise(bundle, seconds)),
+    warm_up=lambda bundle, seconds: bundle.embed(*example_speech(bundle, seconds)),
     commands=(
         Command(
             name="enroll",

@@ -67,14 +67,14 @@ def discover() -> tuple[Job, ...]:
     return tuple(jobs)
 
 
-def faint_noise(bundle, seconds: float) -> tuple[Any, int]:
-    """Noise to warm up with, and its rate in Hz."""
+def example_speech(bundle, seconds: float) -> tuple[Any, int]:
+    """Speech to warm up with, and its rate in Hz: of noise no more is heard than that it is noise."""
     import numpy as np
 
-    rate = bundle.frontend.sample_rate
-    return np.random.default_rng(0).normal(0.0, 0.01, round(seconds * rate)).astype(
-        np.float32
-    ), rate
+    from lin_jax.audio import files
+
+    samples, rate = files.read(EXAMPLES / "woman.mp3", bundle.frontend.sample_rate)
+    return np.resize(samples, round(seconds * rate)), rate
 
 
 def done_by(bundle) -> tuple[Job, ...]:

@@ -23,7 +23,7 @@ from lin_jax.apps.common import (
     progress,
     recordings,
 )
-from lin_jax.apps.jobs import Job, faint_noise
+from lin_jax.apps.jobs import Job, example_speech
 from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -318,7 +318,7 @@ JOB = Job(
     requests="""\
 curl -F file=@noisy.wav -o clean.wav localhost:7860/v1/repair          -F strength=0.5: half of it
 curl -F file=@noisy.wav 'localhost:7860/v1/repair?json'                what is wrong with it, and no file""",
-    warm_up=lambda bundle, seconds: bundle.repair(*faint_noise(bundle, seconds)),
+    warm_up=lambda bundle, seconds: bundle.repair(*example_speech(bundle, seconds)),
     commands=(
         Command(
             name="repair",

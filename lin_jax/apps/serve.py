@@ -17,6 +17,7 @@ from lin_jax.errors import ConfigError
 
 EXTRA = "the page needs FastAPI, uvicorn and Gradio: pip install 'lin_jax[serve]'"
 MAX_CONNECTIONS = 500
+MAX_WARMING = 20.0  # seconds until requests are answered, whether or not all models are compiled
 
 
 def _arguments(parser):
@@ -105,7 +106,11 @@ def _answer(settings: Settings, connections: socket.socket, models: dict, folder
     for address in api.ADDRESSES:
         app.mount(address, routes)
     page.mount(app, models, folder, settings.max_megabytes)
-    serving.warm_up(models)
+    print("the models are warming up …", flush=True)
+    warming = serving.warm_up(models)
+    warming.join(MAX_WARMING)
+    if warming.is_alive():
+        print("some are still compiled, once: their first answers take longer")
     host, port = connections.getsockname()[:2]
     print(f"the page is at http://{host}:{port} and the API below /v1; Ctrl-C ends it", flush=True)
     layers: Any = access.Access(app, settings.api_key, settings.rate_limit)

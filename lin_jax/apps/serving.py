@@ -18,6 +18,9 @@ from lin_jax.errors import AudioError, ConfigError, LinError
 SHORT_SECONDS = 60.0  # what reads or makes more has a process of its own
 MAX_NAMES = 16  # of voices, in a line
 MAX_WORK_SECONDS = 1800.0  # of waiting and working
+WARM_SECONDS = (
+    4.0  # of what models work on before they are asked; other lengths are compiled when they come
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,18 +127,26 @@ def assign(
     }
 
 
-def warm_up(models: Mapping[Job, Model]):
-    """Let every model work once, so that nobody waits for it to be compiled.
+def warm_up(models: Mapping[Job, Model]) -> threading.Thread:
+    """Let every model work once, so that nobody waits for it to be compiled, in a thread that ends then.
 
-    One after the other: requests of the first moments do not wait for all of them.
+    One after the other, the smallest first: what classifies answers while what speaks is compiled.
     """
+    import jax
+
+    def size(job: Job) -> int:
+        return sum(
+            leaf.size for leaf in jax.tree.leaves(getattr(models[job].bundle, "variables", ()))
+        )
 
     def each():
-        for job, model in models.items():
+        for job in sorted(models, key=size):
             with contextlib.suppress(BusyError):
-                model.worker.submit(job.warm_up, (1.0,)).exception()
+                models[job].worker.submit(job.warm_up, (WARM_SECONDS,)).exception()
 
-    threading.Thread(target=each, daemon=True).start()
+    thread = threading.Thread(target=each, daemon=True)
+    thread.start()
+    return thread
 
 
 def close(models: Mapping[Job, Model]):

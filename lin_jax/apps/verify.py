@@ -13,7 +13,7 @@ from lin_jax.apps.common import (
     printable,
     recordings,
 )
-from lin_jax.apps.jobs import Job, faint_noise
+from lin_jax.apps.jobs import Job, example_speech
 from lin_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:  # JAX takes half a second, in which a missing file is named
@@ -159,6 +159,11 @@ def as_html(verdict: "Verdict") -> str:
     )
 
 
+def _warm_up(bundle, seconds: float):
+    samples, rate = example_speech(bundle, seconds)
+    bundle.verify(samples, samples, sample_rate=rate)
+
+
 JOB = Job(
     name="verify",
     title="Same speaker?",
@@ -167,7 +172,7 @@ JOB = Job(
     endpoint=_endpoint,
     tab=_tab,
     requests="curl -F a=@a.wav -F b=@b.wav localhost:7860/v1/verify",
-    warm_up=lambda bundle, seconds: bundle.embed(*faint_noise(bundle, seconds)),
+    warm_up=_warm_up,
     commands=(
         Command(
             name="verify",

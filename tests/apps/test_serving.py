@@ -293,6 +293,26 @@ def test_uploads_are_removed_whatever_their_names(client, sound, tmp_path, monke
     assert not [*(tmp_path / "uploads").iterdir()]
 
 
+def test_models_warm_up_the_smallest_first_whatever_one_of_them_raises():
+    done = []
+
+    class Sized(types.SimpleNamespace):
+        task = "classification"
+
+        def predict(self, samples, rate):
+            done.append((self.name, len(samples) / rate, round(float(abs(samples).max()), 1) > 0))
+            if self.name == "gender":
+                raise MemoryError
+
+    def model(name, size):
+        frontend = types.SimpleNamespace(sample_rate=8000)
+        variables = {"params": {"kernel": np.zeros(size)}}
+        return serving.Model(Sized(name=name, frontend=frontend, variables=variables), "")
+
+    serving.warm_up(serving.assign([model("emotion", 2), model("gender", 1)])).join(60)
+    assert done == [("gender", 4.0, True), ("emotion", 4.0, True)]
+
+
 def test_own_bundles_are_served_too(tmp_path, monkeypatch):
     verifiers.register(monkeypatch)
     folders = [
