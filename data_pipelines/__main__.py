@@ -57,14 +57,15 @@ def run(args: argparse.Namespace) -> int:
         skipped = kit.find(args.command).run(utterances, args)
         _print_skipped(list(skipped.values()), "")
         return 1 if skipped else 0
-    return _prepare(corpora.speed_perturbed(utterances, args.speeds), args)
+    return _prepare(utterances, args)
 
 
 def _prepare(utterances: list[Utterance], args: argparse.Namespace) -> int:
     """Make a feature set of utterances; returns the exit code."""
-    frontend, store = FrontendConfig(), features.STORES[0]
+    frontend, store, speeds = FrontendConfig(), features.STORES[0], []
     if args.needed_for:
-        frontend, store = features.needed_by(args.needed_for)
+        frontend, store, speeds = features.needed_by(args.needed_for)
+    utterances = corpora.speed_perturbed(utterances, args.speeds or speeds)
     options = vars(args)
     chosen = {
         field.name: options[f"frontend.{field.name}"]
@@ -157,7 +158,7 @@ def _add_preparation(commands, name: str):
         "--for",
         dest="needed_for",
         metavar="BUNDLE",
-        help="store and front end as a bundle needs them, such as emotion or a folder of your own; "
+        help="store, front end and speeds as a bundle needs them, such as emotion or a folder of your own; "
         "those of the networks fused with it: emotion/fused",
     )
     parser.add_argument(

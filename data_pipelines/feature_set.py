@@ -156,6 +156,11 @@ class FeatureSet:
             )
         return self if len(known) == len(self) else Subset(self, known)
 
+    def natural(self) -> "FeatureSet":
+        """The clips at their own speed."""
+        chosen = np.flatnonzero(self.speeds == 1.0)
+        return self if len(chosen) == len(self) else Subset(self, chosen)
+
     def describe(self, indices: Sequence[int] | None = None) -> list[dict]:
         """What some clips are, for the card of what is trained on them.
 

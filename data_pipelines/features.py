@@ -160,14 +160,19 @@ def prepare(
     return report
 
 
-def needed_by(name: str) -> tuple[FrontendConfig, str]:
-    """The front end of a bundle, by name or folder, and the store that it was trained from."""
+def needed_by(name: str) -> tuple[FrontendConfig, str, list[float]]:
+    """What a bundle, by name or folder, was trained from: front end, store, and further speeds.
+
+    The speeds are those at which a classifier hears each recording; others vary them themselves.
+    """
     from lin_jax import bundles
 
     known, (first, _, rest) = bundles.shipped(), name.partition("/")
     described = bundles.describe(known[first] / rest if first in known else name)
     store = described.get("provenance", {}).get("store", STORES[0])
-    return FrontendConfig.from_dict(described["frontend"]), store
+    heard = described.get("speeds", []) if described["task"] == "classification" else []
+    speeds = [speed for speed in heard if speed != 1.0]
+    return FrontendConfig.from_dict(described["frontend"]), store, speeds
 
 
 def compiled(frontend: FrontendConfig) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:

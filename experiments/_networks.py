@@ -109,16 +109,24 @@ class FusedConfig(TrainingConfig):
 class Networks:
     """The networks of one kind, on one feature set.
 
+    Where clips are there at other speeds besides, these are trained on as well, and every window is
+    heard at each of them. Splits and labels are of clips at their own speed.
+
     Args:
         config: how they are trained.
-        clips: with the label.
+        clips: with the label, those at other speeds included.
         label: its name.
         names: its classes; those that are there, sorted, when None.
     """
 
     def __init__(self, config, clips: FeatureSet, label: str, names: Sequence[str] | None):
         self.config, self.clips = config, clips
-        self.labels, self.names = clips.labels(label, names)
+        self._own = np.flatnonzero(clips.speeds == 1.0)
+        self._labels, self.names = clips.labels(label, names)
+        self.labels = self._labels[self._own]
+        numbers = {clips.rows[row]["id"]: number for number, row in enumerate(self._own)}
+        ids = [row["id"].removesuffix(f"@{row.get('speed', 1.0):g}") for row in clips.rows]
+        self._numbers = np.array([numbers.get(id_, -1) for id_ in ids])  # of each row's clip
         self.network = registry.build(config.network, num_classes=len(self.names))
         plain = config.augment.of_waveforms if clips.store == "waveform" else AugmentConfig()
         if clips.frontend.feature == "functionals" and config.augment != plain:
@@ -130,9 +138,11 @@ class Networks:
         """The seeds of every split, each split as a bundle; what was trained before is read."""
         # Seeds outermost: a run called again with more seeds goes on after those it has.
         members = [
-            Member(split.train, split.test, seed, self.constants(split.train))
+            Member(*rows, seed, self.constants(rows[0]))
             for seed in range(self.config.seeds)
-            for split in splits_
+            for rows in [
+                (self.at_every_speed(each.train), self._own[each.test]) for each in splits_
+            ]
         ]
         if self.clips.store == "features":
             config = self.config
@@ -156,9 +166,13 @@ class Networks:
             )
         return bundles_
 
+    def at_every_speed(self, clips) -> np.ndarray:
+        """The rows of some clips."""
+        return np.flatnonzero(np.isin(self._numbers, clips))
+
     def constants(self, train):
-        """Mean and deviation of the features of training clips [D], and class weights [C]."""
-        counts = np.bincount(self.labels[train], minlength=len(self.names))
+        """Mean and deviation of the features of training rows [D], and class weights [C]."""
+        counts = np.bincount(self._labels[train], minlength=len(self.names))
         weights = np.ones(len(counts))
         if self.config.task.class_weights:
             weights = losses.balanced_class_weights(counts)
@@ -182,6 +196,7 @@ class Networks:
             std,
             labels=self.names,
             members=self.config.seeds,
+            speeds=tuple(np.unique(self.clips.speeds).tolist()),
             tta=dataclasses.asdict(self.config.task.tta),
             window_seconds=WINDOW_SECONDS,
             no_speech=NO_SPEECH if NO_SPEECH in self.names else None,
@@ -210,7 +225,7 @@ class Networks:
         if train:  # a clip as long as several crops is drawn as often
             seconds = np.array([row["seconds"] for row in self.clips.rows])[indices]
             indices = np.repeat(indices, np.maximum(1, seconds // config.crop_seconds).astype(int))
-        return loaders.make_loader(self.clips, indices, self.labels, config, train=train)
+        return loaders.make_loader(self.clips, indices, self._labels, config, train=train)
 
     def _arrays(self):
         """All clips, padded to the longest."""
@@ -218,7 +233,7 @@ class Networks:
         padded = np.zeros((len(length), length.max(), self.clips.frontend.num_features), np.float32)
         for index, frames in enumerate(length):
             padded[index, :frames] = self.clips[index]["features"]
-        return {"features": padded, "num_frames": length, "label": self.labels}
+        return {"features": padded, "num_frames": length, "label": self._labels}
 
 
 def _stack(*leaves):

@@ -69,12 +69,7 @@ CONFIG = Config(
 PRESETS = {
     "shipped": [Stage({}, ("train", "evaluate")), Stage({"seeds": 3}, ("ship",))],
     # Minutes in place of hours, with --features=features/functionals.
-    "functionals": [
-        Stage(
-            _classification.functionals_alone(CONFIG) | {"protocol": "folds"},
-            ("train", "evaluate"),
-        )
-    ],
+    "functionals": [Stage(_classification.functionals_alone(CONFIG), ("train", "evaluate"))],
     "reslstm": [
         Stage(
             {"protocol": "reslstm", "seeds": 10, "fused.seeds": 10, "eval.by_seed": True},

@@ -75,6 +75,7 @@ class Classifier(Bundle):
             `variables`, `mean` and `std` have a leading member axis.
         temperature: what logits are divided by, so that a probability is how often it is right (Guo
             et al., 2017).
+        speeds: at which each window is heard, pitch and all; the logits are averaged.
         tta: the fields of `lin_jax.tasks.classification.TestTimeAugmentation` that are not its defaults.
         window_seconds: length of the windows in which a recording is classified.
         unsure_below: probability below which the label is "unsure" in place of the likeliest class.
@@ -98,6 +99,7 @@ class Classifier(Bundle):
     labels: tuple[str, ...]
     members: int = 1
     temperature: float = 1.0
+    speeds: tuple[float, ...] = (1.0,)
     tta: dict = dataclasses.field(default_factory=dict)
     window_seconds: float = 3.0
     unsure_below: float = 0.0
@@ -167,6 +169,7 @@ class Classifier(Bundle):
             "labels": list(self.labels),
             "members": self.members,
             "calibration": {"temperature": self.temperature, "unsure_below": self.unsure_below},
+            "speeds": list(self.speeds),
             "tta": self.tta,
             "window_seconds": self.window_seconds,
             "no_speech": self.no_speech,
@@ -185,6 +188,7 @@ class Classifier(Bundle):
             labels=tuple(settings["labels"]),
             members=settings["members"],
             temperature=settings["calibration"]["temperature"],
+            speeds=tuple(settings.get("speeds", cls.speeds)),
             tta=settings["tta"],
             window_seconds=settings["window_seconds"],
             unsure_below=settings["calibration"].get("unsure_below", 0.0),
@@ -416,10 +420,24 @@ class Classifier(Bundle):
     @functools.cached_property
     def _extract(self):
         import jax
+        import jax.numpy as jnp
 
-        from lin_jax.audio import frontend
+        from lin_jax.audio import augment, frontend
 
-        return jax.jit(functools.partial(frontend.extract, self.frontend))
+        @jax.jit
+        def extract(waveform, length):  # [B, N], [B] -> [speeds B, T, D], [speeds B]
+            if self.speeds != (1.0,):
+                B, N = waveform.shape
+                more = augment.room(N, 1 / min(self.speeds))
+                waveform = jnp.pad(waveform, ((0, 0), (0, more)))
+                played = [
+                    augment.change_speed(waveform, length, jnp.full(B, speed))
+                    for speed in self.speeds
+                ]
+                waveform, length = map(jnp.concatenate, zip(*played, strict=True))
+            return frontend.extract(self.frontend, waveform, length)
+
+        return extract
 
     @functools.cached_property
     def _forward(self):
@@ -434,12 +452,13 @@ class Classifier(Bundle):
         config = ClassificationConfig(tta=TestTimeAugmentation(**self.tta))
 
         @jax.jit
-        def forward(member, features, num_frames):  # [B, T, D], [B] -> [B, C]
+        def forward(member, features, num_frames):  # [speeds B, T, D], [speeds B] -> [B, C]
             variables, mean, std = member
             # Its training task is asked, so that serving cannot drift from training.
             task = Classification(self.model, self.labels, self.frontend, mean, std, config)
             batch = {"features": features, "num_frames": num_frames}
             logits = task.predict(variables, batch)["logits"]
+            logits = logits.reshape(len(self.speeds), -1, len(self.labels)).mean(axis=0)
             return jax.nn.softmax(logits / self.temperature)
 
         return forward

@@ -17,6 +17,7 @@ from helpers.damage import flipped_bits
 import lin_jax
 from lin_jax import bundles, checksums
 from lin_jax.audio import files, frontend, mixing
+from lin_jax.audio.augment import change_speed
 from lin_jax.errors import AudioError, BundleError
 from lin_jax.models.registry import NETWORKS
 
@@ -462,6 +463,29 @@ def test_only_registered_networks_with_plain_settings_are_saved(tmp_path, monkey
     monkeypatch.delitem(NETWORKS, "Pooled")
     with pytest.raises(BundleError, match="register it"):
         bundles.save(tmp_path / "mood", make(), "")
+
+
+def test_windows_are_heard_at_several_speeds(tmp_path):
+    """Logits at each speed are averaged; what is slowed is heard to its end."""
+    speeds, at_once = (0.8, 1.0, 1.25), make()
+    bundle = make(speeds=speeds)
+    bundles.save(tmp_path / "mood", bundle, "# Mood\n")
+    samples = files.load(speech(2.4), bundle.frontend, sample_rate=RATE)
+    logits = []
+    for speed in speeds:
+        waveform = jnp.pad(samples, (0, len(samples)))[None]
+        played = change_speed(waveform, jnp.array([len(samples)]), jnp.array([speed]))
+        assert int(played[1][0]) == int(np.ceil(len(samples) / speed))
+        features, num_frames = frontend.extract(bundle.frontend, *played)
+        normalised = (features - at_once.mean) / at_once.std
+        given = at_once.variables, normalised, num_frames
+        logits.append(at_once.model.apply(*given, train=False)[0])
+    expected = jax.nn.softmax(np.mean(logits, axis=0))
+    for heard in (bundle, lin_jax.load(tmp_path / "mood")):
+        predicted = list(heard.predict(speech(2.4), RATE).probabilities.values())
+        np.testing.assert_allclose(predicted, expected, atol=1e-5)
+    one = list(at_once.predict(speech(2.4), RATE).probabilities.values())
+    assert np.abs(np.array(predicted) - one).max() > 1e-3
 
 
 def test_two_answer_together(tmp_path):

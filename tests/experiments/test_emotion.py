@@ -16,6 +16,7 @@ from experiments import _run, emotion
 from experiments._networks import ConvolutionalConfig
 from experiments.emotion import Experiment
 from lin_jax import bundles
+from lin_jax.audio.augment import AugmentConfig
 from lin_jax.audio.frontend import FrontendConfig
 from lin_jax.errors import ConfigError, CorpusError, FeatureError
 from lin_jax.training.folds import FoldsConfig
@@ -41,7 +42,8 @@ def functionals(clips, tmp_path_factory):
     out = tmp_path_factory.mktemp("functionals") / "ravdess"
     audio = pathlib.Path(features.open_features(clips).rows[0]["path"]).parents[1]
     front_end = FrontendConfig(feature="functionals", n_mels=8, n_mfcc=4)
-    features.prepare(corpora.load("ravdess", audio), out, front_end, progress=False)
+    utterances = corpora.speed_perturbed(corpora.load("ravdess", audio), [0.9, 1.1])
+    features.prepare(utterances, out, front_end, progress=False)
     return out
 
 
@@ -121,6 +123,8 @@ def test_functionals_are_fused(clips, functionals, config, tmp_path):
 
     experiment.ship(tmp_path)
     bundle = lin_jax.load(tmp_path / "ship/emotion")
+    assert (bundle.speeds, bundle.fused.speeds) == ((1.0,), (0.9, 1.0, 1.1))
+    assert features.needed_by(str(tmp_path / "ship/emotion/fused"))[2] == [0.9, 1.1]
     counts = bundle.members, bundle.fused.members, bundle.fused.temperature
     assert counts == (1, 4, results["temperature"])
     answers = bundle.speech_gate, bundle.min_seconds, bundle.min_snr_db, bundle.note
@@ -128,6 +132,26 @@ def test_functionals_are_fused(clips, functionals, config, tmp_path):
     assert bundle.unsure_below == results["unsure_below"]
     assert bundle.fused.speech_gate == "", "which is asked once"
     assert "4 networks that differ" in (tmp_path / "ship/emotion/fused/README.md").read_text()
+
+
+def test_clips_at_other_speeds_are_trained_on_and_not_evaluated(functionals, config):
+    config.augment = AugmentConfig()
+    experiment = Experiment(config, functionals)
+    assert (len(features.open_features(functionals)), len(experiment.clips)) == (96, 32)
+    networks, fold = experiment.networks, experiment.make_splits()[0]
+    assert len(networks.labels) == 32
+    rows = networks.at_every_speed(fold.train)
+    assert len(rows) == 72
+    assert {speed: (networks.clips.speeds[rows] == speed).sum() for speed in (0.9, 1.0, 1.1)} == {
+        0.9: 24,
+        1.0: 24,
+        1.1: 24,
+    }
+    held_out = {experiment.clips.rows[clip]["path"] for clip in fold.test}
+    assert held_out.isdisjoint(networks.clips.rows[row]["path"] for row in rows)
+    values = np.concatenate([networks.clips[row]["features"] for row in rows])
+    mean, _, _ = networks.constants(rows)
+    np.testing.assert_allclose(mean, values.mean(axis=0), rtol=1e-4, atol=1e-4)
 
 
 def test_folds_of_a_paper_with_each_seed_alone(config, tmp_path, capsys):
@@ -183,7 +207,7 @@ def test_the_fused_networks_may_be_trained_alone(functionals, config, tmp_path):
     network = experiment.networks.network
     assert (type(network).__name__, network.hidden) == ("DenseResidualClassifier", 128)
     results = experiment.evaluate(tmp_path)
-    assert results["conditions"]["whisper"]["clips"] == 4
+    assert (results["clips"], results["conditions"]["whisper"]["clips"]) == (32, 4)
 
 
 def test_what_cannot_be_trained(clips, functionals, config, tmp_path):
