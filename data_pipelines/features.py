@@ -163,15 +163,14 @@ def prepare(
 def needed_by(name: str) -> tuple[FrontendConfig, str, list[float]]:
     """What a bundle, by name or folder, was trained from: front end, store, and further speeds.
 
-    The speeds are those at which a classifier hears each recording; others vary them themselves.
+    The speeds are those at which it hears each recording besides; other bundles vary them in training.
     """
     from lin_jax import bundles
 
     known, (first, _, rest) = bundles.shipped(), name.partition("/")
     described = bundles.describe(known[first] / rest if first in known else name)
     store = described.get("provenance", {}).get("store", STORES[0])
-    heard = described.get("speeds", []) if described["task"] == "classification" else []
-    speeds = [speed for speed in heard if speed != 1.0]
+    speeds = [speed for speed in described.get("tta", {}).get("speeds", []) if speed != 1.0]
     return FrontendConfig.from_dict(described["frontend"]), store, speeds
 
 

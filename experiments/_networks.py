@@ -109,8 +109,8 @@ class FusedConfig(TrainingConfig):
 class Networks:
     """The networks of one kind, on one feature set.
 
-    Where clips are there at other speeds besides, these are trained on as well, and every window is
-    heard at each of them. Splits and labels are of clips at their own speed.
+    Where clips are there at other speeds besides, these are trained on as well. Splits and labels are
+    of clips at their own speed.
 
     Args:
         config: how they are trained.
@@ -196,7 +196,6 @@ class Networks:
             std,
             labels=self.names,
             members=self.config.seeds,
-            speeds=tuple(np.unique(self.clips.speeds).tolist()),
             tta=dataclasses.asdict(self.config.task.tta),
             window_seconds=WINDOW_SECONDS,
             no_speech=NO_SPEECH if NO_SPEECH in self.names else None,

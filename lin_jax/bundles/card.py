@@ -158,6 +158,8 @@ def _body(described: Mapping) -> Iterator[str]:
     yield f"## What it is\n\n`{described['model']['name']}`{size}, on {_frontend(described)}."
     if described.get("members", 1) > 1:
         yield f"{described['members']} networks that differ in their seed are averaged."
+    if len(speeds := described.get("speeds", described.get("tta", {}).get("speeds", []))) > 1:
+        yield f"Recordings are heard at {', '.join(f'{speed:g}' for speed in speeds)} times their speed."
     if "labels" in described:
         yield f"Its classes are {', '.join(map(str, described['labels']))}."
     if described.get("speech_gate"):

@@ -75,7 +75,6 @@ class Classifier(Bundle):
             `variables`, `mean` and `std` have a leading member axis.
         temperature: what logits are divided by, so that a probability is how often it is right (Guo
             et al., 2017).
-        speeds: at which each window is heard, pitch and all; the logits are averaged.
         tta: the fields of `lin_jax.tasks.classification.TestTimeAugmentation` that are not its defaults.
         window_seconds: length of the windows in which a recording is classified.
         unsure_below: probability below which the label is "unsure" in place of the likeliest class.
@@ -99,7 +98,6 @@ class Classifier(Bundle):
     labels: tuple[str, ...]
     members: int = 1
     temperature: float = 1.0
-    speeds: tuple[float, ...] = (1.0,)
     tta: dict = dataclasses.field(default_factory=dict)
     window_seconds: float = 3.0
     unsure_below: float = 0.0
@@ -169,7 +167,6 @@ class Classifier(Bundle):
             "labels": list(self.labels),
             "members": self.members,
             "calibration": {"temperature": self.temperature, "unsure_below": self.unsure_below},
-            "speeds": list(self.speeds),
             "tta": self.tta,
             "window_seconds": self.window_seconds,
             "no_speech": self.no_speech,
@@ -188,7 +185,6 @@ class Classifier(Bundle):
             labels=tuple(settings["labels"]),
             members=settings["members"],
             temperature=settings["calibration"]["temperature"],
-            speeds=tuple(settings.get("speeds", cls.speeds)),
             tta=settings["tta"],
             window_seconds=settings["window_seconds"],
             unsure_below=settings["calibration"].get("unsure_below", 0.0),
@@ -402,6 +398,10 @@ class Classifier(Bundle):
         return gate
 
     @property
+    def _speeds(self) -> tuple[float, ...]:
+        return tuple(self.tta.get("speeds", (1.0,)))
+
+    @property
     def _window(self) -> int:
         return round(self.window_seconds * self.frontend.sample_rate)
 
@@ -424,18 +424,19 @@ class Classifier(Bundle):
 
         from lin_jax.audio import augment, frontend
 
+        speeds = self._speeds
+
+        def play(waveform, length, speed):
+            if speed == 1.0:
+                return waveform, length
+            return augment.change_speed(waveform, length, jnp.full(waveform.shape[0], speed))
+
         @jax.jit
         def extract(waveform, length):  # [B, N], [B] -> [speeds B, T, D], [speeds B]
-            if self.speeds != (1.0,):
-                B, N = waveform.shape
-                more = augment.room(N, 1 / min(self.speeds))
-                waveform = jnp.pad(waveform, ((0, 0), (0, more)))
-                played = [
-                    augment.change_speed(waveform, length, jnp.full(B, speed))
-                    for speed in self.speeds
-                ]
-                waveform, length = map(jnp.concatenate, zip(*played, strict=True))
-            return frontend.extract(self.frontend, waveform, length)
+            more = augment.room(waveform.shape[1], 1 / min(speeds))
+            waveform = jnp.pad(waveform, ((0, 0), (0, more)))
+            played = [play(waveform, length, speed) for speed in speeds]
+            return frontend.extract(self.frontend, *map(jnp.concatenate, zip(*played, strict=True)))
 
         return extract
 
@@ -458,7 +459,7 @@ class Classifier(Bundle):
             task = Classification(self.model, self.labels, self.frontend, mean, std, config)
             batch = {"features": features, "num_frames": num_frames}
             logits = task.predict(variables, batch)["logits"]
-            logits = logits.reshape(len(self.speeds), -1, len(self.labels)).mean(axis=0)
+            logits = logits.reshape(len(self._speeds), -1, len(self.labels)).mean(axis=0)
             return jax.nn.softmax(logits / self.temperature)
 
         return forward

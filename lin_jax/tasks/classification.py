@@ -24,11 +24,13 @@ class TestTimeAugmentation:
         tempo: this share slower, as it is, and this share faster; 0 leaves the tempo.
         frequency: the slower one by this share lower, and the faster one higher; 0 leaves them.
         mean_removal: each of these as it is, and without the mean of its frames.
+        speeds: at which a window of samples is heard, pitch and all, before all that.
     """
 
     tempo: float = 0.0
     frequency: float = 0.0
     mean_removal: bool = False
+    speeds: tuple[float, ...] = (1.0,)
 
 
 @dataclasses.dataclass

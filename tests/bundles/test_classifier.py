@@ -468,7 +468,7 @@ def test_only_registered_networks_with_plain_settings_are_saved(tmp_path, monkey
 def test_windows_are_heard_at_several_speeds(tmp_path):
     """Logits at each speed are averaged; what is slowed is heard to its end."""
     speeds, at_once = (0.8, 1.0, 1.25), make()
-    bundle = make(speeds=speeds)
+    bundle = make(tta={"speeds": speeds})
     bundles.save(tmp_path / "mood", bundle, "# Mood\n")
     samples = files.load(speech(2.4), bundle.frontend, sample_rate=RATE)
     logits = []

@@ -80,7 +80,9 @@ def classifier(gate="") -> bundles.Classifier:
     first = build(
         ResidualClassifier(3, (4, 6), (0, 1), 8), FRONTEND, 2, tta=views, speech_gate=gate
     )
-    return first.fuse(build(DenseResidualClassifier(3, 8), FRONTEND, 1, speeds=(0.8, 1.0, 1.25)))
+    return first.fuse(
+        build(DenseResidualClassifier(3, 8), FRONTEND, 1, tta={"speeds": [0.8, 1.0, 1.25]})
+    )
 
 
 def verifier(model, speeds=(1.0,), **settings) -> bundles.Verifier:
