@@ -161,6 +161,17 @@ class FeatureSet:
         chosen = np.flatnonzero(self.speeds == 1.0)
         return self if len(chosen) == len(self) else Subset(self, chosen)
 
+    def at_every_speed(self, indices: Sequence[int]) -> np.ndarray:
+        """Some clips at whatever speed.
+
+        Args:
+            indices: of clips, as `natural` numbers them.
+        """
+        natural = np.flatnonzero(self.speeds == 1.0)
+        chosen = {self.rows[row]["id"] for row in natural[indices]}
+        ids = (row["id"].removesuffix(f"@{row.get('speed', 1.0):g}") for row in self.rows)
+        return np.flatnonzero([id_ in chosen for id_ in ids])
+
     def describe(self, indices: Sequence[int] | None = None) -> list[dict]:
         """What some clips are, for the card of what is trained on them.
 

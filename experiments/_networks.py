@@ -109,12 +109,10 @@ class FusedConfig(TrainingConfig):
 class Networks:
     """The networks of one kind, on one feature set.
 
-    Where clips are there at other speeds besides, these are trained on as well. Splits and labels are
-    of clips at their own speed.
-
     Args:
         config: how they are trained.
-        clips: with the label, those at other speeds included.
+        clips: with the label; those at other speeds are trained on besides, splits and labels are of
+            the others.
         label: its name.
         names: its classes; those that are there, sorted, when None.
     """
@@ -124,9 +122,6 @@ class Networks:
         self._own = np.flatnonzero(clips.speeds == 1.0)
         self._labels, self.names = clips.labels(label, names)
         self.labels = self._labels[self._own]
-        numbers = {clips.rows[row]["id"]: number for number, row in enumerate(self._own)}
-        ids = [row["id"].removesuffix(f"@{row.get('speed', 1.0):g}") for row in clips.rows]
-        self._numbers = np.array([numbers.get(id_, -1) for id_ in ids])  # of each row's clip
         self.network = registry.build(config.network, num_classes=len(self.names))
         plain = config.augment.of_waveforms if clips.store == "waveform" else AugmentConfig()
         if clips.frontend.feature == "functionals" and config.augment != plain:
@@ -138,11 +133,10 @@ class Networks:
         """The seeds of every split, each split as a bundle; what was trained before is read."""
         # Seeds outermost: a run called again with more seeds goes on after those it has.
         members = [
-            Member(*rows, seed, self.constants(rows[0]))
+            Member(train, self._own[split.test], seed, self.constants(train))
             for seed in range(self.config.seeds)
-            for rows in [
-                (self.at_every_speed(each.train), self._own[each.test]) for each in splits_
-            ]
+            for split in splits_
+            for train in [self.clips.at_every_speed(split.train)]
         ]
         if self.clips.store == "features":
             config = self.config
@@ -165,10 +159,6 @@ class Networks:
                 bundles_[0].with_weights(*stacked) if bundles_ else self._bundle(name, *stacked)
             )
         return bundles_
-
-    def at_every_speed(self, clips) -> np.ndarray:
-        """The rows of some clips."""
-        return np.flatnonzero(np.isin(self._numbers, clips))
 
     def constants(self, train):
         """Mean and deviation of the features of training rows [D], and class weights [C]."""

@@ -243,6 +243,8 @@ def test_page(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(uvicorn.Server, "run", visit)
     assert cli.main(["serve", "--port", "0"]) == 0
-    line = r"the page is at http://127\.0\.0\.1:\d+ and the API below /v1; Ctrl-C ends it\n"
-    assert re.fullmatch(line, capsys.readouterr().out)
+    warming, line = capsys.readouterr().out.splitlines()
+    assert warming == "the models are warming up …"
+    page = r"the page is at http://127\.0\.0\.1:\d+ and the API below /v1; Ctrl-C ends it"
+    assert re.fullmatch(page, line)
     assert not any(pathlib.Path(path).exists() for path in visited), "recordings are removed"

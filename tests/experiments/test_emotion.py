@@ -140,7 +140,7 @@ def test_clips_at_other_speeds_are_trained_on_and_not_evaluated(functionals, con
     assert (len(features.open_features(functionals)), len(experiment.clips)) == (96, 32)
     networks, fold = experiment.networks, experiment.make_splits()[0]
     assert len(networks.labels) == 32
-    rows = networks.at_every_speed(fold.train)
+    rows = networks.clips.at_every_speed(fold.train)
     assert len(rows) == 72
     assert {speed: (networks.clips.speeds[rows] == speed).sum() for speed in (0.9, 1.0, 1.1)} == {
         0.9: 24,
