@@ -46,6 +46,7 @@ class FeatureSet:
         speakers: [clips] str; one who is played at another speed is another speaker.
         people: [clips] str, who speaks at whatever speed: nobody may stand on two sides of a split.
         speeds: [clips] at which each is played.
+        natural: indices of the clips at their own speed.
         corpora: [clips] str, name of the folder that each clip comes from.
     """
 
@@ -66,6 +67,7 @@ class FeatureSet:
         self.lengths = np.array([row["length"] for row in rows], np.int32)
         self.speakers = np.array([row["speaker"] for row in rows])
         self.speeds = np.array([row.get("speed", 1.0) for row in rows])
+        self.natural = np.flatnonzero(self.speeds == 1.0)
         pairs = zip(self.speakers.tolist(), self.speeds, strict=True)
         self.people = np.array([speaker.removesuffix(f"@{speed:g}") for speaker, speed in pairs])
         self.corpora = np.full(len(rows), folder.name)
@@ -156,19 +158,17 @@ class FeatureSet:
             )
         return self if len(known) == len(self) else Subset(self, known)
 
-    def natural(self) -> "FeatureSet":
+    def at_own_speed(self) -> "FeatureSet":
         """The clips at their own speed."""
-        chosen = np.flatnonzero(self.speeds == 1.0)
-        return self if len(chosen) == len(self) else Subset(self, chosen)
+        return self if len(self.natural) == len(self) else Subset(self, self.natural)
 
     def at_every_speed(self, indices: Sequence[int]) -> np.ndarray:
         """Some clips at whatever speed.
 
         Args:
-            indices: of clips, as `natural` numbers them.
+            indices: of clips, as `at_own_speed` numbers them.
         """
-        natural = np.flatnonzero(self.speeds == 1.0)
-        chosen = {self.rows[row]["id"] for row in natural[indices]}
+        chosen = {self.rows[row]["id"] for row in self.natural[indices]}
         ids = (row["id"].removesuffix(f"@{row.get('speed', 1.0):g}") for row in self.rows)
         return np.flatnonzero([id_ in chosen for id_ in ids])
 

@@ -91,15 +91,15 @@ class Experiment(_experiment.Experiment):
         super().__init__(config, folder, bundle)
         label, classes = (config.label, None) if config.label else (self.LABEL, self.CLASSES)
         clips = self.clips.with_label(label)
-        self.networks, self.clips = Networks(config, clips, label, classes), clips.natural()
+        self.networks, self.clips = Networks(config, clips, label, classes), clips.at_own_speed()
         self.speakers, self.corpora = self.clips.people, self.clips.corpora
         self.labels, self.names = self.networks.labels, self.networks.names
         self.fused = None
         if config.fused.features:
             clips = features.open_features(config.fused.features).with_label(label)
             self.fused = Networks(config.fused, clips, label, classes)
-            ids = ([row["id"] for row in each.rows] for each in (self.clips, clips.natural()))
-            if not np.array_equal(*ids):
+            fused_ids = [row["id"] for row in clips.at_own_speed().rows]
+            if fused_ids != [row["id"] for row in self.clips.rows]:
                 raise ConfigError(f"{folder}: other clips than those fused; prepare both alike")
         if config.eval.by_seed and self.fused and config.seeds != config.fused.seeds:
             raise ConfigError("eval.by_seed: fused networks of as many seeds: set fused.seeds")

@@ -119,9 +119,8 @@ class Networks:
 
     def __init__(self, config, clips: FeatureSet, label: str, names: Sequence[str] | None):
         self.config, self.clips = config, clips
-        self._own = np.flatnonzero(clips.speeds == 1.0)
         self._labels, self.names = clips.labels(label, names)
-        self.labels = self._labels[self._own]
+        self.labels = self._labels[clips.natural]
         self.network = registry.build(config.network, num_classes=len(self.names))
         plain = config.augment.of_waveforms if clips.store == "waveform" else AugmentConfig()
         if clips.frontend.feature == "functionals" and config.augment != plain:
@@ -133,7 +132,7 @@ class Networks:
         """The seeds of every split, each split as a bundle; what was trained before is read."""
         # Seeds outermost: a run called again with more seeds goes on after those it has.
         members = [
-            Member(train, self._own[split.test], seed, self.constants(train))
+            Member(train, self.clips.natural[split.test], seed, self.constants(train))
             for seed in range(self.config.seeds)
             for split in splits_
             for train in [self.clips.at_every_speed(split.train)]

@@ -185,7 +185,7 @@ class Experiment(_experiment.Experiment):
     def profiles(self) -> SpeakerProfiles:
         """The voices of all speakers, to compare with."""
         config, rows = self.config.eval, self.clips.rows
-        natural = np.flatnonzero(self.clips.speeds == 1)
+        natural = self.clips.natural
         clips = {
             name: [
                 rows[i]["path"] for i in natural[self.speakers[natural] == name][-config.profile :]

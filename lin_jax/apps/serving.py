@@ -18,9 +18,7 @@ from lin_jax.errors import AudioError, ConfigError, LinError
 SHORT_SECONDS = 60.0  # what reads or makes more has a process of its own
 MAX_NAMES = 16  # of voices, in a line
 MAX_WORK_SECONDS = 1800.0  # of waiting and working
-WARM_SECONDS = (
-    4.0  # of what models work on before they are asked; other lengths are compiled when they come
-)
+WARM_SECONDS = 4.0  # of what models work on before they are asked
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -398,8 +398,10 @@ class Classifier(Bundle):
         return gate
 
     @property
-    def _speeds(self) -> tuple[float, ...]:
-        return tuple(self.tta.get("speeds", (1.0,)))
+    def _tta(self) -> Any:
+        from lin_jax.tasks.classification import TestTimeAugmentation
+
+        return TestTimeAugmentation(**self.tta)
 
     @property
     def _window(self) -> int:
@@ -424,7 +426,7 @@ class Classifier(Bundle):
 
         from lin_jax.audio import augment, frontend
 
-        speeds = self._speeds
+        speeds = self._tta.speeds
 
         def play(waveform, length, speed):
             if speed == 1.0:
@@ -444,13 +446,9 @@ class Classifier(Bundle):
     def _forward(self):
         import jax
 
-        from lin_jax.tasks.classification import (
-            Classification,
-            ClassificationConfig,
-            TestTimeAugmentation,
-        )
+        from lin_jax.tasks.classification import Classification, ClassificationConfig
 
-        config = ClassificationConfig(tta=TestTimeAugmentation(**self.tta))
+        config = ClassificationConfig(tta=self._tta)
 
         @jax.jit
         def forward(member, features, num_frames):  # [speeds B, T, D], [speeds B] -> [B, C]
@@ -459,7 +457,7 @@ class Classifier(Bundle):
             task = Classification(self.model, self.labels, self.frontend, mean, std, config)
             batch = {"features": features, "num_frames": num_frames}
             logits = task.predict(variables, batch)["logits"]
-            logits = logits.reshape(len(self._speeds), -1, len(self.labels)).mean(axis=0)
+            logits = logits.reshape(len(config.tta.speeds), -1, len(self.labels)).mean(axis=0)
             return jax.nn.softmax(logits / self.temperature)
 
         return forward
