@@ -205,14 +205,13 @@ def principal_axes(x, number: int) -> tuple[np.ndarray, np.ndarray]:
     return kernel.astype(np.float32), (-mean @ kernel).astype(np.float32)
 
 
-def joined(a, b, weight: float) -> np.ndarray:
+def joined(a, b, weight: float):
     """Two unit vectors as one, whose cosines are the mean of theirs.
 
-    [..., E] and [..., F] to [..., E + F].
+    [..., E] and [..., F] to [..., E + F], of NumPy or of JAX.
     """
-    return np.concatenate(
-        [np.sqrt(1 - weight) * np.asarray(a), np.sqrt(weight) * np.asarray(b)], axis=-1
-    )
+    arrays = a.__array_namespace__()
+    return arrays.concat([(1 - weight) ** 0.5 * a, weight**0.5 * b], axis=-1)
 
 
 def first(embeddings, size: int | None) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lin_jax.audio.diagnosis import diagnose, is_narrow
 from lin_jax.bundles.base import BATCHES, WAVEFORM, Bundle, Function, is_path, on_device, padded
+from lin_jax.bundles.windows import Windows
 from lin_jax.errors import AudioError, BundleError, SilenceError
 
 NO_SPEECH, TOO_SHORT, UNSURE = "no speech", "too short", "unsure"  # in place of a class
@@ -122,7 +123,7 @@ class Classifier(Bundle):
 
     def with_weights(self, variables: dict, mean, std) -> "Classifier":
         """The same with other weights, such as those of another fold; what is compiled is shared."""
-        self._extract, self._forward  # noqa: B018
+        self._forward  # noqa: B018
         other = copy.copy(self)
         other.__dict__.pop("_members", None)
         other.variables, other.mean, other.std = variables, mean, std
@@ -201,9 +202,10 @@ class Classifier(Bundle):
         gate = self._gate  # within a trace, no weights can be read
 
         def classify(waveform, length):
-            outputs = {"probabilities": self._mean_probabilities(waveform, length)}
+            windows = Windows(waveform, length)
+            outputs = {"probabilities": self._mean_probabilities(windows)}
             if gate:
-                of_gate = gate._mean_probabilities(waveform, length)
+                of_gate = gate._mean_probabilities(windows)
                 outputs["no_speech"] = of_gate[:, gate.labels.index(gate.no_speech)]
             return outputs
 
@@ -218,13 +220,6 @@ class Classifier(Bundle):
             f"likeliest is unsure.{gated} Of a longer recording, take the mean over windows."
         )
         return {"classify": Function(classify, WAVEFORM, teach)}
-
-    def _mean_probabilities(self, waveform, length):
-        """Probabilities [B, C] of waveforms [B, N], the mean of all networks; for use in a trace."""
-        features = self._extract(waveform, length)
-        each = [self._forward(member, *features) for member in self._members]
-        mean = sum(each) / len(each)
-        return (mean + self.fused._mean_probabilities(waveform, length)) / 2 if self.fused else mean
 
     def predict(self, source, sample_rate: int | None = None) -> Prediction:
         """Classify a recording: the mean over its half-overlapping windows and over the members.
@@ -349,26 +344,39 @@ class Classifier(Bundle):
             yield Segment(start, end, *((None, {}) if silent else self._named(next(rows))))
 
     def _probabilities(self, windows: list[np.ndarray]) -> np.ndarray:
-        """Class probabilities [B, C] of B windows, NaN where the gate finds no speech."""
-        rows = np.full((len(windows), len(self.labels)), np.nan)
-        speech = np.ones(len(windows), bool)
-        if gate := self._gate:
-            speech = gate._classify(windows)[:, gate.labels.index(gate.no_speech)] < 0.5
-        rows[speech] = self._classify([windows[i] for i in np.flatnonzero(speech)])
-        return rows
+        """Class probabilities [B, C] of B windows, NaN where the gate finds no speech.
 
-    def _classify(self, windows: list[np.ndarray]) -> np.ndarray:
-        """Class probabilities [B, C] of B waveforms, each at the front end's rate and at most one window long."""
-        rows = np.zeros((len(windows), len(self.labels)))
+        Each is a waveform at the front end's rate, and at most one window long.
+        """
+        rows = np.full((len(windows), len(self.labels)), np.nan)
         for start in range(0, len(windows), BATCHES[-1]):
             chunk = windows[start : start + BATCHES[-1]]
-            # Several networks hear every window in several variants: few windows make a small batch.
-            batch = padded(chunk, self._window, 1 << (len(chunk) - 1).bit_length())
-            with self.weights_fit():
-                features = self._extract(*batch)  # once for all members
-                members = [self._forward(member, *features) for member in self._members]
-            rows[start : start + len(chunk)] = np.mean(members, axis=0)[: len(chunk)]
-        return (rows + self.fused._classify(windows)) / 2 if self.fused else rows
+            batch, speech = self._batch(chunk), np.ones(len(chunk), bool)
+            if gate := self._gate:
+                voiceless = gate._classify(batch)[:, gate.labels.index(gate.no_speech)]
+                speech = voiceless[: len(chunk)] < 0.5
+                if not speech.any():
+                    continue
+                if not speech.all():
+                    batch = self._batch([chunk[i] for i in np.flatnonzero(speech)])
+            rows[start + np.flatnonzero(speech)] = self._classify(batch)[: speech.sum()]
+        return rows
+
+    def _batch(self, windows: list[np.ndarray]) -> Windows:
+        # Several networks hear every window in several variants: few windows make a small batch.
+        return Windows(*padded(windows, self._window, 1 << (len(windows) - 1).bit_length()))
+
+    def _classify(self, windows: Windows) -> np.ndarray:
+        """Class probabilities [B, C] of the windows of a batch."""
+        with self.weights_fit():
+            return np.asarray(self._mean_probabilities(windows))
+
+    def _mean_probabilities(self, windows: Windows):
+        """The same as an array of JAX, also within a trace: the mean of all networks."""
+        features = windows.features(self.frontend, self._tta.speeds)
+        each = [self._forward(member, features) for member in self._members]
+        mean = sum(each) / len(each)
+        return (mean + self.fused._mean_probabilities(windows)) / 2 if self.fused else mean
 
     def _named(self, row: np.ndarray) -> tuple[str, dict[str, float]]:
         if np.isnan(row[0]):
@@ -420,29 +428,6 @@ class Classifier(Bundle):
         ]
 
     @functools.cached_property
-    def _extract(self):
-        import jax
-        import jax.numpy as jnp
-
-        from lin_jax.audio import augment, frontend
-
-        speeds = self._tta.speeds
-
-        def play(waveform, length, speed):
-            if speed == 1.0:
-                return waveform, length
-            return augment.change_speed(waveform, length, jnp.full(waveform.shape[0], speed))
-
-        @jax.jit
-        def extract(waveform, length):  # [B, N], [B] -> [speeds B, T, D], [speeds B]
-            more = augment.room(waveform.shape[1], 1 / min(speeds))
-            waveform = jnp.pad(waveform, ((0, 0), (0, more)))
-            played = [play(waveform, length, speed) for speed in speeds]
-            return frontend.extract(self.frontend, *map(jnp.concatenate, zip(*played, strict=True)))
-
-        return extract
-
-    @functools.cached_property
     def _forward(self):
         import jax
 
@@ -451,14 +436,13 @@ class Classifier(Bundle):
         config = ClassificationConfig(tta=self._tta)
 
         @jax.jit
-        def forward(member, features, num_frames):  # [speeds B, T, D], [speeds B] -> [B, C]
+        def forward(member, features):  # [B, T, D], [B] at each speed -> [B, C]
             variables, mean, std = member
             # Its training task is asked, so that serving cannot drift from training.
             task = Classification(self.model, self.labels, self.frontend, mean, std, config)
-            batch = {"features": features, "num_frames": num_frames}
-            logits = task.predict(variables, batch)["logits"]
-            logits = logits.reshape(len(config.tta.speeds), -1, len(self.labels)).mean(axis=0)
-            return jax.nn.softmax(logits / self.temperature)
+            batches = ({"features": f, "num_frames": n} for f, n in features)
+            logits = [task.predict(variables, batch)["logits"] for batch in batches]
+            return jax.nn.softmax(sum(logits) / len(logits) / self.temperature)
 
         return forward
 

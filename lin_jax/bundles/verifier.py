@@ -25,6 +25,7 @@ from lin_jax.bundles.base import (
     padded,
     weights_digest,
 )
+from lin_jax.bundles.windows import Windows
 from lin_jax.errors import AudioError, BundleError, ConfigError
 from lin_jax.vectors import mean_direction, unit_vectors
 
@@ -193,7 +194,7 @@ class Verifier(Bundle):
         from lin_jax.vectors import unit_norm
 
         def embed(waveform, length):
-            embedding = self._joined_embedding(waveform, length)
+            embedding = self._joined_embedding(Windows(waveform, length))
             member = unit_norm(embedding[:, : len(self.speech_weight)])
             logit = member @ np.float32(self.speech_weight) + self.speech_bias
             return {"embedding": embedding, "speech": jax.nn.sigmoid(logit)}
@@ -218,15 +219,14 @@ class Verifier(Bundle):
             ),
         }
 
-    def _joined_embedding(self, waveform, length):
-        """Embeddings [B, E] of waveforms [B, N]; for use in a trace."""
-        import jax.numpy as jnp
+    def _joined_embedding(self, windows: Windows):
+        """Embeddings [B, E] of windows; for use in a trace."""
+        from lin_jax.scoring import joined
 
-        embedding = self._forward(self._constants, waveform, length)
+        embedding = self._forward(self._constants, windows.features(self.frontend, self.speeds))
         if not self.fused:
             return embedding
-        fused, weight = self.fused._joined_embedding(waveform, length), self.fusion_weight
-        return jnp.concatenate([(1 - weight) ** 0.5 * embedding, weight**0.5 * fused], axis=-1)
+        return joined(embedding, self.fused._joined_embedding(windows), self.fusion_weight)
 
     def _compare(self, first, second, narrow):
         """Scores [B] and probabilities of embeddings [B, E]; for use in a trace."""
@@ -478,24 +478,16 @@ class Verifier(Bundle):
 
     def _embeddings(self, windows: list[np.ndarray]) -> np.ndarray:
         """Embeddings [B, E] of B waveforms, each at the front end's rate; those of like length go together."""
-        from lin_jax.scoring import joined
-
         sizes = [round(seconds * self.frontend.sample_rate) for seconds in LENGTHS]
-        rows = np.zeros((len(windows), len(self.speech_weight)), np.float32)
+        rows = np.zeros((len(windows), self.embedding_size), np.float32)
         longest_first = sorted(range(len(windows)), key=lambda i: -len(windows[i]))
         for start in range(0, len(windows), BATCHES[-1]):
             chosen = longest_first[start : start + BATCHES[-1]]
             size = next(size for size in sizes if size >= len(windows[chosen[0]]))
+            batch = Windows(*padded([windows[i] for i in chosen], size))
             with self.weights_fit():
-                embeddings = self._forward(
-                    self._constants, *padded([windows[i] for i in chosen], size)
-                )
-            rows[chosen] = embeddings[: len(chosen)]
-        return (
-            joined(rows, self.fused._embeddings(windows), self.fusion_weight)
-            if self.fused
-            else rows
-        )
+                rows[chosen] = self._joined_embedding(batch)[: len(chosen)]
+        return rows
 
     @functools.cached_property
     def _constants(self) -> Any:
@@ -504,18 +496,19 @@ class Verifier(Bundle):
     @functools.cached_property
     def _forward(self):
         import jax
+        import jax.numpy as jnp
 
-        from lin_jax.tasks.verification import Verification, VerificationConfig
+        from lin_jax.tasks.verification import Verification
 
         @jax.jit
-        def forward(constants, waveform, length):  # [B, N], [B] -> [B, E]
+        def forward(constants, features):  # [B, T, D], [B] at each speed -> [B, E]
             variables, mean, std = constants
             # Its training task is asked, so that serving cannot drift from training.
-            task = Verification(
-                self.model, 0, self.frontend, mean, std, VerificationConfig(speeds=self.speeds)
-            )
+            task = Verification(self.model, 0, self.frontend, mean, std)
             trained = {**variables, "params": {"encoder": variables["params"]}}
-            return task.predict(trained, {"waveform": waveform, "length": length})["embedding"]
+            batches = ({"features": f, "num_frames": n} for f, n in features)
+            each = [task.predict(trained, batch)["embedding"] for batch in batches]
+            return jnp.concatenate(each, axis=-1) * len(each) ** -0.5
 
         return forward
 

@@ -21,9 +21,9 @@ class TestTimeAugmentation:
     """Variants of a clip whose logits are averaged when it is classified.
 
     Attributes:
-        tempo: this share slower, as it is, and this share faster; 0 leaves the tempo.
-        frequency: the slower one by this share lower, and the faster one higher; 0 leaves them.
-        mean_removal: each of these as it is, and without the mean of its frames.
+        tempo: one variant is this share faster, the other slower; 0 leaves the tempo.
+        frequency: the faster one is by this share higher, the slower one lower; 0 leaves them.
+        mean_removal: the slower one is without the mean of its frames, as no microphone colours it.
         speeds: at which a window of samples is heard, pitch and all, before all that.
     """
 
@@ -154,21 +154,22 @@ class Classification:
     def _tta(self, features, num_frames):
         """Every clip [B, T, D] in each of V variants, [V B, T', D]; T' has room for the slowest."""
         tta = self.config.tta
-        if tta.tempo or tta.frequency:
-            B, T, _ = features.shape
-            steps = jnp.repeat(jnp.array([-1.0, 0.0, 1.0]), B)
-            more = augmentation.room(T, 1.0 / (1.0 - tta.tempo))
-            features = jnp.pad(features, ((0, 0), (0, more), (0, 0)))
-            features, num_frames = jnp.tile(features, (3, 1, 1)), jnp.tile(num_frames, 3)
-            if tta.frequency:
-                centres = front_end.mel_centres(self.frontend)
-                factor = 1.0 + tta.frequency * steps
-                features = augmentation.warp_frequency(features, factor, centres)
+        if not (tta.tempo or tta.frequency or tta.mean_removal):
+            return features, num_frames
+        B, T, _ = features.shape
+        steps = jnp.repeat(jnp.array([1.0, -1.0]), B)
+        more = augmentation.room(T, 1.0 / (1.0 - tta.tempo))
+        features = jnp.tile(jnp.pad(features, ((0, 0), (0, more), (0, 0))), (2, 1, 1))
+        num_frames = jnp.tile(num_frames, 2)
+        if tta.frequency:
+            centres = front_end.mel_centres(self.frontend)
+            features = augmentation.warp_frequency(features, 1.0 + tta.frequency * steps, centres)
+        if tta.tempo:
             tempo = 1.0 + tta.tempo * steps
             features, num_frames = augmentation.change_tempo(features, num_frames, tempo)
         if tta.mean_removal:
-            features = jnp.concatenate([features, augmentation.remove_mean(features, num_frames)])
-            num_frames = jnp.tile(num_frames, 2)
+            slower = augmentation.remove_mean(features[B:], num_frames[B:])
+            features = jnp.concatenate([features[:B], slower])
         return features, num_frames
 
     def _sums(self, per_example, logits, labels, weight):

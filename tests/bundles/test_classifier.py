@@ -18,6 +18,7 @@ import lin_jax
 from lin_jax import bundles, checksums
 from lin_jax.audio import files, frontend, mixing
 from lin_jax.audio.augment import change_speed
+from lin_jax.bundles import windows
 from lin_jax.errors import AudioError, BundleError
 from lin_jax.models.registry import NETWORKS
 
@@ -150,10 +151,8 @@ def gated(tmp_path, monkeypatch, **changes) -> bundles.Classifier:
     bundle = bundles.load(tmp_path / "mood")
 
     def classify(windows):
-        soft = [np.abs(window).max() < 0.1 for window in windows]
-        return np.array([[0.0, 0.1, 0.9] if value else [0.6, 0.4, 0.0] for value in soft]).reshape(
-            -1, 3
-        )
+        soft = np.abs(windows.waveform).max(axis=1) < 0.1
+        return np.where(soft[:, None], [0.0, 0.1, 0.9], [0.6, 0.4, 0.0])
 
     if not changes:
         monkeypatch.setattr(bundle._gate, "_classify", classify)
@@ -261,12 +260,17 @@ def test_recordings_of_any_length_share_a_few_compilations():
     assert bundle._forward._cache_size() <= 4  # batches of 1, 2, 4 and 8
 
 
-def test_members_share_their_features(monkeypatch):
-    bundle, calls = make(members=3), []
-    extract = bundle._extract
-    monkeypatch.setattr(bundle, "_extract", lambda *batch: calls.append(1) or extract(*batch))
-    bundle.predict(speech(1.0), RATE)
-    assert len(calls) == 1
+def test_networks_and_gate_share_features(monkeypatch):
+    made, extractor = [], windows._extractor
+
+    def counted(settings):
+        return lambda *batch: made.append(settings) or extractor(settings)(*batch)
+
+    monkeypatch.setattr(windows, "_extractor", counted)
+    bundle = make(members=3, fused=make(), speech_gate="gate")
+    bundle.share_gate({"gate": make(no_speech="sad", temperature=1e6)})
+    assert bundle.predict(speech(1.0), RATE).probabilities
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(("count", "batch"), [(1, 1), (2, 2), (3, 4), (5, 8), (8, 8), (9, 8)])
@@ -274,9 +278,10 @@ def test_windows_are_padded_to_a_power_of_two(monkeypatch, count, batch):
     """What fills a batch up costs as much as what is asked about."""
     bundle, sizes = make(), []
 
-    def forward(member, features, num_frames):
-        sizes.append(len(features))
-        return np.full((len(features), len(bundle.labels)), 1.0 / len(bundle.labels))
+    def forward(member, features):
+        ((frames, _),) = features
+        sizes.append(len(frames))
+        return np.full((len(frames), len(bundle.labels)), 1.0 / len(bundle.labels))
 
     monkeypatch.setattr(bundle, "_forward", forward)
     assert len(bundle._probabilities([speech(1.0)] * count)) == count

@@ -136,7 +136,7 @@ def test_padding_and_filler_change_nothing():
 
 
 def test_views_are_averaged():
-    """Slower and lower, as it is, faster and higher, each with its mean and without."""
+    """Faster and higher with its mean, slower and lower without."""
     config = ClassificationConfig(
         tta=classification.TestTimeAugmentation(tempo=0.1, frequency=0.05, mean_removal=True)
     )
@@ -146,14 +146,14 @@ def test_views_are_averaged():
     features, num_frames = task._features(batch)
     B, T, _ = features.shape
     alone = []
-    for tempo, factor in ((0.9, 0.95), (1.0, 1.0), (1.1, 1.05)):
+    for tempo, factor in ((1.1, 1.05), (0.9, 0.95)):
         view = augment.warp_frequency(
             features, np.full(B, factor), frontend.mel_centres(task.frontend)
         )
         view = np.pad(view, ((0, 0), (0, T), (0, 0)))
         view, frames = augment.change_tempo(view, num_frames, np.full(B, tempo))
-        for normalised in (view, augment.remove_mean(view, frames)):
-            alone.append(task.model.apply(variables, normalised, frames, train=False))
+        view = view if tempo > 1 else augment.remove_mean(view, frames)
+        alone.append(task.model.apply(variables, view, frames, train=False))
     np.testing.assert_allclose(averaged, np.mean(alone, axis=0), rtol=1e-4, atol=1e-4)
     assert np.abs(averaged - make_task().predict(variables, batch)["logits"]).max() > 1e-3
     padded = task.predict(variables, pad(batch, 7, examples=0))["logits"]
