@@ -17,14 +17,14 @@ from lin_jax.errors import ConfigError
 from lin_jax.models.layers import (
     Dense,
     ResidualConv,
+    compress,
+    expand,
     frame_mask,
     join_bands,
     normalised,
     split_bands,
 )
 from lin_jax.models.registry import register
-
-SILENCE = 1e-8  # power below all that is audible: the gradient of a square root stays finite
 
 
 @register
@@ -153,8 +153,7 @@ class SpectralAutoencoder(nn.Module):
 
         spectrum = _spectrum(waveform, self.n_fft, self.hop_length)  # [B, T, F]
         T = spectrum.shape[1]
-        size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + SILENCE)
-        real, imaginary = (part * jax.lax.rsqrt(size) for part in (spectrum.real, spectrum.imag))
+        real, imaginary, size = compress(spectrum)
         x = split_bands(self.bands, self.width, real, imaginary, jnp.log10(size))  # [B, T, K, W]
         x = x + self.param("outer_place", nn.initializers.normal(0.1), x.shape[2:])
         outer = x = convolve(x, self.outer)
@@ -173,8 +172,7 @@ class SpectralAutoencoder(nn.Module):
         x = convolve(x, self.outer[::-1])
         a, b, c, d = join_bands(normalised(x), self.bands, 4)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary + c, (1 + a) * imaginary + b * real + d
-        grow = jnp.sqrt(real**2 + imaginary**2 + SILENCE)
-        return istft(jax.lax.complex(real * grow, imaginary * grow), self.hop_length, self.n_fft, N)
+        return istft(expand(real, imaginary), self.hop_length, self.n_fft, N)
 
 
 @register

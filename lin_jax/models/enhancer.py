@@ -6,7 +6,6 @@ Shape letters: B batch, N samples, T frames, K bands, W channels of a band, H hi
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,14 +14,14 @@ from lin_jax.models.layers import (
     GRU,
     Dense,
     ResidualConv,
+    compress,
+    expand,
     frame_mask,
     join_bands,
     normalised,
     split_bands,
 )
 from lin_jax.models.registry import register
-
-SILENCE = 1e-8  # power below all that is audible: the gradient of a square root stays finite
 
 
 @register
@@ -131,8 +130,7 @@ class CausalEnhancer(nn.Module):
 
     def _mask(self, bands, frame, spectrum):
         """The states of bands and frame after a spectrum [B, T, F], and the spectrum masked."""
-        size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + SILENCE)
-        real, imaginary = (part * jax.lax.rsqrt(size) for part in (spectrum.real, spectrum.imag))
+        real, imaginary, size = compress(spectrum)
         x = split_bands(self.bands, self.width, real, imaginary, jnp.log10(size))  # [B, T, K, W]
         x = x + self.param("place", nn.initializers.normal(0.1), x.shape[2:])
         bands, frame, (B, T, K, _) = list(bands), list(frame), x.shape
@@ -145,8 +143,7 @@ class CausalEnhancer(nn.Module):
             x = x + Dense(self.width)(y)
         a, b = join_bands(normalised(x), self.bands, 2)  # each [B, T, F]
         real, imaginary = (1 + a) * real - b * imaginary, (1 + a) * imaginary + b * real
-        grow = jnp.sqrt(real**2 + imaginary**2 + SILENCE)
-        return bands, frame, jax.lax.complex(real * grow, imaginary * grow)
+        return bands, frame, expand(real, imaginary)
 
 
 def _windows(n_fft, hop):

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
+INAUDIBLE = 1e-8  # power below all that is heard: the gradient of a square root stays finite
+
 
 def frame_mask(num_frames, length):
     """Marks the real frames of a padded batch.
@@ -246,6 +248,19 @@ def join_bands(x, bands, size):
         start += count
     joined = (jnp.concatenate(parts, axis=-1) for parts in zip(*groups, strict=True))
     return [jnp.pad(part, ((0, 0), (0, 0), (0, 1))) for part in joined]
+
+
+def compress(spectrum):
+    """Complex values, each divided by the root of its size: real, imaginary parts, and the sizes."""
+    size = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + INAUDIBLE)
+    shrink = jax.lax.rsqrt(size)
+    return spectrum.real * shrink, spectrum.imag * shrink, size
+
+
+def expand(real, imaginary):
+    """The complex values that `compress` made these parts of."""
+    grow = jnp.sqrt(real**2 + imaginary**2 + INAUDIBLE)
+    return jax.lax.complex(real * grow, imaginary * grow)
 
 
 class DepthwiseConv(nn.Module):
