@@ -1,4 +1,4 @@
-"""The LSTM layer that leaves its work to cuDNN where there is one."""
+"""Layers that networks share: an LSTM that cuDNN may do, and spectra by the root of their size."""
 
 import types
 
@@ -92,3 +92,19 @@ def test_where_cudnn_is_right(kind, count, dtype, expected, monkeypatch):
     device = types.SimpleNamespace(device_kind=kind)
     monkeypatch.setattr(jax, "devices", lambda: [device] * count)
     assert layers._has_cudnn(dtype) is expected
+
+
+def test_a_compressed_spectrum_expands_to_itself():
+    rng = np.random.default_rng(0)
+    spectrum = (rng.normal(size=(2, 5, 9)) + 1j * rng.normal(size=(2, 5, 9))).astype(np.complex64)
+    real, imaginary, size = layers.compress(spectrum)
+    np.testing.assert_allclose(size, np.abs(spectrum), rtol=1e-4)
+    np.testing.assert_allclose(np.hypot(real, imaginary), np.sqrt(size), rtol=1e-4)
+    np.testing.assert_allclose(layers.expand(real, imaginary), spectrum, rtol=1e-3, atol=1e-4)
+
+
+def test_silence_has_a_gradient():
+    def loss(real):
+        return jnp.sum(jnp.abs(layers.compress(jax.lax.complex(real, real))[0]))
+
+    assert np.isfinite(jax.grad(loss)(jnp.zeros((1, 2, 3)))).all()
