@@ -203,10 +203,13 @@ class Classifier(Bundle):
 
         def classify(waveform, length):
             windows = Windows(waveform, length)
-            outputs = {"probabilities": self._mean_probabilities(windows)}
+
+            def mean(bundle):
+                return sum(share * rows for rows, share in bundle._by_network(windows))
+
+            outputs = {"probabilities": mean(self)}
             if gate:
-                of_gate = gate._mean_probabilities(windows)
-                outputs["no_speech"] = of_gate[:, gate.labels.index(gate.no_speech)]
+                outputs["no_speech"] = mean(gate)[:, gate.labels.index(gate.no_speech)]
             return outputs
 
         gated = (
@@ -369,14 +372,17 @@ class Classifier(Bundle):
     def _classify(self, windows: Windows) -> np.ndarray:
         """Class probabilities [B, C] of the windows of a batch."""
         with self.weights_fit():
-            return np.asarray(self._mean_probabilities(windows))
+            rows, shares = zip(*self._by_network(windows), strict=True)
+            return np.average(rows, axis=0, weights=shares)
 
-    def _mean_probabilities(self, windows: Windows):
-        """The same as an array of JAX, also within a trace: the mean of all networks."""
-        features = windows.features(self.frontend, self._tta.speeds)
-        each = [self._forward(member, features) for member in self._members]
-        mean = sum(each) / len(each)
-        return (mean + self.fused._mean_probabilities(windows)) / 2 if self.fused else mean
+    def _by_network(self, windows: Windows) -> Iterator[tuple[Any, float]]:
+        """Class probabilities [B, C] by each network, and its share in the mean; also within a trace."""
+        features, parts = windows.features(self.frontend, self._tta.speeds), 2 if self.fused else 1
+        for member in self._members:
+            yield self._forward(member, features), 1 / parts / len(self._members)
+        if self.fused:
+            for rows, share in self.fused._by_network(windows):
+                yield rows, share / parts
 
     def _named(self, row: np.ndarray) -> tuple[str, dict[str, float]]:
         if np.isnan(row[0]):
