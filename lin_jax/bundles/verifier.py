@@ -496,7 +496,6 @@ class Verifier(Bundle):
     @functools.cached_property
     def _forward(self):
         import jax
-        import jax.numpy as jnp
 
         from lin_jax.tasks.verification import Verification
 
@@ -505,10 +504,7 @@ class Verifier(Bundle):
             variables, mean, std = constants
             # Its training task is asked, so that serving cannot drift from training.
             task = Verification(self.model, 0, self.frontend, mean, std)
-            trained = {**variables, "params": {"encoder": variables["params"]}}
-            batches = ({"features": f, "num_frames": n} for f, n in features)
-            each = [task.predict(trained, batch)["embedding"] for batch in batches]
-            return jnp.concatenate(each, axis=-1) * len(each) ** -0.5
+            return task.embed(variables, [{"features": f, "num_frames": n} for f, n in features])
 
         return forward
 

@@ -173,16 +173,25 @@ class Verification:
     def predict(self, variables, batch):
         """The "embedding" [B, speeds × E] of each clip, a unit vector."""
         encoder = {**variables, "params": variables["params"]["encoder"]}
+        played = (
+            batch if speed == 1.0 else self._play(_lengthen(batch, 1 / speed), speed)
+            for speed in self.config.speeds
+        )
+        return {"embedding": self.embed(encoder, played)}
+
+    def embed(self, encoder, played):
+        """The embedding [B, speeds × E], a unit vector, of clips that are played at each speed already.
+
+        Args:
+            encoder: its variables alone.
+            played: the batch at each speed.
+        """
         embeddings = []
-        for speed in self.config.speeds:
-            played = batch if speed == 1.0 else self._play(_lengthen(batch, 1 / speed), speed)
-            features, num_frames = preprocess(
-                self.frontend, self.mean, self.std, played, self.augment
-            )
-            embeddings.append(
-                self.model.apply(encoder, features, num_frames, train=False)
-            )  # [B, E]
-        return {"embedding": jnp.concatenate(embeddings, axis=-1) * len(embeddings) ** -0.5}
+        for batch in played:
+            given = self.frontend, self.mean, self.std, batch, self.augment
+            features, num_frames = preprocess(*given)
+            embeddings.append(self.model.apply(encoder, features, num_frames, train=False))
+        return jnp.concatenate(embeddings, axis=-1) * len(embeddings) ** -0.5
 
     @property
     def embedding_size(self) -> int:
