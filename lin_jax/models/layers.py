@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
+from lin_jax.models.convolution import convolve
+
 INAUDIBLE = 1e-8  # power below all that is heard: the gradient of a square root stays finite
 
 
@@ -110,9 +112,9 @@ class StatisticsPooling(nn.Module):
 def conv(width, kernel, strides=(1, 1)):
     """A bias-free convolution with explicit padding: however far a batch is padded, it is the same."""
     size = kernel // 2
-    return nn.Conv(
-        width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False
-    )
+    padding = ((size, size), (size, size))
+    given = {"padding": padding, "use_bias": False, "conv_general_dilated": convolve}
+    return nn.Conv(width, (kernel, kernel), strides, **given)
 
 
 class ResidualBlock(nn.Module):
@@ -187,9 +189,9 @@ class ResidualConv(nn.Module):
         y = normalised(x)
         if mask is not None:
             y = y * mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
-        return x + nn.silu(
-            nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y)
-        )
+        given = {"padding": padding, "conv_general_dilated": convolve}
+        y = nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, **given)(y)
+        return x + nn.silu(y)
 
 
 class GRU(nn.Module):
