@@ -86,9 +86,18 @@ CONFIG = Config(
     train=TrainConfig(num_steps=5000, log_every=50, eval_every=500, checkpoint_every=250),
     loader=LoaderConfig(batch_size=64, clips_per_speaker=2, crop_seconds=2.0),
 )
+SPEAKER_ENCODER = {"fusion_weight": 0.0}
 PRESETS = {
-    "shipped": [Stage({"everyone": True})],
-    "speaker_encoder": [Stage({"fusion_weight": 0.0})],  # by which voices are cloned
+    "shipped": [
+        Stage(SPEAKER_ENCODER, folder="first"),
+        Stage(  # most speakers have one recording, whose microphone is not their voice
+            {"init": "{workdir}/first/ship/speaker", "everyone": True, "augment.equaliser": 0.6}
+            | {"augment.band_prob": 0.4, "loader.crop_seconds": 2.5, "train.num_steps": 2000}
+            | {"optim.learning_rate": 1.5e-3, "optim.warmup_steps": 100},
+            folder="second",
+        ),
+    ],
+    "speaker_encoder": [Stage(SPEAKER_ENCODER)],  # by which voices are cloned
     "original": [  # of the hardest triplets, or faster, all embeddings become one
         Stage(
             {"network.name": "SmallSpeakerEncoder", "fusion_weight": 0.0, "task.loss": "triplet"}

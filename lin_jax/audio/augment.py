@@ -30,6 +30,8 @@ BAND_HIGH_HZ = (2800.0, 7500.0)
 PITCH_FFT = 1024
 PITCH_HOP = 256
 
+EQUALISER_POINTS = 6
+
 
 @dataclasses.dataclass
 class AugmentConfig:
@@ -54,6 +56,8 @@ class AugmentConfig:
             tract and pitch.
         mean_removal_prob: probability that the mean of a clip's frames is subtracted from them:
             another microphone.
+        equaliser: standard deviation of the gains of `EQUALISER_POINTS` points over the mel bands, in
+            units of the features, drawn for each clip: another microphone, of which less is lost.
         level: standard deviation of one offset added to all features of a clip, in units of the
             features.
         freq_masks: how many bands of features are masked.
@@ -78,6 +82,7 @@ class AugmentConfig:
     tempo: tuple[float, float] = (1.0, 1.0)
     frequency_warp: tuple[float, float] = (1.0, 1.0)
     mean_removal_prob: float = 0.0
+    equaliser: float = 0.0
     level: float = 0.0
     freq_masks: int = 0
     freq_mask_width: int = 8
@@ -95,6 +100,7 @@ class AugmentConfig:
             "tempo",
             "frequency_warp",
             "mean_removal_prob",
+            "equaliser",
             "level",
             "freq_masks",
             "time_masks",
@@ -127,6 +133,7 @@ class AugmentConfig:
                 self.pitch_semitones,
                 self.shift_seconds,
                 self.gain_db,
+                self.equaliser,
                 self.level,
                 self.freq_masks,
                 self.freq_mask_width,
@@ -415,7 +422,7 @@ def apply_gain(x, gain_db):
 
 
 def augment_features(key, config: AugmentConfig, features, num_frames, centres=None):
-    """Features varied by tempo, frequency, mean, level, and masks (SpecAugment), in this order.
+    """Features varied by tempo, frequency, mean, equaliser, level, and masks, in this order.
 
     The warps do to log-mel frames what `change_speed` does to samples, each apart and at a fraction
     of the cost.
@@ -435,7 +442,7 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
     """
     check_shapes(features=(features, "B T D"), num_frames=(num_frames, "B"), centres=(centres, "M"))
     config.validate()
-    warp_key, tempo_key, mean_key, level_key, mask_key = jax.random.split(key, 5)
+    warp_key, tempo_key, mean_key, level_key, mask_key, gain_key = jax.random.split(key, 6)
     B = features.shape[0]
     if tuple(config.frequency_warp) != (1.0, 1.0):
         low, high = config.frequency_warp
@@ -450,6 +457,9 @@ def augment_features(key, config: AugmentConfig, features, num_frames, centres=N
     if config.mean_removal_prob:
         removed = jax.random.bernoulli(mean_key, config.mean_removal_prob, (B, 1, 1))
         features = jnp.where(removed, remove_mean(features, num_frames), features)
+    if config.equaliser:
+        gains = jax.random.normal(gain_key, (B, EQUALISER_POINTS))
+        features = equalise(features, config.equaliser * gains)
     if config.level:
         features = features + config.level * jax.random.normal(level_key, (B, 1, 1))
     return mask_features(mask_key, config, features, num_frames), num_frames
@@ -510,6 +520,21 @@ def remove_mean(features, num_frames):
     normalisation.
     """
     return features - _mean(features, num_frames)
+
+
+def equalise(features, gains):
+    """Log-mel frames [B, T, D] with gains added that are straight lines between P points.
+
+    H. Nam, S.-H. Kim and Y.-H. Park, "FilterAugment: an acoustic environmental data augmentation
+    method", ICASSP 2022, its linear kind, with the points evenly apart.
+
+    Args:
+        features: [B, T, D].
+        gains: at each point [B, P]; the first is at the lowest band, the last at the highest.
+    """
+    D, P = features.shape[-1], gains.shape[-1]
+    distance = np.abs(np.arange(P)[:, None] - np.linspace(0, P - 1, D))  # [P, D]
+    return features + (gains @ np.maximum(1 - distance, 0).astype(features.dtype))[:, None]
 
 
 def mask_features(key, config: AugmentConfig, features, num_frames):

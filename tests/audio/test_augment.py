@@ -220,6 +220,24 @@ def test_mean_removal_leaves_no_mean_and_ignores_padding():
     assert 0.35 < share < 0.65
 
 
+def test_equaliser_is_straight_between_its_points():
+    features = jax.random.normal(KEY, (2, 5, 7))
+    gains = jnp.array([[1.0, 3.0, -1.0], [0.0, 0.5, 0.5]])
+    added = np.asarray(augment.equalise(features, gains) - features)
+    assert np.ptp(added, axis=1).max() < 1e-6
+    expected = [np.interp(np.arange(7), (0, 3, 6), points) for points in gains]
+    np.testing.assert_allclose(added[:, 0], expected, atol=1e-6)
+
+
+def test_each_clip_has_an_equaliser_of_its_own():
+    features = jnp.zeros((400, 3, 26))
+    moved = augment_features(KEY, AugmentConfig(equaliser=0.6), features, full(400, 3))[0]
+    at_points = moved[:, 0, :: 25 // (augment.EQUALISER_POINTS - 1)]  # [400, P]
+    np.testing.assert_allclose(at_points.std(axis=0), 0.6, rtol=0.15)
+    correlation = np.corrcoef(at_points, rowvar=False) - np.eye(augment.EQUALISER_POINTS)
+    assert np.abs(correlation).max() < 0.2
+
+
 def test_level_is_one_offset_a_clip():
     features = jnp.zeros((64, 10, 4))
     moved = augment_features(KEY, AugmentConfig(level=2.0), features, full(64, 10))[0]
@@ -320,6 +338,12 @@ def test_room_babble_and_band_are_drawn_for_each_example():
 
 def test_what_is_done_to_waveforms_can_be_taken_alone():
     config = AugmentConfig(
-        room_prob=0.3, gain_db=2.0, tempo=(0.9, 1.1), level=0.1, freq_masks=2, time_masks=1
+        room_prob=0.3,
+        gain_db=2.0,
+        tempo=(0.9, 1.1),
+        level=0.1,
+        equaliser=0.5,
+        freq_masks=2,
+        time_masks=1,
     )
     assert config.of_waveforms == AugmentConfig(room_prob=0.3, gain_db=2.0)
