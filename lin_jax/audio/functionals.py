@@ -264,17 +264,20 @@ def modulations(x, valid, frame_rate: float):
     """
     n, kept = valid.sum(axis=-1)[..., None, None], valid[..., None]
     x = jnp.where(kept, x - jnp.where(kept, x, 0.0).sum(axis=-2, keepdims=True) / n, 0.0)
-    hertz = np.arange(MODULATION_HZ[0], MODULATION_HZ[-1], 0.2)
-    turns = (
-        (hertz / frame_rate).astype(np.float32)[:, None] * jnp.arange(x.shape[-2]) % 1.0
-    )  # [rates, T]
-    waves = jnp.cos(2 * np.pi * turns), jnp.sin(2 * np.pi * turns)
-    parts = (jnp.matmul(wave, x, precision="highest") for wave in waves)
-    strength = jnp.sqrt(sum(part**2 for part in parts) / n + 1e-12)  # [..., rates, K]
-    strength = jnp.where((hertz < frame_rate / 2)[:, None], strength, 0.0)
-    edges = itertools.pairwise(MODULATION_HZ)
-    within = np.array([(hertz >= low) & (hertz < high) for low, high in edges], np.float32)
-    means = jnp.matmul(within / within.sum(axis=1, keepdims=True), strength, precision="highest")
+    # All rates are multiples of the slowest, so that its periods may be laid on top of each other.
+    slowest, *_, fastest = MODULATION_HZ
+    period = round(frame_rate / slowest)
+    periods = -(-x.shape[-2] // period)
+    after = [(0, 0, 0)] * (x.ndim - 2) + [(0, periods * period - x.shape[-2], 0), (0, 0, 0)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), after)
+    x = x.reshape(*x.shape[:-2], periods, period, x.shape[-1]).sum(axis=-3)
+    hertz = np.arange(0.0, fastest, slowest)
+    within = [(hertz >= low) & (hertz < high) for low, high in itertools.pairwise(MODULATION_HZ)]
+    weights = np.array(within, np.float32) / np.sum(within, axis=1, keepdims=True)
+    weights = weights[:, hertz < frame_rate / 2]
+    spectrum = jnp.fft.rfft(x, axis=-2)[..., : weights.shape[1], :]  # [..., rates, K]
+    strength = jnp.sqrt((spectrum.real**2 + spectrum.imag**2) / n + 1e-12)
+    means = jnp.matmul(weights, strength, precision="highest")
     return jnp.log(means.reshape(*means.shape[:-2], -1) + 1e-2)
 
 

@@ -123,6 +123,20 @@ def test_modulations_are_where_loudness_swells(rate):
     assert edges[int(results.argmax())][0] <= rate < edges[int(results.argmax())][1]
 
 
+@pytest.mark.parametrize("frames", [90, 500, 1234])
+def test_modulations_are_means_of_the_fourier_transform(frames):
+    """Computed by hand at every fifth of a hertz, however long the clip is."""
+    x = np.random.default_rng(0).normal(size=(frames, 2))
+    results = functionals.modulations(x.astype(np.float32), np.ones(frames, bool), 100.0)
+    expected, hertz = [], np.arange(1, 250) / 5
+    waves = np.exp(-2j * np.pi * np.outer(hertz, np.arange(frames)) / 100)
+    strength = np.abs(waves @ (x - x.mean(axis=0))) / np.sqrt(frames)
+    for low, high in itertools.pairwise(functionals.MODULATION_HZ):
+        band = (hertz > low - 0.01) & (hertz < high - 0.01)
+        expected.append(np.log(strength[band].mean(axis=0) + 1e-2))
+    np.testing.assert_allclose(results, np.ravel(expected), atol=1e-4)
+
+
 def padded(clips, size):
     """Clips in a batch [B, size], with noise past their ends, and their lengths [B]."""
     batch = np.random.default_rng(1).normal(size=(len(clips), size)).astype(np.float32)
