@@ -275,8 +275,9 @@ def modulations(x, valid, frame_rate: float):
     within = [(hertz >= low) & (hertz < high) for low, high in itertools.pairwise(MODULATION_HZ)]
     weights = np.array(within, np.float32) / np.sum(within, axis=1, keepdims=True)
     weights = weights[:, hertz < frame_rate / 2]
-    spectrum = jnp.fft.rfft(x, axis=-2)[..., : weights.shape[1], :]  # [..., rates, K]
-    strength = jnp.sqrt((spectrum.real**2 + spectrum.imag**2) / n + 1e-12)
+    spectrum = jnp.fft.rfft(jnp.moveaxis(x, -1, -2))  # [..., K, rates]
+    power = (spectrum.real**2 + spectrum.imag**2)[..., : weights.shape[1]]
+    strength = jnp.moveaxis(jnp.sqrt(power / n + 1e-12), -1, -2)
     means = jnp.matmul(weights, strength, precision="highest")
     return jnp.log(means.reshape(*means.shape[:-2], -1) + 1e-2)
 

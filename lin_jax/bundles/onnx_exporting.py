@@ -81,14 +81,14 @@ def _convert(bundle: Bundle, function: Function, samples: int, path: pathlib.Pat
         traced, shapes = context.run(trace, *inputs)
     primitives = jaxpr_as_fun(traced)
     names = sorted(shapes)  # as JAX orders the leaves of a dictionary
-    to_onnx(
+    model = to_onnx(
         lambda *arrays: tuple(primitives(*arrays)),
         inputs,
         input_names=list(WAVEFORM),
         output_names=names,
-        return_mode="file",
-        output_path=str(path),
+        return_mode="proto",
     )
+    path.write_bytes(model.SerializeToString())  # its own files leave large weights to another
     try:
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # of onnxruntime's own kinds

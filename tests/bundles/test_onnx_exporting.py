@@ -71,8 +71,8 @@ def test_functionals(tmp_path):
 
 
 def test_what_onnx_does_not_hold_is_refused(classifier, tmp_path, monkeypatch):
-    def convert(function, inputs, output_path, **names):
-        open(output_path, "w").close()
+    def convert(function, inputs, **names):
+        return types.SimpleNamespace(SerializeToString=bytes)
 
     runtime = types.SimpleNamespace(
         InferenceSession=lambda path, providers: 1 / path.stat().st_size
