@@ -16,7 +16,7 @@ examples:
 Noise and silence are "no speech"; where neither answer is likely enough it says "unsure". How likely each is stands
 beside whatever it says: probabilities.female is how feminine a voice sounds, from 0 to 1.
 It goes by how a voice sounds, not by who somebody is; the voices of boys and girls sound alike, so that a note says
-where it may be a child, in six of ten recordings of children. Do not sort people by it (docs/responsible-use.md).
+where it may be a child, in seven of ten recordings of children. Do not sort people by it (docs/responsible-use.md).
 A recording that cannot be used is named on stderr and the rest goes on.
 Exit code: 0 all done, 1 some could not be used, 2 none could.""",
     question="Is it a woman's voice, a man's, or none at all?",
