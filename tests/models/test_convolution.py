@@ -34,7 +34,9 @@ def gradient(layer):
     return jax.value_and_grad(lambda v, x: jnp.sum(jnp.sin(layer.apply(v, x))), argnums=(0, 1))
 
 
-@pytest.mark.parametrize(("shape", "taps", "strides", "dilation", "padding"), GEOMETRIES.values())
+@pytest.mark.parametrize(
+    ("shape", "taps", "strides", "dilation", "padding"), GEOMETRIES.values(), ids=GEOMETRIES
+)
 def test_gradients_are_those_of_xla(shape, taps, strides, dilation, padding):
     """The value to the same bits, gradients to 1e-5 of their largest."""
     plain, ours = layers(taps, strides, dilation, padding)
