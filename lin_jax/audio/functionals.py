@@ -268,8 +268,7 @@ def modulations(x, valid, frame_rate: float):
     slowest, *_, fastest = MODULATION_HZ
     period = round(frame_rate / slowest)
     periods = -(-x.shape[-2] // period)
-    after = [(0, 0, 0)] * (x.ndim - 2) + [(0, periods * period - x.shape[-2], 0), (0, 0, 0)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), after)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, periods * period - x.shape[-2]), (0, 0)])
     x = x.reshape(*x.shape[:-2], periods, period, x.shape[-1]).sum(axis=-3)
     hertz = np.arange(0.0, fastest, slowest)
     within = [(hertz >= low) & (hertz < high) for low, high in itertools.pairwise(MODULATION_HZ)]

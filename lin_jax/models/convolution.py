@@ -6,12 +6,13 @@ and width.
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 
 def convolve(x, kernel, strides, padding, *, rhs_dilation, **given):
-    """`jax.lax.conv_general_dilated`, for `nn.Conv(…, conv_general_dilated=convolve)`.
+    """`jax.lax.conv_general_dilated` as `Conv` calls it.
 
     On CPU the gradient of a kernel over two axes is one product of matrices, up to three times as
     fast as XLA's own.
@@ -54,6 +55,10 @@ def convolve(x, kernel, strides, padding, *, rhs_dilation, **given):
     return differentiable(x, kernel)
 
 
+# `nn.Conv`, with the same parameters; its padding is given as numbers.
+Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
+
+
 def _kernel_gradient(taps, strides, padding, dilation, x, dy):
     """The gradient [K, L, I, O] of a kernel from x [B, H, W, I] and that of the output [B, H', W', O].
 
@@ -64,20 +69,19 @@ def _kernel_gradient(taps, strides, padding, dilation, x, dy):
     (K, L), (down, across), ((top, _), sides) = taps, strides, padding
     shifts, step = -(-K // down), dilation[0]  # tap k is at row k % down, of those k // down on
     rows, columns = dy.shape[1] + (shifts - 1) * step, dy.shape[2]
-    x = _pad(_pad(x, 1, top, down * rows - x.shape[1] - top), 2, *sides)
+    below = down * rows - x.shape[1] - top  # less than none where the last rows meet no tap
+    edges = (0, 0, 0), (top, below, 0), (*sides, 0), (0, 0, 0)
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), edges)
     x = [
         x[:, row::down, column * dilation[1] :: across][:, :, :columns]
         for row in range(down)
         for column in range(L)
     ]
-    dy = [_pad(dy, 1, k * step, (shifts - 1 - k) * step) for k in range(shifts)]
+    dy = [
+        jnp.pad(dy, ((0, 0), (k * step, (shifts - 1 - k) * step), (0, 0), (0, 0)))
+        for k in range(shifts)
+    ]
     x, dy = (jnp.concatenate(side, axis=-1) for side in (x, dy))
     product = x.reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
     product = product.reshape(down, L, -1, shifts, product.shape[1] // shifts)
     return jnp.moveaxis(product, 3, 0).reshape(shifts * down, L, *product.shape[2::2])[:K]
-
-
-def _pad(x, axis, before, after):
-    """With zeros before and after, or fewer where they are negative."""
-    edges = [(before, after, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), edges)

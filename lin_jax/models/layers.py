@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
-from lin_jax.models.convolution import convolve
+from lin_jax.models.convolution import Conv
 
 INAUDIBLE = 1e-8  # power below all that is heard: the gradient of a square root stays finite
 
@@ -112,9 +112,9 @@ class StatisticsPooling(nn.Module):
 def conv(width, kernel, strides=(1, 1)):
     """A bias-free convolution with explicit padding: however far a batch is padded, it is the same."""
     size = kernel // 2
-    padding = ((size, size), (size, size))
-    given = {"padding": padding, "use_bias": False, "conv_general_dilated": convolve}
-    return nn.Conv(width, (kernel, kernel), strides, **given)
+    return Conv(
+        width, (kernel, kernel), strides, padding=((size, size), (size, size)), use_bias=False
+    )
 
 
 class ResidualBlock(nn.Module):
@@ -189,9 +189,9 @@ class ResidualConv(nn.Module):
         y = normalised(x)
         if mask is not None:
             y = y * mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
-        given = {"padding": padding, "conv_general_dilated": convolve}
-        y = nn.Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, **given)(y)
-        return x + nn.silu(y)
+        return x + nn.silu(
+            Conv(x.shape[-1], tuple(self.taps), kernel_dilation=dilation, padding=padding)(y)
+        )
 
 
 class GRU(nn.Module):

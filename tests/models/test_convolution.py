@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lin_jax.models.convolution import convolve
+from lin_jax.models.convolution import Conv
 
 GEOMETRIES = {  # shape of x, taps, strides, dilation, padding
     "square": ((2, 7, 5, 3), (3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))),
@@ -26,7 +26,7 @@ GEOMETRIES = {  # shape of x, taps, strides, dilation, padding
 def layers(taps, strides, dilation, padding):
     """Of Flax, as it is and with our gradient."""
     given = {"strides": strides, "kernel_dilation": dilation, "padding": padding}
-    return (nn.Conv(4, taps, **given, **more) for more in ({}, {"conv_general_dilated": convolve}))
+    return (layer(4, taps, **given) for layer in (nn.Conv, Conv))
 
 
 def gradient(layer):
