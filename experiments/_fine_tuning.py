@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from lin_jax import bundles
+from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
 from lin_jax.errors import ConfigError
 from lin_jax.tasks.synthesis import Synthesis
 
@@ -19,6 +20,32 @@ def start_from(bundle: bundles.Bundle, shapes: Any) -> Any:
         raise ConfigError(
             f"{bundle.name}: another network, or of another size: fine-tune one of the same"
         )
+    return params
+
+
+def what_fits(bundle: bundles.Synthesizer, drawn: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of an `AcousticModel`, of a bundle where it has them and they have the same size.
+
+    Of another network they are those of symbols and text encoder.
+
+    Args:
+        bundle: what is gone on from.
+        drawn: parameters by their parts, of which the others stay.
+    """
+    params, known = dict(drawn), dict(bundle.variables["params"])
+    parts = list(params)
+    rows = known.get("symbols", {}).get("embedding")
+    if rows is not None and rows.shape[1:] == params["symbols"]["embedding"].shape[1:]:
+        # New symbols, of another language, have the last numbers.
+        new = params["symbols"]["embedding"][len(rows) :]
+        known["symbols"] = {"embedding": np.concatenate([rows, new])}
+    if not isinstance(bundle, FlowSynthesizer):
+        parts, known["encoder"] = ["symbols", "encoder"], known.get("text_encoder")
+    for name in parts:
+        if jax.tree.map(np.shape, known.get(name)) == jax.tree.map(np.shape, params[name]):
+            params[name] = known[name]
+        else:
+            print(f"note: {name} starts at random: {bundle.name} has none of this size")
     return params
 
 

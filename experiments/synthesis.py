@@ -26,12 +26,13 @@ import numpy as np
 
 from data_pipelines import loaders, pieces
 from data_pipelines.loaders import LoaderConfig
-from experiments import _alignment, _experiment, _pitch, _run, _speech
+from experiments import _alignment, _experiment, _fine_tuning, _pitch, _run, _speech
 from experiments._run import Stage
 from lin_jax.bundles.flow_synthesizer import DRAWING, FlowSynthesizer
 from lin_jax.errors import ConfigError
 from lin_jax.models import registry
 from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis
+from lin_jax.tasks.imitation import Imitation, ImitationConfig
 from lin_jax.training.loop import TrainConfig
 from lin_jax.training.optim import OptimConfig
 
@@ -70,6 +71,8 @@ class Config(_speech.Config):
         pause_seconds: from which on a recording may be cut.
         align_steps: of the aligner's training.
         shipped_voices: speakers that ship as voices with names, with commas between; "" is all.
+        imitate: whether the encoder of recordings of `init` alone learns, by what the rest of that
+            network makes of it; see `tasks.imitation`.
     """
 
     init: str = "conversion"
@@ -79,8 +82,10 @@ class Config(_speech.Config):
     pause_seconds: float = 0.16
     align_steps: int = 700
     shipped_voices: str = ""
+    imitate: bool = False
     network: AcousticModelConfig = dataclasses.field(default_factory=AcousticModelConfig)
     task: AcousticConfig = dataclasses.field(default_factory=AcousticConfig)
+    imitation: ImitationConfig = dataclasses.field(default_factory=ImitationConfig)
 
 
 CONFIG = Config(
@@ -96,6 +101,12 @@ PRESETS = {
         Stage(
             {"init": "synthesis", "optim.learning_rate": 3e-4, "optim.warmup_steps": 50}
             | {"train.num_steps": 600}
+        )
+    ],
+    "recordings": [  # what is converted without its text is then better understood
+        Stage(
+            {"init": "synthesis", "imitate": True, "optim.weight_decay": 0.02}
+            | {"optim.ema_decay": 0.99, "optim.warmup_steps": 50, "train.num_steps": 2400}
         )
     ],
 }
@@ -153,6 +164,8 @@ class Experiment(_speech.Experiment):
     def fit(self, workdir: pathlib.Path):
         """Align, cut and train; go on, or return, where that was done before."""
         config, train = self.config, self.split.train
+        if config.imitate and "speech" not in getattr(self.start, "sources", ()):
+            raise ConfigError(f"imitate: {config.init or 'no init'} has no encoder of recordings")
         workdir.mkdir(parents=True, exist_ok=True)
         cut, voices = self.cut(workdir), self.voices(workdir)
         task, by_speaker = self.make_task(voices.shape[1]), {}
@@ -169,16 +182,22 @@ class Experiment(_speech.Experiment):
             settings = dataclasses.replace(config.loader, batch_size=size)
             return pieces.make_loader(self.clips, chosen, voices, references, settings, train=train)
 
+        learns, params = task, self.start_params(task) if self.start else None
+        if config.imitate:
+            learns, params = Imitation(task, params, config.imitation), None
         watched = self.split.validation
         watch = any(cut.get(int(index)) for index in watched)
-        return task, _experiment.fit(
+        result = _experiment.fit(
             config,
-            task,
+            learns,
             batches(train, True),
             (lambda: batches(watched, False)) if watch else None,
             workdir / "model",
-            params=self.start_params(task) if self.start else None,
+            params=params,
         )
+        if config.imitate:
+            result = dataclasses.replace(result, variables=learns.network(result.variables))
+        return task, result
 
     def make_task(self, voice_size: int) -> AcousticSynthesis:
         """The task for embeddings of a size."""
@@ -191,22 +210,8 @@ class Experiment(_speech.Experiment):
 
     def start_params(self, task: AcousticSynthesis) -> dict:
         """Parts of the bundle to go on from: all, or symbols and text encoder of another network."""
-        params = task.init(jax.random.key(self.config.train.seed))["params"]
-        known = dict(self.start.variables["params"])
-        parts = list(params)
-        rows = known.get("symbols", {}).get("embedding")
-        if rows is not None and rows.shape[1:] == params["symbols"]["embedding"].shape[1:]:
-            # New symbols, of another language, have the last numbers.
-            new = params["symbols"]["embedding"][len(rows) :]
-            known["symbols"] = {"embedding": np.concatenate([rows, new])}
-        if not isinstance(self.start, FlowSynthesizer):
-            parts, known["encoder"] = ["symbols", "encoder"], known.get("text_encoder")
-        for name in parts:
-            if jax.tree.map(np.shape, known.get(name)) == jax.tree.map(np.shape, params[name]):
-                params[name] = known[name]
-            else:
-                print(f"note: {name} starts at random: {self.config.init} has none of this size")
-        return params
+        drawn = task.init(jax.random.key(self.config.train.seed))
+        return _fine_tuning.what_fits(self.start, drawn["params"])
 
     def make_bundle(self, task: AcousticSynthesis, result) -> FlowSynthesizer:
         """The acoustic model with its voices."""

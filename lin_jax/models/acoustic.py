@@ -203,24 +203,27 @@ class AcousticModel(nn.Module):
         conditions = jax.lax.stop_gradient(prior) * known, x * known, voice * keep[:, None]
         return planned, prior, self.flow(noisy, time, *conditions, mask)
 
-    def imitate(self, frames, num_frames, voice, noisy, time):
+    def imitate(self, content, timing, voice, noisy, time, mask, melody=None):
         """The velocity of recorded frames, by what they say and not by their text.
 
         Args:
-            frames: of a recording [B, T, M], normalised.
-            num_frames: real ones [B] int.
+            content: what `recognise` gives of the frames [B, T, H].
+            timing: likewise [B, T, 2].
             voice: embeddings [B, E] of who speaks.
-            noisy: the frames on their way from noise [B, T, M].
+            noisy: the frames on their way from noise [B, T, M], normalised.
             time: how far each clip is on it [B].
+            mask: real frames [B, T].
+            melody: as of `melody_of` [B, T, 3], or None.
 
         Returns:
-            [B, T, M].
+            The prior and the velocity, both [B, T, M].
         """
-        mask = frame_mask(num_frames, frames.shape[1])
-        content, timing, _ = self.recognise(frames, num_frames)
         voice = self._voice(voice)
-        prior, x = self._prior(content + voice[:, None], timing, mask)
-        return self.flow(noisy, time, prior, x, voice, mask)
+        encoded = content + voice[:, None]
+        if melody is not None:
+            encoded += self.intonation(melody)
+        prior, x = self._prior(encoded, timing, mask)
+        return prior, self.flow(noisy, time, prior, x, voice, mask)
 
     def predict_durations(self, symbols, num_symbols, voice, speed=1.0, *, steps: int = 6):
         """How long symbols are held, and what they are laid out with, as `plan` has it.
@@ -311,11 +314,7 @@ class AcousticModel(nn.Module):
         pitch -= mean_where(voiced, pitch - planned[..., 1])[:, None]
         energy = frames.mean(axis=-1)
         energy -= mean_where(mask, energy - planned[..., 3])[:, None]
-        melody = jnp.stack([jnp.where(voiced, pitch, 0.0), voiced, energy], axis=-1)
-        melody = moving_mean(jnp.where(mask[..., None], melody, 0.0), MELODY)
-        # Where few frames around are voiced, their pitch is still theirs.
-        share = jnp.maximum(melody[..., 1], 1 / MELODY)
-        melody = melody.at[..., 0].divide(share)
+        melody = melody_of(jnp.where(voiced, pitch, jnp.nan), energy, mask)
         prior, x = self._prior(encoded + self.intonation(melody), timing, mask)
         return self._draw(prior, x, voice, mask, noise, steps, guidance)
 
@@ -365,6 +364,22 @@ def intonation_of(prosody):
     _, pitch, voicing, energy = jnp.moveaxis(prosody, -1, 0)
     pitch = jnp.where(voicing > VOICED, pitch, 0.0)
     return jnp.stack([pitch, voicing.clip(0.0, 1.0), energy], axis=-1)
+
+
+def melody_of(pitch, energy, mask):
+    """The intonation of recorded frames, in the mean of the frames around each [B, T, 3].
+
+    Args:
+        pitch: in octaves above 100 Hz [B, T], NaN where none is voiced.
+        energy: mean of the bands of each frame [B, T].
+        mask: real frames [B, T].
+    """
+    voiced = mask & ~jnp.isnan(pitch)
+    melody = jnp.stack([jnp.where(voiced, pitch, 0.0), voiced, energy], axis=-1)
+    melody = moving_mean(jnp.where(mask[..., None], melody, 0.0), MELODY)
+    # Where few frames around are voiced, their pitch is still theirs.
+    share = jnp.maximum(melody[..., 1], 1 / MELODY)
+    return melody.at[..., 0].divide(share)
 
 
 def hold(encoded, durations, num_frames: int):

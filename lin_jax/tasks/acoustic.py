@@ -231,29 +231,25 @@ class AcousticSynthesis:
         valid = frame_mask(num_frames, frames.shape[1])[..., None]
         return jnp.where(valid, frames * self.std + self.mean, 0.0)
 
-    def _content(self, variables, batch, frames, key, *, train: bool):
+    def content_error(self, variables, batch, recognised):
         """How far the encoder of recordings is from the features of the text [B].
 
         Its part of the gradient is its own: the text encoder does not come to meet it.
+
+        Args:
+            variables: of the network.
+            batch: as of the class.
+            recognised: what `AcousticModel.recognise` gives of the frames.
         """
-        noise_key, dropout_key = jax.random.split(key)
-        mask = frame_mask(batch["num_frames"], frames.shape[1])
+        features, its_timing, logits = recognised
+        T = features.shape[1]
+        mask = frame_mask(batch["num_frames"], T)
         encoded, voice = self.model.apply(
             variables, batch["symbols"], batch["num_symbols"], batch["voice"], method="encode"
         )
         spoken = jax.lax.stop_gradient(encoded - voice[:, None])
-        held, timing, _ = hold(spoken, batch["durations"], frames.shape[1])
-        symbols, *_ = hold(batch["symbols"][..., None], batch["durations"], frames.shape[1])
-        if train:
-            frames = distort(frames, noise_key)
-        features, its_timing, logits = self.model.apply(
-            variables,
-            frames,
-            batch["num_frames"],
-            train=train,
-            rngs={"dropout": dropout_key},
-            method="recognise",
-        )
+        held, timing, _ = hold(spoken, batch["durations"], T)
+        symbols, *_ = hold(batch["symbols"][..., None], batch["durations"], T)
         count = jnp.maximum(mask.sum(axis=1), 1)
         center = jnp.where(mask[..., None], held, 0.0).sum(axis=(0, 1)) / count.sum()
         spread = jnp.where(mask[..., None], (held - center) ** 2, 0.0).sum() / count.sum()
@@ -263,15 +259,27 @@ class AcousticSynthesis:
         error -= SYMBOL_WEIGHT * log_likelihood
         return jnp.where(mask, error, 0.0).sum(axis=1) / count
 
+    def _content(self, variables, batch, frames, key, *, train: bool):
+        noise_key, dropout_key = jax.random.split(key)
+        if train:
+            frames = distort(frames, noise_key)
+        recognised = self.model.apply(
+            variables,
+            frames,
+            batch["num_frames"],
+            train=train,
+            rngs={"dropout": dropout_key},
+            method="recognise",
+        )
+        return self.content_error(variables, batch, recognised)
+
     def _sums(self, variables, batch, key, *, train: bool):
         config = self.config
         time_key, noise_key, keep_key, voice_key, dropout_key = jax.random.split(key, 5)
         mask = frame_mask(batch["num_frames"], batch["features"].shape[1])[..., None]
         frames = jnp.where(mask, (batch["features"] - self.mean) / self.std, 0.0)  # [B, T, M]
         B = len(frames)
-        # Spread evenly over the path, so that a batch sees all of it.
-        time = (jnp.arange(B) + jax.random.uniform(time_key)) / B
-        time = jax.random.permutation(time_key, time)
+        time = spread_times(time_key, B)
         noise = jax.random.normal(noise_key, frames.shape)
         noisy, target_velocity = on_path(frames, noise, time)
         prosody = prosody_of(batch, frames)
@@ -305,18 +313,13 @@ class AcousticSynthesis:
             rngs={"dropout": dropout_key},
         )
 
-        def mean(error, mask):  # over what is real of each clip
-            axes = tuple(range(1, error.ndim))
-            count = jnp.maximum(jnp.sum(mask * jnp.ones_like(error), axis=axes), 1.0)
-            return jnp.sum(jnp.where(mask, error, 0.0), axis=axes) / count
-
         real = frame_mask(batch["num_symbols"], batch["symbols"].shape[1])
         counts = jnp.where(batch["voicing"] > 0, 1.0, UNVOICED_WEIGHT)[..., None]
         counts = jnp.where(jnp.arange(PROSODY) == 1, counts, 1.0)
         parts = {
-            "velocity": mean((velocity - target_velocity) ** 2, mask),
-            "prior": mean((prior - frames) ** 2, mask),
-            "prosody": mean(counts * (planned - target_prosody) ** 2, real[..., None]),
+            "velocity": clip_means((velocity - target_velocity) ** 2, mask),
+            "prior": clip_means((prior - frames) ** 2, mask),
+            "prosody": clip_means(counts * (planned - target_prosody) ** 2, real[..., None]),
         }
         loss = (
             parts["velocity"]
@@ -327,9 +330,27 @@ class AcousticSynthesis:
             content_key = jax.random.fold_in(key, 1)
             parts["content"] = self._content(variables, batch, frames, content_key, train=train)
             loss += config.content_weight * parts["content"]
-        weight = batch["weight"]
-        sums = {name: jnp.sum(weight * value) for name, value in parts.items()}
-        return sums | {"loss": jnp.sum(weight * loss), "weight": jnp.sum(weight)}
+        return weighted_sums(parts | {"loss": loss}, batch["weight"])
+
+
+def spread_times(key, count: int):
+    """How far clips are on their paths [count], evenly apart, so that a batch sees all of it."""
+    time = (jnp.arange(count) + jax.random.uniform(key)) / count
+    return jax.random.permutation(key, time)
+
+
+def clip_means(error, mask):
+    """The mean of an error [B, ...] over what is real of each clip [B]; the mask broadcasts."""
+    axes = tuple(range(1, error.ndim))
+    count = jnp.maximum(jnp.sum(mask * jnp.ones_like(error), axis=axes), 1.0)
+    return jnp.sum(jnp.where(mask, error, 0.0), axis=axes) / count
+
+
+def weighted_sums(parts, weight):
+    """The sums of what clips have [B] by their weights [B], and of these."""
+    return {name: jnp.sum(weight * part) for name, part in parts.items()} | {
+        "weight": jnp.sum(weight)
+    }
 
 
 def on_path(frames, noise, time):

@@ -102,9 +102,11 @@ class Adaptation:
         time = (jnp.arange(len(frames)) + jax.random.uniform(time_key)) / len(frames)
         noise = jax.random.normal(noise_key, frames.shape)
         noisy, target = on_path(frames, noise, time)
-        given = frames, num_frames, voice, noisy, time
-        velocity = self.task.model.apply({"params": params}, *given, method="imitate")
-        mask = frame_mask(num_frames, frames.shape[1])[..., None]
+        model, mask = self.task.model, frame_mask(num_frames, frames.shape[1])
+        content, timing, _ = model.apply({"params": params}, frames, num_frames, method="recognise")
+        given = content, timing, voice, noisy, time, mask
+        _, velocity = model.apply({"params": params}, *given, method="imitate")
+        mask = mask[..., None]
         return jnp.sum(jnp.where(mask, (velocity - target) ** 2, 0.0)) / (
             mask.sum() * frames.shape[2]
         )

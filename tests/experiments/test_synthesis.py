@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from helpers import spelt_corpus
@@ -87,8 +88,18 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
         assert counts.sum() == round(again.clips.rows[index]["seconds"] / 0.016) + 1
     assert not (tmp_path / "again/aligner").exists()  # the bundle aligns by itself
 
+    config.imitate = True
+    _, result = again.fit(tmp_path / "imitating")
+    for name, part in bundle.variables["params"].items():
+        same = jax.tree.map(np.array_equal, part, result.variables["params"][name])
+        assert all(jax.tree.leaves(same)) == (name != "content")
+
 
 def test_what_cannot_be_trained(folder, config, tmp_path):
+    config.imitate = True
+    with pytest.raises(ConfigError, match="imitate: no init has no encoder of recordings"):
+        Experiment(config, folder).fit(tmp_path)
+    config.imitate = False
     config.shipped_voices = "nobody"
     with pytest.raises(ConfigError, match="nobody is called nobody"):
         Experiment(config, folder).make_bundle(None, None)
