@@ -156,27 +156,27 @@ class FlowSynthesizer(Synthesizer):
     def _fitted(self, embedding, recordings, progress) -> VoiceProfile:
         from lin_jax.audio import files
 
-        features = []
+        waveforms = [
+            files.load(samples, self.frontend, sample_rate=given) for samples, given in recordings
+        ]
         with self.weights_fit():
-            for samples, given in recordings:
-                waveform = files.load(samples, self.frontend, sample_rate=given)
-                features.append(self._features(waveform))
-            adaptation = self._adaptation.fit(self._constants[0], features, embedding, progress)
+            features, pitches = zip(*map(self._melodic_features, waveforms), strict=True)
+            given = self._constants[0], features, pitches, embedding, progress
+            adaptation = self._adaptation.fit(*given)
         return VoiceProfile(embedding, adaptation=adaptation, adapted=self.fingerprint)
 
-    def _features(self, waveform) -> np.ndarray:
-        """Frames [T, M] of samples [N], which few compiled lengths hold."""
+    def _melodic_features(self, waveform) -> tuple[np.ndarray, np.ndarray]:
+        """Frames [T, M] of samples [N] and their pitch [T], which few compiled lengths hold."""
         size = round(SOURCE_SECONDS * self.frontend.sample_rate)
-        frames, num_frames = self._extract(*padded([waveform], _size(len(waveform), size)))
-        return np.asarray(frames[0, : int(num_frames[0])])
+        frames, num_frames, pitch = self._extract(*padded([waveform], _size(len(waveform), size)))
+        count = int(num_frames[0])
+        return np.asarray(frames[0, :count]), np.asarray(pitch[0, :count])
 
     @functools.cached_property
     def _extract(self):
         import jax
 
-        from lin_jax.audio.frontend import extract
-
-        return jax.jit(functools.partial(extract, self.frontend))
+        return jax.jit(functools.partial(_frames_and_pitch, self.frontend))
 
     @functools.cached_property
     def _adaptation(self):
@@ -247,7 +247,7 @@ class FlowSynthesizer(Synthesizer):
         voice, name = self._chosen(voice)
         readable = self._read(sentences(text, self.longest))
         sources = [self._framed(symbols) for _, symbols in readable]
-        frames = self._features(samples)
+        frames, _ = self._melodic_features(samples)
         jobs, start, hop = [], 0, self.frontend.hop_length
         for symbols, counts in zip(sources, self.align(frames, sources), strict=True):
             end = start + counts.sum() * hop
@@ -455,20 +455,24 @@ class FlowSynthesizer(Synthesizer):
     def _convert(self):
         import jax
 
-        from lin_jax.audio.frontend import extract
-        from lin_jax.audio.functionals import voiced_pitch, within_range
-
-        rate, hop = self.frontend.sample_rate, self.frontend.hop_length
-
         @jax.jit
         def convert(constants, waveform, length, voice, seed, text=None):
-            frames, num_frames = extract(self.frontend, waveform, length)
-            pitch = within_range(voiced_pitch(waveform, rate, hop))
-            given = frames, num_frames, voice, pitch[:, : frames.shape[1]], seed, text
+            frames, num_frames, pitch = _frames_and_pitch(self.frontend, waveform, length)
+            given = frames, num_frames, voice, pitch, seed, text
             drawn = self._task(constants).convert(constants[0], *given)
             return drawn["features"], num_frames
 
         return convert
+
+
+def _frames_and_pitch(frontend, waveform, length):
+    """Mel frames of waveforms [B, T, M], real ones [B] and their pitch [B, T]; see `voiced_pitch`."""
+    from lin_jax.audio.frontend import extract
+    from lin_jax.audio.functionals import voiced_pitch, within_range
+
+    frames, num_frames = extract(frontend, waveform, length)
+    pitch = within_range(voiced_pitch(waveform, frontend.sample_rate, frontend.hop_length))
+    return frames, num_frames, pitch[:, : frames.shape[1]]
 
 
 def _is_clear(samples, rate: int) -> bool:

@@ -20,6 +20,7 @@ from flax import traverse_util
 
 from lin_jax import cancellation
 from lin_jax.audio.chunking import zero_padded
+from lin_jax.models.acoustic import melody_of
 from lin_jax.models.layers import frame_mask
 from lin_jax.tasks.acoustic import AcousticSynthesis, on_path
 
@@ -46,13 +47,19 @@ class Adaptation:
     learning_rate: float = 3e-4
 
     def fit(
-        self, variables, features, voice, progress: Callable[[int], None] = lambda steps: None
+        self,
+        variables,
+        features,
+        pitches,
+        voice,
+        progress: Callable[[int], None] = lambda steps: None,
     ) -> dict[str, np.ndarray]:
         """What changes in the network so that it speaks as someone does.
 
         Args:
             variables: of the network.
             features: frames of recordings of the person, in decibels, each [T, M].
+            pitches: of the frames of each, in octaves above 100 Hz [T], NaN where none is voiced.
             voice: the person's embedding [E].
             progress: called with 1 for every step that is finished.
 
@@ -61,6 +68,7 @@ class Adaptation:
             change of a matrix, and "PARAMETER:change" for what is no matrix; see `adapted`.
         """
         windows, counts = _cut(features)
+        melody, _ = _cut(pitches)
         frames = (windows - np.asarray(self.task.mean)) / np.asarray(self.task.std)
         voices = np.tile(np.float32(voice), (BATCH, 1))
         given = variables["params"]
@@ -69,7 +77,7 @@ class Adaptation:
         for step in range(self.steps):
             cancellation.check()
             rows = (BATCH * step + np.arange(BATCH)) % len(frames)
-            batch = np.float32(frames[rows]), counts[rows], voices
+            batch = np.float32(frames[rows]), counts[rows], melody[rows], voices
             flow, state = self._update(flow, state, given, batch, jax.random.key(step))
             jax.block_until_ready(flow)  # else all steps are asked for before one is finished
             progress(1)
@@ -94,17 +102,18 @@ class Adaptation:
 
         Args:
             params: of the network.
-            batch: frames, normalised [B, T, M]; real ones [B]; voices [B, E].
+            batch: frames, normalised [B, T, M]; real ones [B]; their pitch [B, T]; voices [B, E].
             key: of time and noise.
         """
-        frames, num_frames, voice = batch
+        frames, num_frames, pitch, voice = batch
         time_key, noise_key = jax.random.split(key)
         time = (jnp.arange(len(frames)) + jax.random.uniform(time_key)) / len(frames)
         noise = jax.random.normal(noise_key, frames.shape)
         noisy, target = on_path(frames, noise, time)
         model, mask = self.task.model, frame_mask(num_frames, frames.shape[1])
         content, timing, _ = model.apply({"params": params}, frames, num_frames, method="recognise")
-        given = content, timing, voice, noisy, time, mask
+        melody = melody_of(pitch, frames.mean(axis=-1), mask)
+        given = content, timing, voice, noisy, time, mask, melody
         _, velocity = model.apply({"params": params}, *given, method="imitate")
         mask = mask[..., None]
         return jnp.sum(jnp.where(mask, (velocity - target) ** 2, 0.0)) / (
@@ -127,7 +136,7 @@ def adapted(variables, adaptation: Mapping[str, np.ndarray]):
 
 
 def _cut(features) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of frames [K, `WINDOW`, M], and how many are real [K]."""
+    """Windows of frames [K, `WINDOW`, ...], and how many are real [K]."""
     pieces = [
         piece
         for frames in features
