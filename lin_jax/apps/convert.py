@@ -39,7 +39,7 @@ def _arguments(parser):
         "--text",
         default="",
         metavar="TEXT",
-        help="what the recording says: with it nine words of ten are kept, without it seven",
+        help="what the recording says: with it nine words of ten are kept, without it eight",
     )
     parser.add_argument(
         "--transcribe",
