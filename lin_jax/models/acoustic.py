@@ -203,8 +203,8 @@ class AcousticModel(nn.Module):
         conditions = jax.lax.stop_gradient(prior) * known, x * known, voice * keep[:, None]
         return planned, prior, self.flow(noisy, time, *conditions, mask)
 
-    def imitate(self, content, timing, voice, noisy, time, mask, melody=None):
-        """The velocity of recorded frames, by what they say and not by their text.
+    def imitate(self, content, timing, voice, noisy, time, mask, melody):
+        """The prior and the velocity of recorded frames, by what they say and not by their text.
 
         Args:
             content: what `recognise` gives of the frames [B, T, H].
@@ -213,15 +213,13 @@ class AcousticModel(nn.Module):
             noisy: the frames on their way from noise [B, T, M], normalised.
             time: how far each clip is on it [B].
             mask: real frames [B, T].
-            melody: as of `melody_of` [B, T, 3], or None.
+            melody: as of `melody_of` [B, T, 3].
 
         Returns:
-            The prior and the velocity, both [B, T, M].
+            Both [B, T, M].
         """
         voice = self._voice(voice)
-        encoded = content + voice[:, None]
-        if melody is not None:
-            encoded += self.intonation(melody)
+        encoded = content + voice[:, None] + self.intonation(melody)
         prior, x = self._prior(encoded, timing, mask)
         return prior, self.flow(noisy, time, prior, x, voice, mask)
 
@@ -314,7 +312,7 @@ class AcousticModel(nn.Module):
         pitch -= mean_where(voiced, pitch - planned[..., 1])[:, None]
         energy = frames.mean(axis=-1)
         energy -= mean_where(mask, energy - planned[..., 3])[:, None]
-        melody = melody_of(jnp.where(voiced, pitch, jnp.nan), energy, mask)
+        melody = melody_of(pitch, energy, mask)
         prior, x = self._prior(encoded + self.intonation(melody), timing, mask)
         return self._draw(prior, x, voice, mask, noise, steps, guidance)
 
