@@ -160,23 +160,40 @@ class FlowSynthesizer(Synthesizer):
             files.load(samples, self.frontend, sample_rate=given) for samples, given in recordings
         ]
         with self.weights_fit():
-            features, pitches = zip(*map(self._melodic_features, waveforms), strict=True)
-            given = self._constants[0], features, pitches, embedding, progress
+            recordings = [self._features(each) for each in waveforms]
+            pitches = [self._pitch(each) for each in waveforms]
+            given = self._constants[0], recordings, pitches, embedding, progress
             adaptation = self._adaptation.fit(*given)
         return VoiceProfile(embedding, adaptation=adaptation, adapted=self.fingerprint)
 
-    def _melodic_features(self, waveform) -> tuple[np.ndarray, np.ndarray]:
-        """Frames [T, M] of samples [N] and their pitch [T], which few compiled lengths hold."""
+    def _features(self, waveform) -> np.ndarray:
+        """Frames [T, M] of samples [N]."""
+        frames, num_frames = self._extract(*self._sized(waveform))
+        return np.asarray(frames[0, : int(num_frames[0])])
+
+    def _pitch(self, waveform) -> np.ndarray:
+        """Of each of these frames [T], in octaves above 100 Hz, NaN where none is voiced."""
+        samples, _ = self._sized(waveform)
+        return np.asarray(self._track(samples)[0, : self.frontend.num_frames(len(waveform))])
+
+    def _sized(self, waveform):
+        """Samples [1, N] and their number [1], which few compiled lengths hold."""
         size = round(SOURCE_SECONDS * self.frontend.sample_rate)
-        frames, num_frames, pitch = self._extract(*padded([waveform], _size(len(waveform), size)))
-        count = int(num_frames[0])
-        return np.asarray(frames[0, :count]), np.asarray(pitch[0, :count])
+        return padded([waveform], _size(len(waveform), size))
 
     @functools.cached_property
     def _extract(self):
         import jax
 
-        return jax.jit(functools.partial(_frames_and_pitch, self.frontend))
+        from lin_jax.audio.frontend import extract
+
+        return jax.jit(functools.partial(extract, self.frontend))
+
+    @functools.cached_property
+    def _track(self):
+        import jax
+
+        return jax.jit(functools.partial(_pitch_track, self.frontend))
 
     @functools.cached_property
     def _adaptation(self):
@@ -247,7 +264,7 @@ class FlowSynthesizer(Synthesizer):
         voice, name = self._chosen(voice)
         readable = self._read(sentences(text, self.longest))
         sources = [self._framed(symbols) for _, symbols in readable]
-        frames, _ = self._melodic_features(samples)
+        frames = self._features(samples)
         jobs, start, hop = [], 0, self.frontend.hop_length
         for symbols, counts in zip(sources, self.align(frames, sources), strict=True):
             end = start + counts.sum() * hop
@@ -455,9 +472,12 @@ class FlowSynthesizer(Synthesizer):
     def _convert(self):
         import jax
 
+        from lin_jax.audio.frontend import extract
+
         @jax.jit
         def convert(constants, waveform, length, voice, seed, text=None):
-            frames, num_frames, pitch = _frames_and_pitch(self.frontend, waveform, length)
+            frames, num_frames = extract(self.frontend, waveform, length)
+            pitch = _pitch_track(self.frontend, waveform)[:, : frames.shape[1]]
             given = frames, num_frames, voice, pitch, seed, text
             drawn = self._task(constants).convert(constants[0], *given)
             return drawn["features"], num_frames
@@ -465,14 +485,11 @@ class FlowSynthesizer(Synthesizer):
         return convert
 
 
-def _frames_and_pitch(frontend, waveform, length):
-    """Mel frames of waveforms [B, T, M], real ones [B] and their pitch [B, T]; see `voiced_pitch`."""
-    from lin_jax.audio.frontend import extract
+def _pitch_track(frontend, waveform):
+    """The pitch of the frames of waveforms [B, T], without what lies outside the range of a voice."""
     from lin_jax.audio.functionals import voiced_pitch, within_range
 
-    frames, num_frames = extract(frontend, waveform, length)
-    pitch = within_range(voiced_pitch(waveform, frontend.sample_rate, frontend.hop_length))
-    return frames, num_frames, pitch[:, : frames.shape[1]]
+    return within_range(voiced_pitch(waveform, frontend.sample_rate, frontend.hop_length))
 
 
 def _is_clear(samples, rate: int) -> bool:

@@ -250,14 +250,14 @@ class AcousticSynthesis:
         spoken = jax.lax.stop_gradient(encoded - voice[:, None])
         held, timing, _ = hold(spoken, batch["durations"], T)
         symbols, *_ = hold(batch["symbols"][..., None], batch["durations"], T)
-        count = jnp.maximum(mask.sum(axis=1), 1)
-        center = jnp.where(mask[..., None], held, 0.0).sum(axis=(0, 1)) / count.sum()
-        spread = jnp.where(mask[..., None], (held - center) ** 2, 0.0).sum() / count.sum()
+        count = jnp.maximum(mask.sum(axis=1), 1).sum()
+        center = jnp.where(mask[..., None], held, 0.0).sum(axis=(0, 1)) / count
+        spread = jnp.where(mask[..., None], (held - center) ** 2, 0.0).sum() / count
         log_likelihood = jnp.take_along_axis(jax.nn.log_softmax(logits), symbols, axis=-1)[..., 0]
         error = ((features - held) ** 2).sum(axis=-1) / jnp.maximum(spread, 1e-6)
         error += TIMING_WEIGHT * ((its_timing - timing) ** 2).sum(axis=-1)
         error -= SYMBOL_WEIGHT * log_likelihood
-        return jnp.where(mask, error, 0.0).sum(axis=1) / count
+        return clip_means(error, mask)
 
     def _content(self, variables, batch, frames, key, *, train: bool):
         noise_key, dropout_key = jax.random.split(key)

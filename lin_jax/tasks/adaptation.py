@@ -68,7 +68,7 @@ class Adaptation:
             change of a matrix, and "PARAMETER:change" for what is no matrix; see `adapted`.
         """
         windows, counts = _cut(features)
-        melody, _ = _cut(pitches)
+        pitch, _ = _cut(pitches)
         frames = (windows - np.asarray(self.task.mean)) / np.asarray(self.task.std)
         voices = np.tile(np.float32(voice), (BATCH, 1))
         given = variables["params"]
@@ -77,7 +77,7 @@ class Adaptation:
         for step in range(self.steps):
             cancellation.check()
             rows = (BATCH * step + np.arange(BATCH)) % len(frames)
-            batch = np.float32(frames[rows]), counts[rows], melody[rows], voices
+            batch = np.float32(frames[rows]), counts[rows], pitch[rows], voices
             flow, state = self._update(flow, state, given, batch, jax.random.key(step))
             jax.block_until_ready(flow)  # else all steps are asked for before one is finished
             progress(1)

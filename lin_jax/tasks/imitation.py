@@ -1,8 +1,8 @@
 """An encoder of recordings that learns from what the rest of an acoustic model makes of it.
 
 Features that are near those of the text are not yet features that sound right: what the encoder is
-unsure of, the flow is to speak as unsurely as it was disguised. So the encoder learns to have what was
-said drawn again, by the voice that said it; the acoustic model stays as it is. Who speaks is hidden
+unsure of, the flow is to speak as unsurely as it sounded. So the encoder learns to have what was said
+drawn again, by the voice that said it; the acoustic model stays as it is. Who speaks is hidden
 from the encoder by other vocal tracts and microphones, so that it need not be told from the voice
 (H.-S. Choi et al., "Neural analysis and synthesis: reconstructing speech from self-supervised
 representations", NeurIPS 2021).
@@ -118,7 +118,6 @@ class Imitation:
         given = content, timing, batch["voice"], noisy, time, mask
         melody = melody_of(pitch, frames.mean(axis=-1), mask)
         prior, velocity = task.model.apply(network, *given, melody, method="imitate")
-
         real = mask[..., None]
         parts = {
             "velocity": clip_means((velocity - target) ** 2, real),

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers.spoken_batch import E, M, V, make_batch
 
 from lin_jax.audio.frontend_config import FrontendConfig
 from lin_jax.errors import ConfigError
 from lin_jax.models.acoustic import PROSODY, AcousticModel, hold, intonation_of
 from lin_jax.tasks.acoustic import AcousticConfig, AcousticSynthesis, prosody_of, sharpened
 
-M, E, V = 8, 6, 5
 FRONTEND = FrontendConfig(n_mels=M, n_mfcc=M)
 NETWORK = AcousticModel(M, V, 8, 8, 4, 16, 12, (1, 2), dropout=0.0, content_dilations=())
 LISTENING = NETWORK.clone(content_width=16, content_dilations=(1, 2))
@@ -20,29 +20,6 @@ LISTENING = NETWORK.clone(content_width=16, content_dilations=(1, 2))
 def make_task(network=NETWORK, **config):
     config = AcousticConfig(**config)
     return AcousticSynthesis(network, FRONTEND, np.zeros(M), np.ones(M), E, config)
-
-
-def make_batch(extra_frames=0, extra_symbols=0):
-    rng = np.random.default_rng(0)
-    symbols = np.array([[2, 3, 1, 0], [4, 2, 3, 1]])
-    durations = np.array([[3, 4, 2, 0], [2, 5, 3, 2]])
-    frames = durations.sum(axis=1)
-    features = np.zeros((2, 12 + extra_frames, M), np.float32)
-    for b in range(2):
-        table = rng.normal(size=(V, M))
-        features[b, : frames[b]] = np.repeat(table[symbols[b]], durations[b], axis=0)
-    wide = ((0, 0), (0, extra_symbols))
-    return {
-        "symbols": np.pad(symbols, wide),
-        "num_symbols": np.array([3, 4]),
-        "durations": np.pad(durations, wide),
-        "pitch": np.pad(np.array([[1.0, 1.0, 0.5, 0], [0.2, -0.4, -0.4, -0.4]]), wide),
-        "voicing": np.pad(np.array([[0, 1.0, 0.5, 0], [1, 0.25, 0, 0]]), wide),
-        "features": features,
-        "num_frames": frames,
-        "voice": np.eye(2, E, dtype=np.float32),
-        "weight": np.ones(2, np.float32),
-    }
 
 
 def test_learns_a_batch_by_heart():

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from helpers.spoken_batch import E, M, V, make_batch
 
 from lin_jax.audio.augment import AugmentConfig
 from lin_jax.audio.frontend_config import FrontendConfig
@@ -12,10 +13,9 @@ from lin_jax.models.acoustic import AcousticModel
 from lin_jax.tasks.acoustic import AcousticSynthesis
 from lin_jax.tasks.imitation import PART, Imitation, ImitationConfig
 
-M, E, V = 8, 6, 5
 NETWORK = AcousticModel(M, V, 8, 8, 4, 16, 12, (1, 2), content_width=16, content_dilations=(1, 2))
 ACOUSTIC = AcousticSynthesis(
-    NETWORK, FrontendConfig(n_mels=M, n_mfcc=M), np.full(M, -40.0), np.full(M, 10.0), E
+    NETWORK, FrontendConfig(n_mels=M, n_mfcc=M), np.zeros(M), np.ones(M), E
 )
 
 
@@ -28,24 +28,7 @@ def start():
 
 @pytest.fixture
 def batch():
-    rng = np.random.default_rng(0)
-    symbols = np.array([[2, 3, 1, 0], [4, 2, 3, 1]])
-    durations = np.array([[3, 4, 2, 0], [2, 5, 3, 2]])
-    table, frames = rng.normal(-40.0, 10.0, (V, M)), durations.sum(axis=1)
-    features = np.zeros((2, 12, M), np.float32)
-    for b in range(2):
-        features[b, : frames[b]] = np.repeat(table[symbols[b]], durations[b], axis=0)
-    return {
-        "symbols": symbols,
-        "num_symbols": np.array([3, 4]),
-        "durations": durations,
-        "pitch": np.array([[1.0, 1.0, 0.5, 0], [0.2, -0.4, -0.4, -0.4]]),
-        "voicing": np.array([[0, 1.0, 0.6, 0], [1, 0.25, 0, 0]]),
-        "features": features,
-        "num_frames": frames,
-        "voice": np.eye(2, E, dtype=np.float32),
-        "weight": np.ones(2, np.float32),
-    }
+    return make_batch()
 
 
 def test_the_encoder_alone_learns_to_be_spoken_again(start, batch):
@@ -82,8 +65,8 @@ def test_padding_and_weight_change_nothing(start, batch):
     variables = task.init(jax.random.key(0))
     # The noise of the path is drawn for all frames, hence the parts that do not depend on it.
     short = jax.jit(task.evaluate)(variables, batch)
-    garbage = np.full((2, 5, M), 60.0, np.float32)
-    longer = {**batch, "features": np.concatenate([batch["features"], garbage], axis=1)}
+    longer = make_batch(extra_frames=5)
+    longer["features"][:, 12:] = 60.0
     long = jax.jit(task.evaluate)(variables, longer)
     for name in ("prior", "content", "weight"):
         np.testing.assert_allclose(long[name], short[name], rtol=1e-4)
