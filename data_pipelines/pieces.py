@@ -23,20 +23,22 @@ LEAD, TAIL = 4, 8  # frames of silence that a piece keeps at its ends, at most
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Piece:
-    """A stretch of a recording between two pauses.
+    """A stretch of a recording, between two pauses if its text is known.
 
     Attributes:
         clip: which recording.
         start: its first frame there.
-        symbols: what is said, int [L].
+        frame_pitch: of each frame [T] in octaves above 100 Hz, NaN where none is voiced.
+        symbols: what is said, int [L]; none without a text.
         durations: frames of each symbol, int [L].
-        pitch: of each symbol [L] in octaves above 100 Hz, the median of its voiced frames; without
-            any, on the line between its neighbours, and zero where nothing is voiced at all.
+        pitch: of each symbol [L], the median of its voiced frames; without any, on the line between
+            its neighbours, and zero where nothing is voiced at all.
         voicing: share of its frames that are voiced [L].
     """
 
     clip: int
     start: int
+    frame_pitch: np.ndarray
     symbols: np.ndarray
     durations: np.ndarray
     pitch: np.ndarray
@@ -45,7 +47,7 @@ class Piece:
     @property
     def num_frames(self) -> int:
         """Its length T."""
-        return int(self.durations.sum())
+        return len(self.frame_pitch)
 
 
 def with_silence(table: SymbolTable, symbols: np.ndarray) -> np.ndarray:
@@ -129,16 +131,26 @@ def cut(
             ending = (marks or [dot if after == last else comma])[0]
             start = int(starts[first]) - lead
             held = np.array([lead, *inner[1], tail - 1, 1], np.int32)
-            pieces.append(
-                Piece(
-                    clip,
-                    start,
-                    np.array([space, *inner[0], ending, END], np.int32),
-                    held,
-                    *_pitch_of(pitch[start : start + held.sum()], held),
-                )
-            )
+            here_pitch = pitch[start : start + held.sum()]
+            read = np.array([space, *inner[0], ending, END], np.int32)
+            pieces.append(Piece(clip, start, here_pitch, read, held, *_pitch_of(here_pitch, held)))
     return pieces, dropped
+
+
+def without_text(clip: int, pitch: np.ndarray, max_frames: int) -> list[Piece]:
+    """The whole of a recording, in as few equal pieces as are no longer than `max_frames`.
+
+    Args:
+        clip: number of the recording.
+        pitch: of each frame [T] in octaves above 100 Hz, NaN where none is voiced.
+        max_frames: of a piece.
+    """
+    parts = np.array_split(pitch, -(-len(pitch) // max_frames))
+    starts = np.cumsum([0, *map(len, parts)])
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.int32), *np.zeros((2, 0), np.float32)
+    return [
+        Piece(clip, int(start), part, *nothing) for start, part in zip(starts, parts, strict=False)
+    ]
 
 
 def _pitch_of(pitch: np.ndarray, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,8 +218,9 @@ def make_loader(
         train: endless and shuffled, or once through.
 
     Returns:
-        An iterator over "features" [B, T, M], "num_frames" [B], "symbols" [B, L], "num_symbols"
-        [B], "durations", "pitch" and "voicing" [B, L], "weight" [B] and "voice" [B, E]; or for
+        An iterator over "features" [B, T, M], "frame_pitch" [B, T], "num_frames" [B], "symbols"
+        [B, L], "num_symbols" [B], "durations", "pitch" and "voicing" [B, L], "weight" [B] and
+        "voice" [B, E]; or for
         that, of recordings, "waveform" [B, N], "length" [B] and "index" [B], the numbers of the
         pieces.
     """
@@ -232,7 +245,7 @@ class _Batches:
             (
                 np.flatnonzero(bucket == b),
                 int(sizes[b]),
-                -(-counts[bucket == b].max() // GRAIN) * GRAIN,
+                -(-max(counts[bucket == b].max(), 1) // GRAIN) * GRAIN,
             )
             for b in np.unique(bucket)
         ]
@@ -247,6 +260,7 @@ class _Batches:
         rng, B = np.random.default_rng((self._config.seed, number)), len(chosen)
         batch = {
             "features": np.zeros((B, T, self._set.frontend.num_features), np.float32),
+            "frame_pitch": np.full((B, T), np.nan, np.float32),
             "num_frames": np.zeros(B, np.int32),
             "symbols": np.zeros((B, L), np.int32),
             "num_symbols": np.zeros(B, np.int32),
@@ -261,6 +275,7 @@ class _Batches:
             count, symbols = piece.num_frames, len(piece.symbols)
             frames = self._set[piece.clip]["features"][piece.start : piece.start + count]
             batch["features"][b, :count], batch["num_frames"][b] = frames, count
+            batch["frame_pitch"][b, :count] = piece.frame_pitch
             batch["symbols"][b, :symbols], batch["num_symbols"][b] = piece.symbols, symbols
             for name in ("durations", "pitch", "voicing"):
                 batch[name][b, :symbols] = getattr(piece, name)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
+from data_pipelines import loaders
+from data_pipelines.feature_set import FeatureSet
 from experiments import _experiment
 from lin_jax import alignment
 from lin_jax.bundles.flow_synthesizer import FlowSynthesizer
@@ -23,16 +25,23 @@ def kept(path: pathlib.Path, make: Callable[[], Mapping[int, np.ndarray]]) -> di
 
 
 def by_training(
-    config, num_symbols: int, mean_std, train: Iterator, batches: Iterable, workdir: pathlib.Path
+    num_symbols: int,
+    config,
+    clips: FeatureSet,
+    symbols: Sequence[np.ndarray],
+    indices: Sequence[int],
+    train: Sequence[int],
+    workdir: pathlib.Path,
 ) -> dict[int, np.ndarray]:
-    """Durations [L] of the clips of some batches, by an aligner of `align_steps` steps.
+    """Durations [L] of some clips, by an aligner of `align_steps` steps.
 
     Args:
-        config: of the synthesis experiment.
         num_symbols: rows of the symbol table.
-        mean_std: of each band over the training frames [M].
-        train: batches that the aligner learns from.
-        batches: those of all clips, once.
+        config: of the synthesis experiment.
+        clips: of the "features" store.
+        symbols: of each clip [L].
+        indices: of the clips that are aligned.
+        train: of those that the aligner learns from.
         workdir: of its training.
     """
     steps = config.align_steps
@@ -40,11 +49,13 @@ def by_training(
         config,
         train=dataclasses.replace(config.train, num_steps=steps),
         optim=OptimConfig(2e-3, warmup_steps=steps // 14, clip_norm=1.0),
+        loader=dataclasses.replace(config.loader, batch_size=min(12, len(train))),
     )
-    task = Alignment(Aligner(num_symbols), *mean_std, schedule_steps=steps // 2)
-    fitted = _experiment.fit(settings, task, train, None, workdir)
+    task = Alignment(Aligner(num_symbols), *clips.mean_std(train), schedule_steps=steps // 2)
+    batches = _batches(settings, clips, symbols, train, train=True)
+    fitted = _experiment.fit(settings, task, batches, None, workdir)
     predict, durations = jax.jit(task.predict), {}
-    for batch in batches:
+    for batch in _batches(config, clips, symbols, indices, train=False):
         logs = np.asarray(predict(fitted.variables, batch)["log_alignment"])
         for b, index, T, L in _clips(batch):
             durations[index] = alignment.durations(logs[b, :T, :L])
@@ -53,22 +64,32 @@ def by_training(
 
 def by_bundle(
     bundle: FlowSynthesizer,
+    config,
+    clips: FeatureSet,
     symbols: Sequence[np.ndarray],
-    batches: Iterable,
+    indices: Sequence[int],
 ) -> dict[int, np.ndarray]:
-    """The same by a bundle, which need not learn from the clips: one minute of them is enough.
+    """The same by a bundle with the same symbols, which need not learn from the clips.
 
-    Args:
-        bundle: with the same symbols.
-        symbols: of each clip [L].
-        batches: those of all clips, once.
+    As all sentences that it learnt from, each ends in a mark, which is told apart from silence by
+    nothing that is heard: the frames of both are those of the end.
     """
-    durations = {}
-    for batch in batches:
-        for b, index, T, _ in _clips(batch):
-            frames = np.asarray(batch["features"][b, :T])
-            (durations[index],) = bundle.align(frames, [symbols[index]])
+    durations, mark = {}, bundle.table.encode_symbols(".")
+    for batch in _batches(config, clips, symbols, indices, train=False):
+        for b, index, T, L in _clips(batch):
+            if L < T:
+                frames = np.asarray(batch["features"][b, :T])
+                marked = np.insert(symbols[index], L - 1, mark)
+                (counts,) = bundle.align(frames, [marked])
+                durations[index] = np.append(counts[: L - 1], counts[L - 1 :].sum())
     return durations
+
+
+def _batches(config, clips, symbols, indices, *, train: bool):
+    nobody = np.zeros(len(clips), np.int32)
+    return loaders.make_synthesis_loader(
+        clips, indices, symbols, nobody, config.loader, train=train
+    )
 
 
 def _clips(batch: Mapping) -> Iterator[tuple[int, int, int, int]]:

@@ -77,6 +77,7 @@ class Experiment(_experiment.Experiment):
         table: the symbols.
         symbols: of each clip, int32 [L]; none where there is no text.
         problems: clips that are of no use, with the reason.
+        usable: the others [clips] bool.
         words: what is said in each clip, however it is written [clips] str.
     """
 
@@ -110,13 +111,13 @@ class Experiment(_experiment.Experiment):
         self.words = np.array(
             [" ".join(re.findall(r"\w+", row["text"].lower())) or row["path"] for row in rows]
         )
-        usable = np.ones(len(rows), bool)
-        usable[list(problems)] = False
+        self.usable = np.ones(len(rows), bool)
+        self.usable[list(problems)] = False
         self.split = splits.hold_out_sentences(
             self.clips.people,
             self.corpora,
             np.where(self.texts == "", "", self.words),
-            usable,
+            self.usable,
             self.clips.speeds == 1,
             config.hold_out,
             config.hold_out_texts,

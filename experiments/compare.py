@@ -148,8 +148,7 @@ def hold_out(experiment: synthesis.Experiment, speakers: list[str], *, texts: bo
     people = splits.plain_names(experiment.clips.people)
     if missing := set(speakers) - set(people):
         raise ConfigError(f"{missing.pop()}: no such speaker: check --speakers")
-    wanted, usable = np.isin(people, speakers), np.ones(len(people), bool)
-    usable[list(experiment.problems)] = False
+    wanted, usable = np.isin(people, speakers), experiment.usable
     test = wanted & usable
     if texts:
         test &= np.isin(np.arange(len(people)), experiment.split.test)

@@ -24,7 +24,7 @@ from collections import Counter
 import jax
 import numpy as np
 
-from data_pipelines import loaders, pieces
+from data_pipelines import pieces
 from data_pipelines.loaders import LoaderConfig
 from experiments import _alignment, _experiment, _fine_tuning, _pitch, _run, _speech
 from experiments._run import Stage
@@ -117,27 +117,21 @@ class Experiment(_speech.Experiment):
 
     NAME = "synthesis"
 
+    def __init__(self, config: Config, folder, bundle: str = ""):
+        self.UNREAD = config.imitate
+        super().__init__(config, folder, bundle)
+
     def align(self, workdir: pathlib.Path) -> dict[int, np.ndarray]:
         """Durations of the symbols of each clip with a text.
 
         A bundle that is fine-tuned, and knows recordings, aligns by itself; else an aligner is trained.
         """
-        config, train = self.config, self.split.train
         symbols = [pieces.with_silence(self.table, ids) for ids in self.symbols]
-        given = self.clips, symbols, np.zeros(len(self.clips), np.int32)
-        readable = np.setdiff1d(np.flatnonzero(self.texts != ""), list(self.problems))
-        batches = _loader(given, readable, config.loader, False)
+        read, train = np.flatnonzero(self.usable & (self.texts != "")), self.split.train
+        given = self.config, self.clips, symbols, read
         if isinstance(self.start, FlowSynthesizer) and "speech" in self.start.sources:
-            return _alignment.by_bundle(self.start, symbols, batches)
-        size = dataclasses.replace(config.loader, batch_size=min(12, len(train)))
-        return _alignment.by_training(
-            config,
-            len(self.table),
-            self.clips.mean_std(train),
-            _loader(given, train, size, True),
-            batches,
-            workdir / "aligner",
-        )
+            return _alignment.by_bundle(self.start, *given)
+        return _alignment.by_training(len(self.table), *given, train, workdir / "aligner")
 
     def cut(self, workdir: pathlib.Path) -> dict[int, list[pieces.Piece]]:
         """The pieces of each clip; report.json tells what was left out and why."""
@@ -148,13 +142,17 @@ class Experiment(_speech.Experiment):
         }
         cuts, dropped = {}, Counter()
         aligned = _alignment.kept(workdir / "durations.npz", lambda: self.align(workdir))
-        pitches = _alignment.kept(workdir / "pitch.npz", lambda: _pitch.track(self.clips, aligned))
+        textless = np.flatnonzero(self.usable & (self.texts == "")).tolist()
+        tracked = [*aligned, *textless]
+        pitches = _alignment.kept(workdir / "pitch.npz", lambda: _pitch.track(self.clips, tracked))
         for index, counts in aligned.items():
             symbols = pieces.with_silence(self.table, self.symbols[index])
             punctuated = self.corpora[index] in config.punctuated.split(",")
             given = self.table, index, symbols, counts, pitches[index]
             cuts[index], left = pieces.cut(*given, punctuated=punctuated, **limits)
             dropped += left
+        for index in textless:
+            cuts[index] = pieces.without_text(index, pitches[index], limits["max_frames"])
         seconds = sum(piece.num_frames for clip in cuts.values() for piece in clip) / rate
         count = sum(map(len, cuts.values()))
         report = json.dumps({"pieces": count, "hours": seconds / 3600} | dropped, indent=2)
@@ -168,9 +166,8 @@ class Experiment(_speech.Experiment):
             raise ConfigError(f"imitate: {config.init or 'no init'} has no encoder of recordings")
         workdir.mkdir(parents=True, exist_ok=True)
         cut, voices = self.cut(workdir), self.voices(workdir)
-        task, by_speaker = self.make_task(voices.shape[1]), {}
-        for name in np.unique(self.speakers):
-            by_speaker[name] = train[self.speakers[train] == name]
+        task, names = self.make_task(voices.shape[1]), np.unique(self.speakers)
+        by_speaker = {name: train[self.speakers[train] == name] for name in names}
         references = [
             by_speaker[name] if len(by_speaker[name]) else np.array([i])
             for i, name in enumerate(self.speakers)
@@ -239,11 +236,6 @@ class Experiment(_speech.Experiment):
         return {
             "summary": "Text-to-speech with voice cloning, by durations and flow matching."
         } | super().facts(results)
-
-
-def _loader(given, indices, settings: LoaderConfig, train: bool):
-    clips, symbols, voices = given
-    return loaders.make_synthesis_loader(clips, indices, symbols, voices, settings, train=train)
 
 
 if __name__ == "__main__":

@@ -232,7 +232,7 @@ class AcousticSynthesis:
         return jnp.where(valid, frames * self.std + self.mean, 0.0)
 
     def content_error(self, variables, batch, recognised):
-        """How far the encoder of recordings is from the features of the text [B].
+        """How far the encoder of recordings is from the features of the text [B]; 0 without one.
 
         Its part of the gradient is its own: the text encoder does not come to meet it.
 
@@ -243,12 +243,11 @@ class AcousticSynthesis:
         """
         features, its_timing, logits = recognised
         T = features.shape[1]
-        mask = frame_mask(batch["num_frames"], T)
         encoded, voice = self.model.apply(
             variables, batch["symbols"], batch["num_symbols"], batch["voice"], method="encode"
         )
         spoken = jax.lax.stop_gradient(encoded - voice[:, None])
-        held, timing, _ = hold(spoken, batch["durations"], T)
+        held, timing, mask = hold(spoken, batch["durations"], T)
         symbols, *_ = hold(batch["symbols"][..., None], batch["durations"], T)
         count = jnp.maximum(mask.sum(axis=1), 1).sum()
         center = jnp.where(mask[..., None], held, 0.0).sum(axis=(0, 1)) / count

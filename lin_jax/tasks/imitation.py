@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from lin_jax.audio.augment import AugmentConfig
-from lin_jax.models.acoustic import hold, melody_of
+from lin_jax.models.acoustic import melody_of
+from lin_jax.models.layers import frame_mask
 from lin_jax.tasks.acoustic import (
     AcousticSynthesis,
     clip_means,
@@ -30,7 +31,6 @@ from lin_jax.tasks.acoustic import (
 from lin_jax.tasks.preprocessing import preprocess
 
 PART = "content"  # of the network, that learns
-VOICED = 0.5  # share of the frames of a symbol from which on all of them have its pitch
 
 
 @dataclasses.dataclass
@@ -38,8 +38,8 @@ class ImitationConfig:
     """How an encoder of recordings learns by imitation.
 
     Attributes:
-        content_weight: of what it lacks of the text encoder's features, beside the squared
-            distances of prior and velocity.
+        content_weight: of what it lacks of the text encoder's features, where there is a text,
+            beside the squared distances of prior and velocity.
         augment: what is done to what it hears, before `distort`; the tempo stays.
     """
 
@@ -53,8 +53,10 @@ class ImitationConfig:
 class Imitation:
     """Speaking again what recordings say, as a task.
 
-    A batch is one of `AcousticSynthesis`. What learns is in the collection "params"; the rest of
-    the network is in "constant", which no optimiser sees, not even its weight decay.
+    A batch is one of `AcousticSynthesis` with the pitch of its frames, "frame_pitch" [B, T] in
+    octaves above 100 Hz, NaN where none is voiced; clips need no text. What learns is in the
+    collection "params"; the rest of the network is in "constant", which no optimiser sees, not even
+    its weight decay.
 
     Attributes:
         acoustic: the task of the network, which must have an encoder of recordings.
@@ -111,12 +113,10 @@ class Imitation:
         )
         time = spread_times(time_key, len(frames))
         noisy, target = on_path(frames, jax.random.normal(noise_key, frames.shape), time)
-        known = jnp.stack([batch["pitch"], batch["voicing"]], axis=-1)
-        held, _, mask = hold(known, batch["durations"], frames.shape[1])
-        pitch = jnp.where(held[..., 1] > VOICED, held[..., 0], jnp.nan)
         content, timing, _ = recognised
+        mask = frame_mask(num_frames, frames.shape[1])
         given = content, timing, batch["voice"], noisy, time, mask
-        melody = melody_of(pitch, frames.mean(axis=-1), mask)
+        melody = melody_of(batch["frame_pitch"], frames.mean(axis=-1), mask)
         prior, velocity = task.model.apply(network, *given, melody, method="imitate")
         real = mask[..., None]
         parts = {

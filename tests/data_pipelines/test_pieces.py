@@ -54,6 +54,19 @@ def test_a_text_with_marks_keeps_them():
     assert [spelt(piece) for piece in cut] == [" ab,", " cd."]
 
 
+def test_without_a_text_all_is_kept():
+    """In equal pieces that no text belongs to, each no longer than allowed."""
+    pitch = np.where(np.arange(47) % 2, 0.5, np.nan)
+    cut = pieces.without_text(3, pitch, 20)
+    assert [(piece.clip, piece.start, piece.num_frames) for piece in cut] == [
+        (3, 0, 16),
+        (3, 16, 16),
+        (3, 32, 15),
+    ]
+    np.testing.assert_array_equal(np.concatenate([piece.frame_pitch for piece in cut]), pitch)
+    assert all(len(piece.symbols) == piece.durations.sum() == 0 for piece in cut)
+
+
 @pytest.mark.parametrize(
     ("durations", "reason"),
     [

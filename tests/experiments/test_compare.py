@@ -24,7 +24,7 @@ def stub(tmp_path, monkeypatch):
 
     class Experiment:
         clips = types.SimpleNamespace(people=["set/t", "set/s", "set/s", "set/s"])
-        problems: ClassVar = {2: "too long"}
+        usable = np.array([True, True, False, True])
         split = types.SimpleNamespace(test=np.array([0, 3]))
 
         def __init__(self, config, features, name):

@@ -86,9 +86,13 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
     for index, counts in again.align(tmp_path / "again").items():
         assert len(counts) == len(again.symbols[index]) + 1
         assert counts.sum() == round(again.clips.rows[index]["seconds"] / 0.016) + 1
+        assert counts[-1] > 1  # the silence after the last word
     assert not (tmp_path / "again/aligner").exists()  # the bundle aligns by itself
 
     config.imitate = True
+    textless = int(again.split.train[0])
+    again.texts[textless] = ""
+    assert not any(len(piece.symbols) for piece in again.cut(tmp_path / "again")[textless])
     _, result = again.fit(tmp_path / "imitating")
     for name, part in bundle.variables["params"].items():
         same = jax.tree.map(np.array_equal, part, result.variables["params"][name])

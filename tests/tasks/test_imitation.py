@@ -78,6 +78,20 @@ def test_padding_and_weight_change_nothing(start, batch):
     np.testing.assert_allclose(both, short["loss"], rtol=1e-5)
 
 
+def test_a_clip_needs_no_text(start, batch):
+    """Without one it is spoken again just the same, and lacks nothing of the text."""
+    task = Imitation(ACOUSTIC, start)
+    variables = task.init(jax.random.key(0))
+    textless = {key: np.array(value) for key, value in batch.items()}
+    for name in ("symbols", "num_symbols", "durations", "pitch", "voicing"):
+        textless[name][1] = 0
+    whole, without = (jax.jit(task.evaluate)(variables, each) for each in (batch, textless))
+    for name in ("velocity", "prior"):
+        np.testing.assert_allclose(without[name], whole[name], rtol=1e-6)
+    textless["weight"] = np.array([0, 1], np.float32)
+    assert jax.jit(task.evaluate)(variables, textless)["content"] == 0
+
+
 def test_what_it_hears_is_disguised_in_training_only(start, batch):
     plain = ImitationConfig(augment=AugmentConfig())
     key, (disguised, undisguised) = (
