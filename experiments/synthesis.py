@@ -8,11 +8,11 @@ r"""Text-to-speech with voice cloning: an LSTM text encoder, durations and a flo
 
 An aligner finds when each symbol is said, recordings are cut at pauses, and the acoustic model learns
 prosody (durations, pitch, energy), a prior and frames, both drawn by conditional flow matching, and
-beside them an encoder of recordings, which are converted; by --preset recordings it alone learns on.
-Corpora without texts get them by `data_pipelines transcribe`, voices at other speeds by --speeds,
-another language by --config.language=en-us,ru. Time: aligning takes 5 minutes on two CPU cores, a step
-of 5,000 frames a second. Result, by an independent judge: word error rate 13 % and DNSMOS 2.6 in
-copied voices of unseen readers, 8 to 12 % in voices of the training.
+beside them an encoder of recordings, which are converted; by --preset recordings it alone learns on,
+from clips without texts as well. Others get theirs by `data_pipelines transcribe`, voices at other
+speeds by --speeds, another language by --config.language=en-us,ru. Time: aligning takes 5 minutes on
+two CPU cores, a step of 5,000 frames a second. Result, by an independent judge: word error rate 13 %
+and DNSMOS 2.6 in copied voices of unseen readers, 8 to 12 % in voices of the training.
 What ships is evaluated by --mode=evaluate --bundle=synthesis.
 """
 
@@ -211,7 +211,9 @@ class Experiment(_speech.Experiment):
         return _fine_tuning.what_fits(self.start, drawn["params"])
 
     def make_bundle(self, task: AcousticSynthesis, result) -> FlowSynthesizer:
-        """The acoustic model with its voices."""
+        """The acoustic model with its voices; where it imitates, those of the bundle it began from."""
+        if self.config.imitate:
+            return dataclasses.replace(self.start, variables={"params": result.variables["params"]})
         config, known = self.config, np.unique(self.speakers[self.split.train]).tolist()
         names = config.shipped_voices.split(",") if config.shipped_voices else known
         if missing := set(names) - set(known):

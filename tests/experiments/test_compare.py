@@ -2,7 +2,6 @@
 
 import json
 import types
-from typing import ClassVar
 
 import numpy as np
 import pytest

@@ -93,9 +93,13 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
     textless = int(again.split.train[0])
     again.texts[textless] = ""
     assert not any(len(piece.symbols) for piece in again.cut(tmp_path / "again")[textless])
-    _, result = again.fit(tmp_path / "imitating")
+    config.shipped_voices = bundle.names[0]
+    task, result = again.fit(tmp_path / "imitating")
+    imitating = again.make_bundle(task, result)
+    assert imitating.names == bundle.names != (bundle.names[0],)
+    np.testing.assert_array_equal(imitating.voices, bundle.voices)
     for name, part in bundle.variables["params"].items():
-        same = jax.tree.map(np.array_equal, part, result.variables["params"][name])
+        same = jax.tree.map(np.array_equal, part, imitating.variables["params"][name])
         assert all(jax.tree.leaves(same)) == (name != "content")
 
 
