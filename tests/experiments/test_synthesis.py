@@ -42,6 +42,14 @@ def config(tmp_path, monkeypatch):
     return config
 
 
+def all_in_the_mark(frames, sources):
+    """A sentence whose frames are all of its mark but one of each other symbol."""
+    (symbols,) = sources
+    counts = np.ones(len(symbols), int)
+    counts[-2] += len(frames) - len(symbols)
+    return [counts]
+
+
 @pytest.mark.filterwarnings("ignore:.*is silent at|.*sounds a second|.*holds a sound")
 def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(transcription, "installed", lambda: False)
@@ -86,8 +94,12 @@ def test_train_evaluate_and_ship(folder, config, tmp_path, monkeypatch, capsys):
     for index, counts in again.align(tmp_path / "again").items():
         assert len(counts) == len(again.symbols[index]) + 1
         assert counts.sum() == round(again.clips.rows[index]["seconds"] / 0.016) + 1
-        assert counts[-1] > 1  # the silence after the last word
     assert not (tmp_path / "again/aligner").exists()  # the bundle aligns by itself
+    with monkeypatch.context() as patch:
+        patch.setattr(again.start, "align", all_in_the_mark)
+        for counts in again.align(tmp_path / "again").values():
+            assert (counts[:-1] == 1).all()
+            assert counts[-1] > 20  # the silence after the last word is the end's
 
     config.imitate = True
     textless = int(again.split.train[0])
