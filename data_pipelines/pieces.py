@@ -131,9 +131,9 @@ def cut(
             ending = (marks or [dot if after == last else comma])[0]
             start = int(starts[first]) - lead
             held = np.array([lead, *inner[1], tail - 1, 1], np.int32)
-            here_pitch = pitch[start : start + held.sum()]
+            its_pitch = pitch[start : start + held.sum()]
             read = np.array([space, *inner[0], ending, END], np.int32)
-            pieces.append(Piece(clip, start, here_pitch, read, held, *_pitch_of(here_pitch, held)))
+            pieces.append(Piece(clip, start, its_pitch, read, held, *_pitch_of(its_pitch, held)))
     return pieces, dropped
 
 
