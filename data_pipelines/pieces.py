@@ -6,6 +6,7 @@ Shape letters: L symbols, T frames.
 import collections
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 
 import grain
@@ -31,9 +32,6 @@ class Piece:
         frame_pitch: of each frame [T] in octaves above 100 Hz, NaN where none is voiced.
         symbols: what is said, int [L]; none without a text.
         durations: frames of each symbol, int [L].
-        pitch: of each symbol [L], the median of its voiced frames; without any, on the line between
-            its neighbours, and zero where nothing is voiced at all.
-        voicing: share of its frames that are voiced [L].
     """
 
     clip: int
@@ -41,13 +39,38 @@ class Piece:
     frame_pitch: np.ndarray
     symbols: np.ndarray
     durations: np.ndarray
-    pitch: np.ndarray
-    voicing: np.ndarray
 
     @property
     def num_frames(self) -> int:
         """Its length T."""
         return len(self.frame_pitch)
+
+    @property
+    def pitch(self) -> np.ndarray:
+        """Of each symbol [L] in octaves above 100 Hz, the median of its voiced frames.
+
+        Without any, on the line between its neighbours, and zero where nothing is voiced at all.
+        """
+        return self._pitch_and_voicing[0]
+
+    @property
+    def voicing(self) -> np.ndarray:
+        """Share of the frames of each symbol that are voiced [L]."""
+        return self._pitch_and_voicing[1]
+
+    @functools.cached_property
+    def _pitch_and_voicing(self) -> np.ndarray:
+        medians, shares = both = np.zeros((2, len(self.durations)), np.float32)
+        ends = np.cumsum(self.durations)
+        for number, (start, end) in enumerate(itertools.pairwise([0, *ends])):
+            frames = self.frame_pitch[start:end]
+            voiced = frames[~np.isnan(frames)]
+            if len(voiced):
+                medians[number], shares[number] = np.median(voiced), len(voiced) / len(frames)
+        if shares.any():
+            known = np.flatnonzero(shares)
+            medians[:] = np.interp(np.arange(len(medians)), known, medians[known])
+        return both
 
 
 def with_silence(table: SymbolTable, symbols: np.ndarray) -> np.ndarray:
@@ -131,9 +154,8 @@ def cut(
             ending = (marks or [dot if after == last else comma])[0]
             start = int(starts[first]) - lead
             held = np.array([lead, *inner[1], tail - 1, 1], np.int32)
-            its_pitch = pitch[start : start + held.sum()]
             read = np.array([space, *inner[0], ending, END], np.int32)
-            pieces.append(Piece(clip, start, its_pitch, read, held, *_pitch_of(its_pitch, held)))
+            pieces.append(Piece(clip, start, pitch[start : start + held.sum()], read, held))
     return pieces, dropped
 
 
@@ -146,24 +168,11 @@ def without_text(clip: int, pitch: np.ndarray, max_frames: int) -> list[Piece]:
         max_frames: of a piece.
     """
     parts = np.array_split(pitch, -(-len(pitch) // max_frames))
-    starts = np.cumsum([0, *map(len, parts)])
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.int32), *np.zeros((2, 0), np.float32)
+    starts = np.cumsum([0, *map(len, parts[:-1])])
+    none = np.zeros(0, np.int32)
     return [
-        Piece(clip, int(start), part, *nothing) for start, part in zip(starts, parts, strict=False)
+        Piece(clip, int(start), part, none, none) for start, part in zip(starts, parts, strict=True)
     ]
-
-
-def _pitch_of(pitch: np.ndarray, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median pitch and share of voiced frames of each symbol [L], of that of frames [T]."""
-    medians, shares = np.zeros((2, len(durations)), np.float32)
-    for number, frames in enumerate(np.split(pitch, np.cumsum(durations)[:-1])):
-        voiced = frames[~np.isnan(frames)]
-        if len(voiced):
-            medians[number], shares[number] = np.median(voiced), len(voiced) / len(frames)
-    if shares.any():
-        known = np.flatnonzero(shares)
-        medians = np.interp(np.arange(len(medians)), known, medians[known]).astype(np.float32)
-    return medians, shares
 
 
 def _inner(symbols, durations, first, final, silent, comma, space, pause_frames):
@@ -220,9 +229,8 @@ def make_loader(
     Returns:
         An iterator over "features" [B, T, M], "frame_pitch" [B, T], "num_frames" [B], "symbols"
         [B, L], "num_symbols" [B], "durations", "pitch" and "voicing" [B, L], "weight" [B] and
-        "voice" [B, E]; or for
-        that, of recordings, "waveform" [B, N], "length" [B] and "index" [B], the numbers of the
-        pieces.
+        "voice" [B, E]; or for that, of recordings, "waveform" [B, N], "length" [B] and "index" [B],
+        the numbers of the pieces.
     """
     batches = _Batches(feature_set, pieces, voices, references, config, train)
     options = grain.ReadOptions(

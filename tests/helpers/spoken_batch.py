@@ -22,8 +22,7 @@ def make_batch(extra_frames=0, extra_symbols=0):
         "pitch": np.pad(np.array([[1.0, 1.0, 0.5, 0], [0.2, -0.4, -0.4, -0.4]]), wide),
         "voicing": np.pad(np.array([[0, 1.0, 0.5, 0], [1, 0.25, 0, 0]]), wide),
         "features": features,
-        "frame_pitch": np.where(np.arange(12 + extra_frames) % 3, 0.4, np.nan).astype(np.float32)
-        + np.zeros((2, 1), np.float32),
+        "frame_pitch": np.tile(np.where(np.arange(12 + extra_frames) % 3, 0.4, np.nan), (2, 1)),
         "num_frames": frames,
         "voice": np.eye(2, E, dtype=np.float32),
         "weight": np.ones(2, np.float32),
