@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         began = time.process_time()
         repaired = [bundle.repair(samples, RATE) for samples in clips.noisy]
         factors[name] = (time.process_time() - began) / seconds
-        folders[name] = _write(args.workdir / pathlib.Path(name).name, repaired)
+        folders[name] = _write(args.workdir / name.strip("/").replace("/", "-"), repaired)
     for system in ("DeepFilterNet 3", "RNNoise") if args.peer else ():
         folder = args.workdir / system
         folder.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,12 @@ def test_a_late_answer_is_as_good_as_one_in_time(folders, capsys):
     assert "repair: SI-SDR, dB 7." in capsys.readouterr().out
 
 
+def test_bundles_in_folders_of_one_name_do_not_overwrite_each_other(folders):
+    assert run(folders, "--bundles", "a/repair,b/repair") == 0
+    names = {path.name for path in (folders / "out").iterdir()}
+    assert names == {"untouched", "a-repair", "b-repair", "results.json"}
+
+
 def test_peers_are_rows(folders, monkeypatch):
     """A peer that gives back what it was given is as good as untouched, and is scored by DNSMOS."""
 
