@@ -10,8 +10,8 @@ names an interpreter, in an environment of its own, with DeepFilterNet 3 and RNN
 (experiments/peers/denoise.py), DNSMOS, and Whisper tiny.en, which hears the words of a corpus with
 texts; without it there are none of these. PESQ and STOI take the extra `eval`.
 The real-time factor is processor time for each second of sound, of all cores together, so that what
-else runs does not count. Time: five minutes for 50 clips on two CPU cores. It writes the clips and
-results.json.
+else runs does not count. Time: five minutes for 50 clips on two CPU cores, seven with their words. It
+writes the clips and results.json.
 """
 
 import argparse
