@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lin_jax import metrics
 from lin_jax.audio import files
 from lin_jax.bundles import Speech, Synthesizer
 from lin_jax.errors import ConfigError
@@ -81,13 +82,15 @@ def compare(
     for system, figures, parts, _ in made:
         qualities = [Quality(**each) if each else NOTHING for each in parts]
         scores = np.array([quality.score for quality in qualities])
-        row = {"q": synthesis.mean(scores, speakers)}
+        row = {"q": metrics.mean_with_interval(scores, speakers)}
         if first is None:
             first = scores
         else:
-            row["q_difference"] = synthesis.mean(scores - first, speakers)
+            row["q_difference"] = metrics.mean_with_interval(scores - first, speakers)
         for part in PARTS:
-            row[part] = synthesis.mean(np.array([getattr(q, part) for q in qualities]), speakers)
+            row[part] = metrics.mean_with_interval(
+                np.array([getattr(q, part) for q in qualities]), speakers
+            )
         row |= {name: figures[name] for name in METRICS if name in figures.keys() - row.keys()}
         shares = [quality.shares for quality in qualities]
         row["shares"] = {

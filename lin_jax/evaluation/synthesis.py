@@ -136,7 +136,7 @@ def evaluate(
             "speakers": len(np.unique(speakers[mask])),
             "systems": {
                 name: {
-                    metric: mean(
+                    metric: metrics.mean_with_interval(
                         numbers[mask],
                         speakers[mask],
                         words[name][mask] if metric == "word_error" else None,
@@ -262,20 +262,6 @@ def _spread(numbers, places: Sequence[int], count: int) -> np.ndarray:
     row = np.full(count, np.nan)
     row[list(places)] = numbers
     return row
-
-
-def mean(numbers, speakers, weight=None) -> dict[str, float]:
-    """The mean [B] → "value" of what is known, weighted if so asked, with its interval over speakers.
-
-    Of a single speaker it is that over the clips.
-    """
-    speakers = np.asarray(speakers)
-    speakers = speakers if len(np.unique(speakers)) > 1 else np.arange(len(speakers))
-    known = ~np.isnan(numbers)
-    weight = np.ones(len(numbers)) if weight is None else weight
-    low, high = metrics.bootstrap_mean(numbers, speakers, weight)
-    interval = {} if math.isnan(low) else {"low": low, "high": high}
-    return {"value": float(np.average(numbers[known], weights=weight[known]))} | interval
 
 
 def summary(results: Mapping) -> str:

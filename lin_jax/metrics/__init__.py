@@ -1,7 +1,12 @@
 """Metrics, one file a kind; what needs only arrays is here under one roof."""
 
 from lin_jax.metrics.alignment import alignment_metrics
-from lin_jax.metrics.bootstrap import bootstrap_interval, bootstrap_mean, bootstrap_trials
+from lin_jax.metrics.bootstrap import (
+    bootstrap_interval,
+    bootstrap_mean,
+    bootstrap_trials,
+    mean_with_interval,
+)
 from lin_jax.metrics.classification import (
     accuracy,
     confusion_by_speaker,
@@ -29,6 +34,7 @@ __all__ = [
     "expected_calibration_error",
     "macro_f1",
     "mean_by_speaker",
+    "mean_with_interval",
     "min_dcf",
     "recalls",
     "reliability",

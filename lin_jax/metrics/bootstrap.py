@@ -57,6 +57,26 @@ def bootstrap_mean(values, speakers, weight=None, **options):
     return bootstrap_interval(sums, lambda drawn: np.divide(*drawn.sum(axis=0)), **options)
 
 
+def mean_with_interval(values, speakers, weight=None) -> dict[str, float]:
+    """The mean over clips, and its 95 % interval over speakers; of a single speaker, over the clips.
+
+    Args:
+        values: a figure of each clip [B]; clips where it is NaN do not count.
+        speakers: who speaks each clip [B].
+        weight: of each clip [B]; None counts each once.
+
+    Returns:
+        "value", and "low" and "high" where there is an interval.
+    """
+    values, speakers = np.asarray(values, np.float64), np.asarray(speakers)
+    speakers = speakers if len(np.unique(speakers)) > 1 else np.arange(len(speakers))
+    weight = np.ones(len(values)) if weight is None else np.asarray(weight, np.float64)
+    known = ~np.isnan(values)
+    low, high = bootstrap_mean(values, speakers, weight)
+    interval = {} if np.isnan(low) else {"low": low, "high": high}
+    return {"value": float(np.average(values[known], weights=weight[known]))} | interval
+
+
 def bootstrap_trials(
     scores,
     same,

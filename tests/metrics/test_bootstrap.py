@@ -72,3 +72,15 @@ def test_bootstrap_mean():
     weighted = metrics.bootstrap_mean([0.0, 1.0, 1.0], ["a", "a", "b"], [3.0, 1.0, 1.0])
     assert weighted == pytest.approx((0.25, 1.0)), "the extremes are either speaker alone"
     assert np.isnan(metrics.bootstrap_mean(values[:4], speakers[:4])).all()
+
+
+def test_mean_with_interval():
+    """What is unknown does not count; of a single speaker the interval is over the clips."""
+    values, weight = np.array([1.0, 3.0, np.nan, 5.0]), np.array([1.0, 1.0, 9.0, 2.0])
+    row = metrics.mean_with_interval(values, ["a", "a", "b", "b"], weight)
+    assert row["value"] == pytest.approx(3.5)
+    assert (row["low"], row["high"]) == (2.0, 5.0)
+    single = metrics.mean_with_interval(values, ["a"] * 4)
+    assert single["value"] == pytest.approx(3.0)
+    assert 1.0 <= single["low"] < 3.0 < single["high"] <= 5.0
+    assert metrics.mean_with_interval([2.0], ["a"]) == {"value": 2.0}
