@@ -51,7 +51,7 @@ class Clips:
 
     Attributes:
         speakers: who speaks each.
-        texts: what is said, "" where it is not known.
+        texts: what is said, "" where it is not known or the clip is cut.
         snrs_db: speech to noise in each, one of `SNRS_DB`.
         clean: waveforms [N_i].
         noisy: the same in noise.
@@ -121,7 +121,9 @@ def run(args: argparse.Namespace) -> int:
         if args.peer:
             scores = _peers.run(args.peer, "dnsmos", given)
             values |= {name: np.array([each[name] for each in scores]) for name in scores[0]}
-        rows[system] = {name: _mean(values[name], clips.speakers) for name in values}
+        rows[system] = {
+            name: metrics.mean_with_interval(values[name], clips.speakers) for name in values
+        }
         if args.peer and any(clips.texts):
             transcripts = [answer["text"] for answer in _peers.run(args.peer, "transcribe", given)]
             rows[system] |= word_errors(clips, transcripts)
@@ -146,17 +148,18 @@ def mix(utterances: Sequence[corpora.Utterance], noise: str, count: int) -> Clip
         raise ConfigError("speech of one speaker only: give a corpus of several")
     order = np.random.default_rng(0).permutation(len(disturbing))
     snrs_db = np.resize(SNRS_DB, len(spoken))
-    clean, noisy = [], []
+    texts, clean, noisy = [], [], []
     for number, (each, snr_db) in enumerate(zip(spoken, snrs_db, strict=True)):
-        samples = files.read(each.path, RATE)[0][: round(SECONDS * RATE)]
+        whole, _ = files.read(each.path, RATE)
+        samples = whole[: round(SECONDS * RATE)]
         samples = 0.1 * samples / max(np.sqrt(np.mean(samples**2)), 1e-9)
         disturbance, _ = files.read(disturbing[order[number % len(order)]], RATE)
         mixed = mixing.add_noise(samples, disturbance, snr_db)
         scale = min(1.0, 0.99 / np.abs(mixed).max())
+        texts.append(each.text if len(samples) == len(whole) else "")
         clean.append((scale * samples).astype(np.float32))
         noisy.append((scale * mixed).astype(np.float32))
-    speakers, texts = ([getattr(each, name) for each in spoken] for name in ("speaker", "text"))
-    return Clips(speakers, texts, snrs_db, clean, noisy)
+    return Clips([each.speaker for each in spoken], texts, snrs_db, clean, noisy)
 
 
 def measure(clean: list[np.ndarray], paths) -> dict[str, np.ndarray]:
@@ -172,7 +175,8 @@ def measure(clean: list[np.ndarray], paths) -> dict[str, np.ndarray]:
 def word_errors(clips: Clips, transcripts: Sequence[str]) -> dict[str, dict]:
     """The share of the words that a recogniser mishears: in all clips, and at each SNR.
 
-    In a clip it mishears all words at most, though it may add others without end.
+    In a clip it mishears all words at most, though it may add others without end. Clips without a
+    text do not count.
     """
     references = [transcription.words(text) for text in clips.texts]
     number = np.array([len(words) for words in references])
@@ -180,13 +184,15 @@ def word_errors(clips: Clips, transcripts: Sequence[str]) -> dict[str, dict]:
         min(len(words), transcription.edit_distance(words, transcription.words(text)))
         for words, text in zip(references, transcripts, strict=True)
     ]
-    share = np.array(wrong) / np.maximum(number, 1)
-    rows, speakers = {"word_error": _mean(share, clips.speakers, number)}, np.array(clips.speakers)
+    share, speakers = np.array(wrong) / np.maximum(number, 1), np.array(clips.speakers)
+    groups = {"word_error": number > 0}
     for snr_db in SNRS_DB:
-        there = (clips.snrs_db == snr_db) & (number > 0)
-        if there.any():
-            rows[f"word_error_{snr_db:g}_db"] = _mean(share[there], speakers[there], number[there])
-    return rows
+        groups[f"word_error_{snr_db:g}_db"] = (clips.snrs_db == snr_db) & (number > 0)
+    return {
+        name: metrics.mean_with_interval(share[mask], speakers[mask], number[mask])
+        for name, mask in groups.items()
+        if mask.any()
+    }
 
 
 def in_time(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
@@ -206,12 +212,6 @@ def summary(row: dict) -> str:
     if "real_time_factor" in row:
         parts.append(f"real-time factor {row['real_time_factor']:.3f}")
     return ", ".join(parts)
-
-
-def _mean(values, speakers, weight=None) -> dict[str, float]:
-    """Mean of a figure of each clip [B], weighed, and its 95 % interval over speakers."""
-    low, high = metrics.bootstrap_mean(values, speakers, weight)
-    return {"value": float(np.average(values, weights=weight)), "low": low, "high": high}
 
 
 def _spread(items: Sequence, count: int) -> list:

@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 
+from data_pipelines.corpora import Utterance
 from experiments import _peers, denoisers
 from lin_jax import bundles
 from lin_jax.audio import files
@@ -101,6 +102,18 @@ def test_words_that_a_recogniser_mishears(folders, monkeypatch):
     assert row["word_error"]["value"] == pytest.approx(5 / 8)
     by_ratio = [row[f"word_error_{ratio}_db"]["value"] for ratio in (0, 5, 10, 15)]
     assert by_ratio == [0.5, 0.0, 1.0, 1.0]
+
+
+def test_words_of_a_clip_that_is_cut_do_not_count(folders, monkeypatch):
+    monkeypatch.setattr(denoisers, "SECONDS", 0.5)
+    paths = [folders / f"speech/{speaker}/0.wav" for speaker in "ab"]
+    files.write(str(paths[0]), files.read(paths[0], RATE)[0][: RATE // 2], RATE)
+    utterances = [Utterance(path.parent.name, path, path.parent.name, "one two") for path in paths]
+    clips = denoisers.mix(utterances, str(folders / "noise"), 2)
+    assert clips.texts == ["one two", ""]
+    rows = denoisers.word_errors(clips, ["one", "three"])
+    assert set(rows) == {"word_error", "word_error_0_db"}
+    assert rows["word_error"]["value"] == 0.5
 
 
 def test_what_cannot_be_compared(folders, capsys):
